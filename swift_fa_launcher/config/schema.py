@@ -1,0 +1,209 @@
+"""The sections of a config, typed. Pure: reading files is `layers`' work.
+
+`swift` is open: it holds arguments of `swift sft` in ms-swift's own spelling, and the installed ms-swift judges them.
+All other sections are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FLASH_ATTENTION_2 = ("flash_attn", "flash_attention_2")
+FLASH_IMPLEMENTATIONS = (*FLASH_ATTENTION_2, "flash_attention_3", "flash_attention_4")
+
+SWANLAB_MODES = ("cloud", "local", "offline", "disabled")
+
+#: Closed lists of values, by dotted key.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "flash_attn.install": ("auto", "never"),
+    "flash_attn.build": ("auto", "never", "always"),
+    "swanlab.mode": SWANLAB_MODES,
+    "launch.target": ("local", "slurm"),
+    "preflight.probe": ("auto", "never"),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value came from.
+
+    layer: "default", "file" or "override". file and line (from 1) for a file layer; for an override, `text` is the whole
+    `key=value`, else the scalar as it was written (None for lists, groups and interpolated values).
+    """
+
+    layer: str
+    file: Path | None = None
+    line: int | None = None
+    text: str | None = None
+
+    def __str__(self) -> str:
+        if self.layer == "file":
+            return f"{self.file}:{self.line}"
+        return f"command line: {self.text}" if self.layer == "override" else "built-in default"
+
+
+@dataclass(frozen=True)
+class FlashAttnSection:
+    version: str | None = None  # exact, a range, or None for the best that fits
+    install: str = "auto"
+    sources: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    build: str = "auto"
+    max_jobs: int | None = None
+    allow_unverified: bool = False
+
+
+@dataclass(frozen=True)
+class Notification:
+    """SwanLab's message at the end of a training."""
+
+    method: str | None = None  # lark, dingtalk, email, discord, wxwork, slack
+    webhook_url: str | None = None
+    secret: str | None = None
+    sender_email: str | None = None
+    receiver_email: str | None = None
+    smtp_server: str | None = None
+    smtp_port: int | None = None
+    email_language: str | None = None
+
+
+@dataclass(frozen=True)
+class SwanLabSection:
+    enabled: bool = True
+    mode: str = "cloud"
+    project: str | None = None
+    experiment: str | None = None
+    workspace: str | None = None
+    host: str | None = None  # a self-hosted server
+    finish_timeout: float = 120.0  # seconds that an ended training may wait for SwanLab to upload the rest
+    notification: Notification = Notification()
+
+    @property
+    def tracks(self) -> bool:
+        """Whether anything is written or sent."""
+        return self.enabled and self.mode != "disabled"
+
+
+@dataclass(frozen=True)
+class LaunchSection:
+    gpus: tuple[int, ...] | None = None  # None: all visible ones
+    nproc_per_node: int | None = None
+    nnodes: int | None = None
+    node_rank: int | None = None
+    master_addr: str | None = None
+    master_port: int | None = None
+    target: str = "local"
+    slurm: Mapping[str, Any] = field(default_factory=dict)
+    python: str | None = None  # the interpreter that has ms-swift; None: the launcher's own
+    grace: float = 20.0  # seconds between asking the training to end and killing it
+
+
+@dataclass(frozen=True)
+class PreflightSection:
+    allow: tuple[str, ...] = ()
+    probe: str = "auto"
+    timeout: float = 60.0  # seconds for the probe
+
+
+@dataclass(frozen=True)
+class RunSection:
+    name: str | None = None
+    root: str = "runs"  # folder of the run records
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    monitor: bool = True  # the training plugin
+
+
+class SwiftArguments(Mapping[str, Any]):
+    """The `swift` section: argument name to value, with the readings that several checks share."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"SwiftArguments({self._values!r})"
+
+    def flag(self, key: str) -> bool | None:
+        """The value of a boolean argument as ms-swift's parser would read it; None where it is unset or no boolean."""
+        value = self.get(key)
+        if isinstance(value, str):
+            return {"true": True, "1": True, "yes": True, "y": True, "t": True,
+                    "false": False, "0": False, "no": False, "n": False, "f": False}.get(value.strip().lower())
+        return bool(value) if isinstance(value, (bool, int)) else None
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The value of a list argument as a tuple of texts; a lone value is a list of one."""
+        value = self.get(key)
+        if value is None:
+            return ()
+        return tuple(str(v) for v in (value if isinstance(value, (list, tuple)) else (value,)) if v is not None)
+
+    def text(self, key: str) -> str | None:
+        """The value as text; None where it is unset or a list or group."""
+        value = self.get(key)
+        return None if value is None or isinstance(value, (list, tuple, dict)) else str(value)
+
+    def whole(self, key: str) -> int | None:
+        """The value as a whole number; None where it is unset or not one."""
+        try:
+            return None if isinstance(self.get(key), bool) else int(str(self.get(key)))
+        except ValueError:
+            return None
+
+    @property
+    def attn_impl(self) -> str | None:
+        return self.text("attn_impl")
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows are joined: packing or padding_free."""
+        return bool(self.flag("packing") or self.flag("padding_free"))
+
+    @property
+    def wants_flash_attn(self) -> bool:
+        """A flash implementation is asked for, or something that cannot do without one."""
+        return self.attn_impl in FLASH_IMPLEMENTATIONS or self.packs
+
+    @property
+    def wants_flash_attn_2(self) -> bool:
+        """The FA2 package is the one wanted: by name, or because packing is on and nothing else is named."""
+        return self.attn_impl in FLASH_ATTENTION_2
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """All layers merged and interpolated.
+
+    origins: dotted key of every leaf to its origin. files: the files that were read, lowest layer first. overrides: the
+    `key=value` words of the command line.
+    """
+
+    swift: SwiftArguments = SwiftArguments({})
+    flash_attn: FlashAttnSection = FlashAttnSection()
+    swanlab: SwanLabSection = SwanLabSection()
+    launch: LaunchSection = LaunchSection()
+    env: Mapping[str, str] = field(default_factory=dict)
+    preflight: PreflightSection = PreflightSection()
+    run: RunSection = RunSection()
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)  # the same as plain nested data
+    files: tuple[Path, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+    def origin(self, key: str) -> Origin | None:
+        """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
+        found = self.origins.get(key)
+        return found or next((o for k, o in self.origins.items() if k.startswith(f"{key}.")), None)
+SECTIONS = ("swift", "flash_attn", "swanlab", "launch", "env", "preflight", "run")

@@ -1,0 +1,127 @@
+"""Plain data (what JSON and YAML give) to frozen dataclasses and back, checked against the type hints.
+
+Two values stand beside every type: `None` (looked for and absent) and `Unknown` (could not look). Both survive the way to
+JSON and back: `null` and `{"unknown": "why"}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, Union
+
+from packaging.version import InvalidVersion, Version
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A fact that could not be looked at, and why. Never guess in its place."""
+
+    why: str
+
+
+#: A fact: known, absent (None), or not to be seen from here (Unknown).
+Maybe = Union[T, None, Unknown]
+
+
+def known(value: Maybe[T]) -> T | None:
+    """The value where there is one; None where it is absent or unknown."""
+    return None if isinstance(value, Unknown) else value
+
+
+class DecodeError(ValueError):
+    """Data that does not fit: `path` says where (`gpus[0].index`), the message what was expected and found."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path, self.message = path, message
+
+
+_SCALAR_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def decode(kind: Any, data: Any, path: str = "") -> Any:
+    """`data` as a value of type `kind`.
+
+    Dataclass fields that `data` leaves out take their default; keys that `kind` does not have are passed over.
+    Raises DecodeError.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        if Unknown in arguments and isinstance(data, dict) and set(data) == {"unknown"}:
+            return Unknown(str(data["unknown"]))
+        return decode(next(a for a in arguments if a not in (type(None), Unknown)), data, path)
+    if kind is Any:
+        return data
+    if kind is Version:
+        return _decode_version(data, path)
+    if dataclasses.is_dataclass(kind):
+        _expect(isinstance(data, dict), path, "a group of named values", data)
+        return _decode_fields(kind, data, path)
+    if origin is tuple:
+        _expect(isinstance(data, (list, tuple)), path, "a list", data)
+        return tuple(decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
+    if origin is not None and issubclass(origin, Mapping):
+        _expect(isinstance(data, dict), path, "a group of named values", data)
+        return types.MappingProxyType({str(k): decode(arguments[1], v, _join(path, str(k))) for k, v in data.items()})
+    return _decode_scalar(kind, data, path)
+
+
+def encode(value: Any) -> Any:
+    """The value as plain data for JSON; the inverse of `decode`."""
+    if isinstance(value, Unknown):
+        return {"unknown": value.why}
+    if isinstance(value, Version):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, frozenset, set)):
+        return [encode(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    return value
+
+
+@lru_cache(maxsize=None)
+def field_types(kind: type) -> Mapping[str, Any]:
+    """Field name to type hint of a dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _decode_fields(kind: Any, data: dict[str, Any], path: str) -> Any:
+    hints = field_types(kind)
+    return kind(**{name: decode(hint, data[name], _join(path, name)) for name, hint in hints.items() if name in data})
+
+
+def _decode_version(data: Any, path: str) -> Version | Unknown:
+    _expect(isinstance(data, str), path, "a version", data)
+    try:
+        return Version(data)
+    except InvalidVersion:
+        return Unknown(f"not a version: {data!r}")  # a broken package must not hide all other facts
+
+
+def _decode_scalar(kind: Any, data: Any, path: str) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data) if abs(data) < 1e300 else _expect(False, path, _SCALAR_NAMES[kind], data)
+    _expect(type(data) is kind, path, _SCALAR_NAMES.get(kind, getattr(kind, "__name__", str(kind))), data)
+    return data
+
+
+def _expect(holds: bool, path: str, wanted: str, data: Any) -> None:
+    if not holds:
+        shown = repr(data)
+        raise DecodeError(path, f"expected {wanted}, found {shown if len(shown) <= 60 else shown[:57] + '...'}")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,1 @@
+"""What the machine and the training interpreter are like: asked once, then a value."""
