@@ -190,7 +190,7 @@ class ResolvedConfig:
     `key=value` words of the command line.
     """
 
-    swift: SwiftArguments = SwiftArguments({})
+    swift: SwiftArguments = field(default_factory=lambda: SwiftArguments({}))
     flash_attn: FlashAttnSection = FlashAttnSection()
     swanlab: SwanLabSection = SwanLabSection()
     launch: LaunchSection = LaunchSection()
@@ -206,4 +206,6 @@ class ResolvedConfig:
         """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
         found = self.origins.get(key)
         return found or next((o for k, o in self.origins.items() if k.startswith(f"{key}.")), None)
+
+
 SECTIONS = ("swift", "flash_attn", "swanlab", "launch", "env", "preflight", "run")

@@ -1,0 +1,499 @@
+"""Reading configs: files, `extends`, overrides, interpolation, and the origin of every value.
+
+The only user of OmegaConf, which does the interpolation. Merging is done here, since every leaf must keep the file and
+line that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from swift_fa_launcher.config.schema import (
+    CHOICES,
+    SECTIONS,
+    FlashAttnSection,
+    LaunchSection,
+    Origin,
+    PreflightSection,
+    ResolvedConfig,
+    RunSection,
+    SwanLabSection,
+    SwiftArguments,
+)
+from swift_fa_launcher.decode import DecodeError, decode, encode, field_types
+from swift_fa_launcher.errors import ConfigError, Text, Words
+
+DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
+
+_SECTION_TYPES: Mapping[str, type] = {"flash_attn": FlashAttnSection, "swanlab": SwanLabSection, "launch": LaunchSection,
+                                      "preflight": PreflightSection, "run": RunSection}
+_YAML_TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = frozenset(_YAML_TAG + name for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
+_MAX_NODES = 100_000  # an alias bomb is an error, not a full memory
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as OmegaConf reads it: 2e-4 is a number and 2024-01-01 is text, where PyYAML has it the other way round."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_YAML_TAG + "timestamp", _YAML_TAG + "float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _YAML_TAG + "float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
+               r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer before merging: plain nested data (interpolations unresolved) and the origin of each dotted leaf."""
+
+    data: Mapping[str, Any]
+    origins: Mapping[str, Origin]
+
+
+def resolve_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> ResolvedConfig:
+    """The config of `files` (left to right, each over its bases) and `key=value` overrides, over the built-in defaults.
+
+    Raises ConfigError, naming file, line and key.
+    """
+    read: dict[Path, Layer] = {}
+    layers = [default_layer()]
+    for file in files:
+        layers += _file_layers(file, read, chain=())
+    layers += [_override_layer(words) for words in overrides]
+    return _resolve(layers, tuple(read), tuple(overrides))
+
+
+def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
+    """The config of plain data over the built-in defaults, for configs that come from no file."""
+    origins = {key: Origin("override", text=key) for key, _ in _leaves(data)}
+    return _resolve([default_layer(), Layer(data, origins)], (), ())
+
+
+@lru_cache(maxsize=1)
+def default_layer() -> Layer:
+    """The built-in defaults."""
+    layer = parse_layer(DEFAULTS_FILE.read_text(encoding="utf-8"), DEFAULTS_FILE)
+    return Layer(layer.data, {key: Origin("default", text=origin.text) for key, origin in layer.origins.items()})
+
+
+def parse_layer(text: str, file: Path) -> Layer:
+    """One YAML document as a layer; `file` only names it. Raises ConfigError."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise _yaml_error(error, file) from None
+    if node is None:
+        return Layer({}, {})
+    reader = _NodeReader(file)
+    data = reader.read(node, "")
+    if not isinstance(data, dict):
+        raise ConfigError(Text("a config is a group of sections", "配置文件应由若干段（section）组成"), where=f"{file}:1",
+                          hint=(f"sections: {', '.join(SECTIONS)}",))
+    return Layer(data, reader.origins)
+
+
+class _NodeReader:
+    """YAML nodes to plain data, noting line and written text of every leaf. Never builds an object from a tag."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.origins: dict[str, Origin] = {}
+        self._loader = _Loader("")
+        self._open: set[int] = set()
+        self._nodes = 0
+
+    def read(self, node: yaml.Node, key: str) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES or id(node) in self._open:
+            raise self._error(node, key, Text("an alias that repeats without end", "别名（alias）无限重复"))
+        if node.tag not in _PLAIN_TAGS:
+            raise self._error(node, key, Text(f"the tag {node.tag.replace(_YAML_TAG, '!!')} is not allowed in a config",
+                                              f"配置中不允许使用标签 {node.tag.replace(_YAML_TAG, '!!')}"),
+                              why=Text("tags can build objects; a config holds plain values only",
+                                       "标签会构造对象，而配置只能包含普通值"))
+        self._open.add(id(node))
+        try:
+            return self._read_plain(node, key)
+        finally:
+            self._open.discard(id(node))
+
+    def _read_plain(self, node: yaml.Node, key: str) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return self._read_mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            items = [self.read(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
+            self._note(node, key, None)
+            for i in range(len(items)):  # a list is replaced whole: it is one leaf
+                self._forget(f"{key}[{i}]")
+            return items
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, yaml.YAMLError) as error:
+            raise self._error(node, key, Text(f"cannot read {node.value!r}", f"无法读取 {node.value!r}"), why=str(error)) from None
+        self._note(node, key, node.value)
+        return value
+
+    def _read_mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Any]:
+        written = {k.value: k for k, _ in reversed(node.value) if isinstance(k, yaml.ScalarNode)}
+        for name_node, _ in node.value:
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise self._error(name_node, key, Text("a key must be plain text", "键必须是普通文本"))
+            first = written[name_node.value]
+            if first is not name_node and name_node.tag != f"{_YAML_TAG}merge":
+                raise self._error(name_node, _join(key, name_node.value),
+                                  Text("this key is written twice", "该键重复出现"),
+                                  why=Text(f"first on line {first.start_mark.line + 1}",
+                                           f"第一次出现在第 {first.start_mark.line + 1} 行"))
+        try:
+            self._loader.flatten_mapping(node)  # `<<: *base`
+        except yaml.YAMLError as error:
+            raise _yaml_error(error, self.file) from None
+        data = {}
+        for name_node, value_node in node.value:
+            name = str(name_node.value)
+            data[name] = self.read(value_node, _join(key, name))
+        if not data:
+            self._note(node, key, None)
+        return data
+
+    def _note(self, node: yaml.Node, key: str, text: str | None) -> None:
+        self.origins[key] = Origin("file", self.file, node.start_mark.line + 1, text)
+
+    def _forget(self, prefix: str) -> None:
+        for key in [k for k in self.origins if k == prefix or k.startswith((f"{prefix}.", f"{prefix}["))]:
+            del self.origins[key]
+
+    def _error(self, node: yaml.Node, key: str, message: Words, *, why: Words = "") -> ConfigError:
+        return ConfigError(message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key), why=why)
+
+
+def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...]) -> list[Layer]:
+    """The layers of a file: those of its bases, depth first, then its own."""
+    identity = file.resolve()
+    if identity in chain:
+        loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
+        raise ConfigError(Text("configs that extend each other in a circle", "配置之间循环继承（extends）"),
+                          where=str(file), why=loop)
+    if identity not in read:
+        read[identity] = parse_layer(_read_text(file, chain), file)
+    layer = read.pop(identity)
+    below: list[Layer] = []
+    for base in _bases(layer, file):
+        below += _file_layers(base, read, (*chain, identity))
+    read[identity] = layer  # after its bases: `files` runs from the lowest layer up
+    own = {key: value for key, value in layer.data.items() if key != "extends"}
+    return [*below, Layer(own, {k: o for k, o in layer.origins.items() if k.partition(".")[0] != "extends"})]
+
+
+def _bases(layer: Layer, file: Path) -> list[Path]:
+    named = layer.data.get("extends")
+    bases = [named] if isinstance(named, str) else named or []
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(Text("extends takes a path or a list of paths", "extends 应为路径或路径列表"),
+                          where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
+    return [file.parent / Path(base).expanduser() for base in bases]
+
+
+def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
+    via = f"extends: {' -> '.join(str(p) for p in (*chain, file))}" if chain else ""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(file.name, _names_beside(file), n=1, cutoff=0.75)
+        hint = (Text(f"did you mean {file.with_name(near[0])}?", f"是否想用 {file.with_name(near[0])}？"),) if near else ()
+        raise ConfigError(Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via, hint=hint) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"), where=via,
+                          why=str(error)) from None
+    except OSError as error:
+        raise ConfigError(Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
+                          why=error.strerror or str(error)) from None
+
+
+def _names_beside(file: Path) -> list[str]:
+    try:
+        return [p.name for p in file.parent.iterdir() if p.suffix in (".yaml", ".yml")]
+    except OSError:
+        return []
+
+
+def _override_layer(words: str) -> Layer:
+    """`swift.learning_rate=1e-4` as a layer of one leaf; the value is read as YAML, except that `a: b` stays text."""
+    key, equals, text = words.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)+", key):
+        raise ConfigError(Text(f"not a setting: {words}", f"不是有效的设置：{words}"), where="command line",
+                          why=Text("a setting is section.key=value", "设置的形式为 section.key=value"),
+                          hint=("swift.learning_rate=1e-4",))
+    value = _override_value(text, words)
+    parts = key.split(".")
+    data: Any = value
+    for part in reversed(parts):
+        data = {part: data}
+    below = [k for k, _ in _leaves(value)] if isinstance(value, dict) else []
+    origin = Origin("override", text=words)
+    return Layer(data, {_join(key, k): origin for k in below} or {key: origin})
+
+
+def _override_value(text: str, words: str) -> Any:
+    try:
+        layer = parse_layer(f"value: {text}" if text[:1] in "{[\"'" else f"value: {text}\n", Path("command line"))
+    except ConfigError as error:
+        if text[:1] not in "{[\"'&*!":
+            return text  # plain words such as `system=You are: helpful`
+        raise ConfigError(Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"), where="command line",
+                          why=error.why or error.message,
+                          hint=(Text("quote it: key='\"text\"'", "请加引号：key='\"文本\"'"),)) from None
+    value = layer.data.get("value")
+    # `a: b` and `# note` are YAML for something else than the user wrote
+    return text if (isinstance(value, dict) and text[:1] != "{") or (value is None and text.strip()[:1] == "#") else value
+
+
+def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
+    data: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for layer in layers:
+        _check_sections(layer)
+        _merge(data, origins, layer, "")
+    values = _interpolate(data, origins)
+    swift, env = values.get("swift") or {}, _decode_env(values.get("env") or {}, origins)
+    sections = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
+    plain = {"swift": swift, **{name: encode(section) for name, section in sections.items()}, "env": dict(env)}
+    return ResolvedConfig(swift=SwiftArguments(swift), env=env, origins=MappingProxyType(origins),
+                          values=MappingProxyType({name: plain[name] for name in SECTIONS}), files=files,
+                          overrides=overrides, **sections)
+
+
+def _merge(data: dict[str, Any], origins: dict[str, Origin], layer: Layer, prefix: str) -> None:
+    """Lay `layer` over `data`, key by key; lists and scalars are replaced whole, a null section changes nothing."""
+    above = layer.data if not prefix else _at(layer.data, prefix)
+    for name, value in above.items():
+        key = _join(prefix, name)
+        if isinstance(value, dict) and value:
+            if not isinstance(data.get(name), dict):
+                _drop(origins, key)
+                data[name] = {}
+            origins.pop(key, None)
+            _merge(data[name], origins, layer, key)
+        elif value is None and key in SECTIONS:
+            continue
+        elif value == {} and isinstance(data.get(name), dict):
+            continue
+        else:
+            _drop(origins, key)
+            data[name] = value
+            if key in layer.origins:
+                origins[key] = layer.origins[key]
+
+
+def _at(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    for part in key.split("."):
+        data = data[part]
+    return data
+
+
+def _drop(origins: dict[str, Origin], key: str) -> None:
+    for below in [k for k in origins if k == key or k.startswith(f"{key}.")]:
+        del origins[below]
+
+
+def _check_sections(layer: Layer) -> None:
+    """Unknown sections and keys, and groups where none belong, with the nearest name."""
+    for section, value in layer.data.items():
+        origin = _origin_below(layer.origins, section)
+        if section not in SECTIONS:
+            raise _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
+        if value is not None and not isinstance(value, dict):
+            raise ConfigError(Text(f"the section {section} holds keys and values, not {value!r}",
+                                   f"段 {section} 应包含键和值，而不是 {value!r}"), where=_place(origin, section))
+        if section in _SECTION_TYPES:
+            _check_keys(_SECTION_TYPES[section], value or {}, section, layer)
+
+
+def _check_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Layer) -> None:
+    hints = field_types(kind)
+    for name, below in value.items():
+        key = _join(prefix, name)
+        if name not in hints:
+            raise _unknown_key(key, [_join(prefix, k) for k in hints], _origin_below(layer.origins, key), Text("key", "键"))
+        if dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
+            _check_keys(hints[name], below, key, layer)
+
+
+def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:
+    last = key.rpartition(".")[2]
+    begun = [n for n in names if n.rpartition(".")[2].startswith(last)]
+    elsewhere = [f"{s}.{n}" for s, k in _SECTION_TYPES.items() for n in field_types(k) if n == last]
+    near = difflib.get_close_matches(last, [n.rpartition(".")[2] for n in names], n=1)
+    guess = next(iter([*begun, *elsewhere, *(key[: -len(last)] + n for n in near)]), None)
+    listed = ", ".join(n.rpartition(".")[2] for n in names)
+    return ConfigError(Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"), where=_place(origin, key),
+                       hint=(Text(f"did you mean {guess}?", f"是否想写 {guess}？") if guess else
+                             Text(f"known: {listed}", f"可用：{listed}"),))
+
+
+def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
+    """`data` with every `${…}` resolved by OmegaConf; a failure names the leaf that asked."""
+    for key, value in _leaves(data):  # OmegaConf names no place when it cannot read the whole
+        try:
+            OmegaConf.create({"value": value})
+        except (OmegaConfBaseException, ValueError) as error:
+            raise _interpolation_error(error, key, origins) from None
+    tree = OmegaConf.create(data)
+    return {str(name): _plain(tree, name, str(name), origins) for name in tree}
+
+
+def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> Any:
+    try:
+        value = parent[name]
+        if value is None and OmegaConf.is_missing(parent, name):
+            raise ConfigError(Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origins.get(key), key))
+    except OmegaConfBaseException as error:
+        raise _interpolation_error(error, key, origins) from None
+    if isinstance(value, DictConfig):
+        return {str(k): _plain(value, k, _join(key, str(k)), origins) for k in value}
+    if isinstance(value, ListConfig):
+        return [_plain(value, i, key, origins) for i in range(len(value))]
+    return value
+
+
+def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origin]) -> ConfigError:
+    origin = origins.get(key)
+    variable = re.search(r"[Ee]nvironment variable '([^']+)' not found", str(error))
+    if variable:
+        name = variable[1]
+        return ConfigError(Text(f"{key} asks for the environment variable {name}, which is not set",
+                                f"{key} 需要环境变量 {name}，但它没有设置"), where=_place(origin, key),
+                           hint=(f"export {name}=…", Text(f"or give a default: ${{oc.env:{name},default}}",
+                                                          f"或给出默认值：${{oc.env:{name},default}}")))
+    if "Missing mandatory value" in str(error):
+        return ConfigError(Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
+    return ConfigError(Text(f"{key} cannot be resolved", f"无法解析 {key} 的插值"), where=_place(origin, key),
+                       why=_first_line(error))
+
+
+def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Origin]) -> Any:
+    try:
+        section = decode(kind, _lenient(kind, value or {}))
+    except DecodeError as error:
+        key = _join(name, error.path)
+        raise ConfigError(Text(f"{key}: {error.message}", f"{key} 的类型不对：{error.message}"),
+                          where=_place(_origin_near(origins, key), key)) from None
+    for key, choices in CHOICES.items():
+        section_name, _, field_name = key.partition(".")
+        if section_name == name and getattr(section, field_name) not in choices:
+            found = getattr(section, field_name)
+            near = difflib.get_close_matches(str(found), choices, n=1)
+            hint = (Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ()
+            raise ConfigError(Text(f"{key}: {found!r} is none of {', '.join(choices)}",
+                                   f"{key}：{found!r} 不在可选值 {', '.join(choices)} 之中"),
+                              where=_place(origins.get(key), key), hint=hint)
+    return section
+
+
+def _lenient(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """What an environment variable or a quick hand writes: "8" for 8, "true" for true, one item for a list of it."""
+    return {name: _lenient_value(field_types(kind).get(name), item) for name, item in value.items()}
+
+
+def _lenient_value(hint: Any, value: Any) -> Any:  # noqa: PLR0911
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _lenient(hint, value)  # type: ignore[arg-type]
+    wanted = str(hint)
+    if "tuple" in wanted and isinstance(value, (str, int)) and not isinstance(value, bool):
+        value = [value]
+    if "tuple" in wanted and isinstance(value, list):
+        return [_lenient_scalar(wanted, item) for item in value]
+    return _lenient_scalar(wanted, value)
+
+
+def _lenient_scalar(wanted: str, value: Any) -> Any:
+    if isinstance(value, str) and "str" not in wanted:
+        try:
+            read = yaml.load(value, Loader=_Loader)  # a SafeLoader
+        except yaml.YAMLError:
+            return value
+        return read if isinstance(read, (bool, int, float)) else value
+    if "str" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Mapping[str, str]:
+    env = {}
+    for name, value in values.items():
+        origin = origins.get(f"env.{name}")
+        if isinstance(value, (dict, list)) or "=" in name or "\0" in f"{name}{value}":
+            raise ConfigError(Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),
+                              where=_place(origin, f"env.{name}"))
+        if value is not None:
+            env[name] = _env_text(value, origin)
+    return MappingProxyType(env)
+
+
+def _env_text(value: Any, origin: Origin | None) -> str:
+    if isinstance(value, str):
+        return value
+    written = origin.text if origin and origin.layer == "file" else None
+    return written if written and "${" not in written else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from _leaves(below, _join(prefix, str(name)))
+    else:
+        yield prefix, value
+
+
+def _origin_below(origins: Mapping[str, Origin], key: str) -> Origin | None:
+    return origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), None)
+
+
+def _origin_near(origins: Mapping[str, Origin], key: str) -> Origin | None:
+    key = re.sub(r"\[\d+\].*", "", key)
+    while key:
+        if found := _origin_below(origins, key):
+            return found
+        key = key.rpartition(".")[0]
+    return None
+
+
+def _place(origin: Origin | None, key: str) -> str:
+    return f"{origin}: {key}" if origin else key
+
+
+def _yaml_error(error: yaml.YAMLError, file: Path) -> ConfigError:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+    problem = getattr(error, "problem", None) or _first_line(error)
+    hint: tuple[Words, ...] = ()
+    if "\\t" in problem or "'\\t'" in str(error):
+        hint = (Text("indent with spaces, not tabs", "请用空格而不是制表符缩进"),)
+    return ConfigError(Text("this is not YAML", "不是合法的 YAML"), where=where, why=problem, hint=hint)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
