@@ -1,0 +1,155 @@
+"""Facts from the answer of `target.py` and from the files that it points at; nothing of the training is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from swift_fa_launcher.decode import Maybe, Unknown, decode, known
+from swift_fa_launcher.machine.facts import FlashAttn, Python, Swift, Torch
+
+#: What `target.py` answered.
+Report = Mapping[str, Any]
+
+#: Distributions that checks ask for: present in `Facts.packages` as None where they are not installed.
+ASKED_FOR = (
+    "ms-swift", "torch", "transformers", "swanlab", "flash-attn", "flash-attn-3", "flash-attn-4", "kernels", "peft", "trl",
+    "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
+    "packaging", "psutil", "wheel", "setuptools", "pip", "uv",
+)
+
+
+def parse_version(text: Any) -> Maybe[Version]:
+    """A version as a distribution states it; Unknown where it is none, None for None."""
+    version: Maybe[Version] = decode(Maybe[Version], text if isinstance(text, str) else None)
+    return version
+
+
+def make_python(report: Report) -> Python:
+    """The interpreter that answered."""
+    python: Python = decode(Python, report["python"])
+    return python
+
+
+def make_packages(report: Report) -> dict[str, Maybe[Version]]:
+    """Canonical distribution name to version; None for those that checks ask for and that are not there."""
+    installed = report["distributions"]
+    found = {name: parse_version(entry["version"]) for name, entry in installed.items()}
+    return {**{name: None for name in ASKED_FOR}, **found}
+
+
+def module_file(report: Report, name: str) -> Path | None:
+    """The file that `import name` would run; None where it resolves to nothing or to a bare folder."""
+    place = report["modules"].get(name) or {}
+    origin = place.get("origin")
+    return Path(origin) if origin and origin not in ("namespace", "built-in", "frozen") else None
+
+
+def collect_torch(report: Report) -> Maybe[Torch]:
+    """torch by its files; None where there is none.
+
+    import_error stays None while the files that an import needs are there: importing torch takes two seconds, so
+    whether it really succeeds is only known where flash-attn's import was tried.
+    """
+    place, entry = report["modules"].get("torch"), report["distributions"].get("torch")
+    if not place and not entry:
+        return None
+    stated = parse_version(entry["version"]) if entry else None
+    origin = module_file(report, "torch")
+    if origin is None:
+        where = ", ".join((place or {}).get("folders") or ()) or "no module"
+        broken = f"`import torch` resolves to {where}, which is not the installed torch"
+        return Torch(version=stated, import_error=broken if stated else f"{broken}: there is none", npu=_npu(report))
+    folder = origin.parent
+    said = read_version_file(folder / "version.py")
+    if isinstance(said, Unknown):
+        return Torch(version=stated, cuda=said, hip=said, cxx11_abi=said, origin=str(folder), npu=_npu(report),
+                     import_error=said.why)
+    from swift_fa_launcher.machine.elf import read_cxx11_abi
+
+    return Torch(version=parse_version(said.get("__version__")) or stated, cuda=parse_version(said.get("cuda")),
+                 hip=said.get("hip"), npu=_npu(report), cxx11_abi=read_cxx11_abi(folder / "lib"),
+                 import_error=_missing_torch_files(folder), origin=str(folder))
+
+
+def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
+    """The constants of torch/version.py (`__version__`, `cuda`, `hip`), read and not run."""
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    constants: dict[str, str | None] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, (str, type(None))):
+            constants[target.id] = value.value
+    return constants if constants.get("__version__") else Unknown(f"{file} does not say a version")
+
+
+def _missing_torch_files(folder: Path) -> str | None:
+    library = folder / "lib"
+    if not library.is_dir():
+        return f"{library} is not there: torch is not completely installed"
+    names = {name.name.split(".")[0] for name in library.iterdir()}
+    missing = [name for name in ("c10", "torch_cpu", "torch_python") if not {name, f"lib{name}"} & names]
+    return f"{library} lacks {', '.join(missing)}: torch is not completely installed" if missing else None
+
+
+def _npu(report: Report) -> Maybe[str]:
+    entry = report["distributions"].get("torch-npu")
+    return entry["version"] if entry else None
+
+
+def read_wheel_label(url: str | None) -> str | None:
+    """The local version label in the wheel's file name that direct_url.json points at ("cu12torch2.8cxx11abiTRUE");
+    None where there is no such url, it is no wheel, or the name has no label."""
+    name = unquote(urlsplit(url or "").path).rpartition("/")[2]
+    if not name.endswith(".whl"):
+        return None
+    try:
+        return parse_wheel_filename(name)[1].local and name.split("-")[1].partition("+")[2]
+    except InvalidWheelFilename:
+        return None
+
+
+def collect_swift(report: Report, environment: Mapping[str, str]) -> Swift:
+    """What `swift` on the training's PATH and `import swift` are."""
+    command = shutil.which("swift", path=environment.get("PATH"))
+    module = module_file(report, "swift")
+    return Swift(command=command, command_is_ms_swift=_starts_ms_swift(Path(command)) if command else None,
+                 module=str(module) if module else None)
+
+
+def _starts_ms_swift(script: Path) -> Maybe[bool]:
+    try:
+        with script.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        return Unknown(f"{script}: {error.strerror}")
+    if script.suffix.lower() == ".exe":  # Windows wraps the script in a program, the text stands in a zip at its end
+        return Unknown("a Windows starter program")
+    return re.search(rb"\bswift\.cli\.main\b", head) is not None
+
+
+def flash_attn_distribution(report: Report, name: str) -> Mapping[str, Any] | None:
+    """The installed distribution's entry; None where it is not installed."""
+    entry: Mapping[str, Any] | None = report["distributions"].get(name)
+    return entry
+
+
+def known_path(value: Maybe[str]) -> Path | None:
+    """A known path as a Path."""
+    text = known(value)
+    return Path(text) if text else None
+
+
+__all__ = ["FlashAttn"]
