@@ -1,0 +1,358 @@
+"""The command line: words in, printing, exit codes. Nothing else in the package prints or exits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from swift_fa_launcher import __version__
+from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, render_words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from swift_fa_launcher.flow import Finished, Judgement, Prepared
+
+DONE, REFUSED, WRONG, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+_SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (see the contract: 0 done, 1 refused, 2 wrong, 3 a bug, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if words is None else words)
+    lang = detect_language(arguments, os.environ)
+    try:
+        return _run(arguments)
+    except LauncherError as error:
+        _print_error(error, lang)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _tell(Text("interrupted", "已中断"), lang)
+        return INTERRUPTED
+    except BrokenPipeError:  # `swift-fa runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception:
+        _print_bug(lang)
+        return BUG
+
+
+def detect_language(words: Sequence[str], environ: Mapping[str, str]) -> str:
+    """ "zh" or "en": `--lang`, else the locale in effect."""
+    for i, word in enumerate(words):
+        if word.startswith("--lang="):
+            return "zh" if word.endswith("zh") else "en"
+        if word == "--lang" and i + 1 < len(words):
+            return "zh" if words[i + 1] == "zh" else "en"
+    locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def _run(words: list[str]) -> int:
+    while words[:1] and words[0].startswith("--lang"):  # also before the command
+        words = [*words[1 if "=" in words[0] else 2:], *words[:1 if "=" in words[0] else 2]]
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+        return DONE
+    if name in ("-V", "--version"):
+        print(f"swift-fa {__version__}")
+        return DONE
+    command = COMMANDS.get(name)
+    if command is None:
+        raise UsageError(Text(f"there is no command {name}", f"没有命令 {name}"), hint=(_nearest_command(name),))
+    parser = _Parser(prog=f"swift-fa {name}", description=command.story, epilog=f"example:\n  {command.example}",
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.declare(parser)
+    parser.add_argument("--lang", choices=("en", "zh"), help="language of messages (default: the locale's)")
+    if command.has_json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    options = parser.parse_intermixed_args(words[1:])
+    options.lang = options.lang or detect_language((), os.environ)
+    return command.run(options)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=(f"{self.prog} --help",))
+
+
+@dataclass(frozen=True)
+class Command:
+    story: str
+    example: str
+    declare: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    has_json: bool = True
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+
+
+def _declare_train(parser: argparse.ArgumentParser) -> None:
+    _config_words(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the command and start nothing")
+    parser.add_argument("--no-install", action="store_true", help="do not install flash-attn, even if it is missing")
+    _allow_option(parser)
+
+
+def _run_train(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+
+    files, overrides = _split_words(options.words, options.lang)
+    prepared = flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say)
+    if options.dry_run:
+        return _print_dry_run(prepared, options)
+    _print_table(prepared.judgement, options.lang, to_stderr=True)
+    screen = sys.stderr.buffer if options.json else sys.stdout.buffer
+    sys.stdout.flush()
+    sys.stderr.flush()
+    finished = flow.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer)
+    _print_finished(finished, options)
+    return finished.outcome.exit_code
+
+
+def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
+    from swift_fa_launcher.launch.plan import render_command
+    from swift_fa_launcher.preflight.finding import blocking
+
+    findings = prepared.judgement.findings
+    if options.json:
+        _print_json({**prepared.plan.to_json(), "findings": [f.to_json(options.lang) for f in findings]})
+    else:
+        _print_table(prepared.judgement, options.lang, to_stderr=True)
+        print(render_command(prepared.plan))
+    return REFUSED if blocking(findings) else DONE
+
+
+def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
+    from swift_fa_launcher.runs.report import render_finished, run_to_json
+
+    if options.json:
+        _print_json(run_to_json(finished.folder, finished.record))
+    print(f"\n{render_finished(finished.folder, finished.record, options.lang)}", file=sys.stderr)
+
+
+# --- preflight -------------------------------------------------------------------------------------------------------
+
+
+def _declare_preflight(parser: argparse.ArgumentParser) -> None:
+    _config_words(parser, needed=False)
+    parser.add_argument("--facts", metavar="FILE", help="judge saved facts instead of this machine; - reads standard input")
+    parser.add_argument("--save-facts", metavar="FILE", help="write what this machine is like")
+    parser.add_argument("--no-probe", action="store_true", help="do not run flash attention on the GPUs")
+    parser.add_argument("--offline", action="store_true", help="ask nothing of the network")
+    _allow_option(parser)
+
+
+def _run_preflight(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+    from swift_fa_launcher.machine.collect import read_facts, write_facts
+    from swift_fa_launcher.machine.facts import facts_to_json
+    from swift_fa_launcher.preflight.finding import blocking, status
+
+    files, overrides = _split_words(options.words, options.lang, needed=False)
+    judgement = flow.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
+                               allow=_allowed(options.allow), offline=options.offline, probe=not options.no_probe, say=_say)
+    if options.save_facts:
+        write_facts(judgement.facts, Path(options.save_facts))
+    if options.json:
+        _print_json({"schema": 1, "status": status(judgement.findings),
+                     "findings": [f.to_json(options.lang) for f in judgement.findings],
+                     "facts": facts_to_json(judgement.facts)})
+    else:
+        _print_table(judgement, options.lang, to_stderr=False)
+    return REFUSED if blocking(judgement.findings) else DONE
+
+
+# --- config ----------------------------------------------------------------------------------------------------------
+
+
+def _declare_config(parser: argparse.ArgumentParser) -> None:
+    _config_words(parser, needed=False)
+    parser.add_argument("--explain", action="store_true", help="show where each value was written")
+    parser.add_argument("--defaults", action="store_true", help="show the built-in defaults")
+
+
+def _run_config(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config import layers, render
+    from swift_fa_launcher.runs.record import redact, secret_values
+
+    files, overrides = _split_words(options.words, options.lang, needed=not options.defaults)
+    if options.defaults and not files and not overrides and not options.json:
+        print(layers.DEFAULTS_FILE.read_text(encoding="utf-8"), end="")
+        return DONE
+    config = layers.resolve_config(files, overrides)
+    text = (render.render_json(config) if options.json else
+            render.render_explained(config) if options.explain else render.render_yaml(config))
+    print(redact(text, secret_values(config, os.environ)), end="")
+    return DONE
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def _declare_runs(parser: argparse.ArgumentParser) -> None:
+    _root_option(parser)
+
+
+def _run_runs(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs import report, store
+
+    entries = store.list_runs(Path(options.root))
+    if options.json:
+        _print_json({"schema": 1, "runs": [report.entry_to_json(entry) for entry in entries]})
+    elif not entries:
+        _tell(Text(f"no runs in {options.root}", f"{options.root} 中没有运行记录"), options.lang)
+    else:
+        _console().print(report.render_list(entries, options.lang))
+    return DONE
+
+
+def _declare_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help='a run: its id, a unique beginning of it, its name, or "latest"')
+    _root_option(parser)
+
+
+def _run_show(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs import report, store
+
+    entry = store.find_run(Path(options.root), options.run)
+    if entry.record is None:
+        raise LauncherError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(entry.folder),
+                            why=entry.problem)
+    if options.json:
+        _print_json(report.run_to_json(entry.folder, entry.record))
+    else:
+        _console().print(report.render_run(entry.folder, entry.record, options.lang))
+    return DONE
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _config_words(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
+    parser.add_argument("words", nargs="*", metavar="CONFIG.yaml | key=value",
+                        help="config files, the later over the earlier" + ("" if needed else " (optional)")
+                             + "; settings such as swift.learning_rate=1e-4 over all of them")
+
+
+def _allow_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow", action="append", default=[], metavar="CODE",
+                        help="let this error pass as a warning (may be repeated)")
+
+
+def _root_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of the run records (default: runs)")
+
+
+def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tuple[list[Path], list[str]]:
+    files = [Path(word) for word in words if not _SETTING.match(word)]
+    if needed and not files:
+        raise UsageError(Text("no config named", "没有指定配置文件"), hint=("swift-fa train configs/qwen7b-lora.yaml",))
+    return files, [word for word in words if _SETTING.match(word)]
+
+
+def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
+    import difflib
+
+    from swift_fa_launcher.preflight.codes import CODES
+
+    for code in codes:
+        if code not in CODES:
+            near = difflib.get_close_matches(code, CODES, n=1)
+            raise UsageError(Text(f"--allow {code}: there is no such finding code", f"--allow {code}：没有这个检查代码"),
+                             hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
+    return tuple(codes)
+
+
+def _print_table(judgement: Judgement, lang: str, *, to_stderr: bool) -> None:
+    from swift_fa_launcher.preflight.table import render_table
+
+    _console(stderr=to_stderr).print(render_table(judgement.findings, judgement.config, judgement.facts, lang))
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False, indent=1, default=str))
+
+
+def _print_error(error: LauncherError, lang: str) -> None:
+    labels = {"error": Text("error", "错误"), "where": Text("where", "位置"), "why": Text("why", "原因")}
+    lines = [f"swift-fa: {labels['error'].render(lang)}: {render_words(error.message, lang)}"]
+    if error.where:
+        lines.append(f"  {labels['where'].render(lang)}: {error.where}")
+    if error.why:
+        lines.append(f"  {labels['why'].render(lang)}: {render_words(error.why, lang)}")
+    lines += [f"  -> {render_words(line, lang)}" for line in error.hint]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _print_bug(lang: str) -> None:
+    """One line for the user, the traceback in a file for the report."""
+    from swift_fa_launcher.cache import cache_dir
+
+    text = traceback.format_exc()
+    try:
+        file = cache_dir() / "last-bug.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"swift-fa {__version__}\n{text}", encoding="utf-8")
+        place = str(file)
+    except OSError:
+        place = text
+    _tell(Text(f"this is a bug in the launcher, please report it with {place}",
+               f"这是启动器的错误，请附上 {place} 报告"), lang)
+
+
+def _say(text: Words) -> None:
+    print(f"... {render_words(text, detect_language(sys.argv, os.environ))}", file=sys.stderr, flush=True)
+
+
+def _tell(words: Words, lang: str) -> None:
+    print(f"swift-fa: {render_words(words, lang)}", file=sys.stderr)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def _nearest_command(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"swift-fa {near[0]}" if near else "swift-fa --help"
+
+
+def _overview() -> str:
+    width = max(len(name) for name in COMMANDS)
+    listed = "\n".join(f"  {name:<{width}}  {command.story}" for name, command in COMMANDS.items())
+    return (f"swift-fa {__version__}: `swift sft` with packing, flash attention and SwanLab, checked before it starts\n\n"
+            f"usage: swift-fa COMMAND ...\n\n{listed}\n\n"
+            "example:\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4\n\n"
+            "`swift-fa COMMAND --help` says more.")
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command("check everything, install flash-attn if it must, train, record",
+                     "swift-fa train configs/qwen7b-lora.yaml launch.gpus=[0,1] --dry-run", _declare_train, _run_train),
+    "preflight": Command("the checks alone; installs nothing, starts nothing",
+                         "swift-fa preflight configs/qwen7b-lora.yaml --save-facts facts.json", _declare_preflight,
+                         _run_preflight),
+    "config": Command("the resolved config, and where each value was written",
+                      "swift-fa config configs/qwen7b-lora.yaml --explain", _declare_config, _run_config),
+    "runs": Command("the recorded runs", "swift-fa runs", _declare_runs, _run_runs),
+    "show": Command("one recorded run", "swift-fa show latest", _declare_show, _run_show),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Each command's story in plain order: read, decide, act, record.
+
+Nothing here prints: results are values, progress goes through `say`, and `cli` shows both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.errors import LaunchError, Text
+from swift_fa_launcher.launch.local import Outcome, run_training
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
+from swift_fa_launcher.machine.collect import collect_facts
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
+from swift_fa_launcher.runs.record import (
+    RunRecord,
+    close_record,
+    make_record,
+    new_run_id,
+    run_name,
+    secret_values,
+    start_record,
+    update_record,
+)
+
+#: Shows one short sentence of progress.
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A config, the facts it was judged by, and what was found."""
+
+    config: ResolvedConfig
+    facts: Facts
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A launch that needs only to be started."""
+
+    judgement: Judgement
+    plan: LaunchPlan
+    run_id: str
+    root: Path
+
+
+@dataclass(frozen=True)
+class Finished:
+    record: RunRecord
+    folder: Path
+    outcome: Outcome
+
+
+def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Judgement:
+    """Every check on this config and these facts; `allow` (and the config's own list) lowers errors to warnings."""
+    return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
+
+
+def preflight(files: Sequence[Path], overrides: Sequence[str], *, saved: Facts | None, allow: Sequence[str],
+              offline: bool, probe: bool, say: Say) -> Judgement:
+    """The checks alone: on this machine, or on saved facts."""
+    config = resolve_config(files, overrides)
+    facts = saved or collect_facts(config, offline=offline, probe=probe, say=say)
+    return judge(config, facts, allow)
+
+
+def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Prepared:
+    """Config, facts, findings and plan of a launch on this machine. Starts and changes nothing."""
+    config = resolve_config(files, overrides)
+    facts = collect_facts(config, say=say)
+    return plan_launch(judge(config, facts, allow))
+
+
+def plan_launch(judgement: Judgement) -> Prepared:
+    """The plan for what was judged, under a new run id."""
+    config = judgement.config
+    run_id = new_run_id(run_name(config), datetime.now(timezone.utc))
+    root = Path(config.run.root).expanduser().absolute()
+    plan = make_plan(config, judgement.facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(Path.cwd()))
+    return Prepared(judgement, plan, run_id, root)
+
+
+def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
+           parent: str | None = None) -> Finished:
+    """Record, start, wait, record. Raises LaunchError where findings block or nothing can be started."""
+    judgement, plan = prepared.judgement, prepared.plan
+    config = judgement.config
+    _refuse(judgement)
+    hidden = secret_values(config, os.environ)
+    record = make_record(config, plan, prepared.run_id, datetime.now(timezone.utc), parent=parent,
+                         pid_started=_process_start())
+    folder = start_record(prepared.root, record, config, judgement.facts, judgement.findings, plan, hidden)
+    try:
+        outcome = run_training(plan.starts, env=_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
+                               run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
+                               redact=tuple(value.encode() for value in hidden))
+    except LaunchError as error:
+        update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
+        raise
+    record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
+                          interrupted=outcome.interrupted, detail=outcome.detail)
+    update_record(folder, record, hidden)
+    return Finished(record, folder, outcome)
+
+
+def _refuse(judgement: Judgement) -> None:
+    if judgement.config.launch.target != "local":
+        raise LaunchError(Text("launch.target=slurm is not built yet: preflight judges for it, train starts locally only",
+                               "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
+                          hint=("launch.target=local",))
+    errors = blocking(judgement.findings)
+    if errors:
+        raise LaunchError(Text(f"not started: {', '.join(dict.fromkeys(f.code for f in errors))}",
+                               f"未启动：{', '.join(dict.fromkeys(f.code for f in errors))}"))
+
+
+def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
+    """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
+    secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
+    return {**os.environ, **secrets, **plan.env}
+
+
+def _process_start() -> float:
+    import psutil
+
+    return float(psutil.Process().create_time())

@@ -1,0 +1,145 @@
+"""The plan of a launch: one frozen value that is printed, run and recorded. Pure.
+
+The plan names secrets and never holds one: their values go from the launcher's environment, or from `env` in the config,
+straight into the child's.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import Any
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.launch.swanlab import make_swanlab_settings
+from swift_fa_launcher.machine.facts import Facts
+
+SCHEMA = 1
+
+#: Names of variables whose values are nobody's business.
+SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|WEBHOOK(_URL)?)$", re.IGNORECASE)
+
+#: ms-swift's launch variables, in the order in which it hands them to torchrun (swift/cli/main.py, 3.8 to 4.6).
+_TORCHRUN_VARIABLES = ("NPROC_PER_NODE", "MASTER_PORT", "NNODES", "NODE_RANK", "MASTER_ADDR")
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What will be started.
+
+    argv: the command as one would type it. starts: what the launcher executes in its place, the same program that `swift`
+    itself starts (its own parent process imports torch only to find it). env: the variables that the launcher sets.
+    secrets: names of variables that the child inherits and nothing ever shows. cwd, run_dir: folders, absolute.
+    """
+
+    argv: tuple[str, ...]
+    starts: tuple[str, ...]
+    env: Mapping[str, str]
+    secrets: tuple[str, ...]
+    cwd: str
+    run_dir: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain data; `plan_from_json` reads it back."""
+        return {"schema": SCHEMA, "argv": list(self.argv), "starts": list(self.starts), "env": dict(self.env),
+                "secrets": list(self.secrets), "cwd": self.cwd, "run_dir": self.run_dir}
+
+
+def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
+    """The inverse of `LaunchPlan.to_json`. Raises KeyError or TypeError for other data."""
+    return LaunchPlan(tuple(data["argv"]), tuple(data["starts"]), MappingProxyType(dict(data["env"])),
+                      tuple(data["secrets"]), data["cwd"], data["run_dir"])
+
+
+def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
+    """The plan for this config on the machine of these facts."""
+    settings = make_swanlab_settings(config, facts.package("ms-swift"), facts.package("swanlab"), run_dir)
+    known_arguments = known(facts.ms_swift_args)
+    translated = translate_config(config, known_arguments, facts.package("ms-swift"))
+    arguments = {**translated.arguments, **_model_check(config, facts), **settings.arguments}
+    if settings.plugins:
+        arguments["external_plugins"] = [*config.swift.names("external_plugins"), *settings.plugins]
+    words = render_arguments(arguments, written_texts(config, translated), known_arguments)
+    open_env = {name: value for name, value in config.env.items() if not SECRET_NAME.search(name)}
+    env = {**_launch_env(config), **settings.env, **open_env, "SWIFT_FA_RUN_ID": run_id}
+    secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
+    return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
+                      env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
+
+
+def render_command(plan: LaunchPlan) -> str:
+    """The plan as one would type it: the variables, then one argument on a line; no secret."""
+    lines = [f"cd {shlex.quote(plan.cwd)}"]
+    if plan.secrets:
+        lines.append(f"# from your environment, never shown: {' '.join(plan.secrets)}")
+    command = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
+    command.append(shlex.join(plan.argv[:2]))
+    command += [f"  {shlex.join(group)}" for group in _argument_groups(plan.argv[2:])]
+    return "\n".join([*lines, " \\\n".join(command)])
+
+
+def _argument_groups(words: tuple[str, ...]) -> list[list[str]]:
+    groups: list[list[str]] = []
+    for word in words:
+        if re.match(r"--[A-Za-z]", word) or not groups:
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    return groups
+
+
+def _launch_env(config: ResolvedConfig) -> dict[str, str]:
+    launch = config.launch
+    env = {"PYTHONUNBUFFERED": "1"}  # behind a pipe Python would hold its output back
+    if launch.gpus is not None:
+        # CUDA numbers the fastest card first unless told to count as nvidia-smi does
+        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(str(gpu) for gpu in launch.gpus)}
+    numbers = {"NPROC_PER_NODE": launch.nproc_per_node, "NNODES": launch.nnodes, "NODE_RANK": launch.node_rank,
+               "MASTER_ADDR": launch.master_addr, "MASTER_PORT": launch.master_port}
+    return env | {name: str(value) for name, value in numbers.items() if value is not None}
+
+
+def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The program that `swift sft` starts, found without importing ms-swift.
+
+    Source: swift/cli/main.py of 3.8.3, 3.12.6, 4.0.4 and 4.6.0, which all run `python swift/cli/sft.py ARGUMENTS`, or
+    `python -m torch.distributed.run` with the launch variables as options and the same script.
+    """
+    python = _interpreter(config, facts)
+    swift = known(facts.swift)
+    module = known(swift.module) if swift else None
+    if module is None:
+        return (python, "-m", "swift.cli.main", "sft")
+    script = str(PurePath(module).parent / "cli" / "sft.py")
+    seen = {name: env.get(name, facts.env.get(name)) for name in _TORCHRUN_VARIABLES}
+    if seen["NPROC_PER_NODE"] is None and seen["NNODES"] is None:
+        return (python, script)
+    options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]
+    return (python, "-m", "torch.distributed.run", *options, script)
+
+
+def _interpreter(config: ResolvedConfig, facts: Facts) -> str:
+    python = known(facts.python)
+    return (known(python.executable) if python else None) or config.launch.python or "python"
+
+
+def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
+    """`check_model false` where ms-swift's question to the hub would only wait.
+
+    It asks ModelScope whether a model is the latest; with no hub in reach that took 22 s before training went on (seen with
+    4.6.0). A local folder has no newer version to ask for.
+    """
+    model = config.swift.text("model")
+    where = facts.path(model)
+    hub = known(facts.network.get("model-hub"))
+    known_arguments = known(facts.ms_swift_args)
+    useless = (where is not None and where.kind == "dir") or (hub is not None and hub.ok is False)
+    if "check_model" in config.swift or not useless or (known_arguments and "check_model" not in known_arguments):
+        return {}
+    return {"check_model": False}

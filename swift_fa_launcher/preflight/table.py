@@ -1,0 +1,107 @@
+"""Findings as a calm table: one line for an area that is fine, one line a finding with its fix below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.codes import AREAS, CODES
+from swift_fa_launcher.preflight.finding import Finding, Severity, status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_LABELS: Mapping[Severity, tuple[Text, str]] = {
+    Severity.ERROR: (Text("error", "错误"), "bold red"),
+    Severity.WARNING: (Text("warning", "警告"), "yellow"),
+    Severity.INFO: (Text("info", "提示"), "cyan"),
+}
+_FINE = Text("ok", "正常")
+_FIXES_SHOWN = 3
+
+
+def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str) -> RenderableType:
+    """The table as a rich renderable; texts in `lang`."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text as Line
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for area, title in AREAS.items():
+        found = [f for f in findings if CODES[f.code].area == area]
+        heading = Line(title.render(lang), "bold")
+        if not found:
+            if area != "run":
+                table.add_row(heading, Line(_FINE.render(lang), "green"),
+                              Line(_area_summary(area, config, facts, lang), "dim"))
+            continue
+        for i, finding in enumerate(found):
+            label, style = _LABELS[finding.severity]
+            text = Line.assemble((finding.code, style), "  ", render_words(finding.summary, lang))
+            if finding.allowed:
+                text.append(Text("  (allowed)", "  （已允许）").render(lang), "dim")
+            for line in finding.fix[:_FIXES_SHOWN]:
+                text.append("\n  -> " + render_words(line, lang), "bold" if line is finding.fix[0] else "")
+            table.add_row(heading if i == 0 else "", Line(label.render(lang), style), text)
+    return Group(table, Line(""), _verdict(findings, lang))
+
+
+def _verdict(findings: Sequence[Finding], lang: str) -> RenderableType:
+    from rich.text import Text as Line
+
+    counts = {severity: sum(f.severity is severity for f in findings) for severity in Severity}
+    told = [f"{n} {_LABELS[s][0].render(lang)}{'s' if lang != 'zh' and n > 1 and s is not Severity.INFO else ''}"
+            for s, n in counts.items() if n]
+    word, style = {"ok": (Text("ready", "就绪"), "green"), "warned": (Text("ready, with warnings", "就绪，但有警告"), "yellow"),
+                   "blocked": (Text("blocked", "已阻止"), "bold red")}[status(findings)]
+    return Line.assemble((word.render(lang), style), f"  ({', '.join(told)})" if told else "")
+
+
+def _area_summary(area: str, config: ResolvedConfig, facts: Facts, lang: str) -> str:
+    """The few values that show what an area that is fine was judged by."""
+    parts: tuple[str, ...] = {"machine": _machine, "flash-attn": _flash_attn, "swift": _swift, "launch": _launch,
+                              "data": _data, "swanlab": _swanlab}.get(area, lambda *_: ())(config, facts)
+    return ", ".join(part for part in parts if part)
+
+
+def _machine(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    gpus, driver = known(facts.gpus), known(facts.driver)
+    torch, python = known(facts.torch), known(facts.python)
+    names = {str(known(gpu.name)): sum(g.name == gpu.name for g in gpus) for gpu in gpus} if gpus else {}
+    return (f"Python {known(python.version)}" if python else "", f"torch {known(torch.version)}" if torch else "",
+            *(f"{n} x {name}" if n > 1 else name for name, n in names.items()),
+            f"driver {known(driver.version)}" if driver and known(driver.version) else "")
+
+
+def _flash_attn(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    flash = known(facts.flash_attn)
+    return (f"flash-attn {flash.version}" if flash and known(flash.version) else f"attn_impl {config.swift.attn_impl}",)
+
+
+def _swift(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    return tuple(f"{name} {version}" for name in ("ms-swift", "transformers", "peft") if (version := facts.package(name)))
+
+
+def _launch(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    launch = config.launch
+    gpus = "" if launch.gpus is None else f"GPU {','.join(map(str, launch.gpus))}"
+    return (gpus, f"{launch.nproc_per_node} processes" if launch.nproc_per_node else "1 process",
+            f"{launch.nnodes} nodes" if launch.nnodes else "")
+
+
+def _data(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    return (config.swift.text("model") or "", *config.swift.names("dataset")[:3], config.swift.text("output_dir") or "")
+
+
+def _swanlab(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+    section = config.swanlab
+    if not section.tracks:
+        return ("off",)
+    return (f"mode {section.mode}", section.project or "", section.experiment or "")

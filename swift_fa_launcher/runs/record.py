@@ -1,0 +1,225 @@
+"""Run records: one folder a launch, complete before the training starts and closed after it ends.
+
+    <run.root>/<id>/
+        run.json        what happened: name, start, end, outcome
+        config.yaml     the resolved config          config.json   the same with the origin of every value
+        layers/         the files it was made from   facts.json    findings.json    plan.json
+        packages.txt    every installed package      git.json      git.diff         train.log     swanlab/
+
+A new folder is filled under a hidden name and then renamed; `run.json` is replaced whole. So a launcher that is killed
+leaves either nothing or a record that says it was not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from swift_fa_launcher import __version__
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import DecodeError, decode, encode, known
+from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.launch.plan import SECRET_NAME, LaunchPlan
+from swift_fa_launcher.machine.facts import Facts, facts_to_json
+from swift_fa_launcher.preflight.finding import Finding
+
+SCHEMA = 1
+_GIT_SECONDS = 10
+_DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
+_SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` says. Times are UTC, ISO 8601.
+
+    status: "unfinished" until the end is written, then "finished", "failed" or "interrupted". exit_code: of `train`.
+    """
+
+    id: str
+    name: str
+    status: str
+    started: str
+    cwd: str
+    command: tuple[str, ...] = ()
+    ended: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    parent: str | None = None
+    launcher: str = __version__
+    host: str | None = None
+    pid: int | None = None
+    pid_started: float | None = None  # seconds since the epoch: a process id alone may be another's by now
+    config_files: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    output_dir: str | None = None
+    checkpoint: str | None = None
+    swanlab: Mapping[str, Any] = field(default_factory=dict)
+    diagnoses: tuple[Mapping[str, Any], ...] = ()
+
+
+def new_run_id(name: str, now: datetime) -> str:
+    """`20261123-051500-qwen7b-lora-3f9a`: sorts by time, reads by name, and two in one second differ."""
+    slug = re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "run"
+    return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def run_name(config: ResolvedConfig) -> str:
+    """The run's name: as configured, else the experiment's, else the last config file's."""
+    files = config.files[-1:]
+    return config.run.name or config.swanlab.experiment or (files[0].stem if files else "run")
+
+
+def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values that must not be written anywhere: of secret-looking variables, longest first."""
+    named = {**environ, **config.env}
+    notification = config.swanlab.notification
+    values = {value for name, value in named.items() if SECRET_NAME.search(name)}
+    values |= {value for value in (notification.secret, notification.webhook_url) if value}
+    return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def redact(text: str, values: Iterable[str]) -> str:
+    """`text` with every secret value replaced."""
+    for value in values:
+        text = text.replace(value, "<redacted>")
+    return text
+
+
+def start_record(root: Path, record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding],
+                 plan: LaunchPlan, hidden: Sequence[str]) -> Path:
+    """Write the record of a run that is about to start; its folder. Raises RecordError where it cannot be written.
+
+    hidden: secret values that are replaced in everything written.
+    """
+    folder, draft = root / record.id, root / f".{record.id}.new"
+    try:
+        draft.mkdir(parents=True)
+        for name, text in _record_files(record, config, facts, findings, plan).items():
+            _write(draft / name, redact(text, hidden))
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise RecordError(Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
+                          why=error.strerror or str(error),
+                          hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
+    return folder
+
+
+def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
+    """Replace `run.json` whole."""
+    fresh = folder / f".run.json.{os.getpid()}"
+    _write(fresh, redact(_json({"schema": SCHEMA, **encode(record)}), hidden))
+    fresh.replace(folder / "run.json")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
+    file = folder / "run.json"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+            raise _damaged(file, Text("no schema", "没有 schema"))
+        if data["schema"] > SCHEMA:
+            raise _damaged(file, Text(f"schema {data['schema']} is newer than this launcher's {SCHEMA}",
+                                      f"schema {data['schema']} 比本程序的 {SCHEMA} 更新"))
+        return decode(RunRecord, data)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise _damaged(file, Text("there is no run.json", "没有 run.json")) from None
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        why = f"{error.path}: {error.message}" if isinstance(error, DecodeError) else str(error)
+        raise _damaged(file, why) from None
+
+
+def _damaged(file: Path, why: Any) -> RecordError:
+    return RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(file), why=why)
+
+
+def _record_files(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding],
+                  plan: LaunchPlan) -> dict[str, str]:
+    git, diff = _git_state(Path(plan.cwd))
+    origins = {key: str(origin) for key, origin in config.origins.items()}
+    files = {
+        "run.json": _json({"schema": SCHEMA, **encode(record)}),
+        "config.yaml": yaml.safe_dump(dict(config.values), allow_unicode=True, sort_keys=False),
+        "config.json": _json({"schema": SCHEMA, "values": dict(config.values), "origins": origins,
+                              "files": [str(f) for f in config.files], "overrides": list(config.overrides)}),
+        "facts.json": _json(facts_to_json(facts)),
+        "findings.json": _json([finding.to_json() for finding in findings]),
+        "plan.json": _json(plan.to_json()),
+        "packages.txt": "".join(f"{name}=={version}\n" for name, version in sorted((known(facts.packages) or {}).items())
+                                if known(version) is not None),
+        "git.json": _json(git),
+    }
+    if diff:
+        files["git.diff"] = diff
+    for i, source in enumerate(config.files):
+        files[f"layers/{i}-{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
+    return files
+
+
+def _git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Commit, branch and changed files of the repository around `folder`, and its uncommitted diff; None without one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, ""
+    changed = (_git(folder, "status", "--porcelain") or "").splitlines()
+    diff = _git(folder, "diff", "HEAD") or ""
+    if len(diff) > _DIFF_LIMIT:
+        diff = diff[:_DIFF_LIMIT] + "\n# cut here: the diff is larger\n"
+    return {"commit": commit.strip(), "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+            "changed": changed}, diff
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=_GIT_SECONDS, check=False,
+                              env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, pid_started: float | None,
+                parent: str | None = None) -> RunRecord:
+    """The record of a run that starts now, in this process."""
+    return RunRecord(id=run_id, name=run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
+                     cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
+                     host=socket.gethostname(), pid=os.getpid(), pid_started=pid_started,
+                     config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
+                     output_dir=config.swift.text("output_dir"))
+
+
+def close_record(record: RunRecord, *, ended: datetime, exit_code: int, signal: int | None, interrupted: bool,
+                 detail: str | None) -> RunRecord:
+    """The record with its end."""
+    status = "interrupted" if interrupted else "finished" if exit_code == 0 else "failed"
+    return replace(record, status=status, ended=ended.isoformat(timespec="seconds"), exit_code=exit_code, signal=signal,
+                   detail=detail)
