@@ -1,0 +1,37 @@
+# make demo: a real training on this machine's CPU.   make test: everything that is tested.
+# Both make their own virtual environment; PYTHON=python3.12 or VENV=folder choose another.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A CPU build where PyTorch's own index can be reached; else what PyPI has, which runs on a CPU too but is larger.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.train .demo/chat.jsonl
+	$(BIN)/swift-fa train configs/demo-cpu.yaml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.demo/chat.jsonl: tests/tiny.py | $(VENV)/.train
+	$(BIN)/python tests/tiny.py .demo
+
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) -e '.[train,dev]'
+	touch $@
+
+$(VENV)/.train: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH)
+	$(PIP) -e '.[train]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .demo
