@@ -1,10 +1,10 @@
-"""A Qwen2 of a hundred thousand random weights, its own tokenizer and chat rows: enough for a real `swift sft` on a CPU.
+"""A Qwen2 of 100 thousand random weights, its own tokenizer and chat rows: enough for a real `swift sft` on a CPU.
 
     python tests/tiny.py FOLDER     makes FOLDER/Qwen2.5-tiny-Instruct and FOLDER/chat.jsonl, in about a second
 
 Files are written without torch or transformers, and the same bytes come out every time. The tokenizer is one that
-transformers 4 and 5 both read (what transformers 5 saves itself, transformers 4 refuses). ms-swift does not know the folder:
-give it `--model_type qwen2 --template qwen2_5`.
+transformers 4 and 5 both read (what transformers 5 saves itself, transformers 4 refuses). ms-swift cannot tell from the
+folder what it is: give it `--model_type qwen2 --template qwen2_5`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _conversation(draw: random.Random) -> list[dict[str, str]]:
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         subject = draw.choice(SUBJECTS)
         turns.append({"role": "user", "content": f"What does {subject} do?"})
-        turns.append({"role": "assistant", "content": " ".join(_sentence(draw, subject) for _ in range(draw.randint(1, 6)))})
+        answer = " ".join(_sentence(draw, subject) for _ in range(draw.randint(1, 6)))
+        turns.append({"role": "assistant", "content": answer})
     return turns
 
 
