@@ -1,0 +1,624 @@
+"""A wheel from the first of several addresses that gives the right bytes, into the cache under the wheel's own name.
+
+Every address but the wheel's own is a stranger: what it gives is taken only with a digest that came from elsewhere.
+The file grows as `NAME.part`, is continued with Range where it broke off, and gets its name when size, digest and zip
+are right.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import queue
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+
+from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
+
+if TYPE_CHECKING:
+    import requests
+
+    from swift_fa_launcher.wheels.name import Candidate
+
+T = TypeVar("T")
+CHUNK = 1 << 20
+REDIRECTS = 8
+LARGEST = 8 << 30  # bytes; no wheel comes near, a server that never ends does
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: done bytes, all bytes where they are known, bytes per second
+Progress = Callable[[int, "int | None", float], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an address may keep us waiting, in seconds."""
+
+    probe: float = 4.0  # to be among the first when there are several addresses
+    connect: float = 10.0
+    answer: float = 30.0  # from the request to the end of the headers, redirects included
+    silence: float = 20.0  # between two pieces of the body
+    slow: float = 20.0  # …or this long under `slow_rate`
+    slow_rate: float = 1024.0  # bytes per second
+    retry_after: float = 15.0  # longest Retry-After that is waited for
+    pause: float = 0.5  # before asking the same address again
+    tries: int = 5  # answers that one address may break off
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A wheel on disk. url: who gave it. verified: held against a digest, or straight from its own origin."""
+
+    path: Path
+    sha256: str
+    size: int
+    url: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an address was given up; code as in the contract's list of passed-over candidates and findings."""
+
+    url: str
+    code: str
+    reason: Words
+
+
+class DownloadError(InstallError):
+    """No address gave the wheel; `refusals` has one reason per address."""
+
+    def __init__(self, message: Words, refusals: Sequence[Refusal] = (), **details: Any) -> None:
+        super().__init__(message, **details)
+        self.refusals = tuple(refusals)
+
+
+class _Refused(Exception):
+    """This address will not give the wheel; the next one may."""
+
+    def __init__(self, code: str, reason: Words) -> None:
+        super().__init__(render_words(reason, "en"))
+        self.code, self.reason = code, reason
+
+
+class _BrokenOff(_Refused):
+    """The answer ended early or asks to come back: worth another try at the same address after `wait` seconds."""
+
+    def __init__(self, reason: Words, wait: float = 0.0) -> None:
+        super().__init__("mirror-unreachable", reason)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be fetched."""
+
+    filename: str
+    origin: str
+    sha256: str | None
+    size: int | None
+    file: Path
+    patience: Patience
+    progress: Progress
+
+    @property
+    def part(self) -> Path:
+        return self.file.with_name(f"{self.filename}.part")
+
+    @property
+    def notes(self) -> Path:
+        """Beside the file: where it, or its beginning, came from."""
+        return self.file.with_name(f"{self.filename}.json")
+
+
+def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,  # noqa: PLR0913
+                   expected_sha256: str | None = None, allow_unverified: bool = False, progress: Progress | None = None,
+                   patience: Patience = Patience()) -> Fetched:
+    """The wheel in `cache`/wheels, from the cache or from the first of `urls` that gives it.
+
+    urls: addresses in order of preference, `candidate.url` itself among them where the origin may be asked.
+    expected_sha256: from a lock or the user; it goes before the digest that the candidate's source gave.
+    Raises DownloadError with a reason per address.
+    """
+    filename = parse_file_name(candidate.filename)
+    origin, said = split_digest(candidate.url)
+    digest = (expected_sha256 or candidate.sha256 or said or "").lower() or None
+    if urlsplit(origin).scheme in ("", "file"):
+        return _local_wheel(filename, origin, digest, candidate.size)
+    key = digest or f"url-{hashlib.sha256(origin.encode()).hexdigest()[:24]}"
+    order = _Order(filename, origin, digest, candidate.size, cache / "wheels" / key / filename, patience,
+                   progress or (lambda done, total, rate: None))
+    try:
+        order.file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(order.file.parent):
+            return _cached(order, allow_unverified) or _fetch(order, urls or (origin,), allow_unverified)
+    except OSError as error:
+        raise _disk_error(error, order.file.parent) from error
+
+
+def parse_file_name(text: str) -> str:
+    """`text` where it is the plain name of a wheel. Raises DownloadError for a path, or another kind of file."""
+    if not re.fullmatch(r"[A-Za-z0-9_.+!-]{1,240}\.whl", text):
+        raise DownloadError(Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
+    return text
+
+
+def split_digest(url: str) -> tuple[str, str | None]:
+    """The address without its fragment, and the digest where the fragment is `#sha256=…`."""
+    address, fragment = urldefrag(url)
+    found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
+    return address, found.group(1).lower() if found else None
+
+
+def shown_url(url: str) -> str:
+    """The address without user, password, and query, which may hold a signature; fit for messages and records."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def is_origin(url: str, origin: str) -> bool:
+    """Whether the bytes of `url` can be taken on trust: the wheel's own address, by TLS or from this machine itself."""
+    parts = urlsplit(url)
+    own_machine = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+    return url == origin and (parts.scheme == "https" or own_machine)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def zip_fault(path: Path, *, members: bool) -> Words | None:
+    """What keeps the file from being a wheel, or None. members: read every member against its CRC as well."""
+    import zipfile
+
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    if fault := _not_a_zip(head):
+        return fault
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not any(name.endswith(".dist-info/RECORD") for name in archive.namelist()):
+                return Text("a zip without a wheel's RECORD", "是 zip 文件，但没有 wheel 的 RECORD")
+            bad = archive.testzip() if members else None
+    except Exception as error:  # BadZipFile, zlib.error, LZMAError, RuntimeError …: each kind of damage has its own
+        return Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")
+    return Text(f"a damaged zip: {bad} has a wrong CRC", f"zip 文件已损坏：{bad} 的 CRC 不对") if bad else None
+
+
+def _local_wheel(filename: str, address: str, digest: str | None, size: int | None) -> Fetched:
+    """A wheel that lies on this machine already: looked at where it is, never copied."""
+    path = Path(unquote(urlsplit(address).path)) if address.startswith("file:") else Path(address)
+    try:
+        found, fault = file_sha256(path), zip_fault(path, members=digest is None)
+    except OSError as error:
+        raise DownloadError(Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
+                            where=str(path)) from error
+    if digest and found != digest:
+        fault = _digest_words(digest, found)
+    elif size is not None and path.stat().st_size != size:
+        fault = _size_words(path.stat().st_size, size)
+    if fault:
+        code = "hash-mismatch" if digest and found != digest else "not-a-wheel"
+        raise DownloadError(Text(f"{filename} is not the wheel that it should be", f"{filename} 不是应有的 wheel"),
+                            (Refusal(str(path), code, fault),), where=str(path), why=fault)
+    return Fetched(path, found, path.stat().st_size, path.absolute().as_uri(), verified=True)
+
+
+def _cached(order: _Order, allow_unverified: bool) -> Fetched | None:
+    """The finished file of an earlier run, where it still is what it was."""
+    if not order.file.is_file():
+        return None
+    notes = _read_notes(order.notes)
+    found = file_sha256(order.file)
+    whole = found == (order.sha256 or notes.get("sha256"))
+    if whole and (order.sha256 or notes.get("verified") is True or allow_unverified):
+        return Fetched(order.file, found, order.file.stat().st_size, str(notes.get("url", order.origin)),
+                       verified=bool(order.sha256 or notes.get("verified") is True))
+    if not whole:
+        order.file.unlink()
+    return None
+
+
+def _fetch(order: _Order, urls: Sequence[str], allow_unverified: bool) -> Fetched:
+    import requests
+
+    refusals, usable = [], []
+    for url in dict.fromkeys(split_digest(url)[0] for url in urls):
+        if order.sha256 or allow_unverified or is_origin(url, order.origin):
+            usable.append(url)
+        else:
+            refusals.append(Refusal(shown_url(url), "unverified", _UNVERIFIED))
+    with requests.Session() as session:
+        for url in _fastest_first(usable, order.patience):
+            try:
+                return _fetch_from(session, url, order)
+            except _Refused as refused:
+                refusals.append(Refusal(shown_url(url), refused.code, refused.reason))
+    raise _all_refused(order, refusals)
+
+
+_UNVERIFIED = Text(
+    "a mirror could give any file and there is no digest from the origin, a lock or you to tell; "
+    "flash_attn.allow_unverified=true would install and run whatever it sends",
+    "镜像可以给出任意文件，而来源、锁文件和您都没有给出可核对的摘要；"
+    "设 flash_attn.allow_unverified=true 意味着安装并运行镜像发来的任何内容")
+
+
+def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
+    lines = tuple(Text(f"{r.url}: {render_words(r.reason, 'en')}", f"{r.url}：{render_words(r.reason, 'zh')}")
+                  for r in refusals)
+    why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
+    by_hand = Text("download it elsewhere and give it with: swift-fa install --wheel FILE",
+                   "在别处下载后用它安装：swift-fa install --wheel FILE")
+    digest: tuple[Words, ...] = ()
+    if any(r.code == "unverified" for r in refusals):
+        digest = (Text("give the digest yourself: --wheel URL#sha256=…", "自己给出摘要：--wheel URL#sha256=…"),)
+    return DownloadError(Text(f"no address gave {order.filename}", f"没有任何地址能提供 {order.filename}"), refusals,
+                         where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
+
+
+def _fetch_from(session: requests.Session, url: str, order: _Order) -> Fetched:
+    """The whole file from one address, over as many answers as it takes. Raises _Refused."""
+    for attempt in range(order.patience.tries):
+        try:
+            continued = _receive(session, url, order)
+        except _BrokenOff as broken:
+            if attempt + 1 == order.patience.tries:
+                raise
+            time.sleep(broken.wait or order.patience.pause)
+            continue
+        if fetched := _accept(order, url, continued):
+            return fetched
+    raise _Refused("mirror-unreachable", Text("it broke off every time", "每次都中断"))
+
+
+def _receive(session: requests.Session, url: str, order: _Order) -> bool:
+    """One answer, appended to the part; whether it continued bytes that were there before.
+
+    Raises _BrokenOff where it can be continued, _Refused where this address is no good.
+    """
+    start, headers = _start(order, url)
+    with _ask(session, url, order.patience, headers) as answer:
+        start, total = _judge_answer(answer, start, order)
+        order.notes.write_text(json.dumps({"part_of": url, "validator": _validator(answer)}))
+        with order.part.open("r+b" if start else "wb") as stream:
+            stream.truncate(start)
+            stream.seek(start)
+            end = _copy(answer, stream, start, total, order)
+    if total is not None and end < total:
+        raise _BrokenOff(Text(f"the connection ended after {end} of {total} bytes", f"连接在 {end}/{total} 字节处中断"))
+    return start > 0
+
+
+def _start(order: _Order, url: str) -> tuple[int, dict[str, str]]:
+    """How many bytes are there already, and the headers that ask for the rest.
+
+    Without a digest only the same address may go on with the same file: nothing at the end would tell a mixture.
+    """
+    headers = {"Accept-Encoding": "identity", "User-Agent": "swift-fa-launcher"}
+    notes = _read_notes(order.notes)
+    have = order.part.stat().st_size if order.part.is_file() else 0
+    validator = notes.get("validator") if notes.get("part_of") == url else None
+    if not have or not (order.sha256 or validator) or (order.size is not None and have >= order.size):
+        return 0, headers
+    return have, headers | {"Range": f"bytes={have}-"} | ({"If-Range": str(validator)} if validator else {})
+
+
+def _validator(answer: requests.Response) -> str | None:
+    """What tells this version of the file from another: a strong ETag, else the date."""
+    etag = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified")
+
+
+def _judge_answer(answer: requests.Response, start: int, order: _Order) -> tuple[int, int | None]:
+    """From which byte on this answer goes, and how many the file has in all. Raises _Refused or _BrokenOff."""
+    if answer.status_code == 416 and start:
+        order.part.unlink()
+        raise _BrokenOff(Text("it has no more bytes than we do; from the start", "服务器没有更多字节，从头再来"))
+    _judge_status(answer, order.patience)
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise _Refused("not-a-wheel", Text("it sends the file re-encoded", "服务器发送的是重新编码的文件"))
+    length = _whole(answer.headers.get("Content-Length"))
+    total = None if length is None else length
+    if answer.status_code == 206:
+        found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        if not found or int(found.group(1)) != start:
+            order.part.unlink(missing_ok=True)
+            raise _BrokenOff(Text("it answers with another part than was asked", "服务器返回的不是所请求的部分"))
+        total = _whole(found.group(2))
+    else:
+        start = 0
+    if order.size is not None and total is not None and total != order.size:
+        raise _Refused("hash-mismatch", _size_words(total, order.size))
+    _expect_room(order, (total or order.size or 0) - start)
+    return start, total if total is not None else order.size
+
+
+def _judge_status(answer: requests.Response, patience: Patience) -> None:
+    status = answer.status_code
+    if status in (200, 206):
+        return
+    said = f"{status} {answer.reason or ''}".rstrip()
+    words = Text(f"it answers {said}", f"服务器返回 {said}")
+    if status in (429, 503):
+        wait = _whole(answer.headers.get("Retry-After"))
+        if wait is not None and wait <= patience.retry_after:
+            raise _BrokenOff(words, wait)
+    expired = status in (401, 403, 410) and answer.url != answer.request_url  # type: ignore[attr-defined]
+    if expired or status in (500, 502, 504):
+        raise _BrokenOff(words)
+    raise _Refused("mirror-unreachable", words)
+
+
+def _copy(answer: requests.Response, stream: BinaryIO, start: int, total: int | None, order: _Order) -> int:
+    """The answer's body into `stream`; how many bytes the file has then."""
+    limit = total if total is not None else LARGEST
+    end, watch = start, _Pace(order.patience)
+    shown, rate = time.monotonic(), 0.0
+    since = end
+    for chunk in _chunks(answer):
+        if end == 0 and (fault := _not_a_zip(chunk)):
+            raise _Refused("not-a-wheel", fault)
+        end += len(chunk)
+        if end > limit:
+            raise _Refused("hash-mismatch", _size_words(end, limit))
+        stream.write(chunk)
+        watch.saw(len(chunk))
+        if (now := time.monotonic()) - shown > 0.1:
+            rate = (end - since) / (now - shown) if not rate else 0.8 * rate + 0.2 * (end - since) / (now - shown)
+            shown, since = now, end
+            order.progress(end, total, rate)
+    order.progress(end, total, rate)
+    return end
+
+
+class _Pace:
+    """Gives an address up when it goes on, but too slowly to ever end."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience, self._since, self._bytes = patience, time.monotonic(), 0
+
+    def saw(self, count: int) -> None:
+        self._bytes += count
+        over = time.monotonic() - self._since
+        if over < self._patience.slow:
+            return
+        if self._bytes < self._patience.slow_rate * over:
+            rate = f"{self._bytes / over:.0f}"
+            raise _Refused("mirror-unreachable", Text(f"too slow: {rate} bytes per second", f"太慢：每秒 {rate} 字节"))
+        self._since, self._bytes = time.monotonic(), 0
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives, in pieces of what is there: one byte a second is seen as such. Raises _BrokenOff."""
+    import http.client
+
+    import requests
+    import urllib3
+
+    raw: Any = answer.raw
+    read = getattr(raw, "read1", None) or raw._fp.read1  # urllib3 before 2.2 has none of its own
+    came = False
+    try:
+        while chunk := read(CHUNK):
+            came = True
+            yield chunk
+    except (urllib3.exceptions.HTTPError, requests.RequestException, http.client.HTTPException, ConnectionError,
+            TimeoutError) as error:
+        words = _connection_words(error)
+        raise (_BrokenOff(words) if came or words != _NO_ANSWER else _Refused("mirror-unreachable", words)) from error
+
+
+def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
+    """The finished file under its name; None where bytes of several answers do not fit together: from the start, then.
+
+    Raises _Refused where one answer as a whole is the wrong file.
+    """
+    digest = file_sha256(order.part)
+    size = order.part.stat().st_size
+    fault: Words | None = None
+    code = "hash-mismatch"
+    if order.size is not None and size != order.size:
+        fault = _size_words(size, order.size)
+    elif order.sha256 and digest != order.sha256:
+        fault = _digest_words(order.sha256, digest)
+    else:
+        fault, code = zip_fault(order.part, members=order.sha256 is None), "not-a-wheel"
+    if fault:
+        order.part.unlink()
+        if continued:
+            return None
+        raise _Refused(code, fault)
+    fetched = Fetched(order.file, digest, size, shown_url(url), bool(order.sha256) or is_origin(url, order.origin))
+    order.notes.write_text(json.dumps(asdict(fetched) | {"path": order.filename}))
+    order.part.replace(order.file)
+    return fetched
+
+
+def _ask(session: requests.Session, url: str, patience: Patience, headers: dict[str, str]) -> requests.Response:
+    """The headers of the answer, redirects followed by hand. Raises _Refused or _BrokenOff."""
+    import requests
+
+    def follow() -> requests.Response:
+        address, seen = url, {url}
+        for _ in range(REDIRECTS):
+            answer = session.get(address, headers=headers, stream=True, allow_redirects=False,
+                                 timeout=(patience.connect, patience.silence))
+            if not answer.is_redirect:
+                answer.request_url = url  # type: ignore[attr-defined]
+                return answer
+            answer.close()
+            target = urljoin(address, answer.headers["Location"])
+            if target in seen:
+                raise _Refused("mirror-unreachable", Text("its redirects go round in a circle", "重定向形成循环"))
+            if urlsplit(target).scheme not in ("http", "https") or (
+                    urlsplit(address).scheme == "https" and urlsplit(target).scheme == "http"):
+                raise _Refused("tls-failed", Text(f"it redirects from TLS to {shown_url(target)}",
+                                                  f"它从 TLS 重定向到 {shown_url(target)}"))
+            seen.add(target)
+            address = target
+        raise _Refused("mirror-unreachable", Text(f"more than {REDIRECTS} redirects", f"重定向超过 {REDIRECTS} 次"))
+
+    try:
+        return _within(patience.answer, follow)
+    except requests.exceptions.SSLError as error:
+        raise _Refused("tls-failed", _tls_words(error)) from error
+    except (requests.RequestException, OSError) as error:
+        words = _connection_words(error)
+        raise (_BrokenOff(words) if words in _PASSING else _Refused("mirror-unreachable", words)) from error
+
+
+def _within(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` returns, or TimeoutError: a socket's own time-out starts anew with every byte of the headers."""
+    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((act(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+def _fastest_first(urls: Sequence[str], patience: Patience) -> Iterator[str]:
+    """All of `urls`, first the one whose first byte arrives first; those that refused come last, in their order."""
+    if len(urls) < 2:
+        yield from urls
+        return
+    answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
+    for url in urls:
+        threading.Thread(target=lambda url=url: answers.put((url, _gives_wheel(url, patience))), daemon=True).start()
+    deadline = time.monotonic() + patience.probe
+    refused: list[str] = []
+    first: str | None = None
+    while first is None and len(refused) < len(urls):
+        try:
+            url, good = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        if good:
+            first = url
+        else:
+            refused.append(url)
+    if first is not None:
+        yield first
+    rest = [url for url in urls if url != first]
+    yield from (url for url in rest if url not in refused)
+    yield from (url for url in rest if url in refused)
+
+
+def _gives_wheel(url: str, patience: Patience) -> bool:
+    """Whether the address answers a request for the first bytes with the first bytes of a zip."""
+    import requests
+
+    try:
+        with requests.Session() as session, _ask(session, url, patience, {"Range": "bytes=0-3"}) as answer:
+            return answer.status_code in (200, 206) and _not_a_zip(next(_chunks(answer), b"")) is None
+    except Exception:  # the real attempt will say why
+        return False
+
+
+def _not_a_zip(head: bytes) -> Words | None:
+    """What the beginning of a file shows it to be, where that is no zip."""
+    if head.startswith(b"PK\x03\x04"[: len(head)] or b"PK"):
+        return None
+    start = head[:512].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<")):
+        return Text("an HTML page instead of the file", "返回的是 HTML 网页而不是文件")
+    if start.startswith(b"version https://git-lfs"):
+        return Text("a Git LFS pointer instead of the file", "返回的是 Git LFS 指针而不是文件")
+    return Text("not a zip file", "不是 zip 文件") if head else Text("an empty file", "空文件")
+
+
+def _expect_room(order: _Order, needed: int) -> None:
+    if shutil.disk_usage(order.file.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(order.part))
+
+
+def _disk_error(error: OSError, folder: Path) -> LauncherError:
+    """The error of a full or closed disk; the part goes, so that the disk has room again."""
+    if error.errno in NO_ROOM:
+        for part in folder.glob("*.part"):
+            part.unlink(missing_ok=True)
+    message = Text("the download cannot be written", "无法写入下载文件")
+    if error.errno in NO_ROOM:
+        message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
+    return DownloadError(message, where=str(folder), why=os.strerror(error.errno) if error.errno else str(error),
+                         hint=(Text("free some space, or name another cache folder: SWIFT_FA_CACHE=DIR",
+                                    "释放空间，或指定别的缓存目录：SWIFT_FA_CACHE=DIR"),))
+
+
+def _alone(folder: Path) -> Any:
+    """A lock that ends with its process: two downloads of one file go one after the other."""
+    from filelock import FileLock
+
+    return FileLock(str(folder / ".lock"))
+
+
+def _read_notes(file: Path) -> dict[str, Any]:
+    try:
+        notes = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"\d{1,18}", text.strip()) else None
+
+
+def _size_words(found: int, wanted: int) -> Words:
+    return Text(f"{found} bytes where {wanted} were promised", f"大小为 {found} 字节，应为 {wanted} 字节")
+
+
+def _digest_words(wanted: str, found: str) -> Words:
+    return Text(f"its sha256 is {found}, wanted is {wanted}", f"sha256 是 {found}，应为 {wanted}")
+
+
+_RESET = Text("connection reset", "连接被重置")
+_ENDED = Text("the connection ended early", "连接提前结束")
+_NO_ANSWER = Text("no answer in time", "超时无响应")
+_PASSING = (_RESET, _ENDED)  # failures of the moment
+_FAILURES = (
+    (("refused",), Text("connection refused", "连接被拒绝")),
+    (("timed out", "no answer within"), _NO_ANSWER),
+    (("resolve",), Text("the host name cannot be resolved", "无法解析主机名")),
+    (("proxyerror",), Text("the proxy cannot be reached", "无法连接代理")),
+    (("reset",), _RESET),
+    (("incompleteread", "closed connection", "aborted"), _ENDED),
+)
+
+
+def _connection_words(error: BaseException) -> Words:
+    """The innermost reason of a failed connection, without the library's wrapping."""
+    text = f"{type(error).__name__} {error}".lower()
+    known = next((words for marks, words in _FAILURES if any(mark in text for mark in marks)), None)
+    return known or Text(f"connection failed: {text[:160]}", f"连接失败：{text[:160]}")
+
+
+def _tls_words(error: BaseException) -> Words:
+    found = re.search(r"certificate verify failed: ([^(]+)", str(error))
+    detail = found.group(1).strip() if found else "TLS"
+    return Text(f"its certificate or TLS is not good: {detail}", f"证书或 TLS 有问题：{detail}")
