@@ -1,0 +1,106 @@
+"""The corridor: modules import only from rooms above them, and the deciding ones touch nothing but their arguments."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import swift_fa_launcher
+
+PACKAGE = Path(swift_fa_launcher.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Rooms from the top of the corridor down; a module imports from its own room and those above.
+CORRIDOR = ("errors", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs", "flow", "cli")
+#: config.schema and machine.facts are values: the two rooms may name each other's.
+NEIGHBOURS = {("config", "machine.facts")}
+
+PURE = ("errors", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "preflight.finding",
+        "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.choose", "launch.plan",
+        "launch.swanlab")
+#: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
+WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
+           "urllib", "http", "psutil", "pynvml", "elftools", "platform", "threading", "multiprocessing", "signal", "ctypes",
+           "importlib", "filelock"}
+REACHING = {"read_text", "write_text", "read_bytes", "write_bytes", "exists", "is_file", "is_dir", "iterdir", "glob", "rglob",
+            "mkdir", "unlink", "resolve", "stat", "cwd", "home", "expanduser", "touch", "now", "today", "utcnow"}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name == p or (p.endswith(".*") and (name + ".").startswith(p[:-1])) for p in patterns)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=module_name)
+def test_imports_run_down_the_corridor(file: Path) -> None:
+    name = module_name(file)
+    room = name.partition(".")[0]
+    if room in ("", "__main__", "training"):  # training/ is loaded inside ms-swift and imports nothing of ours
+        assert room != "training" or not [i for i in imports(ast.parse(file.read_text())) if i.startswith("swift_fa_launcher")]
+        return
+    for imported in imports(ast.parse(file.read_text(encoding="utf-8"))):
+        top, _, rest = imported.partition(".")
+        other = rest.partition(".")[0]
+        if top != "swift_fa_launcher" or other not in CORRIDOR:
+            continue
+        allowed = CORRIDOR.index(other) <= CORRIDOR.index(room) or any(
+            room == a and (rest == b or rest.startswith(f"{b}.")) for a, b in NEIGHBOURS)
+        assert allowed, f"{name} imports {imported}, which lies below it"
+
+
+@pytest.mark.parametrize("file", [f for f in MODULES if matches(module_name(f), PURE)], ids=module_name)
+def test_deciding_modules_touch_nothing(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    worldly = {i.partition(".")[0] for i in imports(tree) if not i.startswith("urllib.parse")} & WORLDLY
+    assert not worldly, f"imports {worldly}"
+    calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    reaching = {f.attr for f in calls if isinstance(f, ast.Attribute)} & REACHING
+    assert not reaching, f"calls {reaching}"
+    assert not {f.id for f in calls if isinstance(f, ast.Name)} & {"open", "print", "input", "exec", "eval"}
+
+
+def test_every_pure_name_exists() -> None:
+    names = {module_name(file) for file in MODULES}
+    assert not [p for p in PURE if not p.endswith(".*") and p not in names]
+
+
+@pytest.mark.parametrize("file", [f for f in MODULES if module_name(f).partition(".")[0] not in ("cli", "training")],
+                         ids=module_name)
+def test_only_the_command_line_prints_and_exits(file: Path) -> None:
+    if file.name in ("target.py", "keeper.py", "__main__.py") or file.name.endswith(("_target.py", "_script.py")):
+        return  # programs of their own, run by another interpreter
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("print", "sys.exit", "exit", "quit"), f"line {node.lineno}: {called}"
+
+
+def test_the_launcher_never_imports_heavy_packages() -> None:
+    modules = [f"swift_fa_launcher.{module_name(f)}" for f in MODULES
+               if module_name(f).partition(".")[0] not in ("", "__main__", "training")]
+    modules = [m for m in modules if not m.endswith(("target", "keeper", "_script"))]
+    script = ("import sys, importlib\n"
+              f"for m in {modules!r}: importlib.import_module(m)\n"
+              "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'elftools', 'pynvml'} "
+              "& set(sys.modules)\n"
+              "print(sorted(heavy))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
