@@ -1,0 +1,214 @@
+"""Which of the offered wheels to install, and why not the others. Pure: facts and names in, a resolution out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.version import Version
+
+from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.machine.facts import Extension, Facts
+from swift_fa_launcher.wheels.fit import (
+    CODES,
+    DISTRIBUTIONS,
+    NOTHING_READ,
+    Misfit,
+    Need,
+    WheelContents,
+    is_official,
+    make_contents,
+    make_need,
+    misfits,
+)
+from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+
+_Named = tuple[Candidate, WheelName]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line per candidate; code is None where it was accepted."""
+
+    candidate: Candidate
+    accepted: bool
+    code: str | None
+    reason: Words
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The choice and its trace.
+
+    ranked: all that fit, best first, so that the installer can try the next. verdicts: one per candidate, best first;
+    of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none".
+    """
+
+    chosen: Candidate | None
+    ranked: tuple[Candidate, ...]
+    verdicts: tuple[Verdict, ...]
+    plan: str
+
+
+def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",  # noqa: PLR0913
+                 version: str | None = None, build: str = "auto", mirrors: Sequence[str] = (),
+                 allow_unverified: bool = False,
+                 contents: Mapping[str, WheelContents | Extension] | None = None) -> Resolution:
+    """The best of `candidates` for the machine of `facts`, and a verdict on each: the first reason that holds.
+
+    version: exact, a range of PEP 440, or None for the best that fits. build: `flash_attn.build`; "never" where the
+    user named the wheel. contents: by file name, what a wheel's file was found to hold. Cards that the training will
+    not use are to be left out of `facts.gpus`.
+
+    Best means, in this order: nothing known that speaks against it; CUDA's minor equal to torch's; an ABI that is named
+    or goes without saying; the highest version; CUDA's nearest minor; a digest; the order in which it was offered.
+    Raises ConfigError for a version that is none, InstallError where the facts do not say enough to choose.
+    """
+    need = make_need(facts, implementation, version, mirrors, allow_unverified)
+    inside = {filename: make_contents(found) for filename, found in (contents or {}).items()}
+    fitting: list[_Named] = []
+    passed: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for candidate in candidates:
+        judged = _judge(candidate, need, inside.get(candidate.filename, NOTHING_READ))
+        if isinstance(judged, WheelName):
+            fitting.append((candidate, judged))
+        else:
+            passed[judged[0]].append(Verdict(candidate, False, *judged))
+    ranked = tuple(candidate for candidate, _ in _rank(fitting, need, inside))
+    plan = _make_plan(facts, bool(ranked), build, implementation)
+    chosen = ranked[0] if plan == "wheel" else None
+    verdicts = (*_verdicts_on_fitting(ranked, chosen), *(v for code in reversed(CODES) for v in passed[code]))
+    return Resolution(chosen, ranked, verdicts, plan)
+
+
+def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
+    """The contract's form of `install --dry-run --json`, texts in `lang`."""
+    chosen = resolution.chosen
+    return {
+        "schema": 1,
+        "chosen": chosen and {"filename": chosen.filename, "url": chosen.url, "source": chosen.source,
+                              "sha256": chosen.sha256},
+        "candidates": [{"filename": v.candidate.filename, "accepted": v.accepted, "code": v.code,
+                        "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
+        "plan": resolution.plan,
+    }
+
+
+_NO_WHEEL: Mapping[str, Words] = {
+    "source-build": Text("no wheel is taken: flash-attn is to be built from source",
+                         "不使用 wheel：从源码编译 flash-attn"),
+    "none": Text("no wheel fits", "没有合适的 wheel"),
+}
+
+
+def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> str:
+    """The choice as text: the chosen wheel, then for each code how many were passed over, and `limit` of them."""
+    lines: list[Words] = []
+    if chosen := resolution.chosen:
+        digest: Words = chosen.sha256 or Text("none given", "未给出")
+        lines += [chosen.filename, f"  {chosen.url}", f"  sha256: {render_words(digest, lang)}"]
+    else:
+        lines.append(_NO_WHEEL[resolution.plan])
+    passed: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for verdict in resolution.verdicts:
+        if verdict.code:
+            passed[verdict.code].append(verdict)
+    for code, verdicts in passed.items():
+        lines.append(f"{code}: {len(verdicts)}")
+        lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in verdicts[:limit]]
+        if more := len(verdicts) - limit if len(verdicts) > limit else 0:
+            lines.append(Text(f"  and {more} more", f"  另有 {more} 个"))
+    return "\n".join(render_words(line, lang) for line in lines)
+
+
+def _judge(candidate: Candidate, need: Need, contents: WheelContents) -> WheelName | Misfit:
+    try:
+        name = parse_wheel_name(candidate.filename)
+    except WheelNameError as error:
+        return "not-a-wheel", error.message
+    return next(misfits(candidate, name, need, contents), name)
+
+
+def _rank(fitting: Sequence[_Named], need: Need, contents: Mapping[str, WheelContents]) -> list[_Named]:
+    newest_first = {v: i for i, v in enumerate(sorted({name.version for _, name in fitting}, reverse=True))}
+
+    def key(item: _Named) -> tuple[int, ...]:
+        candidate, name = item
+        distance = _cuda_distance(name.cuda, need.cuda)
+        return (_doubts(name, need, contents.get(candidate.filename, NOTHING_READ)), distance > 0,
+                name.abi is None and not _has_one_abi(need), newest_first[name.version], distance,
+                _platform_rank(name, need), candidate.sha256 is None)
+
+    return sorted(fitting, key=key)  # stable: between equals the order of the sources decides
+
+
+def _doubts(name: WheelName, need: Need, contents: WheelContents) -> int:
+    """How many things speak against a wheel without proving anything; what was read leaves no doubt."""
+    doubts = 0
+    if isinstance(contents.undefined, Unknown) and isinstance(contents.unresolved, Unknown):
+        doubts += name.torch is None and "none" not in name.abis  # compiled for a torch that nobody named
+        doubts += _is_likely_of_other_abi(name, need)
+    if isinstance(contents.cubins, Unknown) and name.cuda and Version("12") < name.cuda < Version("12.8"):
+        # 12.8 is the first CUDA that compiles for compute capability 10 and 12
+        doubts += any((c := known(gpu.compute_capability)) is not None and c.major >= 10 for gpu in need.gpus)
+    return doubts
+
+
+def _is_likely_of_other_abi(name: WheelName, need: Need) -> bool:
+    """torch 2.6 is the release that pip has with both ABIs: the old one for CUDA 11.8 and 12.4, the new one for 12.6.
+
+    A file without ABI label was built against the torch of its CUDA label. Dao-AILab's abiFALSE files from 2.8.0.post2
+    on were built against 2.6.0+cu126: https://github.com/Dao-AILab/flash-attention/issues/1783
+    """
+    if need.abi is None or name.torch != Version("2.6") or name.cuda is None:
+        return False
+    if name.abi is None:
+        return len(name.cuda.release) > 1 and (name.cuda >= Version("12.6")) is not need.abi
+    return name.abi is False and is_official(name) and name.version >= Version("2.8.0.post2")
+
+
+def _has_one_abi(need: Need) -> bool:
+    """Whether this torch exists with one ABI only: on Windows, and from 2.7 on."""
+    return need.os != "Linux" or (need.torch is not None and need.torch.release[:2] >= (2, 7))
+
+
+def _cuda_distance(label: Version | None, torch: Version | None) -> int:
+    """0 for the same minor, 1 where the label says only the major, then the nearest below, then the nearest above."""
+    if label is None or torch is None:
+        return 1000
+    if len(label.release) == 1:
+        return 1
+    gap = torch.minor - label.minor
+    return 0 if gap == 0 else 1 + gap if gap > 0 else 100 - gap
+
+
+def _platform_rank(name: WheelName, need: Need) -> int:
+    """Of two files of one build the plain `linux_…` one first, whose extension no tool has rewritten; on a host with a
+    glibc older than the builders' (2.35, Ubuntu 22.04) the one whose manylinux tag promises to run there."""
+    promises = any(p.startswith("manylinux") for p in name.platforms)
+    return int(promises is not (need.glibc is not None and need.glibc < Version("2.35")))
+
+
+def _verdicts_on_fitting(ranked: Sequence[Candidate], chosen: Candidate | None) -> Iterator[Verdict]:
+    for candidate in ranked:
+        if candidate is chosen:
+            yield Verdict(candidate, True, None, Text("fits best", "最合适"))
+        elif chosen is None:
+            yield Verdict(candidate, False, "not-best", Text("fits; flash_attn.build is always",
+                                                             "合适；但 flash_attn.build 为 always"))
+        elif candidate.filename == chosen.filename:
+            yield Verdict(candidate, False, "not-best", Text("the same name, offered again", "同名文件，再次出现"))
+        else:
+            yield Verdict(candidate, False, "not-best", Text("fits; another fits better", "合适，但有更合适的"))
+
+
+def _make_plan(facts: Facts, found: bool, build: str, implementation: str) -> str:
+    if found and build != "always":
+        return "wheel"
+    toolchain, torch = known(facts.toolchain), known(facts.torch)
+    buildable = (known(facts.host.os) == "Linux" and torch is not None and torch.cuda is not None
+                 and not (toolchain and toolchain.nvcc is None) and DISTRIBUTIONS[implementation] != "flash-attn-4")
+    return "source-build" if build != "never" and buildable else "none"

@@ -1,0 +1,416 @@
+"""Whether a wheel fits a machine, and every reason why not: what its name claims, what is inside where that was read.
+
+Pure. What a fact does not say is not held against a wheel; where nothing can be said without it (Python's ABI, the
+platform, torch) `make_need` refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.decode import Maybe, Unknown, decode, known
+from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words
+from swift_fa_launcher.machine.facts import NOT_COLLECTED, Extension, Facts, Gpu
+from swift_fa_launcher.wheels.mirrors import is_mirrored
+from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+
+T = TypeVar("T")
+
+#: Distribution of each implementation, canonical.
+DISTRIBUTIONS: Mapping[str, str] = {
+    "flash_attn": "flash-attn", "flash_attention_2": "flash-attn",
+    "flash_attention_3": "flash-attn-3", "flash_attention_4": "flash-attn-4",
+}
+_FAMILY = {"flash-attn": "FlashAttention 2", "flash-attn-3": "FlashAttention 3", "flash-attn-4": "FlashAttention 4"}
+
+#: A code of the contract and the words for people.
+Misfit = tuple[str, Words]
+
+
+@dataclass(frozen=True)
+class WheelContents:
+    """What a wheel's file turned out to hold, read without running it; a field that nobody looked at is Unknown."""
+
+    magic: Maybe[str] = NOT_COLLECTED  # the first bytes in hexadecimal; a zip begins with 504b
+    zip_ok: Maybe[bool] = NOT_COLLECTED
+    zip_error: Maybe[str] = NOT_COLLECTED
+    sha256: Maybe[str] = NOT_COLLECTED
+    sha256_expected: Maybe[str] = NOT_COLLECTED
+    name: Maybe[str] = NOT_COLLECTED  # of METADATA
+    version: Maybe[Version] = NOT_COLLECTED  # of METADATA
+    extension: Maybe[str] = NOT_COLLECTED  # the extension module's file name
+    needs: Maybe[tuple[str, ...]] = NOT_COLLECTED  # DT_NEEDED
+    glibc: Maybe[Version] = NOT_COLLECTED  # the newest GLIBC_ version that it asks for
+    undefined: Maybe[tuple[str, ...]] = NOT_COLLECTED  # all undefined symbols
+    unresolved: Maybe[tuple[str, ...]] = NOT_COLLECTED  # those that torch's libraries do not have
+    cubins: Maybe[tuple[str, ...]] = NOT_COLLECTED  # "sm_80", …
+    ptx: Maybe[tuple[str, ...]] = NOT_COLLECTED  # "compute_80", …
+
+
+NOTHING_READ = WheelContents()
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a wheel must be for, worked out once from the facts and the config."""
+
+    distribution: str
+    python: str  # the ABI tag, "cp310"
+    os: str
+    machine: str
+    pairs: frozenset[tuple[str, str]]  # (interpreter tag, ABI tag) that this Python takes
+    platforms: frozenset[str]
+    newer_glibc: frozenset[str]  # this machine's platforms if its glibc were newer
+    glibc: Version | None
+    torch: Version | None  # None: there is none
+    cuda: Version | None  # None: torch has no CUDA build
+    abi: bool | None  # None: not known
+    gpus: tuple[Gpu, ...]
+    driver: Version | None
+    versions: SpecifierSet
+    local: str | None  # of an exact version with a local label
+    minimum: tuple[Version, str]  # and who asks for it
+    mirrors: tuple[str, ...]
+    allow_unverified: bool
+
+
+def make_need(facts: Facts, implementation: str, version: str | None, mirrors: Sequence[str] = (),
+              allow_unverified: bool = False) -> Need:
+    """What to ask of each wheel. Raises ConfigError for a version that is none, InstallError where a fact is missing."""
+    python = _require(facts.python, "python")
+    abi, release = _require(python.abi, "python.abi"), _require(python.version, "python.version")
+    os, machine = _require(facts.host.os, "host.os"), _require(facts.host.machine, "host.machine")
+    if isinstance(facts.torch, Unknown):
+        raise _too_little("torch", facts.torch.why)
+    for name in ("version", "cuda"):
+        if facts.torch and isinstance(value := getattr(facts.torch, name), Unknown):
+            raise _too_little(f"torch.{name}", value.why)
+    torch, driver, glibc = facts.torch, known(facts.driver), known(facts.host.glibc)
+    versions, local = _parse_wanted_version(version)
+    return Need(
+        DISTRIBUTIONS[implementation], abi, os, machine, _interpreter_pairs(release, abi),
+        _platforms(os, machine, None if facts.host.glibc is None else glibc.minor if glibc else _NEWEST_GLIBC),
+        _platforms(os, machine, None if facts.host.glibc is None else _NEWEST_GLIBC), glibc,
+        known(torch.version) if torch else None, known(torch.cuda) if torch else None,
+        known(torch.cxx11_abi) if torch else None, known(facts.gpus) or (), known(driver.version) if driver else None,
+        versions, local, _minimum(facts, implementation), tuple(mirrors), allow_unverified)
+
+
+def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "flash_attn", version: str | None = None,
+                 contents: WheelContents | Extension | None = None) -> tuple[Misfit, ...]:
+    """Every reason for which this wheel is refused here; empty where it fits. Raises as `make_need`."""
+    need = make_need(facts, implementation, version, allow_unverified=True)
+    try:
+        name = parse_wheel_name(candidate.filename)
+    except WheelNameError as error:
+        return (("not-a-wheel", error.message),)
+    return tuple(misfits(candidate, name, need, make_contents(contents)))
+
+
+def misfits(candidate: Candidate, name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
+    """The reasons against a wheel, in the order of `CODES`."""
+    for code, reason in _REASONS:
+        if words := reason(name, need, contents):
+            yield code, words
+    if words := _unverified(candidate, need):
+        yield "unverified", words
+
+
+def parse_contents(data: Mapping[str, Any]) -> WheelContents:
+    """Contents from plain data. Raises DecodeError."""
+    contents: WheelContents = decode(WheelContents, dict(data))
+    return contents
+
+
+def make_contents(found: WheelContents | Extension | None) -> WheelContents:
+    """What is known of an extension alone as a wheel's contents."""
+    if isinstance(found, Extension):
+        shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
+        return WheelContents(extension=found.file, **{name: getattr(found, name) for name in shared})
+    return found or NOTHING_READ
+
+
+# What is needed -----------------------------------------------------------------------------------------------------
+
+
+def _require(value: Maybe[T], name: str) -> T:
+    if value is None or isinstance(value, Unknown):
+        raise _too_little(name, value.why if isinstance(value, Unknown) else "")
+    return value
+
+
+def _too_little(name: str, why: str) -> InstallError:
+    return InstallError(
+        Text(f"no wheel can be chosen: the facts do not say {name}", f"无法选择 wheel：环境信息中没有 {name}"),
+        where=name, why=why,
+        hint=(Text("collect them where training will run: swift-fa preflight CONFIG --save-facts FILE",
+                   "在训练所用的机器上收集：swift-fa preflight CONFIG --save-facts FILE"),))
+
+
+def _parse_wanted_version(text: str | None) -> tuple[SpecifierSet, str | None]:
+    """`2.8.3`, `2.8.*` and `>=2.7,<2.9` as a range; the local label of an exact version beside it."""
+    text = (text or "").strip()
+    try:
+        exact = Version(text)
+        return SpecifierSet(f"=={exact.public}"), exact.local
+    except InvalidVersion:
+        pass
+    try:
+        return SpecifierSet(f"=={text}" if re.fullmatch(r"v?\d[\d.]*\.\*", text) else text), None
+    except InvalidSpecifier:
+        message = Text(f"{text!r} is no version and no range of versions", f"{text!r} 不是版本号，也不是版本范围")
+        raise ConfigError(message, where="flash_attn.version",
+                          hint=("flash_attn.version=2.8.3", 'flash_attn.version=">=2.7,<2.9"')) from None
+
+
+def _minimum(facts: Facts, implementation: str) -> tuple[Version, str]:
+    """The oldest release that will do, and who says so: transformers (2.1.0; from 5 on 2.3.3), or the first real one.
+
+    Before 3.0 and 4.0 the names flash-attn-3 and flash-attn-4 hold placeholders.
+    """
+    distribution = DISTRIBUTIONS[implementation]
+    if distribution != "flash-attn":
+        return Version(f"{distribution[-1]}.0.0a0"), _FAMILY[distribution]
+    transformers = facts.package("transformers")
+    oldest = Version("2.3.3" if transformers and transformers.major >= 5 else "2.1.0")
+    return oldest, f"transformers {transformers or ''}".rstrip()
+
+
+def _interpreter_pairs(release: Version, abi: str) -> frozenset[tuple[str, str]]:
+    """(interpreter, ABI) of every wheel that this Python takes, `cp39-abi3` and `py3-none` among them."""
+    python, interpreter = (release.major, release.minor), f"cp{release.major}{release.minor}"
+    tags = (*cpython_tags(python, [abi], ["any"]), *compatible_tags(python, interpreter, ["any"]))
+    # packaging before 24.1 offers the stable ABI to a free-threaded Python, which does not have it
+    return frozenset((t.interpreter, t.abi) for t in tags if not (t.abi == "abi3" and abi.endswith("t")))
+
+
+_LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+_NEWEST_GLIBC = 99
+
+
+def _platforms(os: str, machine: str, glibc_minor: int | None) -> frozenset[str]:
+    """The platform tags that a machine takes; glibc_minor: of glibc 2.N, None for another C library."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
+    tags = {"any"}
+    if os == "Windows":
+        tags.add({"x86_64": "win_amd64", "aarch64": "win_arm64"}.get(machine, "win32"))
+    elif os == "Linux":
+        tags.add(f"linux_{machine}")
+        if glibc_minor is None:
+            tags.update(f"musllinux_1_{minor}_{machine}" for minor in range(10))
+        else:
+            tags.update(f"manylinux_2_{minor}_{machine}" for minor in range(5, glibc_minor + 1))
+            tags.update(f"{name}_{machine}" for minor, name in _LEGACY.items() if minor <= glibc_minor)
+    return frozenset(tags)
+
+
+# Reasons ------------------------------------------------------------------------------------------------------------
+
+
+def _other_implementation(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    if name.distribution == need.distribution:
+        return None
+    found, wanted = _FAMILY.get(name.distribution, name.distribution), _FAMILY[need.distribution]
+    return Text(f"{found}; wanted is {wanted}", f"这是 {found}，需要的是 {wanted}")
+
+
+def _other_python(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    made_for = None
+    if not any((i, a) in need.pairs for i in name.pythons for a in name.abis):
+        made_for = f"{'.'.join(name.pythons)}-{'.'.join(name.abis)}"
+    elif inside := re.search(r"\.(?:cpython-|cp)(\d+t?)-", known(contents.extension) or ""):
+        made_for = f"cp{inside[1]}" if f"cp{inside[1]}" != need.python else None
+    return made_for and _for_another(made_for, f"Python {need.python}")
+
+
+def _other_platform(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    if any(p in need.newer_glibc for p in name.platforms):
+        return None
+    return _for_another(".".join(name.platforms), f"{need.os} {need.machine}")
+
+
+def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    if name.torch:
+        if need.torch is None or name.torch.release[:2] != need.torch.release[:2]:
+            return _for_another(f"torch {name.torch}", f"torch {need.torch}" if need.torch else "no torch")
+        if need.torch.is_devrelease or (need.torch.pre and need.torch.pre[0] == "a"):
+            return Text(f"torch {need.torch} is a vendor or nightly build, which public wheels do not fit",
+                        f"torch {need.torch} 是厂商版或 nightly 版，公开的 wheel 不适用")
+    lacking = known(contents.unresolved) or ()
+    if lacking and _abi_of(lacking) is None:
+        return Text(f"torch {need.torch} lacks {len(lacking)} symbols that it needs, {lacking[0]} for one",
+                    f"torch {need.torch} 缺少它需要的 {len(lacking)} 个符号，例如 {lacking[0]}")
+    return None
+
+
+def _other_cuda(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    here = f"CUDA {need.cuda}" if need.cuda else "a torch without CUDA"
+    if name.rocm:
+        return _for_another("ROCm", here)
+    inside = next((m[1] for n in known(contents.needs) or () if (m := re.match(r"libcudart\.so\.(\d+)", n))), None)
+    for made_for in (name.cuda, Version(inside) if inside else None):
+        if made_for and (need.cuda is None or made_for.major != need.cuda.major):
+            return _for_another(f"CUDA {made_for}", here)
+    return None
+
+
+def _other_abi(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    inside = _abi_of(known(contents.unresolved) or known(contents.undefined) or ())
+    for made_for, claim in ((name.abi, ""), (inside, " (its symbols)")):
+        if made_for is not None and need.abi is not None and made_for is not need.abi:
+            return _for_another(f"cxx11abi{made_for}{claim}".replace("True", "TRUE").replace("False", "FALSE"),
+                                f"cxx11abi{need.abi}".replace("True", "TRUE").replace("False", "FALSE"))
+    return None
+
+
+_OF_TORCH = re.compile(r"N[KVrO]*(?:3c10|2at|5torch|6caffe2)")
+_OLD_STRING = re.compile(r"Ss(?![a-z])|Ss[a-z]?$")  # `std::string` before C++11's, in Itanium mangling
+
+
+def _abi_of(symbols: Iterable[str]) -> bool | None:
+    """Whether torch is called with the new std::string (True) or the old one (False); None: with neither."""
+    of_torch = [symbol for symbol in symbols if _OF_TORCH.search(symbol)]
+    if any("__cxx11" in symbol for symbol in of_torch):
+        return True
+    return False if any(_OLD_STRING.search(symbol) for symbol in of_torch) else None
+
+
+def _newer_glibc(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    if not any(p in need.platforms for p in name.platforms):
+        return _for_another(".".join(name.platforms), f"glibc {need.glibc}")
+    needed = known(contents.glibc)
+    if needed is None and is_official(name) and name.version.release[:2] == (2, 8):
+        needed = Version("2.32")  # these were built on Ubuntu 22.04: GLIBC_2.32 is what they ask for
+    if needed and need.glibc and needed > need.glibc:
+        return _for_another(f"glibc {needed}", f"glibc {need.glibc}")
+    return None
+
+
+def is_official(name: WheelName) -> bool:
+    """Named as Dao-AILab names its own Linux files: CUDA's major alone, and the ABI."""
+    return (name.abi is not None and name.cuda is not None and len(name.cuda.release) == 1
+            and name.platforms[0].startswith("linux_"))
+
+
+def _missing_arch(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    cubins, ptx = known(contents.cubins), known(contents.ptx) or ()
+    for gpu in need.gpus if cubins is not None else ():
+        capability = known(gpu.compute_capability)
+        if capability and not runs_on(capability, cubins or (), ptx):
+            has = ", ".join((*(cubins or ()), *ptx)) or "-"
+            return _for_another(has, f"GPU {gpu.index} = sm_{capability.major}{capability.minor}")
+    return None
+
+
+#: Integrated GPUs run only what was made for them; CUDA's binary compatibility within a major does not reach them.
+_INTEGRATED = ((5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0))
+
+
+def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> bool:
+    """Whether a GPU of this compute capability runs one of the cubins ("sm_80") or can compile the PTX ("compute_80").
+
+    From CUDA's programming guide: a cubin runs on the same major with a minor not below its own, PTX compiles for the
+    same and everything newer. An `a` after the number binds both to that very GPU, an `f` to its family.
+    """
+    own = (capability.major, capability.minor)
+
+    def runs(name: str, across_majors: bool) -> bool:
+        found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)([af]?)", name)
+        if not found:
+            return False
+        made_for, suffix = (int(found[1]), int(found[2])), found[3]
+        if made_for == own:
+            return True
+        if suffix == "a" or made_for > own or (own in _INTEGRATED and not across_majors):
+            return False
+        return made_for[0] == own[0] or (across_majors and not suffix)
+
+    return any(runs(name, False) for name in cubins) or any(runs(name, True) for name in ptx)
+
+
+def _unwanted_version(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    version = name.version
+    prereleases = None if need.versions and need.distribution == "flash-attn" else need.distribution != "flash-attn"
+    if not _in_range(version, need.versions, prereleases):
+        asked = str(need.versions) or "a final release"
+        return Text(f"{version} is not {asked}", f"{version} 不符合 {asked}")
+    if need.local and (name.local or "").lower() != need.local:
+        return Text(f"+{name.local} is not +{need.local}", f"+{name.local} 不是 +{need.local}")
+    oldest, who = need.minimum
+    if version < oldest:
+        return Text(f"{version} is older than {oldest}, the least for {who}", f"{version} 低于 {who} 要求的 {oldest}")
+    if version.release == (2, 8, 1) and need.driver and need.driver.major < 550:
+        # compressed kernels, taken back in 2.8.2: https://github.com/Dao-AILab/flash-attention/pull/1751
+        return Text(f"2.8.1 needs driver 550 or newer, here is {need.driver}",
+                    f"2.8.1 需要 550 或更新的驱动，这里是 {need.driver}")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _in_range(version: Version, versions: SpecifierSet, prereleases: bool | None) -> bool:
+    return versions.contains(version, prereleases=prereleases)
+
+
+def _no_wheel(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    magic, inside, version = known(contents.magic), known(contents.name), known(contents.version)
+    if magic is not None and not magic.lower().startswith("504b"):
+        return Text(f"not a zip: it begins with {magic}", f"不是 zip 文件：开头是 {magic}")
+    if contents.zip_ok is False and not _other_digest(name, need, contents):
+        why = known(contents.zip_error) or ""
+        return Text(f"a damaged zip {why}".strip(), f"zip 文件已损坏 {why}".strip())
+    if (inside and re.sub(r"[-_.]+", "-", inside).lower() != name.distribution) or (
+            version and version.public != name.version.public):
+        said = f"{inside or ''} {version or ''}".strip()
+        return Text(f"its METADATA says {said}", f"其 METADATA 写的是 {said}")
+    return None
+
+
+def _other_digest(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    expected, found = known(contents.sha256_expected), known(contents.sha256)
+    if expected and found and expected.lower() != found.lower():
+        return Text(f"its sha256 is {found}, it should be {expected}", f"sha256 是 {found}，应为 {expected}")
+    return None
+
+
+def _unverified(candidate: Candidate, need: Need) -> Words | None:
+    """Nobody vouches for the bytes: there is no digest, and the address is a mirror's or not encrypted."""
+    if candidate.sha256 or need.allow_unverified:
+        return None
+    parts = urlsplit(candidate.url)
+    own_machine = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+    if is_mirrored(candidate.url, need.mirrors) or (parts.scheme == "http" and not own_machine):
+        return Text(f"no digest to hold against what {parts.hostname} sends; flash_attn.allow_unverified=true takes it",
+                    f"没有摘要可核对 {parts.hostname} 给出的内容；flash_attn.allow_unverified=true 可以接受它")
+    return None
+
+
+def _for_another(made_for: str, here: str) -> Words:
+    return Text(f"for {made_for}; here: {here}", f"适用于 {made_for}；这里是：{here}")
+
+
+_Reason = Callable[[WheelName, Need, WheelContents], "Words | None"]
+_REASONS: tuple[tuple[str, _Reason], ...] = (
+    ("implementation-mismatch", _other_implementation),
+    ("python-tag-mismatch", _other_python),
+    ("platform-mismatch", _other_platform),
+    ("torch-mismatch", _other_torch),
+    ("cuda-mismatch", _other_cuda),
+    ("abi-mismatch", _other_abi),
+    ("glibc-too-new", _newer_glibc),
+    ("arch-missing", _missing_arch),
+    ("version-excluded", _unwanted_version),
+    ("not-a-wheel", _no_wheel),
+    ("hash-mismatch", _other_digest),
+)
+
+#: All codes, in the order in which they are looked for; "not-best" fits and lost.
+CODES = (*(code for code, _ in _REASONS), "unverified", "not-best")

@@ -1,0 +1,121 @@
+"""What a wheel's file name claims. Pure.
+
+The build that a flash-attn wheel is for stands only in the local part of its version; its METADATA often says plain
+`2.8.3`. Three grammars are published, and their mixtures by individuals:
+
+    +cu12torch2.8cxx11abiTRUE     Dao-AILab/flash-attention: CUDA's major, torch's minor, the C++ ABI
+    +cu124torch2.6                mjun0812/flash-attention-prebuild-wheels; FA3 adds a commit: +cu126torch2.8gite2743ab
+    +cu.12.8.torch.2.11           Astral's index
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.errors import InstallError, Text
+
+_NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-+]+)(?:\+(?P<local>[^-]+))?"
+                   r"(?:-(?P<build>\d[^-]*))?-(?P<pythons>[^-]+)-(?P<abis>[^-]+)-(?P<platforms>[A-Za-z0-9_.]+)\.whl")
+_CUDA = re.compile(r"cu(?:da)?\.?(\d+(?:\.\d+)?)")
+_TORCH = re.compile(r"(?:torch|pt)\.?(\d+(?:\.\d+){0,2})")
+_ABI = re.compile(r"abi\.?(true|false|0|1)")
+
+
+class WheelNameError(InstallError):
+    """A file name that is no wheel's."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One offered file. source: where it was offered; sha256: lower-case hex; size: bytes; both None where not said."""
+
+    filename: str
+    url: str
+    source: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class WheelName:
+    """The claims of a wheel's name. torch is a minor release ("2.6"), cuda a major or a minor ("12", "12.4").
+
+    torch, cuda and abi are None where the name does not say. rocm: built for AMD's GPUs.
+    """
+
+    distribution: str  # canonical: "flash-attn"
+    version: Version  # without the local part
+    local: str | None
+    torch: Version | None
+    cuda: Version | None
+    abi: bool | None
+    rocm: bool
+    pythons: tuple[str, ...]
+    abis: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """The compatibility tags, each combination of the compressed set."""
+        return frozenset(Tag(i, a, p) for i in self.pythons for a in self.abis for p in self.platforms)
+
+
+@lru_cache(maxsize=8192)
+def parse_wheel_name(filename: str) -> WheelName:
+    """The claims of `filename`. Raises WheelNameError where it is no wheel's name.
+
+    >>> parse_wheel_name("flash_attn-2.6.3+cu124torch2.6-cp310-cp310-linux_x86_64.whl").cuda
+    <Version('12.4')>
+    """
+    found = _NAME.fullmatch(filename)
+    if not found:
+        raise _not_a_wheel(filename)
+    distribution, version, local, _, pythons, abis, platforms = found.groups()
+    try:
+        public = _version(version)
+    except InvalidVersion:
+        raise _not_a_wheel(filename) from None
+    return WheelName(_canonical(distribution), public, local, *_parse_local((local or "").lower()),
+                     tuple(pythons.split(".")), tuple(abis.split(".")), tuple(platforms.split(".")))
+
+
+def _not_a_wheel(filename: str) -> WheelNameError:
+    shown = filename if len(filename) <= 120 else f"{filename[:117]}..."
+    keep = Text("keep the name that the file was published under; pip and uv read it",
+                "请保留文件发布时的原名，pip 和 uv 都要读取文件名")
+    if not filename.endswith(".whl"):
+        return WheelNameError(Text(f"{shown!r} is not a wheel", f"{shown!r} 不是 wheel 文件"),
+                              why=Text("its name does not end in .whl", "文件名不以 .whl 结尾"), hint=(keep,))
+    return WheelNameError(Text(f"{shown!r} is not a wheel's name", f"{shown!r} 不是合法的 wheel 文件名"),
+                          why=Text("a wheel is NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
+                                   "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl"), hint=(keep,))
+
+
+@lru_cache(maxsize=1024)
+def _parse_local(local: str) -> tuple[Version | None, Version | None, bool | None, bool]:
+    """(torch, cuda, abi, rocm) of a lower-case local version."""
+    torch, cuda, abi = _TORCH.search(local), _CUDA.search(local), _ABI.search(local)
+    return (_torch_minor(torch[1]) if torch else None, _cuda_version(cuda[1]) if cuda else None,
+            abi[1] in ("true", "1") if abi else None, "rocm" in local or "hip" in local)
+
+
+def _torch_minor(digits: str) -> Version:
+    """ "2.6", "2.6.0", "26", "260" and "2100" (2.10.0): without dots the last of three or more digits is the patch."""
+    if "." in digits:
+        return _version(".".join(digits.split(".")[:2]))
+    return _version(f"{digits[0]}.{(digits[1:-1] if len(digits) > 2 else digits[1:]) or 0}")
+
+
+def _cuda_version(digits: str) -> Version:
+    """ "12", "124", "12.4": without a dot the first two digits are the major; CUDA has had no other since 10."""
+    return _version(digits if "." in digits or len(digits) <= 2 else f"{digits[:2]}.{digits[2:]}")
+
+
+_version = lru_cache(maxsize=512)(Version)
+_canonical = lru_cache(maxsize=64)(canonicalize_name)
