@@ -6,23 +6,23 @@ Nothing here prints: results are values, progress goes through `say`, and `cli` 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import LaunchError, Text
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
+from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
+from swift_fa_launcher.runs.output import newest_checkpoint, parse_version_folder, read_swanlab, says_training_ended
 from swift_fa_launcher.runs.record import (
     RunRecord,
     close_record,
@@ -103,17 +103,33 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
     record = make_record(config, plan, prepared.run_id, datetime.now(timezone.utc), parent=parent,
                          pid_started=_process_start())
     folder = start_record(prepared.root, record, config, judgement.facts, judgement.findings, plan, hidden)
+    version_folders: list[str] = []
+
+    def notice(line: bytes) -> None:
+        if found := parse_version_folder(line):
+            version_folders[:] = [found]
+
+    waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
         outcome = run_training(plan.starts, env=_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
                                run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
-                               redact=tuple(value.encode() for value in hidden))
+                               redact=tuple(value.encode() for value in hidden), on_line=notice,
+                               finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
+                               ended_marker=says_training_ended)
     except LaunchError as error:
         update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
         raise
-    record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
-                          interrupted=outcome.interrupted, detail=outcome.detail)
+    record = _ended(replace(record, output_dir=version_folders[0] if version_folders else record.output_dir), folder, outcome)
     update_record(folder, record, hidden)
     return Finished(record, folder, outcome)
+
+
+def _ended(record: RunRecord, folder: Path, outcome: Outcome) -> RunRecord:
+    """The record with its end and what the training left behind."""
+    checkpoint = newest_checkpoint(Path(record.cwd, record.output_dir)) if record.output_dir else None
+    record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
+                          interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
+    return replace(record, checkpoint=str(checkpoint) if checkpoint else None, swanlab=read_swanlab(folder))
 
 
 def _refuse(judgement: Judgement) -> None:
@@ -130,7 +146,7 @@ def _refuse(judgement: Judgement) -> None:
 def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
     """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
     secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
-    return {**os.environ, **secrets, **plan.env}
+    return {**os.environ, **secrets, **notification_secrets(config), **plan.env}
 
 
 def _process_start() -> float:

@@ -293,9 +293,7 @@ def _merge(data: dict[str, Any], origins: dict[str, Origin], layer: Layer, prefi
                 data[name] = {}
             origins.pop(key, None)
             _merge(data[name], origins, layer, key)
-        elif value is None and key in SECTIONS:
-            continue
-        elif value == {} and isinstance(data.get(name), dict):
+        elif (value is None and key in SECTIONS) or (value == {} and isinstance(data.get(name), dict)):
             continue
         else:
             _drop(origins, key)
@@ -414,7 +412,7 @@ def _lenient(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _lenient_value(field_types(kind).get(name), item) for name, item in value.items()}
 
 
-def _lenient_value(hint: Any, value: Any) -> Any:  # noqa: PLR0911
+def _lenient_value(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _lenient(hint, value)  # type: ignore[arg-type]
     wanted = str(hint)
