@@ -1,0 +1,134 @@
+"""Run records on a real disk and in a real repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.errors import RecordError
+from swift_fa_launcher.launch.plan import make_plan, plan_from_json
+from swift_fa_launcher.machine.facts import Facts, parse_facts
+from swift_fa_launcher.preflight.finding import WARNING, Finding
+from swift_fa_launcher.runs.record import (
+    close_record,
+    make_record,
+    new_run_id,
+    read_record,
+    redact,
+    secret_values,
+    start_record,
+    update_record,
+)
+from swift_fa_launcher.runs.store import find_run, list_runs
+
+NOW = datetime(2026, 11, 23, 5, 0, tzinfo=timezone.utc)
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@x", *words], cwd=folder, check=True, capture_output=True)
+
+
+def start(tmp_path: Path, name: str = "one", text: str = "swift: {seed: 1}\n", hidden: tuple[str, ...] = ()) -> Path:
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    file = work / f"{name}.yaml"
+    file.write_text(f"{text}run: {{name: {name}}}\n", encoding="utf-8")
+    config = resolve_config([file])
+    run_id, root = new_run_id(name, NOW), tmp_path / "runs"
+    facts = Facts(packages={"ms-swift": Version("4.6.0"), "gone": None})
+    plan = make_plan(config, facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(work))
+    record = make_record(config, plan, run_id, NOW, pid_started=1.0)
+    return start_record(root, record, config, facts, (Finding("gpu-none", WARNING, "none"),), plan, hidden)
+
+
+def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    git(tmp_path / "work", "init", "-q")
+    tracked = tmp_path / "work" / "train.py"
+    tracked.write_text("a = 1\n")
+    git(tmp_path / "work", "add", "train.py")
+    git(tmp_path / "work", "commit", "-qm", "first")
+    tracked.write_text("a = 2\n")
+    folder = start(tmp_path)
+    record = read_record(folder)
+    assert record.status == "unfinished" and record.name == "one" and record.command[:2] == ("swift", "sft")
+    assert "-a = 1\n+a = 2" in (folder / "git.diff").read_text()
+    state = json.loads((folder / "git.json").read_text())
+    assert len(state["commit"]) == 40 and " M train.py" in state["changed"]
+    assert (folder / "packages.txt").read_text() == "ms-swift==4.6.0\n"
+    assert (folder / "layers" / "0-one.yaml").read_text().startswith("swift: {seed: 1}")
+    assert resolve_config([folder / "config.yaml"]).values == resolve_config([tmp_path / "work" / "one.yaml"]).values
+    assert json.loads((folder / "config.json").read_text())["origins"]["swift.seed"].endswith("one.yaml:1")
+    assert parse_facts(json.loads((folder / "facts.json").read_text()), "x").package("ms-swift") == Version("4.6.0")
+    assert plan_from_json(json.loads((folder / "plan.json").read_text())).run_dir == str(folder)
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_the_end_is_written_whole(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    record = close_record(read_record(folder), ended=NOW + timedelta(seconds=5), exit_code=143, signal=15, interrupted=True,
+                          detail=None)
+    update_record(folder, record)
+    assert read_record(folder) == record and record.status == "interrupted"
+    assert not list(folder.glob(".run.json*"))
+
+
+def test_two_in_one_second_do_not_meet(tmp_path: Path) -> None:
+    folders = {start(tmp_path) for _ in range(20)}
+    assert len(folders) == 20
+
+
+@pytest.mark.parametrize(("damage", "why"), [
+    ("", "Expecting value"), ("{\"schema\": 1, \"id\": ", "Expecting value"), ("[]", "no schema"), ("{\"schema\": 99}", "newer"),
+    ("{\"schema\": 1, \"id\": 3}", "expected text"), ("{\"schema\": 1}", "missing"), ("\x00\x01", "Expecting value"),
+])
+def test_damaged_records_are_shown_and_hide_nothing(tmp_path: Path, damage: str, why: str) -> None:
+    good, bad = start(tmp_path, "good"), start(tmp_path, "bad")
+    (bad / "run.json").write_text(damage)
+    (tmp_path / "runs" / "empty-folder").mkdir()
+    entries = {e.folder.name: e for e in list_runs(tmp_path / "runs")}
+    assert entries[good.name].record is not None
+    assert entries[bad.name].record is None and why in str(entries[bad.name].problem)
+    assert "no run.json" in str(entries["empty-folder"].problem)
+
+
+def test_a_run_is_found_by_what_one_types(tmp_path: Path) -> None:
+    one, two = start(tmp_path, "alpha"), start(tmp_path, "beta")
+    root = tmp_path / "runs"
+    assert find_run(root, one.name).folder == one and find_run(root, "beta").folder == two
+    assert find_run(root, str(two)).folder == two and find_run(root, "latest").folder == max(one, two)
+    assert find_run(root, one.name[:-2]).folder == one
+    for word in ("2026", "gamma", ""):
+        with pytest.raises(RecordError):
+            find_run(root, word)
+    with pytest.raises(RecordError, match="no run alpah") as caught:
+        find_run(root, "alpah")
+    assert "alpha" in str(caught.value.hint)
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RecordError) as caught:
+        start(tmp_path)
+    assert "run.root" in str(caught.value.hint)
+
+
+def test_no_secret_is_written(tmp_path: Path) -> None:
+    text = "swift: {system: 'key is marker-7f3a9c'}\nenv: {HF_TOKEN: marker-7f3a9c}\n"
+    folder = start(tmp_path, text=text, hidden=("marker-7f3a9c",))
+    written = {p: p.read_text() for p in folder.rglob("*") if p.is_file()}
+    assert written and not [p for p, content in written.items() if "marker" in content]
+
+
+def test_secret_values_come_from_names(tmp_path: Path) -> None:
+    config = replace(resolve_config([]), env={"X_TOKEN": "from-config"})
+    values = secret_values(config, {"SWANLAB_API_KEY": "from-environ", "PATH": "/usr/bin", "SHORT_KEY": "abc"})
+    assert set(values) == {"from-config", "from-environ"}
+    assert redact("a from-config b", values) == "a <redacted> b"
