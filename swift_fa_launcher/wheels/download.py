@@ -120,7 +120,7 @@ class _Order:
         return self.file.with_name(f"{self.filename}.json")
 
 
-def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,  # noqa: PLR0913
+def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
                    expected_sha256: str | None = None, allow_unverified: bool = False, progress: Progress | None = None,
                    patience: Patience = Patience()) -> Fetched:
     """The wheel in `cache`/wheels, from the cache or from the first of `urls` that gives it.

@@ -13,7 +13,7 @@ HERE = f"cp{sysconfig.get_config_var('py_version_nodot')}"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
-def make_wheel(folder: Path, filename: str, files: dict[str, bytes | str], *,  # noqa: PLR0913
+def make_wheel(folder: Path, filename: str, files: dict[str, bytes | str], *,
                name: str = "flash_attn",
                version: str = "2.8.3", tag: str = "py3-none-any", raw: dict[str, bytes] | None = None,
                requires: tuple[str, ...] = ()) -> Path:
@@ -36,7 +36,7 @@ def make_wheel(folder: Path, filename: str, files: dict[str, bytes | str], *,  #
     return target
 
 
-def flash_attn_wheel(folder: Path, version: str = "2.8.3", *, body: str = "", label: str = "",  # noqa: PLR0913
+def flash_attn_wheel(folder: Path, version: str = "2.8.3", *, body: str = "", label: str = "",
                      padding: int = 0, files: dict[str, bytes | str] | None = None) -> Path:
     """A flash-attn for any Python; `body` runs at import. padding: bytes of incompressible ballast."""
     inside: dict[str, bytes | str] = {"flash_attn/__init__.py": f"__version__ = {version!r}\n{body}\n", **(files or {})}

@@ -1,0 +1,242 @@
+"""What a wheel really is, read from its bytes without running any of them, held against the machine it is meant for.
+
+A file name is only a claim: some say the wrong C++ ABI, some METADATA another version, and a mirror may send anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from email.message import Message
+from email.parser import BytesHeaderParser
+from pathlib import Path, PurePosixPath
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.machine.facts import NOT_COLLECTED, Extension, Facts
+from swift_fa_launcher.wheels.fit import WheelContents, list_misfits
+from swift_fa_launcher.wheels.name import Candidate, parse_wheel_name
+
+Reason = tuple[str, Words]
+
+#: Distribution to the module that must be compiled in it (FlashAttention 4 is Python alone).
+EXTENSIONS = {"flash-attn": re.compile(r"flash_attn_2_cuda[^/]*\.(?:so|pyd)"),
+              "flash-attn-3": re.compile(r"(?:.*/)?(?:_C|flash_attn_3_cuda)[^/]*\.(?:so|pyd)")}
+_SMALL = 64 << 20  # bytes; a larger METADATA, WHEEL or RECORD is an attack on memory
+_IN_MEMORY = 1 << 30  # bytes; a larger extension is unpacked on disk
+_ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was read from a wheel, and every reason, (code, words), for which it is refused here.
+
+    members: the files in it, directories left out. requires: its Requires-Dist, as written.
+    """
+
+    wheel: Path
+    name: Maybe[str] = NOT_COLLECTED
+    version: Maybe[Version] = NOT_COLLECTED
+    requires: tuple[str, ...] = ()
+    members: tuple[str, ...] = field(default=(), repr=False)
+    extension: Extension | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True)
+class _Scratch:
+    """Room for unpacking; all of it goes when `opened` is closed."""
+
+    folder: Path
+    opened: ExitStack
+
+
+class _Invalid(Exception):
+    """The file is no wheel, or none that can be installed safely."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn", version: str | None = None) -> Proof:
+    """Everything that the file itself says against installing it on the machine of `facts`; nothing in it is run.
+
+    implementation and version: as the config wants them. Raises InstallError where the file cannot be read or
+    unpacked, or the facts do not say enough.
+    """
+    try:
+        parse_wheel_name(path.name)
+    except InstallError as error:
+        return Proof(path, reasons=(("wheel-invalid", error.message),))
+    try:
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="swift-fa-")))
+            return _prove(opened.enter_context(zipfile.ZipFile(path)), path, facts, _Scratch(folder, opened),
+                          implementation, version)
+    except _Invalid as error:
+        return Proof(path, reasons=(("wheel-invalid", error.words),))
+    except OSError as error:
+        raise InstallError(Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"), where=str(path),
+                           why=str(error), hint=(Text("set TMPDIR to a folder on a disk with room",
+                                                      "将 TMPDIR 设为有空间的磁盘上的目录"),)) from error
+    except Exception as error:  # zipfile has no common base for what damage does to it and to its decompressors
+        return Proof(path, reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
+
+
+def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch, implementation: str,
+           version: str | None) -> Proof:
+    members = _safe_members(archive)
+    info = _dist_info(members)
+    metadata, tags = _read_headers(archive, f"{info}/METADATA"), _read_headers(archive, f"{info}/WHEEL")
+    _read_small(archive, f"{info}/RECORD")
+    name, inside_version = str(metadata.get("Name", "")), _parse_version(metadata.get("Version"))
+    extension = _extension_member(members, canonicalize_name(name))
+    for member in members:  # reading to its end holds a member against its CRC
+        if member != extension:
+            with archive.open(member) as stream:
+                while stream.read(1 << 20):
+                    pass
+    contents, read = _read_contents(archive, extension, facts, scratch, name, inside_version)
+    misfits = list_misfits(facts, Candidate(path.name, path.as_uri() if path.is_absolute() else str(path), "file"),
+                           implementation=implementation, version=version, contents=contents)
+    # the file is at hand: whether somebody vouches for it was decided when it was fetched
+    reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits
+               if code != "unverified"]
+    reasons += _contradictions(path, facts, name, info, tags.get_all("Tag") or [], extension,
+                               scratch.folder / PurePosixPath(extension).name if extension else None)
+    return Proof(path, name, inside_version, tuple(metadata.get_all("Requires-Dist") or ()), members, read,
+                 tuple(reasons))
+
+
+def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
+    """The names of all files in it. Raises _Invalid where one would land outside of its folder, or twice."""
+    seen: set[str] = set()
+    for entry in archive.infolist():
+        name = entry.filename
+        parts = name.rstrip("/").split("/")
+        if not name or name.startswith(("/", "\\")) or "\\" in name or "\0" in name or ":" in parts[0] or (
+                any(part in ("", ".", "..") for part in parts)):
+            raise _Invalid(Text(f"{name!r} climbs out of the folder that it is unpacked to", f"{name!r} 会写到解压目录之外"))
+        mode = entry.external_attr >> 16
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _Invalid(Text(f"{name!r} is a link or a device", f"{name!r} 是链接或设备文件"))
+        if entry.flag_bits & 1:
+            raise _Invalid(Text(f"{name!r} is encrypted", f"{name!r} 已加密"))
+        if parts[0].endswith(".data") and parts[1:2] not in ([], ["purelib"], ["platlib"], ["scripts"]):
+            raise _Invalid(Text(f"{name!r} goes outside of site-packages", f"{name!r} 会安装到 site-packages 之外"))
+        if name in seen:
+            raise _Invalid(Text(f"{name!r} stands in it twice", f"{name!r} 出现了两次"))
+        seen.add(name)
+    return tuple(name for name in seen if not name.endswith("/"))
+
+
+def _dist_info(members: tuple[str, ...]) -> str:
+    found = {member.split("/")[0] for member in members if re.fullmatch(r"[^/]+\.dist-info/.+", member)}
+    if len(found) != 1 or not {f"{info}/{part}" for info in found for part in ("METADATA", "WHEEL", "RECORD")} <= set(members):
+        raise _Invalid(Text("a zip without one .dist-info with METADATA, WHEEL and RECORD",
+                            "zip 中没有唯一的、带 METADATA、WHEEL 和 RECORD 的 .dist-info"))
+    return found.pop()
+
+
+def _read_small(archive: zipfile.ZipFile, member: str) -> bytes:
+    with archive.open(member) as stream:
+        data = stream.read(_SMALL + 1)
+    if len(data) > _SMALL:
+        raise _Invalid(Text(f"{member} is larger than any real one", f"{member} 大得不正常"))
+    return data
+
+
+def _read_headers(archive: zipfile.ZipFile, member: str) -> Message:
+    return BytesHeaderParser().parsebytes(_read_small(archive, member))
+
+
+def _parse_version(text: str | None) -> Maybe[Version]:
+    try:
+        return Version(str(text))
+    except InvalidVersion:
+        return Unknown(f"not a version: {text!r}")
+
+
+def _extension_member(members: tuple[str, ...], distribution: str) -> str | None:
+    """The compiled module of a known distribution, else any; libraries that auditwheel put in are not modules."""
+    compiled = [m for m in members if m.endswith((".so", ".pyd")) and not m.split("/")[0].endswith(".libs")]
+    wanted = EXTENSIONS.get(distribution)
+    named = [m for m in compiled if wanted and wanted.fullmatch(m)]
+    return next(iter(named or ([] if wanted else sorted(compiled))), None)
+
+
+def _read_contents(archive: zipfile.ZipFile, member: str | None, facts: Facts, scratch: _Scratch, name: str,
+                   version: Maybe[Version]) -> tuple[WheelContents, Extension | None]:
+    from swift_fa_launcher.machine.elf import ElfError, ElfFile, read_extension
+
+    if member is None:
+        return WheelContents(name=name or NOT_COLLECTED, version=version), None
+    file = _unpack(archive, member, scratch)
+    torch = known(facts.torch)
+    origin = known(torch.origin) if torch else None
+    extension = read_extension(file, Path(origin) / "lib" if origin else None)
+    undefined: Maybe[tuple[str, ...]]
+    try:
+        with ElfFile(file) as elf:
+            undefined = tuple(symbol.name.decode("utf-8", "replace") for symbol in elf.undefined())
+    except ElfError as error:
+        undefined = Unknown(str(error))
+    return WheelContents(name=name or NOT_COLLECTED, version=version, extension=file.name, needs=extension.needs,
+                         glibc=extension.glibc, undefined=undefined, unresolved=extension.unresolved,
+                         cubins=extension.cubins, ptx=extension.ptx), extension
+
+
+def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
+    """The member as a file: in memory where the system can (a fifth of the time for 200 MB), else on disk."""
+    file = scratch.folder / PurePosixPath(member).name
+    if hasattr(os, "memfd_create") and archive.getinfo(member).file_size <= _IN_MEMORY and Path("/proc/self/fd").is_dir():
+        descriptor = os.memfd_create(file.name)
+        scratch.opened.callback(os.close, descriptor)
+        file.symlink_to(f"/proc/self/fd/{descriptor}")
+    with archive.open(member) as source, file.open("wb") as target:
+        while chunk := source.read(1 << 22):
+            target.write(chunk)
+    return file
+
+
+def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[str],
+                    extension: str | None, file: Path | None) -> Iterator[Reason]:
+    """What the inside says that the file name does not."""
+    claimed = parse_wheel_name(path.name)
+    own = {canonicalize_name(name), canonicalize_name(info[:-len(".dist-info")].rpartition("-")[0])}
+    if len(own) > 1:
+        yield "wheel-invalid", Text(f"its METADATA says {name}, its folder {info}", f"METADATA 写的是 {name}，目录却是 {info}")
+    pairs = {tuple(tag.split("-")[:2]) for tag in tags}
+    if pairs and not any((i, a) in pairs for i in claimed.pythons for a in claimed.abis):
+        inside = ", ".join(sorted("-".join(pair) for pair in pairs))
+        yield "python-tag-mismatch", Text(f"its WHEEL file says {inside}", f"WHEEL 文件写的是 {inside}")
+    if extension is None and canonicalize_name(name) in EXTENSIONS:
+        yield "wheel-invalid", Text("no compiled extension is in it: the CUDA build was skipped",
+                                    "其中没有编译好的扩展模块：打包时跳过了 CUDA 编译")
+    if file is None:
+        return
+    machine, found = known(facts.host.machine), _elf_machine(file)
+    if known(facts.host.os) == "Linux" and machine in _ELF_MACHINES.values() and found != machine:
+        yield "platform-mismatch", Text(f"its extension is for {found or 'no Linux machine'}, this is {machine}",
+                                        f"扩展模块适用于 {found or '非 Linux 平台'}，本机是 {machine}")
+
+
+def _elf_machine(file: Path) -> str | None:
+    with file.open("rb") as stream:
+        head = stream.read(20)
+    return _ELF_MACHINES.get(struct.unpack_from("<H", head, 18)[0]) if len(head) == 20 and head[:4] == b"\x7fELF" else None
