@@ -24,7 +24,7 @@ from swift_fa_launcher.wheels.fit import (
     make_need,
     misfits,
 )
-from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
 
 _Named = tuple[Candidate, WheelName]
 
@@ -53,7 +53,7 @@ class Resolution:
     plan: str
 
 
-def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",  # noqa: PLR0913
+def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",
                  version: str | None = None, build: str = "auto", mirrors: Sequence[str] = (),
                  allow_unverified: bool = False,
                  contents: Mapping[str, WheelContents | Extension] | None = None) -> Resolution:
@@ -89,7 +89,7 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
     chosen = resolution.chosen
     return {
         "schema": 1,
-        "chosen": chosen and {"filename": chosen.filename, "url": chosen.url, "source": chosen.source,
+        "chosen": chosen and {"filename": chosen.filename, "url": without_password(chosen.url), "source": chosen.source,
                               "sha256": chosen.sha256},
         "candidates": [{"filename": v.candidate.filename, "accepted": v.accepted, "code": v.code,
                         "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
@@ -109,7 +109,7 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     lines: list[Words] = []
     if chosen := resolution.chosen:
         digest: Words = chosen.sha256 or Text("none given", "未给出")
-        lines += [chosen.filename, f"  {chosen.url}", f"  sha256: {render_words(digest, lang)}"]
+        lines += [chosen.filename, f"  {without_password(chosen.url)}", f"  sha256: {render_words(digest, lang)}"]
     else:
         lines.append(_NO_WHEEL[resolution.plan])
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)

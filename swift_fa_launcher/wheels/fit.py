@@ -85,7 +85,7 @@ class Need:
 
 def make_need(facts: Facts, implementation: str, version: str | None, mirrors: Sequence[str] = (),
               allow_unverified: bool = False) -> Need:
-    """What to ask of each wheel. Raises ConfigError for a version that is none, InstallError where a fact is missing."""
+    """What to ask of each wheel. Raises ConfigError for a version that is none, InstallError for a fact missing."""
     python = _require(facts.python, "python")
     abi, release = _require(python.abi, "python.abi"), _require(python.version, "python.version")
     os, machine = _require(facts.host.os, "host.os"), _require(facts.host.machine, "host.machine")

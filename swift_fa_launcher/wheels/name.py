@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
 
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
@@ -64,6 +65,12 @@ class WheelName:
     def tags(self) -> frozenset[Tag]:
         """The compatibility tags, each combination of the compressed set."""
         return frozenset(Tag(i, a, p) for i in self.pythons for a in self.abis for p in self.platforms)
+
+
+def without_password(address: str) -> str:
+    """The address without user and password, fit to be shown and kept."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else address
 
 
 @lru_cache(maxsize=8192)

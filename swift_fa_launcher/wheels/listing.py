@@ -1,0 +1,155 @@
+"""What a list of wheels says, whatever its form. Pure: text in, candidates out.
+
+Forms: GitHub's releases (a page of the API, a saved file, an object with `releases`), one release, a simple index as HTML
+(PEP 503, or any page with links) and as JSON (PEP 691), a bare list of names, and lines of text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
+
+from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.wheels.name import Candidate
+
+_FILE = re.compile(r"\.(whl|tar\.gz|zip)$")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class ListingError(ValueError):
+    """Text that is no list of wheels; `words` say what it is."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(render_words(words, "en"))
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a list, newest release first, and the projects that an index names instead: name to address."""
+
+    files: tuple[Candidate, ...] = ()
+    projects: tuple[tuple[str, str], ...] = ()
+
+
+def parse_listing(text: str, base: str, source: str) -> Listing:
+    """The files that `text` lists; relative addresses are relative to `base`. Raises ListingError."""
+    start = text.lstrip("\ufeff \t\r\n")[:1]
+    if start in ("{", "["):
+        try:
+            data = json.loads(text.lstrip("\ufeff"))
+        except (ValueError, RecursionError) as error:
+            raise ListingError(Text(f"damaged JSON: {error}", f"JSON 已损坏：{error}")) from None
+        return _parse_json(data, base, source)
+    return _parse_html(text, base, source) if start == "<" else _parse_lines(text, base, source)
+
+
+def make_candidate(address: str, source: str, *, filename: str | None = None, sha256: object = None,
+                   size: object = None) -> Candidate:
+    """A candidate from an address that may carry its digest as `#sha256=…`."""
+    url, fragment = urldefrag(address)
+    in_fragment = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
+    if not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        sha256 = in_fragment[1] if in_fragment else None
+    return Candidate(filename or unquote(urlsplit(url).path.rpartition("/")[2]), url, source,
+                     sha256.lower() if isinstance(sha256, str) else None,
+                     size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None)
+
+
+def _parse_json(data: Any, base: str, source: str) -> Listing:
+    if isinstance(data, dict) and isinstance(data.get("releases"), list):
+        data = data["releases"]
+    if isinstance(data, dict) and isinstance(data.get("files"), list):
+        return Listing(tuple(_index_files(data["files"], base, source)))
+    if isinstance(data, dict) and isinstance(data.get("projects"), list):
+        names = [p["name"] for p in data["projects"] if isinstance(p, dict) and isinstance(p.get("name"), str)]
+        return Listing(projects=tuple((name, urljoin(base, f"{quote(name)}/")) for name in names))
+    if isinstance(data, dict) and isinstance(data.get("assets"), list):
+        data = [data]
+    if isinstance(data, list):
+        if all(isinstance(item, str) for item in data):
+            return Listing(tuple(_named(item, base, source) for item in data))
+        releases = [r for r in data if isinstance(r, dict) and isinstance(r.get("assets"), list) and not r.get("draft")]
+        if releases or not data:
+            newest_first = sorted(releases, key=_release_age, reverse=True)
+            return Listing(tuple(c for r in newest_first for c in _release_files(r["assets"], base, source)))
+    message = data.get("message") if isinstance(data, dict) else None
+    if isinstance(message, str):
+        raise ListingError(Text(f"it says: {message[:200]}", f"返回：{message[:200]}"))
+    raise ListingError(Text("JSON, but no list of wheels", "是 JSON，但不是 wheel 列表"))
+
+
+def _release_age(release: Mapping[str, Any]) -> tuple[str, Version]:
+    """Sorts releases by date, and by the number in their tag where no date is given."""
+    try:
+        number = Version(str(release.get("tag_name")))
+    except InvalidVersion:
+        number = Version("0")
+    return str(release.get("published_at") or release.get("created_at") or ""), number
+
+
+def _release_files(assets: list[Any], base: str, source: str) -> Iterator[Candidate]:
+    for asset in assets:
+        if not isinstance(asset, dict) or asset.get("state", "uploaded") != "uploaded":
+            continue
+        name, url, digest = asset.get("name"), asset.get("browser_download_url"), asset.get("digest")
+        if isinstance(name, str) and name:
+            yield make_candidate(urljoin(base, url) if isinstance(url, str) else urljoin(base, quote(name, safe="+")), source,
+                                 filename=name, size=asset.get("size"),
+                                 sha256=str(digest).removeprefix("sha256:") if digest else None)
+
+
+def _index_files(files: list[Any], base: str, source: str) -> Iterator[Candidate]:
+    for file in files:
+        if isinstance(file, dict) and isinstance(file.get("url"), str) and not file.get("yanked"):
+            hashes, name = file.get("hashes"), file.get("filename")
+            yield make_candidate(urljoin(base, file["url"]), source, filename=name if isinstance(name, str) else None,
+                                 sha256=hashes.get("sha256") if isinstance(hashes, dict) else None, size=file.get("size"))
+
+
+def _named(text: str, base: str, source: str) -> Candidate:
+    """A name or an address."""
+    if "/" in text:
+        return make_candidate(urljoin(base, text), source)
+    return make_candidate(urljoin(base, quote(text, safe="+!")), source, filename=text)
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.base: str | None = None
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "base" and self.base is None:
+            self.base = values.get("href")
+        elif tag == "a" and values.get("href") and "data-yanked" not in values:
+            self.found.append(values["href"] or "")
+
+
+def _parse_html(text: str, base: str, source: str) -> Listing:
+    page = _Links()
+    page.feed(text)
+    base = urljoin(base, page.base or "")
+    addresses = [urljoin(base, link) for link in page.found]
+    files = [a for a in addresses if _FILE.search(urlsplit(a).path)]
+    if not files and not addresses:
+        raise ListingError(Text("a web page without links to wheels (a login page of the network?)",
+                                "是没有 wheel 链接的网页（可能是网络登录页）"))
+    return Listing(tuple(make_candidate(a, source) for a in files),
+                   tuple((unquote(urlsplit(a).path.rstrip("/").rpartition("/")[2]), a) for a in addresses if a not in files))
+
+
+def _parse_lines(text: str, base: str, source: str) -> Listing:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines or not all(re.fullmatch(r"\S+\.whl(#\S*)?", line) for line in lines):
+        raise ListingError(Text("no list of wheels", "不是 wheel 列表"))
+    return Listing(tuple(_named(line, base, source) for line in lines))

@@ -1,0 +1,92 @@
+"""The lock: exactly which file flash-attn is installed from, beside the config. Pure.
+
+`swift-fa install --lock` writes `CONFIG.flash-attn.lock`; a launch that finds it installs that file or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.decode import DecodeError, decode, known
+from swift_fa_launcher.errors import ConfigError, Text, Words
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
+from swift_fa_launcher.wheels.name import Candidate, WheelNameError, parse_wheel_name, without_password
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One file and its digest. torch, cuda, python: of the environment that it was locked for, as text."""
+
+    implementation: str
+    filename: str
+    url: str
+    sha256: str
+    size: int | None = None  # bytes
+    torch: str | None = None
+    cuda: str | None = None
+    python: str | None = None  # the ABI tag, "cp310"
+
+
+def lock_path(config: Path) -> Path:
+    """Where the lock of a config file lies."""
+    return config.with_name(f"{config.name}.flash-attn.lock")
+
+
+def make_lock(candidate: Candidate, facts: Facts, *, implementation: str, sha256: str, size: int | None = None) -> Lock:
+    """The lock for a wheel whose bytes were seen: sha256 and size are of the file itself."""
+    torch, python = known(facts.torch), known(facts.python)
+    return Lock(implementation, candidate.filename, without_password(candidate.url), sha256.lower(), size or candidate.size,
+                _text(torch and known(torch.version)), _text(torch and known(torch.cuda)),
+                known(python.abi) if python else None)
+
+
+def lock_candidate(lock: Lock) -> Candidate:
+    """The one candidate that a locked launch may install."""
+    return Candidate(lock.filename, lock.url, "lock", lock.sha256, lock.size)
+
+
+def render_lock(lock: Lock) -> str:
+    """The lock as the text of its file (JSON, which is YAML too)."""
+    return json.dumps({"schema": SCHEMA, **asdict(lock)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_lock(text: str, where: str) -> Lock:
+    """The lock from its file's text; `where` names the file. Raises ConfigError."""
+    try:
+        data: Any = json.loads(text)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise _broken(where, Text(f'there is no "schema": {SCHEMA}', f'没有 "schema": {SCHEMA}'))
+        for field in fields(Lock)[:4]:
+            if not isinstance(data.get(field.name), str):
+                raise _broken(where, Text(f"{field.name} is missing", f"缺少 {field.name}"))
+        lock: Lock = decode(Lock, data)
+        parse_wheel_name(lock.filename)
+    except DecodeError as error:
+        raise _broken(where, str(error)) from None
+    except WheelNameError as error:
+        raise _broken(where, error.message) from None
+    except (ValueError, RecursionError) as error:
+        raise _broken(where, str(error)) from None
+    if lock.implementation not in DISTRIBUTIONS:
+        raise _broken(where, Text(f"implementation {lock.implementation!r} is not known",
+                                  f"未知的 implementation {lock.implementation!r}"))
+    if not re.fullmatch(r"[0-9a-f]{64}", lock.sha256):
+        raise _broken(where, Text("sha256 is not 64 hexadecimal digits", "sha256 不是 64 位十六进制数"))
+    return lock
+
+
+def _broken(where: str, why: Words) -> ConfigError:
+    return ConfigError(Text("the lock of flash-attn cannot be read", "无法读取 flash-attn 锁文件"), where=where, why=why,
+                       hint=("swift-fa install --lock",
+                             Text("or delete the file to choose anew", "或删除该文件以重新选择")))
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None

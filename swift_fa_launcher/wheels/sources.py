@@ -1,0 +1,441 @@
+"""Where wheels are offered, read: GitHub's releases, simple indexes, saved lists, folders, single files.
+
+A source that cannot be read is a value that says why, never an exception. Lists from the network are kept in the cache
+with their ETag and age: within an hour nobody is asked again, and an older one serves where the network fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urljoin, urlsplit
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
+from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
+from swift_fa_launcher.wheels.name import Candidate, without_password
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+Say = Callable[[Words], None]
+
+GITHUB_API = "https://api.github.com"
+#: Lists of releases that projects publish as a file of their own: asked where GitHub's API does not answer.
+PUBLISHED_LISTS: Mapping[str, str] = {
+    "mjun0812/flash-attention-prebuild-wheels": "https://mjunya.com/flash-attention-prebuild-wheels/data/releases.json",
+}
+#: What is asked where the config names no source; `{cuda}` is torch's CUDA, as in "cu128".
+DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "flash-attn": ("github:mjun0812/flash-attention-prebuild-wheels", "github:Dao-AILab/flash-attention",
+                   "https://wheels.astral.sh/simple/{cuda}/"),
+    "flash-attn-3": ("github:mjun0812/flash-attention-prebuild-wheels", "https://wheels.astral.sh/simple/{cuda}/"),
+    "flash-attn-4": ("https://pypi.org/simple/",),
+}
+PAGES = 50  # of a hundred releases each
+LARGEST = 64 << 20  # bytes of one list
+_GITHUB = re.compile(r"(?:github:|https://github\.com/)([\w.-]+)/([\w.-]+?)(?:\.git)?/?(?:releases/?)?$")
+
+
+@dataclass(frozen=True)
+class Network:
+    """How lists are asked for; times in seconds."""
+
+    connect: float = 5.0
+    silence: float = 15.0  # between two pieces of an answer
+    whole: float = 60.0  # for one answer
+    fresh: float = 3600.0  # a list of this age is not asked for again
+    offline: bool = False  # only what is on this machine
+    api: str = ""  # GitHub's; empty: GITHUB_API_URL, else the public one
+    published: Mapping[str, str] = field(default_factory=lambda: PUBLISHED_LISTS)
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What one source offers. spec: as the config names it, without password.
+
+    error: why it could not be read, or not whole and anew; code: of the finding that says so. age: seconds since the
+    list came over the network, None for what lies on this machine.
+    """
+
+    spec: str
+    candidates: tuple[Candidate, ...] = ()
+    error: Words | None = None
+    code: str | None = None
+    age: float | None = None
+
+
+def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cuda: Version | None = None,
+                 network: Network = Network(), say: Say | None = None) -> tuple[SourceReport, ...]:
+    """A report on each of `specs`, in their order; they are read at the same time.
+
+    cuda: torch's, for `{cuda}` in an address. say: hears what a user may want to know, such as the age of an old list.
+    """
+    reports: dict[int, SourceReport | BaseException] = {}
+
+    def read(position: int, spec: str) -> None:
+        try:
+            reports[position] = read_source(spec, implementation=implementation, cuda=cuda, network=network, say=say)
+        except BaseException as error:  # a bug: raised again where it can be seen
+            reports[position] = error
+
+    threads = [threading.Thread(target=read, args=item, daemon=True) for item in enumerate(specs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [reports[position] for position in range(len(specs))]
+    for report in done:
+        if isinstance(report, BaseException):
+            raise report
+    return tuple(report for report in done if isinstance(report, SourceReport))
+
+
+def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Version | None = None,
+                network: Network = Network(), say: Say | None = None) -> SourceReport:
+    """What one source offers.
+
+    spec: `github:OWNER/REPO`, the address or path of a wheel, a folder, a simple index, a saved list of releases.
+    """
+    name, reader = without_password(spec), _Reader(network, say or (lambda words: None))
+    try:
+        if "{cuda}" in spec:
+            if cuda is None:
+                raise _Unreadable(Text("torch's CUDA is not known", "不知道 torch 的 CUDA 版本"))
+            spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
+        if github := _GITHUB.fullmatch(spec):
+            listings = list(reader.releases(f"{github[1]}/{github[2]}", name))
+        elif urlsplit(spec).scheme in ("http", "https"):
+            listings = [_read_address(spec, name, implementation, reader)]
+        else:
+            return SourceReport(name, tuple(_read_path(spec, name)))
+        return SourceReport(name, tuple(c for listing in listings for c in listing.files), reader.trouble, reader.code,
+                            reader.age)
+    except _Unreadable as error:
+        return SourceReport(name, (), error.words, error.code)
+
+
+class _Unreadable(Exception):
+    def __init__(self, words: Words, code: str = "mirror-unreachable") -> None:
+        super().__init__(render_words(words, "en"))
+        self.words, self.code = words, code
+
+
+class _Missing(_Unreadable):
+    """The server answers, and has nothing under this address."""
+
+
+class _Useless(_Unreadable):
+    """The server answers with something else than a list of wheels."""
+
+
+def _read_path(spec: str, source: str) -> Iterator[Candidate]:
+    path = Path(unquote(urlsplit(spec).path) if spec.startswith("file:") else spec).expanduser().absolute()
+    try:
+        if path.is_dir():
+            for wheel in sorted(path.glob("*.whl")):
+                yield make_candidate(wheel.as_uri(), source, filename=wheel.name, size=wheel.stat().st_size)
+        elif path.suffix == ".whl":
+            fragment = f"#{urlsplit(spec).fragment}" if spec.startswith("file:") else ""
+            yield make_candidate(path.as_uri() + fragment, source, filename=path.name, size=path.stat().st_size)
+        else:
+            yield from parse_listing(path.read_text(encoding="utf-8"), path.as_uri(), source).files
+    except FileNotFoundError:
+        raise _Unreadable(Text("no such file or folder", "没有这个文件或文件夹")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Unreadable(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
+    except ListingError as error:
+        raise _Unreadable(error.words) from None
+
+
+def _read_address(spec: str, source: str, implementation: str, reader: _Reader) -> Listing:
+    """A wheel's address, a list, or an index in which the project's own page is the list."""
+    if urlsplit(spec).path.endswith(".whl"):
+        return Listing((make_candidate(spec, source),))
+    project = DISTRIBUTIONS[implementation]
+    own_page = urljoin(f"{spec.rstrip('/')}/", f"{project}/")
+    last = urlsplit(spec).path.rstrip("/").rpartition("/")[2]
+    if "simple" in last:  # the root of an index lists all that there is: never read
+        pages: tuple[str, ...] = (own_page,)
+    elif canonicalize_name(last) == project or "." in last:
+        pages = (spec,)
+    else:
+        pages = (own_page, spec) if spec.endswith("/") else (spec, own_page)
+    trouble: _Unreadable = _Useless(Text(f"it lists no file of {project}", f"其中没有 {project} 的文件"))
+    for page in pages:
+        try:
+            found = reader.listing(page, source)
+            link = next((a for name, a in found.projects if canonicalize_name(name) == project), None)
+            if link and not found.files:
+                found = reader.listing(link, source)
+            if found.files:
+                return found
+        except (_Missing, _Useless) as error:
+            trouble = error
+    raise trouble
+
+
+class _Reader:
+    """Asks for the lists of one source; remembers the oldest that served, and what went wrong."""
+
+    def __init__(self, network: Network, say: Say) -> None:
+        self._network, self._say = network, say
+        self.age: float | None = None
+        self.trouble: Words | None = None
+        self.code: str | None = None
+
+    def releases(self, repository: str, source: str) -> Iterator[Listing]:
+        """All pages of a repository's releases; the list that the project publishes where the API does not answer."""
+        own = self._network.api or os.environ.get("GITHUB_API_URL") or GITHUB_API
+        first = f"{own.rstrip('/')}/repos/{repository}/releases?per_page=100"
+        published = self._network.published.get(repository) if own == GITHUB_API or self._network.api else None
+        try:
+            page: _Page | None = self._page(first, source, github=True, fall_back=published is None)
+        except _Missing:
+            raise _Unreadable(Text(f"GitHub has no repository {repository}", f"GitHub 上没有仓库 {repository}")) from None
+        except _Unreadable as error:
+            if published is None:
+                raise
+            try:
+                yield self.listing(published, source)
+            except _Unreadable:
+                page = self._page(first, source, github=True)
+            else:
+                self._say(Text(f"{source}: {render_words(error.words, 'en')}; using the list on the project's own page",
+                               f"{source}：{render_words(error.words, 'zh')}；使用该项目网页上的列表"))
+                return
+        for _ in range(PAGES):
+            if page is None:
+                return
+            yield page.listing
+            try:
+                page = self._page(page.next, source, github=True) if page.next else None
+            except _Unreadable as error:
+                self._note(error)  # half a list is better than none
+                return
+
+    def listing(self, url: str, source: str) -> Listing:
+        """The list under an address. Raises _Unreadable."""
+        return self._page(url, source).listing
+
+    def _note(self, error: _Unreadable) -> None:
+        self.trouble, self.code = error.words, error.code
+
+    def _page(self, url: str, source: str, *, github: bool = False, fall_back: bool = True) -> _Page:
+        """A list from the cache where it is fresh, else from the network, else, with `fall_back`, an old one."""
+        file = cache_dir() / "indexes" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+        cached = _load_page(file, url, source)
+        if cached and 0 <= time.time() - cached.at < self._network.fresh:
+            return self._aged(cached)
+        try:
+            if self._network.offline:
+                raise _Unreadable(Text("not asked: offline, and no list is cached", "离线模式且没有缓存的列表，未查询"))
+            page = _ask(url, source, self._network, github, cached)
+        except _Missing:
+            raise
+        except _Unreadable as error:
+            if cached is None or not fall_back:
+                raise
+            self._note(error)
+            self._tell_age(cached, source, error.words)
+            return self._aged(cached)
+        _store_page(file, page)
+        return self._aged(page)
+
+    def _aged(self, page: _Page) -> _Page:
+        self.age = max(self.age or 0.0, time.time() - page.at)
+        return page
+
+    def _tell_age(self, page: _Page, source: str, why: Words) -> None:
+        hours = max(0.0, time.time() - page.at) / 3600
+        self._say(Text(f"{source}: {render_words(why, 'en')}; using the list of {hours:.1f} hours ago",
+                       f"{source}：{render_words(why, 'zh')}；使用 {hours:.1f} 小时前的列表"))
+
+
+# The cache ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One answer. at: when it came, or was last confirmed; seconds since 1970."""
+
+    url: str
+    listing: Listing
+    at: float
+    etag: str | None = None
+    next: str | None = None
+
+
+def _load_page(file: Path, url: str, source: str) -> _Page | None:
+    """The cached answer; None where there is none that can be read."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data["url"] != url:
+            return None
+        files = tuple(Candidate(name, address, source, sha256, size) for name, address, sha256, size in data["files"])
+        return _Page(url, Listing(files, tuple((n, a) for n, a in data["projects"])), float(data["at"]), data["etag"],
+                     data["next"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _store_page(file: Path, page: _Page) -> None:
+    """Keeps an answer; a cache that cannot be written costs a question next time and nothing else."""
+    data = {"url": page.url, "at": page.at, "etag": page.etag, "next": page.next,
+            "files": [[c.filename, c.url, c.sha256, c.size] for c in page.listing.files],
+            "projects": page.listing.projects}
+    part = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(data), encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+# The network --------------------------------------------------------------------------------------------------------
+
+
+def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | None) -> _Page:
+    """The list under `url` as the network gives it now. Raises _Unreadable."""
+    headers = {"User-Agent": "swift-fa-launcher", "Accept-Encoding": "gzip, deflate",
+               "Accept": "application/vnd.github+json" if github else
+               "application/vnd.pypi.simple.v1+json, text/html;q=0.9, application/json;q=0.8, */*;q=0.1"}
+    if cached and cached.etag:
+        headers["If-None-Match"] = cached.etag
+    token = (os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")) if github else None
+    answer = _get(url, headers | ({"Authorization": f"Bearer {token}"} if token else {}), network)
+    if answer.status == 401 and token:  # a token that has run out must not hide what everybody may read
+        answer = _get(url, headers, network)
+    if answer.status == 304 and cached:
+        return _Page(url, cached.listing, time.time(), cached.etag, cached.next)
+    _judge_status(answer, github)
+    text = answer.body.decode("utf-8", errors="replace")
+    if github and text.lstrip()[:1] != "[":
+        raise _Useless(Text("it answers with something else than releases (a login page of the network?)",
+                            "返回的不是 release 列表（可能是网络登录页）"))
+    try:
+        listing = parse_listing(text, answer.url, source)
+    except ListingError as error:
+        raise _Useless(error.words) from None
+    return _Page(url, listing, time.time(), answer.headers.get("ETag"), _next_page(answer, url))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    next: str | None
+
+
+def _next_page(answer: _Answer, url: str) -> str | None:
+    """The next page where it is the same server's: a token must not travel elsewhere."""
+    if not answer.next:
+        return None
+    target = urljoin(url, answer.next)
+    return target if urlsplit(target)[:2] == urlsplit(url)[:2] and target != url else None
+
+
+def _judge_status(answer: _Answer, github: bool) -> None:
+    status, left = answer.status, answer.headers.get("X-RateLimit-Remaining")
+    if status == 200:
+        return
+    if status in (404, 410):
+        raise _Missing(Text(f"it answers {status}", f"服务器返回 {status}"))
+    if github and (status == 429 or (status == 403 and (left == "0" or "Retry-After" in answer.headers))):
+        reset = answer.headers.get("X-RateLimit-Reset", "")
+        minutes = max(1, round((int(reset) - time.time()) / 60)) if reset.isdigit() else None
+        en = f", for {minutes} more minutes" if minutes else ""
+        zh = f"，还需 {minutes} 分钟" if minutes else ""
+        raise _Unreadable(Text(f"GitHub answers no more questions from this address{en}; GITHUB_TOKEN raises the limit",
+                               f"GitHub 暂不回答来自此地址的请求{zh}；设置 GITHUB_TOKEN 可提高限额"))
+    raise _Unreadable(Text(f"it answers {status}", f"服务器返回 {status}"))
+
+
+def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
+    """A whole answer within the time that `network` allows. Raises _Unreadable."""
+    import requests
+
+    try:
+        return _within(network.whole, lambda: _receive(url, headers, network))
+    except requests.exceptions.SSLError as error:
+        found = re.search(r"certificate verify failed: ([^(]+)", str(error))
+        detail = found[1].strip() if found else "TLS"
+        raise _Unreadable(Text(f"its certificate or TLS is not good: {detail}", f"证书或 TLS 有问题：{detail}"),
+                          "tls-failed") from None
+    except requests.TooManyRedirects:
+        raise _Unreadable(Text("its redirects have no end", "重定向没有尽头")) from None
+    except (requests.RequestException, OSError) as error:
+        raise _Unreadable(_connection_words(error)) from None
+
+
+def _receive(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
+    import requests
+
+    with requests.Session() as session:
+        session.max_redirects = 6
+        with session.get(url, headers=dict(headers), stream=True, timeout=(network.connect, network.silence)) as answer:
+            hops = [*(r.url for r in answer.history), answer.url]
+            if any(a.startswith("https:") and b.startswith("http:") for a, b in pairwise(hops)):
+                raise _Unreadable(Text("it redirects from TLS to an open connection", "它从 TLS 重定向到未加密的连接"),
+                                  "tls-failed")
+            return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
+                           answer.links.get("next", {}).get("url"))
+
+
+def _read_body(answer: requests.Response) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_content(1 << 16):
+        body += chunk
+        if len(body) > LARGEST:
+            raise _Unreadable(Text(f"a list over {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
+    return bytes(body)
+
+
+def _within(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` returns, or TimeoutError: a socket's own time-out begins anew with every byte."""
+    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((act(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("timed out") from None
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+def _connection_words(error: BaseException) -> Words:
+    text = str(error)
+    for mark, en, zh in (("refused", "connection refused", "连接被拒绝"), ("reset", "connection reset", "连接被重置"),
+                         ("timed out", "no answer in time", "超时无响应"),
+                         ("ProxyError", "the proxy cannot be reached", "无法连接代理"),
+                         ("resolve", "the host name cannot be resolved", "无法解析主机名"),
+                         ("IncompleteRead", "the connection ended early", "连接提前结束")):
+        if mark.lower() in text.lower():
+            return Text(en, zh)
+    return Text(f"connection failed: {text[:160]}", f"连接失败：{text[:160]}")
