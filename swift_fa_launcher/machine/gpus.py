@@ -9,8 +9,9 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.decode import Maybe, Unknown, decode
+from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.machine.facts import Driver, Gpu
+from swift_fa_launcher.machine.installed import parse_version
 
 GIB = 2**30
 
@@ -22,7 +23,7 @@ def collect_gpus() -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
     Unknown(why): there may be GPUs then.
     """
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-untyped]
     except ImportError as error:
         return _without_nvml(f"nvidia-ml-py cannot be imported: {error}")
     try:
@@ -46,10 +47,10 @@ def _without_nvml(why: str) -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
 
 
 def has_nvidia_device(root: Path = Path("/")) -> bool:
-    """Whether the kernel shows an NVIDIA device or driver (WSL's is /dev/dxg with its library folder)."""
-    return bool(glob.glob(str(root / "dev/nvidia[0-9]*")) or (root / "proc/driver/nvidia/version").exists()
-                or (root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libnvidia-ml.so.1").exists()
-                or os.name == "nt" and (Path(os.environ.get("SystemRoot", "C:/Windows")) / "System32/nvml.dll").exists())
+    """Whether the kernel shows an NVIDIA device or driver (WSL has it in a library folder of its own)."""
+    signs = (root / "proc/driver/nvidia/version", root / "usr/lib/wsl/lib/libnvidia-ml.so.1",
+             Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32/nvml.dll"))
+    return bool(glob.glob(str(root / "dev/nvidia[0-9]*"))) or any(sign.exists() for sign in signs)
 
 
 def _gpu(nvml: Any, index: int) -> Gpu:
@@ -73,7 +74,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 def _driver(nvml: Any) -> Driver:
     cuda = nvml.nvmlSystemGetCudaDriverVersion()  # 12040 for 12.4
-    version: Maybe[Version] = decode(Maybe[Version], _text(nvml.nvmlSystemGetDriverVersion()))
+    version = parse_version(_text(nvml.nvmlSystemGetDriverVersion()))
     return Driver(version=version, cuda=Version(f"{cuda // 1000}.{cuda % 1000 // 10}"))
 
 

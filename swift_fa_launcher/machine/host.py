@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -66,7 +67,7 @@ def collect_memory(root: Path = Path("/")) -> tuple[Maybe[float], Maybe[float]]:
 
     root: where /proc and /sys are looked for.
     """
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     memory = psutil.virtual_memory()
     total, available = float(memory.total), float(memory.available)
@@ -81,7 +82,7 @@ def _cgroup_memory(root: Path) -> Iterable[tuple[float, float]]:
     What the page cache holds of files counts as use in the kernel's figure, but can be given back: it is left out.
     """
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
             base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
@@ -143,8 +144,11 @@ def collect_toolchain(environment: Mapping[str, str]) -> Toolchain:
 
 
 def find_nvcc(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """CUDA's folder and its nvcc, looked for as torch.utils.cpp_extension does: CUDA_HOME or CUDA_PATH, then nvcc on the
-    PATH, then /usr/local/cuda. A folder that a variable names is given back also where it holds no nvcc."""
+    """CUDA's folder and its nvcc, looked for as torch.utils.cpp_extension does.
+
+    CUDA_HOME or CUDA_PATH, then nvcc on the PATH, then /usr/local/cuda. A folder that a variable names is given back
+    also where it holds no nvcc.
+    """
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
     if home:
         nvcc = Path(home) / "bin" / "nvcc"
@@ -166,7 +170,7 @@ def _version_of(program: str | None, pattern: str, *arguments: str) -> Maybe[Ver
     except (OSError, subprocess.TimeoutExpired) as error:
         return Unknown(f"{program}: {error}")
     found = re.search(pattern, done.stdout.decode("utf-8", "replace"), re.M)
-    return Version(found[1]) if found else Unknown(f"{program} does not say its version (exit status {done.returncode})")
+    return Version(found[1]) if found else Unknown(f"{program} does not say its version")
 
 
 def collect_ports_in_use(ports: Iterable[int]) -> tuple[int, ...]:
@@ -181,8 +185,6 @@ def _can_bind(port: int) -> bool:
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as torch's store does
                 server.bind((address, port))
         except OSError as error:
-            import errno
-
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
     return True

@@ -11,26 +11,29 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.decode import Maybe, Unknown, decode, known
-from swift_fa_launcher.machine.facts import FlashAttn, Python, Swift, Torch
+from swift_fa_launcher.machine.elf import read_cxx11_abi
+from swift_fa_launcher.machine.facts import Python, Swift, Torch
 
 #: What `target.py` answered.
 Report = Mapping[str, Any]
 
 #: Distributions that checks ask for: present in `Facts.packages` as None where they are not installed.
 ASKED_FOR = (
-    "ms-swift", "torch", "transformers", "swanlab", "flash-attn", "flash-attn-3", "flash-attn-4", "kernels", "peft", "trl",
-    "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
+    "ms-swift", "torch", "transformers", "swanlab", "flash-attn", "flash-attn-3", "flash-attn-4", "kernels", "peft",
+    "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
     "packaging", "psutil", "wheel", "setuptools", "pip", "uv",
 )
 
 
 def parse_version(text: Any) -> Maybe[Version]:
     """A version as a distribution states it; Unknown where it is none, None for None."""
-    version: Maybe[Version] = decode(Maybe[Version], text if isinstance(text, str) else None)
-    return version
+    try:
+        return Version(text) if isinstance(text, str) else None
+    except InvalidVersion:
+        return Unknown(f"not a version: {text!r}")
 
 
 def make_python(report: Report) -> Python:
@@ -73,8 +76,6 @@ def collect_torch(report: Report) -> Maybe[Torch]:
     if isinstance(said, Unknown):
         return Torch(version=stated, cuda=said, hip=said, cxx11_abi=said, origin=str(folder), npu=_npu(report),
                      import_error=said.why)
-    from swift_fa_launcher.machine.elf import read_cxx11_abi
-
     return Torch(version=parse_version(said.get("__version__")) or stated, cuda=parse_version(said.get("cuda")),
                  hip=said.get("hip"), npu=_npu(report), cxx11_abi=read_cxx11_abi(folder / "lib"),
                  import_error=_missing_torch_files(folder), origin=str(folder))
@@ -90,7 +91,8 @@ def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, (str, type(None))):
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and (
+                value.value is None or isinstance(value.value, str)):
             constants[target.id] = value.value
     return constants if constants.get("__version__") else Unknown(f"{file} does not say a version")
 
@@ -140,16 +142,7 @@ def _starts_ms_swift(script: Path) -> Maybe[bool]:
     return re.search(rb"\bswift\.cli\.main\b", head) is not None
 
 
-def flash_attn_distribution(report: Report, name: str) -> Mapping[str, Any] | None:
-    """The installed distribution's entry; None where it is not installed."""
-    entry: Mapping[str, Any] | None = report["distributions"].get(name)
-    return entry
-
-
 def known_path(value: Maybe[str]) -> Path | None:
     """A known path as a Path."""
     text = known(value)
     return Path(text) if text else None
-
-
-__all__ = ["FlashAttn"]

@@ -1,69 +1,97 @@
-"""Asks the training interpreter: runs a script with it, in the training's environment and folder, and reads the answer."""
+"""Runs scripts with the training interpreter, in the training's environment and folder, and reads their answers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import Unknown
 
+#: Stands before each JSON object that a script prints; everything else on its output is noise.
 MARKER = "swift-fa-target:"
-#: Seconds. An interpreter on a cold network file system takes several.
-TARGET_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script said: its JSON objects in order, and how it ended ("" for well) with its last other words."""
+
+    steps: tuple[dict[str, Any], ...]
+    failure: str
 
 
 def find_interpreter(python: str, environment: Mapping[str, str]) -> str | None:
     """The executable that `python` names (a path, or a command on the training's PATH); None where there is none."""
-    expanded = str(Path(python).expanduser())
-    return shutil.which(expanded, path=environment.get("PATH"))
+    return shutil.which(str(Path(python).expanduser()), path=environment.get("PATH"))
 
 
 def run_script(python: str, script: Path, *arguments: str, environment: Mapping[str, str], cwd: Path,
-               timeout: float) -> dict[str, Any] | Unknown:
-    """The JSON object that `script` prints behind MARKER when `python` runs it; Unknown(why) where none came.
+               timeout: float) -> Answer:
+    """What `script` answers when `python` runs it.
 
-    The script gets a process group of its own; when `timeout` seconds have passed all of it is killed. Whatever else
-    is printed is noise, and its last line is quoted where the answer is missing.
+    It gets a process group of its own; when `timeout` seconds have passed all of that is killed, and what it said
+    before then counts. Never raises for what the script does.
     """
-    quiet = {**environment, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {**environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
     try:
         child = subprocess.Popen([python, str(script), *arguments], cwd=cwd, env=quiet, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     except (OSError, ValueError) as error:
-        return Unknown(f"{python} could not be started: {error}")
+        return Answer((), f"{python} could not be started: {error}")
+    late = False
     try:
         output, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        _kill_group(child)
-        return Unknown(f"{python} gave no answer within {timeout:g} s")
-    return parse_answer(output.decode("utf-8", "replace"), child.returncode, python)
+        late = True
+        kill_group(child)
+        output, _ = child.communicate()
+    answer = parse_answer(output.decode("utf-8", "replace"), child.returncode)
+    return Answer(answer.steps, f"no answer within {timeout:g} s") if late else answer
 
 
-def parse_answer(output: str, code: int, python: str) -> dict[str, Any] | Unknown:
-    """The JSON object behind MARKER in `output`. `code`: the process's exit status, negative for a signal."""
-    for line in reversed(output.splitlines()):
-        if line.startswith(MARKER):
-            try:
-                answer = json.loads(line[len(MARKER):])
-            except ValueError:
-                break
-            if isinstance(answer, dict):
-                return answer
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    ending = f"ended by signal {-code}" if code < 0 else f"exit status {code}"
-    return Unknown(f"{python}: {ending}" + (f", last line: {lines[-1][:200]}" if lines else ", no output"))
+def parse_answer(output: str, code: int) -> Answer:
+    """The JSON objects behind MARKER in `output`. `code`: the process's exit status, negative for a signal."""
+    steps, noise = [], ""
+    for line in output.splitlines():
+        start = line.find(MARKER)
+        try:
+            step = json.loads(line[start + len(MARKER):]) if start >= 0 else None
+        except ValueError:
+            step = None
+        if isinstance(step, dict):
+            steps.append(step)
+        elif line.strip():
+            noise = line.strip()
+    if code == 0:
+        return Answer(tuple(steps), "")
+    ending = f"ended by {signal_name(-code)}" if code < 0 else f"exit status {code}"
+    return Answer(tuple(steps), f"{ending}: {noise[:300]}" if noise else ending)
 
 
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    import os
-    import signal
-
+def signal_name(number: int) -> str:
+    """ "SIGSEGV" for 11."""
     try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except (OSError, AttributeError):  # gone, or Windows, which has no process groups
-        child.kill()
-    child.communicate()
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """Kills a child that leads a process group, and the group."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:  # Windows has no process groups of this kind
+            child.kill()
+
+
+def only_step(answer: Answer, who: str) -> dict[str, Any] | Unknown:
+    """The one object of a script that answers once; Unknown(why) where there is none."""
+    return answer.steps[-1] if answer.steps else Unknown(f"{who}: {answer.failure or 'it printed no answer'}")

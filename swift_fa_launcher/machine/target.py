@@ -5,31 +5,45 @@ folders of sys.path, modules are located and not run. Prints one line: MARKER an
 sitecustomize or a .pth file prints is noise around it.
 """
 
+from __future__ import annotations
+
 import sys
 
-# The folder of this script is not on the path of the training (ms-swift runs swift/cli/sft.py, so that is its folder).
-if sys.path and sys.path[0] and __file__.startswith(sys.path[0]):
-    del sys.path[0]
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this script's folder, which the training does not have on its path
 
-import json  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
-import sysconfig  # noqa: E402
-from importlib.machinery import EXTENSION_SUFFIXES, PathFinder  # noqa: E402
+import json
+import os
+import re
+import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from typing import Any
 
 MARKER = "swift-fa-target:"
-MODULES = ("torch", "torch_npu", "flash_attn", "flash_attn_2_cuda", "flash_attn_interface", "flash_attn_3", "swift",
-           "swanlab", "transformers", "modelscope", "huggingface_hub")
+MODULES = ("torch", "flash_attn", "flash_attn_interface", "flash_attn_3", "swift", "swanlab")
+EXTENSIONS = ("flash_attn_2_cuda", "flash_attn_3_cuda")
 DIRECT_URLS = ("flash-attn", "flash-attn-3", "flash-attn-4")
 
 
-def canonical(name):
+def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def python():
-    base = "cp%d%d" % sys.version_info[:2]
-    abi = base + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
+def folders() -> list[str]:
+    """The folders of the path, in order."""
+    return [entry or os.getcwd() for entry in sys.path]
+
+
+def listing(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def python() -> dict[str, Any]:
+    major, minor, micro, level, serial = sys.version_info
+    abi = f"cp{major}{minor}" + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
     if sys.implementation.name != "cpython":
         abi = str(sysconfig.get_config_var("SOABI") or "").replace(".", "_").replace("-", "_")
     site = sysconfig.get_path("purelib")
@@ -38,8 +52,7 @@ def python():
         existing = os.path.dirname(existing)
     managed = os.path.isfile(os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED"))
     return {
-        "version": "%d.%d.%d" % sys.version_info[:3] + ("" if sys.version_info[3] == "final"
-                                                       else sys.version_info[3][0] + str(sys.version_info[4])),
+        "version": f"{major}.{minor}.{micro}" + ("" if level == "final" else level[0] + str(serial)),
         "implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, sys.implementation.name),
         "abi": abi,
         "executable": sys.executable,
@@ -49,110 +62,87 @@ def python():
     }
 
 
-def read_header(path):
+def read_header(path: str) -> dict[str, Any] | None:
     """Name, version and requirements of a METADATA file; None where it has no name or cannot be read."""
+    found: dict[str, Any] = {"name": None, "version": None, "requires": []}
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            head = []
             for line in file:
-                if line in ("\n", "\r\n"):
+                if not line.strip():
                     break
-                head.append(line.rstrip("\r\n"))
+                key, _, value = line.partition(":")
+                if key == "Requires-Dist":
+                    found["requires"].append(value.strip())
+                elif key in ("Name", "Version"):
+                    found[key.lower()] = value.strip()
     except OSError:
         return None
-    found = {"name": None, "version": None, "requires": [], "requires_python": None}
-    for line in head:
-        key, colon, value = line.partition(":")
-        key = key.lower()
-        if not colon or line[:1] in " \t":
-            continue
-        if key == "requires-dist":
-            found["requires"].append(value.strip())
-        elif key in ("name", "version", "requires-python"):
-            found[key.replace("-", "_")] = value.strip()
     return found if found["name"] else None
 
 
-def egg_requires(folder):
+def egg_requires(folder: str) -> list[str]:
     """The requirements of an old-style .egg-info folder, which keeps them beside PKG-INFO; extras left out."""
     try:
         with open(os.path.join(folder, "requires.txt"), encoding="utf-8", errors="replace") as file:
-            text = file.read().split("\n[")[0]
+            return [line.strip() for line in file.read().split("[")[0].splitlines() if line.strip()]
     except OSError:
         return []
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("[")]
 
 
-def distributions():
+def distributions() -> dict[str, dict[str, Any]]:
     """Canonical name to what is installed under it; the first folder on the path wins, as in importlib.metadata."""
-    found = {}
-    for entry in sys.path:
-        folder = entry or os.getcwd()
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        for name in names:
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders():
+        for name in listing(folder):
             if name.startswith("~") or not name.endswith((".dist-info", ".egg-info")):
                 continue  # "~lash_attn" is what an interrupted pip leaves behind
             place = os.path.join(folder, name)
-            header = read_header(os.path.join(place, "METADATA" if name.endswith(".dist-info") else "PKG-INFO")
-                                 if os.path.isdir(place) else place)
+            file = "METADATA" if name.endswith(".dist-info") else "PKG-INFO"
+            header = read_header(os.path.join(place, file) if os.path.isdir(place) else place)
             if header is None:
                 continue
-            if name.endswith(".egg-info"):
-                header["requires"] = header["requires"] or egg_requires(place)
+            header["requires"] = header["requires"] or egg_requires(place)
             header["place"] = place
             found.setdefault(canonical(header["name"]), header)
     return found
 
 
-def locate(name):
-    """Where `import name` would find a module, without running it: file, folders of the package, whether a namespace."""
+def locate(name: str) -> dict[str, Any] | None:
+    """Where `import name` would find a module, without running it: its file, and its folders where it is a package."""
     for finder in sys.meta_path:
-        find = getattr(finder, "find_spec", None)
         try:
-            spec = find(name, None) if find else None
-        except Exception as error:  # a broken editable finder must not hide the rest
-            return {"error": "%s: %s" % (type(error).__name__, error)}
+            spec = finder.find_spec(name, None)
+        except Exception:  # a broken editable finder must not hide the rest
+            continue
         if spec is not None:
-            folders = list(spec.submodule_search_locations or ())
-            return {"origin": spec.origin, "folders": folders, "package": spec.submodule_search_locations is not None}
+            return {"origin": spec.origin, "folders": list(spec.submodule_search_locations or ())}
     return None
 
 
-def extension_files(module):
+def extension_files(module: str) -> list[str]:
     """Every file on the path that holds a compiled module of this name, the one that is imported first."""
-    files = []
-    for entry in sys.path:
-        folder = entry or os.getcwd()
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        files += [os.path.join(folder, name) for name in sorted(names)
-                  if name.split(".")[0] == module and name.endswith((".so", ".pyd"))]
+    files = [os.path.join(folder, name) for folder in folders() for name in listing(folder)
+             if name.split(".")[0] == module and name.endswith((".so", ".pyd"))]
     spec = PathFinder.find_spec(module)
-    return sorted(files, key=lambda file: (spec is None or file != spec.origin, file))
+    return sorted(files, key=lambda file: spec is None or file != spec.origin)
 
 
-def direct_url(place):
+def direct_url(place: str) -> str | None:
     try:
         with open(os.path.join(place, "direct_url.json"), encoding="utf-8") as file:
-            return json.load(file).get("url")
-    except (OSError, ValueError, AttributeError):
+            return str(json.load(file)["url"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def report():
+def report() -> dict[str, Any]:
     installed = distributions()
     return {
         "python": python(),
         "suffixes": EXTENSION_SUFFIXES,
-        "path": [entry or os.getcwd() for entry in sys.path],
         "distributions": installed,
         "modules": {name: locate(name) for name in MODULES},
-        "extensions": {"flash_attn_2_cuda": extension_files("flash_attn_2_cuda")},
+        "extensions": {name: extension_files(name) for name in EXTENSIONS},
         "direct_urls": {name: direct_url(installed[name]["place"]) for name in DIRECT_URLS if name in installed},
     }
 

@@ -1,0 +1,116 @@
+"""flash-attn 2, 3 and 4 as installed: distribution, what the import would run, the extension read as a file.
+
+FA2: distribution flash-attn, package flash_attn, extension flash_attn_2_cuda beside it. FA3: distribution flash-attn-3,
+module flash_attn_interface, extension flash_attn_3/_C.abi3.so, or flash_attn_3_cuda in its first releases
+(Dao-AILab/flash-attention hopper/setup.py). FA4: distribution flash-attn-4, package flash_attn.cute, no extension: its
+kernels are compiled on first use (flash_attn/cute/pyproject.toml).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.machine.elf import read_extension
+from swift_fa_launcher.machine.facts import Extension, FlashAttn, Torch
+from swift_fa_launcher.machine.installed import Report, module_file, parse_version, read_wheel_label
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One generation of flash attention."""
+
+    field: str  # of Facts
+    distribution: str
+    module: str  # what a training imports
+    has_extension: bool = True
+
+
+FA2 = Variant("flash_attn", "flash-attn", "flash_attn")
+FA3 = Variant("flash_attn_3", "flash-attn-3", "flash_attn_interface")
+FA4 = Variant("flash_attn_4", "flash-attn-4", "flash_attn.cute", has_extension=False)
+VARIANTS = (FA2, FA3, FA4)
+
+
+def collect_flash_attn(report: Report, variant: Variant, torch: Maybe[Torch]) -> FlashAttn | None:
+    """One generation as it is installed; None where neither its distribution nor its module is there.
+
+    A `flash_attn` without the distribution has `distribution` None, and where it is a bare folder `origin` None too.
+    import_error and probe are left Unknown: nothing is run here.
+    """
+    entry = report["distributions"].get(variant.distribution)
+    place = report["modules"].get(variant.module.partition(".")[0])
+    if entry is None and (variant is not FA2 or not place):
+        return None
+    origin = module_file(report, "flash_attn") if variant is FA2 else _origin(report, variant)
+    attention = FlashAttn(
+        distribution=variant.distribution if entry else None, version=parse_version(entry["version"]) if entry else None,
+        origin=str(origin) if origin else None,
+        wheel_label=read_wheel_label(report["direct_urls"].get(variant.distribution)),
+        extension=_extension(report, variant, torch) if variant.has_extension else None)
+    return attention if origin else replace(attention, import_error=_why_not(place, variant), probe=None)
+
+
+def extension_file(report: Report, variant: Variant) -> Path | None:
+    """The extension file that the import would load; None where there is none."""
+    files = _extension_files(report, variant)
+    return Path(files[0]) if files else None
+
+
+def _origin(report: Report, variant: Variant) -> Path | None:
+    if variant is not FA4:
+        return module_file(report, variant.module)
+    folders = (report["modules"].get("flash_attn") or {}).get("folders") or ()
+    return next((file for folder in folders if (file := Path(folder, "cute", "__init__.py")).is_file()), None)
+
+
+def _why_not(place: object, variant: Variant) -> str:
+    if not place:
+        return f"ModuleNotFoundError: No module named {variant.module!r}"
+    return f"ImportError: cannot import name 'flash_attn_func' from {variant.module!r} (unknown location)"
+
+
+def _extension(report: Report, variant: Variant, torch: Maybe[Torch]) -> Extension | None:
+    files = _extension_files(report, variant)
+    if not files:
+        return None
+    found = known(torch)
+    libraries = Path(origin) / "lib" if found and (origin := known(found.origin)) else None
+    extension = read_extension(Path(files[0]), libraries, cuda_library_folders(report))
+    return replace(extension, copies=tuple(files[1:]))
+
+
+def cuda_library_folders(report: Report) -> Sequence[Path]:
+    """The library folders of CUDA's own distributions (nvidia-cuda-runtime and its like)."""
+    site = Path(report["python"]["site_packages"])
+    return sorted(site.glob("nvidia/*/lib"))
+
+
+def _extension_files(report: Report, variant: Variant) -> list[str]:
+    """Files of the extension, the one that is imported first."""
+    if variant is FA2:
+        return list(report["extensions"]["flash_attn_2_cuda"])
+    folders = (report["modules"].get("flash_attn_3") or {}).get("folders") or ()
+    inside = [str(file) for folder in folders for file in sorted(Path(folder).glob("_C*.so"))]
+    return [*inside, *report["extensions"]["flash_attn_3_cuda"]]
+
+
+def explain(attention: FlashAttn, suffixes: Sequence[str]) -> str | None:
+    """Why the import must fail, from the files alone; None where nothing says so. `suffixes`: the interpreter's own."""
+    extension = known(attention.extension)
+    if extension is None:
+        return "it has no extension" if attention.extension is None else None
+    name = known(extension.file) or ""
+    if not any(name[name.index("."):] == suffix for suffix in suffixes if "." in name):
+        return f"{name} is for another Python"
+    unresolved = known(extension.unresolved)
+    return f"its extension has undefined symbols ({unresolved[0]})" if unresolved else None
+
+
+def unproven(attention: FlashAttn, why: str) -> FlashAttn:
+    """The same with import and probe Unknown, where they are not known already."""
+    reason = Unknown(why)
+    return replace(attention, import_error=reason if isinstance(attention.import_error, Unknown) else
+                   attention.import_error, probe=reason)

@@ -1,0 +1,130 @@
+"""Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
+
+Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute), `devices` (how many of the
+visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after each step, so that
+what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, "error": …, "cases": …}.
+
+Each case runs forward and backward against attention in float32, and the same computed plainly in `dtype`: a kernel may
+be off by what the number format costs, and no more (the yardstick of flash-attn's own tests, tests/test_flash_attn.py).
+"""
+
+from __future__ import annotations
+
+import sys
+
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this script's folder, which the training does not have on its path
+
+import importlib
+import json
+import math
+from typing import Any
+
+MARKER = "swift-fa-target:"
+#: Lengths of the sequences of a packed row, none of them a multiple of a kernel's block.
+LENGTHS = (37, 200, 113)
+HEADS, KV_HEADS = 4, 2
+
+
+def tell(step: dict[str, Any]) -> None:
+    print("\n" + MARKER + json.dumps(step), flush=True)
+
+
+def attempt(name: str) -> str | None:
+    """Imports a module; the error as text, None where it went well."""
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def plain_attention(q: Any, k: Any, v: Any) -> Any:
+    """Causal attention of one sequence (length, heads, head_dim), in the inputs' own type."""
+    import torch  # type: ignore[import-not-found,unused-ignore]
+
+    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
+    scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
+    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+    weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+    return torch.einsum("hqk,khd->qhd", weights, v)
+
+
+def gradients(compute: Any, inputs: Any, upstream: Any) -> list[Any]:
+    """Output and input gradients, in float32."""
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    output = compute(*leaves)
+    output.backward(upstream.to(output.dtype))
+    return [t.detach().float() for t in (output, *(leaf.grad for leaf in leaves))]
+
+
+def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int, dtype: Any,
+             device: str) -> tuple[float, float]:
+    """The largest error of one case and what the number format allows, as (error, allowed); the worst tensor's."""
+    import torch  # type: ignore[import-not-found,unused-ignore]
+
+    torch.manual_seed(0)
+    total = sum(lengths)
+    inputs = [torch.randn(total, heads, head_dim, device=device, dtype=dtype) for heads in (HEADS, KV_HEADS, KV_HEADS)]
+    upstream = torch.randn(total, HEADS, head_dim, device=device, dtype=dtype)
+
+    def plainly(*tensors: Any) -> Any:
+        parts = zip(*(t.split(lengths) for t in tensors))  # noqa: B905 (Python 3.8)
+        return torch.cat([plain_attention(*part) for part in parts])
+
+    def kernel(*tensors: Any) -> Any:
+        if packed:
+            ends = torch.tensor([0, *lengths], device=device).cumsum(0).to(torch.int32)
+            given = module.flash_attn_varlen_func(*tensors, cu_seqlens_q=ends, cu_seqlens_k=ends, causal=True,
+                                                  max_seqlen_q=max(lengths), max_seqlen_k=max(lengths))
+        else:
+            given = module.flash_attn_func(*(t.unsqueeze(0) for t in tensors), causal=True)
+        given = given[0] if isinstance(given, tuple) else given
+        return given if packed else given.squeeze(0)
+
+    exact = gradients(plainly, [t.float() for t in inputs], upstream.float())
+    rounded = gradients(plainly, inputs, upstream)
+    ours = gradients(kernel, inputs, upstream)
+    worst = (0.0, 0.0)
+    for want, near, got in zip(exact, rounded, ours):  # noqa: B905
+        error = (got - want).abs().max().item()
+        allowed = 3 * (near - want).abs().max().item() + 2e-3
+        if not error <= allowed or error > worst[0]:
+            worst = (error, allowed)
+            if not error <= allowed:
+                break
+    return worst
+
+
+def run_device(module: Any, index: int, dtype: str, head_dims: list[int]) -> list[dict[str, Any]]:
+    import torch  # type: ignore[import-not-found,unused-ignore]
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    cases = []
+    for head_dim in head_dims:
+        for name, lengths, packed in (("fixed", (sum(LENGTHS),), False), ("varlen", LENGTHS, True)):
+            error, allowed = run_case(module, lengths, packed, head_dim, getattr(torch, dtype), f"cuda:{index}")
+            number = error if math.isfinite(error) else None  # JSON has no nan
+            cases.append({"case": f"{name}, head_dim {head_dim}", "error": number, "allowed": allowed})
+    torch.cuda.synchronize(index)
+    return cases
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    for step, name in (("torch", "torch"), ("module", job["module"])):
+        error = attempt(name)
+        tell({step: error})
+        if error:
+            return
+    module = importlib.import_module(job["module"])
+    for index in range(job["devices"]):
+        try:
+            tell({"device": index, "error": None,
+                  "cases": run_device(module, index, job["dtype"], job["head_dims"])})
+        except Exception as error:
+            tell({"device": index, "error": f"{type(error).__name__}: {error}".splitlines()[0], "cases": []})
+
+
+if __name__ == "__main__":
+    main()

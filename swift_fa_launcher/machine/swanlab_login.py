@@ -1,0 +1,148 @@
+"""SwanLab's login state, server and settings, read from its files and its source; it is not imported.
+
+Where it looks: swanlab/sdk/internal/settings/__init__.py (0.8 to 0.10), swanlab/env.py and package.py (before).
+"""
+
+from __future__ import annotations
+
+import netrc
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from packaging.version import Version
+
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.machine.facts import SwanLab
+
+DEFAULT_SERVER = "https://api.swanlab.cn"
+#: A key of swanlab.cn. SwanLab before 0.7 refused any other length itself; another server may have its own form.
+KEY = re.compile(r"[0-9A-Za-z_-]{21}")
+#: From this version on settings also come from files in the working folder, which win over the environment.
+SETTINGS_FILES_SINCE = Version("0.8.0")
+#: The settings of those files, top level (swanlab/sdk/internal/settings/__init__.py).
+SETTINGS = frozenset(("interactive", "mode", "log_dir", "api_key", "api_host", "web_host", "project", "experiment", "run",
+                      "terminal", "integration", "core", "probe"))
+
+
+def collect_swanlab(environment: Mapping[str, str], cwd: Path, host: str | None,
+                    installed: Maybe[Mapping[str, Any]]) -> SwanLab:
+    """Key, server and habits of the SwanLab that a training in `environment` and `cwd` would use.
+
+    host: the config's own server. installed: `version` (Maybe[Version]) and `module` (Maybe[Path]) of the SwanLab in
+    the training interpreter; None where there is none. The key itself never leaves this function.
+    """
+    found = known(installed) or {}
+    version = known(found.get("version"))
+    key = _unquoted(environment.get("SWANLAB_API_KEY", ""))
+    server = host or _unquoted(environment.get("SWANLAB_API_HOST", "")) or None
+    source = "env" if key else None
+    stray = {} if version and version < SETTINGS_FILES_SINCE else dict(stray_settings(environment, cwd))
+    if not key:
+        if login := find_login(environment, cwd, server):
+            source, server, key = "login", login[0], login[1]
+        elif "api_key" in set().union(*stray.values(), _lower_settings(environment, cwd)):
+            source = "login"  # in a settings file, where it is not read
+    return SwanLab(api_key=source, key_shape=key_shape(key, server) if key else None, user=None,
+                   account_shared=Unknown("a saved login does not say whose it is") if source == "login" else False,
+                   host=server, stray_settings=tuple(stray), get_run_without_init=read_get_run(found.get("module")))
+
+
+def key_shape(key: str, server: str | None) -> str:
+    """ "ok" or "malformed". Another server's keys are only asked to be printable, without white space."""
+    ours = server is None or _same_server(server, DEFAULT_SERVER)
+    return "ok" if (KEY.fullmatch(key) if ours else re.fullmatch(r"[!-~]+", key)) else "malformed"
+
+
+def find_login(environment: Mapping[str, str], cwd: Path, server: str | None) -> tuple[str, str] | None:
+    """Server and key of the saved login; None where there is none, or only one to another server than `server`."""
+    for file in login_files(environment, cwd):
+        login = read_login(file)
+        if login:
+            return login if server is None or _same_server(server, login[0]) else None
+    return None
+
+
+def login_files(environment: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
+    """Where a saved login may be; the first that holds one wins."""
+    return cwd / ".swanlab" / ".netrc", _home(environment) / ".netrc"
+
+
+def read_login(file: Path) -> tuple[str, str] | None:
+    """Server and key of a saved login; None where there is none. SwanLab keeps one login at a time."""
+    try:
+        hosts = netrc.netrc(str(file)).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return None
+    return next(((machine, key) for machine, (_, _, key) in hosts.items() if key), None)
+
+
+def stray_settings(environment: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """Settings files that win over the environment, by name, with the settings that each makes."""
+    system = Path(environment.get("SWANLAB_CONFIG_DIR") or "/etc/swanlab")
+    candidates = [(name, cwd / name) for name in ("swanlab.yaml", "swanlab.yml", ".env")]
+    candidates += [(str(file), file) for file in sorted(system.glob("*.y*ml")) if file.suffix in (".yaml", ".yml")]
+    for name, file in candidates:
+        if settings := read_settings(file):
+            yield name, settings
+
+
+def read_settings(file: Path) -> frozenset[str]:
+    """The SwanLab settings that a YAML file or a .env makes, by name; none where it cannot be read."""
+    try:
+        text = file.read_text("utf-8-sig", "replace")
+    except OSError:
+        return frozenset()
+    if file.name == ".env":
+        names = re.findall(r"^\s*(?:export\s+)?swanlab_(\w+)\s*=", text, re.M | re.I)
+        return frozenset(name.lower() for name in names)
+    return SETTINGS & frozenset(re.findall(r"""^["']?(\w+)["']?\s*:""", text, re.M))
+
+
+def read_get_run(module: Maybe[Path]) -> Maybe[str]:
+    """What `swanlab.get_run()` does without a run, from its source: gives None ("none"; to 0.7) or "raises" (since 0.8).
+
+    module: SwanLab's `__init__.py`; None where there is no SwanLab.
+    """
+    if module is None or isinstance(module, Unknown):
+        return module
+    for place in ("sdk/internal/run/__init__.py", "data/run/main.py"):
+        try:
+            source = (module.parent / place).read_text("utf-8", "replace")
+        except OSError:
+            continue
+        if function := re.search(r"^def get_run\(.*?(?=^\S)", source, re.M | re.S):
+            return "raises" if re.search(r"^\s+raise\b", function[0], re.M) else "none"
+    return Unknown("this SwanLab has its get_run() elsewhere")
+
+
+def _lower_settings(environment: Mapping[str, str], cwd: Path) -> frozenset[str]:
+    """Settings of the files that the environment wins over."""
+    return frozenset().union(*(read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))
+                               for name in ("config.yaml", "config.yml")))
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    named = environment.get("SWANLAB_ROOT") or environment.get("SWANLAB_SAVE_DIR")
+    return Path(named) if named else Path(environment.get("HOME") or Path.home()) / ".swanlab"
+
+
+def _unquoted(value: str) -> str:
+    """A variable's value without the pair of quotes that a shell may have left around it, as SwanLab reads it."""
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _same_server(one: str, other: str) -> bool:
+    return server_name(one) == server_name(other)
+
+
+def server_name(url: str) -> tuple[str, int | None]:
+    """Host and port of a server that may be written without a scheme."""
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    try:
+        return parts.hostname or url, parts.port
+    except ValueError:
+        return url, None
