@@ -169,8 +169,8 @@ class _Keeper:
         self.inlet = channel
         self.outlet: int | None = channel  # None once the launcher is gone
         self.inbox = bytearray()
+        self.messages: list[Message] = []
         self.training = 0
-        self.status: int | None = None
         self.noticed: list[int] = []  # signals to the keeper itself
         self.asked: set[int] = set()
         self.grace = 0.0
@@ -188,7 +188,10 @@ class _Keeper:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda number, _: self.noticed.append(number))
-        command, env, cwd, self.grace = self.first_message()
+        while not self.messages:
+            if not self.receive():
+                return  # the launcher went before anything was started
+        command, env, cwd, self.grace = self.messages.pop(0)
         try:
             self.training = _start(command, env, cwd)
         except _StartFailed as failure:
@@ -199,21 +202,18 @@ class _Keeper:
         poll.register(wake_in, select.POLLIN)
         poll.register(self.inlet, select.POLLIN)
         while self.reap() and not self.gave_up():
+            self.obey()
+            self.keep_time()
             deadlines = [at for at in (self.ask_at, self.kill_at) if at is not None]
             timeout = max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1 if deadlines else None
             for fd, _ in poll.poll(timeout):
                 if fd == wake_in:
                     os.read(wake_in, 4096)
-                elif not self.listen():
+                elif not self.receive():
                     poll.unregister(fd)
-            self.keep_time()
+                    self.outlet = None
+                    self.ask(signal.SIGTERM)
         self.tell("bye", sorted(descendants(os.getpid())))
-
-    def first_message(self) -> Message:
-        while not (messages := decode_messages(self.inbox)):
-            if not self.receive():
-                os._exit(0)  # the launcher went before anything was started
-        return messages[0]
 
     def receive(self) -> bool:
         """Takes in what the launcher sent; False when it is gone."""
@@ -222,22 +222,19 @@ class _Keeper:
         except ConnectionError:
             data = b""
         self.inbox += data
+        self.messages += decode_messages(self.inbox)
         return bool(data)
 
-    def listen(self) -> bool:
-        """Does what the launcher says; False when it is gone, which ends the training."""
-        alive = self.receive()
-        for message in decode_messages(self.inbox):
-            if message[0] == "pass":
-                self.ask(message[1])
-            elif message[0] == "kill":
+    def obey(self) -> None:
+        """Does what the launcher said."""
+        while self.messages:
+            kind, *values = self.messages.pop(0)
+            if kind == "pass":
+                self.ask(values[0])
+            elif kind == "kill":
                 self.kill_at = time.monotonic()
             else:
-                signal_all(descendants(os.getpid()), signal.SIGSTOP if message[0] == "pause" else signal.SIGCONT)
-        if not alive:
-            self.outlet = None
-            self.ask(signal.SIGTERM)
-        return alive
+                signal_all(descendants(os.getpid()), signal.SIGSTOP if kind == "pause" else signal.SIGCONT)
 
     def tell(self, *message: object) -> None:
         if self.outlet is not None:
@@ -267,7 +264,6 @@ class _Keeper:
             if pid == 0:
                 return True
             if pid == self.training:
-                self.status = status
                 self.tell("ended", status)
                 if self.kill_at is None:
                     self.ask_at = time.monotonic() + PATIENCE

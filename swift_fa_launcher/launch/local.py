@@ -74,7 +74,7 @@ class Outcome:
     detail: Text | None = None
 
 
-def run_training(  # noqa: PLR0913
+def run_training(
     command: Sequence[str],
     *,
     env: Mapping[str, str],
@@ -480,7 +480,7 @@ class _Training:
         now = time.monotonic()
         if self.finish_at is not None and now >= self.finish_at:
             self.finish_at, self.ended_after_training = None, True
-            self.send("pass", signal.SIGTERM)
+            self.send("pass", int(signal.SIGTERM))
             self.note("the training was done but did not exit, and was ended", "训练已完成但未退出，已将其结束")
         if self.keeper_until is not None and now >= self.keeper_until:
             self.keeper_until = None
