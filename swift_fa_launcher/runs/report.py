@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -86,13 +87,15 @@ def render_duration(record: RunRecord) -> str:
 
 
 def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
-    watch = record.swanlab.get("watch") if record.swanlab else None
+    swanlab = record.swanlab
+    directory, url = str(swanlab.get("dir") or ""), str(swanlab.get("url") or "")
+    upload = f"swanlab sync {shlex.quote(directory)}" if swanlab.get("mode") == "offline" and directory else ""
     return [
         (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log")),
-        (Text("checkpoint", "检查点"), record.checkpoint or record.output_dir or ""),
-        (Text("SwanLab", "SwanLab"), str((record.swanlab or {}).get("url") or (record.swanlab or {}).get("dir") or "")),
-        (Text("look at it", "查看"), str(watch or "")),
-        (Text("more", "更多"), f"swift-fa show {record.id}"),
+        (Text("checkpoint", "检查点"), record.checkpoint or ""),
+        (Text("SwanLab", "SwanLab"), url or directory),
+        (Text("upload it", "上传"), upload),
+        (Text("look at it", "查看"), f"swift-fa show {shlex.quote(str(folder))}"),
     ]
 
 
