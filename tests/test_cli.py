@@ -1,0 +1,181 @@
+"""The command line as a user meets it: real processes, exit codes, what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SEED = ROOT / "configs" / "qwen7b-lora.yaml"
+
+
+def swift_fa(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "swift_fa_launcher", *map(str, words)], capture_output=True, text=True,
+                          cwd=cwd, env={**os.environ, **env}, check=False, timeout=120)
+
+
+def bare_python(folder: Path) -> str:
+    """An interpreter without torch, ms-swift or anything else."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return str(folder / "bin" / "python")
+
+
+def test_help_lists_every_command_with_an_example() -> None:
+    from swift_fa_launcher.cli import COMMANDS
+
+    overview = swift_fa("--help")
+    assert overview.returncode == 0 and all(f"\n  {name} " in overview.stdout for name in COMMANDS)
+    for name in COMMANDS:
+        said = swift_fa(name, "--help")
+        assert said.returncode == 0 and f"example:\n  swift-fa {name}" in said.stdout, name
+    assert swift_fa("--version").stdout.startswith("swift-fa 0.")
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["trian"], "swift-fa train"), (["train"], "no config"), (["train", "nix.yaml"], "no config nix.yaml"),
+    (["train", SEED, "--allow", "gpu-nome"], "gpu-none"), (["preflight", "--fact", "x", "--nope"], "--nope"),
+    (["train", SEED, "launch.gpu=1"], "launch.gpus"), (["show"], "RUN"), (["config"], "no config"),
+])
+def test_a_wrong_command_line_is_exit_2_and_one_clear_message(words: list[object], said: str) -> None:
+    done = swift_fa(*words)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_errors_are_spoken_in_chinese_too(tmp_path: Path) -> None:
+    for done in (swift_fa("train", "nix.yaml", "--lang", "zh"), swift_fa("train", "nix.yaml", LANG="zh_CN.UTF-8"),
+                 swift_fa("--lang", "zh", "train", "nix.yaml")):
+        assert "错误" in done.stderr and "不存在" in done.stderr
+    assert "不存在" not in swift_fa("train", "nix.yaml", "--lang", "en", LANG="zh_CN.UTF-8").stderr
+
+
+def test_config_shows_values_and_origins() -> None:
+    explained = swift_fa("config", SEED, "swift.learning_rate=1e-5", "--explain").stdout
+    assert "swift.learning_rate: 1e-05" in explained and "# command line: swift.learning_rate=1e-5" in explained
+    line = next(line for line in explained.splitlines() if line.startswith("swift.max_length"))
+    assert line.split("# ")[1].startswith(f"{SEED}:")
+    data = json.loads(swift_fa("config", SEED, "--json").stdout)
+    assert data["values"]["launch"]["gpus"] == [6]
+    assert data["origins"]["swift.max_length"]["layer"] == "file" and data["origins"]["run.root"]["layer"] == "default"
+    assert "packing: true" in swift_fa("config", "--defaults").stdout
+
+
+def test_config_hides_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("env: {X_TOKEN: '${oc.env:SWANLAB_API_KEY}'}\n")
+    for option in ("--explain", "--json", "--lang=en"):
+        assert "marker-0815" not in swift_fa("config", file, option, SWANLAB_API_KEY="marker-0815").stdout
+
+
+def test_preflight_of_an_interpreter_that_has_nothing(tmp_path: Path) -> None:
+    python = bare_python(tmp_path / "venv")
+    done = swift_fa("preflight", SEED, f"launch.python={python}", "--offline", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    codes = {f["code"]: f for f in answer["findings"]}
+    assert done.returncode == 1 and answer["status"] == "blocked" and answer["schema"] == 1
+    assert {"torch-missing", "ms-swift-missing", "swanlab-missing", "flash-attn-missing"} <= set(codes)
+    assert all(f["summary"] and isinstance(f["fix"], list) for f in codes.values())
+    assert answer["facts"]["schema"] == 1 and answer["facts"]["python"]["executable"] == python
+
+
+def test_facts_are_saved_and_judged_again_alike(tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    first = swift_fa("preflight", SEED, "--offline", "--no-probe", "--save-facts", file, "--json", cwd=tmp_path)
+    again = swift_fa("preflight", SEED, "--facts", file, "--json", cwd=tmp_path)
+    piped = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "preflight", str(SEED), "--facts", "-", "--json"],
+                           input=file.read_text(), capture_output=True, text=True, check=False)
+    assert json.loads(first.stdout) == json.loads(again.stdout) == json.loads(piped.stdout)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "gpus": 3}', '{"a": 1}'])
+def test_foreign_facts_are_a_clear_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "f.json"
+    file.write_text(text)
+    done = swift_fa("preflight", SEED, "--facts", file)
+    assert done.returncode == 2 and str(file) in done.stderr and "Traceback" not in done.stderr
+
+
+def test_allow_lowers_and_does_not_hide(tmp_path: Path) -> None:
+    python = bare_python(tmp_path / "venv")
+    words = ["preflight", f"launch.python={python}", "--offline", "--json"]
+    codes = [f["code"] for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"] if f["severity"] == "error"]
+    allowed = swift_fa(*words, *[w for code in codes for w in ("--allow", code)], cwd=tmp_path)
+    answer = json.loads(allowed.stdout)
+    assert allowed.returncode == 0 and answer["status"] == "warned"
+    assert {f["code"] for f in answer["findings"] if f["severity"] == "warning"} >= set(codes)
+
+
+def test_the_dry_run_prints_the_command_and_no_secret(tmp_path: Path) -> None:
+    done = swift_fa("train", SEED, "--dry-run", cwd=tmp_path, SWANLAB_API_KEY="marker-4711-key")
+    assert "swift sft \\\n" in done.stdout and "  --gradient_accumulation_steps 4 \\\n" in done.stdout
+    assert "CUDA_VISIBLE_DEVICES=6" in done.stdout and "SWANLAB_API_KEY" in done.stdout
+    assert "marker" not in done.stdout + done.stderr and list(tmp_path.iterdir()) == []
+    asked = swift_fa("train", SEED, "--dry-run", "--json", cwd=tmp_path, SWANLAB_API_KEY="marker-4711-key")
+    plan = json.loads(asked.stdout)
+    assert plan["schema"] == 1 and plan["argv"][:2] == ["swift", "sft"] and "SWANLAB_API_KEY" in plan["secrets"]
+    assert {"env", "cwd", "run_dir", "findings"} <= set(plan) and "marker" not in asked.stdout
+    blocked = any(f["severity"] == "error" for f in plan["findings"])
+    assert done.returncode == asked.returncode == (1 if blocked else 0)
+
+
+def test_train_refuses_and_leaves_nothing(tmp_path: Path) -> None:
+    python = bare_python(tmp_path / "venv")
+    work = tmp_path / "work"
+    work.mkdir()
+    done = swift_fa("train", SEED, f"launch.python={python}", "--no-install", cwd=work)
+    assert done.returncode == 1 and "torch-missing" in done.stderr and list(work.iterdir()) == []
+    slurm = swift_fa("train", SEED, "launch.target=slurm", cwd=work)
+    assert slurm.returncode == 1 and "slurm" in slurm.stderr and list(work.iterdir()) == []
+
+
+def on_a_terminal(words: list[str], columns: int = 100, **env: str) -> tuple[int, str]:
+    """Run on a real pseudo-terminal; exit code and everything shown."""
+    import fcntl
+    import struct
+    import termios
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update({"TERM": "xterm-256color", "COLUMNS": str(columns), **env})
+        os.execv(sys.executable, [sys.executable, "-m", "swift_fa_launcher", *words])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    shown = b""
+    while True:
+        try:
+            shown += (chunk := os.read(terminal, 65536))
+        except OSError:  # the other side is gone
+            break
+        if not chunk:
+            break
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_table_on_a_terminal(tmp_path: Path, lang: str) -> None:
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    python = bare_python(tmp_path / "venv")
+    code, shown = on_a_terminal(["preflight", str(SEED), f"launch.python={python}", "--offline", "--lang", lang])
+    plain = Text.from_ansi(shown.replace("\r", "")).plain
+    assert code == 1 and "ms-swift-missing" in plain and "-> " in plain and "\x1b[" in shown
+    assert ("blocked" if lang == "en" else "已阻止") in plain
+    assert max(cell_len(line.rstrip()) for line in plain.splitlines()) <= 100
+
+
+def test_a_closed_pipe_is_no_bug(tmp_path: Path) -> None:
+    done = subprocess.run(f"{sys.executable} -m swift_fa_launcher config {SEED} --json | head -c 10", shell=True,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_runs_of_an_empty_folder(tmp_path: Path) -> None:
+    done = swift_fa("runs", cwd=tmp_path)
+    assert done.returncode == 0 and "no runs" in done.stderr
+    assert json.loads(swift_fa("runs", "--json", cwd=tmp_path).stdout) == {"schema": 1, "runs": []}
+    assert swift_fa("show", "latest", cwd=tmp_path).returncode == 1
