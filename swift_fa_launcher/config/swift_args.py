@@ -1,8 +1,8 @@
 """The arguments of `swift sft`: between ms-swift's generations, as argv, and as its parser would read them. Pure.
 
 Sources of the renames: ms-swift's ReleaseNote3.0 ("BreakChange"), the compatibility code of 2.6.1
-(swift/llm/utils/argument.py, handle_compatibility), of 3.12.6 (llm/argument/base_args/base_args.py, CompatArguments), of
-4.0.4 (arguments/base_args/base_args.py), and the fields that 3.8.3, 3.12.6, 4.0.4 and 4.6.0 have.
+(swift/llm/utils/argument.py, handle_compatibility), of 3.12.6 (llm/argument/base_args/base_args.py, CompatArguments),
+of 4.0.4 (arguments/base_args/base_args.py), and the fields that 3.8.3, 3.12.6, 4.0.4 and 4.6.0 have.
 """
 
 from __future__ import annotations
@@ -464,6 +464,11 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """The `count` of `names` that a misspelt `name` most likely means, the likeliest first."""
     meant = _plain(name)
     return tuple(sorted(names, key=lambda other: (_distance(meant, _plain(other)), other))[:count])
+
+
+def fits_nearly(word: str, words: Iterable[str]) -> bool:
+    """Whether `word` is likely one of `words`, misspelt: at most two edits away, and fewer than half of its letters."""
+    return any(_edits(_plain(word), _plain(other)) <= min(2, len(other) // 2) for other in words)
 
 
 def _plain(name: str) -> str:
