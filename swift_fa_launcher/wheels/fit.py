@@ -273,7 +273,6 @@ def _other_abi(name: WheelName, need: Need, contents: WheelContents) -> Words | 
 
 
 _OF_TORCH = re.compile(r"N[KVrO]*(?:3c10|2at|5torch|6caffe2)")
-_OLD_STRING = re.compile(r"Ss(?![a-z])|Ss[a-z]?$")  # `std::string` before C++11's, in Itanium mangling
 
 
 def _abi_of(symbols: Iterable[str]) -> bool | None:
@@ -281,7 +280,17 @@ def _abi_of(symbols: Iterable[str]) -> bool | None:
     of_torch = [symbol for symbol in symbols if _OF_TORCH.search(symbol)]
     if any("__cxx11" in symbol for symbol in of_torch):
         return True
-    return False if any(_OLD_STRING.search(symbol) for symbol in of_torch) else None
+    return False if any("Ss" in _without_names(symbol) for symbol in of_torch) else None
+
+
+def _without_names(symbol: str) -> str:
+    """A mangled symbol without its names, which are headed by their length: `Ss` in the rest is the old std::string."""
+    rest, at = "", 0
+    while at < len(symbol):
+        length = re.match(r"\d{1,4}", symbol[at:])
+        rest += "" if length else symbol[at]
+        at += len(length[0]) + int(length[0]) if length else 1
+    return rest
 
 
 def _newer_glibc(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
@@ -312,7 +321,7 @@ def _missing_arch(name: WheelName, need: Need, contents: WheelContents) -> Words
 
 
 #: Integrated GPUs run only what was made for them; CUDA's binary compatibility within a major does not reach them.
-_INTEGRATED = ((5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0))
+_INTEGRATED = {(5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)}
 
 
 def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> bool:
@@ -330,7 +339,7 @@ def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> b
         made_for, suffix = (int(found[1]), int(found[2])), found[3]
         if made_for == own:
             return True
-        if suffix == "a" or made_for > own or (own in _INTEGRATED and not across_majors):
+        if suffix == "a" or made_for > own or (not across_majors and {own, made_for} & _INTEGRATED):
             return False
         return made_for[0] == own[0] or (across_majors and not suffix)
 

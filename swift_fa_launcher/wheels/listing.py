@@ -10,9 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from packaging.version import InvalidVersion, Version
 
@@ -54,13 +53,12 @@ def parse_listing(text: str, base: str, source: str) -> Listing:
 def make_candidate(address: str, source: str, *, filename: str | None = None, sha256: object = None,
                    size: object = None) -> Candidate:
     """A candidate from an address that may carry its digest as `#sha256=…`."""
-    url, fragment = urldefrag(address)
-    in_fragment = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
+    url, _, fragment = address.partition("#")
     if not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        sha256 = in_fragment[1] if in_fragment else None
-    return Candidate(filename or unquote(urlsplit(url).path.rpartition("/")[2]), url, source,
-                     sha256.lower() if isinstance(sha256, str) else None,
-                     size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None)
+        found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment) if fragment else None
+        sha256 = found[1] if found else None
+    return Candidate(filename or _last_part(url), url, source, sha256.lower() if isinstance(sha256, str) else None,
+                     size if type(size) is int and size > 0 else None)
 
 
 def _parse_json(data: Any, base: str, source: str) -> Listing:
@@ -101,7 +99,8 @@ def _release_files(assets: list[Any], base: str, source: str) -> Iterator[Candid
             continue
         name, url, digest = asset.get("name"), asset.get("browser_download_url"), asset.get("digest")
         if isinstance(name, str) and name:
-            yield make_candidate(urljoin(base, url) if isinstance(url, str) else urljoin(base, quote(name, safe="+")), source,
+            address = url if isinstance(url, str) and url else quote(name, safe="+!")
+            yield make_candidate(address if address.startswith("https:") else urljoin(base, address), source,
                                  filename=name, size=asset.get("size"),
                                  sha256=str(digest).removeprefix("sha256:") if digest else None)
 
@@ -121,31 +120,30 @@ def _named(text: str, base: str, source: str) -> Candidate:
     return make_candidate(urljoin(base, quote(text, safe="+!")), source, filename=text)
 
 
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.base: str | None = None
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag == "base" and self.base is None:
-            self.base = values.get("href")
-        elif tag == "a" and values.get("href") and "data-yanked" not in values:
-            self.found.append(values["href"] or "")
-
-
 def _parse_html(text: str, base: str, source: str) -> Listing:
-    page = _Links()
-    page.feed(text)
-    base = urljoin(base, page.base or "")
-    addresses = [urljoin(base, link) for link in page.found]
+    from html.parser import HTMLParser  # an import that the other forms do not need to wait for
+
+    bases: list[str] = []
+    links: list[str] = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            values = dict(attrs)
+            if (address := values.get("href")) and "data-yanked" not in values and tag in ("a", "base"):
+                (links if tag == "a" else bases).append(address)
+
+    Page().feed(text)
+    addresses = [urljoin(urljoin(base, bases[0] if bases else ""), link) for link in links]
     files = [a for a in addresses if _FILE.search(urlsplit(a).path)]
-    if not files and not addresses:
+    if not addresses:
         raise ListingError(Text("a web page without links to wheels (a login page of the network?)",
                                 "是没有 wheel 链接的网页（可能是网络登录页）"))
     return Listing(tuple(make_candidate(a, source) for a in files),
-                   tuple((unquote(urlsplit(a).path.rstrip("/").rpartition("/")[2]), a) for a in addresses if a not in files))
+                   tuple((_last_part(a), a) for a in addresses if a not in files))
+
+
+def _last_part(address: str) -> str:
+    return unquote(urlsplit(address).path.rstrip("/").rpartition("/")[2])
 
 
 def _parse_lines(text: str, base: str, source: str) -> Listing:
