@@ -1,6 +1,6 @@
 """The `swanlab` section as what a training is given: arguments, variables, and the plugin that carries them out. Pure.
 
-ms-swift's own arguments are not enough: its parser knows the modes cloud and local only and always passes one of them on,
+ms-swift's own arguments are not enough: its parser knows the modes cloud and local only and always passes one on,
 it shows `swanlab_secret` in args.json, in checkpoints and in the log, and a swanlab.yaml in the folder where training
 starts outranks the environment (ms-swift 3.8 to 4.6, SwanLab 0.8 to 0.10). So a plugin inside the training sets what
 SwanLab ranks highest. It is told what by one variable, `SWIFT_FA_PLUGIN`, which holds no secret.
@@ -54,14 +54,15 @@ def make_swanlab_settings(
         return SwanLabSettings(_untracked(config), {"SWANLAB_MODE": "disabled"}, (), ())
     values = notification_secrets(config)
     log_dir = str(PurePath(run_dir, "swanlab"))
+    arguments = _tracked(config, mode)
     job = {
-        "mode": mode, "host": section.host, "log_dir": log_dir,
-        "result": str(PurePath(run_dir, "swanlab.json")), "finish_timeout": section.finish_timeout,
+        "mode": mode, "host": section.host, "names": _names({**config.swift, **arguments}), "log_dir": log_dir,
+        "result": str(PurePath(run_dir, "swanlab.json")),
         "notification": None if _notifies_itself(config) else _notification(section.notification, values),
     }
     env = {PLUGIN_VARIABLE: json.dumps({"swanlab": job}, ensure_ascii=False), "SWANLAB_MODE": mode,
            "SWANLAB_LOG_DIR": log_dir, **_host(section.host, swanlab)}
-    return SwanLabSettings(_tracked(config, mode), env, (KEY_VARIABLE, *values), (PLUGIN,))
+    return SwanLabSettings(arguments, env, (KEY_VARIABLE, *values), (PLUGIN,))
 
 
 def notification_secrets(config: ResolvedConfig) -> dict[str, str]:
@@ -84,6 +85,12 @@ def _tracked(config: ResolvedConfig, mode: str) -> dict[str, Any]:
     }
     return {"report_to": trackers if {"all", "swanlab"} & {*trackers} else [*trackers, "swanlab"],
             **{name: value for name, value in wanted.items() if value is not None and config.swift.get(name) is None}}
+
+
+def _names(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What ms-swift hands to SwanLab, for `report_to all`, with which it hands over nothing."""
+    words = {"project": "swanlab_project", "workspace": "swanlab_workspace", "experiment_name": "swanlab_exp_name"}
+    return {word: arguments[name] for word, name in words.items() if arguments.get(name) is not None}
 
 
 def _untracked(config: ResolvedConfig) -> dict[str, Any]:

@@ -1,0 +1,265 @@
+"""Given to `swift sft` through --external_plugins: carries out, inside the training, what its arguments cannot say.
+
+Loaded by the training's interpreter, where the launcher may not be installed: standard library, and what training has;
+Python 3.8 and later. Told what to do by one variable, `SWIFT_FA_PLUGIN`: a JSON object with one entry per concern;
+secrets are in variables of their own. The file has a name of its own because ms-swift before 4.6 imports plugins by name
+alone, where the second `plugin.py` would silently be the first.
+
+What it says begins with `swift-fa: `; what follows on the line is for people, or one JSON object for the launcher.
+"""
+# mypy: disable-error-code="import-not-found,import-untyped,misc"
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    Job = dict[str, Any]  # a concern's entry
+
+VARIABLE = "SWIFT_FA_PLUGIN"
+LOGIN_PAUSES = (1.0, 3.0)  # seconds between the tries to reach SwanLab's server
+
+
+def start() -> None:
+    """Begins every concern that the variable names. A concern that cannot begin ends the training, on one line."""
+    from torch.utils.data import get_worker_info
+
+    if get_worker_info() is not None:
+        return  # ms-swift 4.6 loads plugins once more in each dataloader worker that it spawns
+    for name, job in json.loads(os.environ.get(VARIABLE, "{}")).items():
+        CONCERNS[name](job)
+
+
+def say(words: str | Job) -> None:
+    print("swift-fa: " + (words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)), flush=True)
+
+
+def stop(words: str) -> NoReturn:
+    """Ends the training with exit code 1 and one line instead of a traceback."""
+    sys.exit("swift-fa: " + words)
+
+
+def is_first_process() -> bool:
+    return os.environ.get("RANK", "-1") in ("-1", "0")
+
+
+# SwanLab
+
+
+def start_swanlab(job: Job) -> None:
+    """Puts a callback that does what the config says in the place of the one that ms-swift takes from SwanLab.
+
+    ms-swift (3.8 to 4.6) imports SwanLabCallback only when it has parsed its arguments, after plugins were loaded.
+    """
+    try:
+        from swanlab.integration import transformers as integration
+        from transformers.integrations import INTEGRATION_TO_CALLBACK
+    except Exception as error:  # not installed, or a settings file that it cannot read
+        stop(f"SwanLab cannot be imported: {one_line(error)}")
+
+    class Callback(integration.SwanLabCallback):
+        def __init__(self, **given: Any) -> None:
+            names = {name: value for name, value in {**job["names"], **given}.items() if value is not None}
+            if is_first_process():
+                prepare_swanlab(job, names)
+            super().__init__(**{**names, "mode": job["mode"], log_dir_word(): job["log_dir"]})
+            self.announced = False
+
+        def setup(self, args: Any, state: Any, model: Any = None, **more: Any) -> None:
+            super().setup(args, state, model, **more)
+            if not self.announced and state.is_world_process_zero:
+                announce_run(job)
+                self.announced = True
+
+    integration.SwanLabCallback = Callback
+    INTEGRATION_TO_CALLBACK["swanlab"] = Callback  # for `report_to all`, where ms-swift does not set it
+
+
+def prepare_swanlab(job: Job, names: Job) -> None:
+    """Gives the config's settings the highest rank before anything is sent, and asks the server if it takes the key."""
+    import swanlab
+
+    if has_settings():
+        given = {"mode": job["mode"], "log_dir": job["log_dir"], "api_host": job["host"],
+                 "web_host": job["host"] and os.environ.get("SWANLAB_WEB_HOST"),
+                 "api_key": os.environ.get("SWANLAB_API_KEY")}
+        given = {name: value for name, value in given.items() if value}
+        name_stray_files({**given, "project.name": names.get("project"), "project.workspace": names.get("workspace"),
+                          "experiment.name": names.get("experiment_name")})
+        try:
+            settings = swanlab.Settings(**given)
+            if job["mode"] == "cloud":
+                check_login(settings.api_host, settings.api_key)
+                given["api_key"] = settings.api_key  # else the key of a saved login for another host could stay
+            swanlab.merge_settings(given)
+        except ValueError as error:
+            stop(f"SwanLab does not accept these settings: {one_line(error)}")
+    if job["notification"]:
+        register = getattr(swanlab, "merge_callbacks", None) or swanlab.register_callbacks
+        register([make_notification(**job["notification"])])
+
+
+def has_settings() -> bool:
+    """Whether this SwanLab has settings with a rank order (0.8 and later); before, the environment decides alone."""
+    import swanlab
+
+    return "api_host" in getattr(getattr(swanlab, "Settings", None), "model_fields", {})
+
+
+def log_dir_word() -> str:
+    return "log_dir" if has_settings() else "logdir"
+
+
+def check_login(host: str, key: str | None) -> None:
+    """Ends the training now if the server will not take the key.
+
+    SwanLab itself asks when model and data are loaded, up to 75 s long, and calls whatever went wrong a wrong key.
+    """
+    import requests
+
+    if not key:
+        stop(f"SwanLab has no key for {host}: set SWANLAB_API_KEY or run `swanlab login`; swanlab.mode=offline needs none")
+    why = ""
+    for pause in (0.0, *LOGIN_PAUSES):
+        time.sleep(pause)
+        try:
+            answer = requests.post(host + "/api/login/api_key", headers={"authorization": key}, timeout=10)
+        except requests.RequestException as error:
+            why = one_line(error)
+            continue
+        if answer.status_code < 300:
+            return
+        why = f"HTTP {answer.status_code}"
+        if answer.status_code in (401, 403):
+            stop(f"SwanLab's server {host} refuses the key ({why})")
+    stop(f"SwanLab's server {host} does not answer: {why}; swanlab.mode=offline tracks without it")
+
+
+def name_stray_files(ours: Job) -> None:
+    """Says which settings of files in this folder or in /etc the config overrules, and which it lets stand."""
+    for file, theirs in stray_settings():
+        lost = [name for name in theirs if ours.get(name) and not same(ours[name], theirs[name])]
+        kept = [name for name in theirs if not ours.get(name)]
+        if "api_host" in lost and "api_key" in kept:
+            stop(f"{file} has a key for {theirs['api_host']}, but swanlab.host is {ours['api_host']}: "
+                 "set SWANLAB_API_KEY to a key for it")
+        if lost:
+            say(f"SwanLab: the config overrules {file}: {shown(theirs, lost)}")
+        if kept:
+            say(f"SwanLab: taken from {file}, since the config leaves it open: {shown(theirs, kept)}")
+
+
+def stray_settings() -> Iterator[tuple[Path, Job]]:
+    """(file, dotted name to value) of the files that SwanLab reads beside the environment, the highest rank first.
+
+    Source: swanlab/sdk/internal/settings/__init__.py, 0.8 to 0.10.
+    """
+    import yaml
+
+    system = Path(os.environ.get("SWANLAB_CONFIG_DIR") or "/etc/swanlab")
+    files = [Path("swanlab.yaml"), Path("swanlab.yml"), *sorted(system.glob("*.y*ml"), reverse=True), Path(".env"),
+             Path(".swanlab/config.yaml"), Path(".swanlab/config.yml")]
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+            found = variables(text) if file.name == ".env" else flat(yaml.safe_load(text))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue  # absent; or broken, which SwanLab says itself
+        found = {name: value for name, value in found.items() if name in STRAY_FIELDS and value is not None}
+        if found:
+            yield file.resolve(), found
+
+
+STRAY_FIELDS = ("mode", "log_dir", "api_host", "api_key", "project.name", "project.workspace", "experiment.name")
+
+
+def flat(data: Any) -> Job:
+    data = data if isinstance(data, dict) else {}
+    return {name: value for group, inner in data.items()
+            for name, value in ([(f"{group}.{key}", value) for key, value in inner.items()] if isinstance(inner, dict)
+                                else [(group, inner)])}
+
+
+def variables(text: str) -> Job:
+    names = {"SWANLAB_" + name.replace(".", "_").upper(): name for name in STRAY_FIELDS}
+    pairs = (line.strip().partition("export ")[2] or line.strip() for line in text.splitlines())
+    return {names[key.strip()]: value.strip().strip("\"'") for key, _, value in (pair.partition("=") for pair in pairs)
+            if key.strip() in names}
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    spellings = {"online": "cloud"}
+    first, second = (str(value).rstrip("/") for value in (ours, theirs))
+    return spellings.get(first, first) == spellings.get(second, second)
+
+
+def shown(settings: Job, names: list[str]) -> str:
+    return ", ".join(f"{name}={'(not shown)' if name == 'api_key' else settings[name]}" for name in names)
+
+
+def make_notification(method: str, webhook_url_from: str = "", secret_from: str = "", **words: Any) -> Any:
+    """SwanLab's callback for a message at the end. Secrets come from the variables whose names are given."""
+    from swanlab.plugin import notification
+
+    kinds = {"lark": "LarkCallback", "dingtalk": "DingTalkCallback", "email": "EmailCallback", "slack": "SlackCallback",
+             "discord": "DiscordCallback", "wxwork": "WXWorkCallback"}
+    kind: Any = getattr(notification, kinds.get(method, ""), None)
+    if kind is None:
+        stop(f"SwanLab has no notification method {method}; it has {', '.join(kinds)}")
+    secret = os.environ.get(secret_from)
+    words.update(webhook_url=os.environ.get(webhook_url_from), secret=secret, password=secret)
+    accepted = inspect.signature(kind.__init__).parameters
+    words = {name: value for name, value in words.items() if value is not None and name in accepted}
+
+    class Notification(kind):
+        def _get_url(self) -> Any:
+            with contextlib.suppress(ValueError):  # 0.10.3 fails to make one for an offline run, and then sends nothing
+                return super()._get_url()
+
+    try:
+        return Notification(**words)
+    except TypeError as error:
+        stop(f"swanlab.notification is incomplete for {method}: {one_line(error).rpartition('() ')[2]}")
+
+
+def announce_run(job: Job) -> None:
+    """Tells the launcher, in a line and in a file, which run this became."""
+    import swanlab
+
+    run = swanlab.get_run()
+    public: Any = getattr(run, "public", None)  # before 0.8
+    told = {"mode": job["mode"], "run_id": first(lambda: run.id, lambda: public.run_id),
+            "dir": first(lambda: str(run.dir), lambda: public.run_dir, lambda: job["log_dir"]),
+            "url": first(lambda: run.url, lambda: public.cloud.experiment_url) if job["mode"] == "cloud" else None}
+    say({"swanlab": told})
+    file = Path(job["result"])
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(str(part), str(file))
+
+
+def first(*ways: Callable[[], Any]) -> Any:
+    for way in ways:
+        try:
+            return way()
+        except (AttributeError, ValueError, TypeError):
+            continue  # this SwanLab says it another way, or has nothing to say
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+#: Entry of the variable's JSON object to what begins it.
+CONCERNS = {"swanlab": start_swanlab}
+
+start()
