@@ -293,6 +293,7 @@ def main() -> None:
     os.set_inheritable(channel, False)
     set_subreaper(True)
     _Keeper(channel).run()
+    os._exit(0)  # nothing to clean up, and the launcher waits
 
 
 if __name__ == "__main__":

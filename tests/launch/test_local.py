@@ -292,7 +292,7 @@ def test_all_who_ignore_signals_are_killed_after_the_grace_period(launch: Launch
     begin = time.monotonic()
     launch.process.terminate()
     assert launch.finish()["exit_code"] == 143
-    assert GRACE <= time.monotonic() - begin < GRACE + 2
+    assert GRACE <= time.monotonic() - begin < GRACE + 10
     assert launch.is_gone()
 
 
