@@ -1,47 +1,151 @@
-"""What is known of the files, folders and hub names that a config mentions."""
+"""What is known of the files, folders and hub names that a config mentions, without asking a network."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Maybe
+from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.machine.dataset_files import judge_dataset
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
+from swift_fa_launcher.machine.hub import cached_folder, uses_huggingface
+from swift_fa_launcher.machine.model_files import missing_model_files, read_model_config
+
+MODEL, DATASET, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "checkpoint", "output", "file"
+
+#: Arguments of `swift sft` that name a file, a folder or something on a hub, and what that is.
+ARGUMENTS: Mapping[str, str] = {
+    "model": MODEL, "ref_model": MODEL, "teacher_model": MODEL, "reward_model": MODEL,
+    "dataset": DATASET, "val_dataset": DATASET,
+    "adapters": CHECKPOINT, "resume_from_checkpoint": CHECKPOINT, "ckpt_dir": CHECKPOINT,
+    "output_dir": OUTPUT, "packing_cache": OUTPUT, "logging_dir": OUTPUT,
+    "cached_dataset": FILE, "cached_val_dataset": FILE, "external_plugins": FILE, "custom_register_path": FILE,
+    "custom_dataset_info": FILE, "deepspeed": FILE, "fsdp": FILE}
+#: Names of configurations that ms-swift ships, where a path may stand as well (swift/arguments/sft_args.py).
+BUILT_IN = re.compile(r"zero[0-3](_offload)?|fsdp2?|\s*\{.*", re.S)
+#: Folders of the training's environment.
+VARIABLES = ("SWANLAB_LOG_DIR", "MODELSCOPE_CACHE")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".tsv", ".arrow", ".py", ".bin", ".safetensors", ".gz")
+MAX_FILES = 1000
+#: How the names of file systems begin that other machines share. FUSE's are, as a rule: ceph, juicefs, s3fs.
+NETWORK_FILE_SYSTEMS = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "glusterfs", "fuse.", "wekafs", "panfs")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A path or hub name: as the config writes it, and what it is to be."""
+
+    text: str
+    role: str
 
 
 def collect_paths(config: ResolvedConfig, environment: Mapping[str, str]) -> dict[str, Maybe[PathFacts]]:
     """Each path and hub name of the config, keyed as it is written there."""
-    return {name: _plain(name, hub) for name, hub in named_paths(config, environment)}
+    found: dict[str, Maybe[PathFacts]] = {}
+    for named in named_paths(config, environment):
+        if named.text not in found:
+            try:
+                found[named.text] = collect_path(named, config, environment)
+            except OSError as error:  # a name too long, a folder that may not be looked into, a stale mount
+                found[named.text] = Unknown(f"{error.strerror or error}")
+    return found
 
 
-def named_paths(config: ResolvedConfig, environment: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
-    """Each value, and whether it may be a hub's name."""
-    swift = config.swift
-    for key in ("output_dir", "resume_from_checkpoint"):
-        if text := swift.text(key):
-            yield text, False
-    for key in ("model", "dataset", "val_dataset", "adapters"):
-        yield from ((name, True) for name in swift.names(key))
-    yield from ((name, False) for name in swift.names("external_plugins"))
-    if log := environment.get("SWANLAB_LOG_DIR"):
-        yield log, False
+def named_paths(config: ResolvedConfig, environment: Mapping[str, str]) -> Iterator[Named]:
+    """Every path and hub name of the config and the training's environment."""
+    for argument, role in ARGUMENTS.items():
+        for text in config.swift.names(argument):
+            if text.strip() and not (argument in ("deepspeed", "fsdp") and BUILT_IN.fullmatch(text)):
+                yield Named(text, role)
+    yield Named(config.run.root, OUTPUT)
+    yield from (Named(environment[name], OUTPUT) for name in VARIABLES if environment.get(name))
 
 
-def _plain(name: str, hub: bool) -> PathFacts:
-    bare = name.rsplit("#", 1)[0]
-    path = Path(name if os.path.exists(name) else bare).expanduser()
-    if path.is_dir():
-        return PathFacts(kind="dir", writable=os.access(path, os.W_OK), entries=sum(1 for _ in path.iterdir()),
-                         free_gib=free_gib(path))
-    if path.is_file():
-        return PathFacts(kind="file", writable=os.access(path, os.W_OK))
-    if hub and looks_like_hub_name(bare):
-        return PathFacts(kind="hub")
-    return PathFacts(kind="missing", writable=os.access(nearest_existing(path), os.W_OK), free_gib=free_gib(path))
+def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str, str]) -> PathFacts:
+    """What is there. Raises OSError where it may not be looked at."""
+    path = local_path(named)
+    facts = _place(path)
+    if facts.kind == "missing" and named.role in (MODEL, DATASET, CHECKPOINT) and looks_like_hub_name(named.text):
+        return _cached(named, config, environment)
+    if named.role == DATASET and facts.kind == "file":
+        return _dataset(path, facts, config)
+    if facts.kind == "dir" and named.role == MODEL:
+        return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path))
+    if facts.kind == "dir" and named.role == CHECKPOINT:
+        return replace(facts, files=tuple(sorted(file.name for file in path.iterdir()))[:MAX_FILES])
+    return facts
 
 
-def looks_like_hub_name(name: str) -> bool:
-    return not name.startswith(("/", ".", "~")) and name.count("/") == 1 and "\\" not in name
+def local_path(named: Named) -> Path:
+    """The path that ms-swift would look at.
+
+    A dataset's `hub::`, `:subset` and `#rows` are no part of it, unless a path of the full name is there
+    (swift/dataset/dataset_syntax.py).
+    """
+    texts = [named.text]
+    if named.role == DATASET:
+        plain = named.text.split("::", 1)[-1]
+        texts += [plain, plain.rsplit("#", 1)[0], hub_name(named.text)]
+    found = next((text for text in texts if os.path.exists(text)), texts[0] if len(texts) == 1 else texts[2])
+    return Path(found).expanduser()
+
+
+def hub_name(text: str) -> str:
+    """A hub's own name for it: without hub, subset and row count."""
+    return text.split("::", 1)[-1].rsplit("#", 1)[0].split(":", 1)[0].strip()
+
+
+def looks_like_hub_name(text: str) -> bool:
+    """Whether something that is not there may be on a hub: `owner/name` or a bare name, and no path by its form."""
+    name = hub_name(text)
+    return bool(re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name)) and not name.lower().endswith(FILE_SUFFIXES)
+
+
+def _place(path: Path) -> PathFacts:
+    """Kind, whether it may be written, entries, free space and mount of a path that may not exist yet."""
+    there = nearest_existing(path)
+    kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
+    writable = os.access(there, os.W_OK | os.X_OK) if there.is_dir() else kind == "file" and os.access(path, os.W_OK)
+    return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there),
+                     entries=sum(1 for _ in path.iterdir()) if kind == "dir" else None)
+
+
+def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]) -> PathFacts:
+    """A hub's model or dataset, as far as there is a local copy."""
+    huggingface = uses_huggingface(named.text, environment, config.swift.flag("use_hf"))
+    kind = "datasets" if named.role == DATASET else "models"
+    folder = cached_folder(hub_name(named.text), kind, environment, huggingface)
+    known = read_model_config(folder) if folder and named.role == MODEL else Unknown("it is not on this machine")
+    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=Unknown("not asked"), model_config=known)
+
+
+def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
+    """The file's rows, judged by ms-swift's own readers where no reader of the user's may take their place."""
+    for argument in ("external_plugins", "custom_register_path", "custom_dataset_info"):
+        if config.swift.names(argument):
+            why = Unknown(f"swift.{argument} may register a reader of its own")
+            return replace(facts, rows=why, rows_checked=why, usable_rows=why, first_bad=why)
+    columns = config.swift.get("columns")
+    return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, config.swift.text("task_type"))
+
+
+def mount_kind(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Maybe[str]:
+    """ "local", "nfs" (any file system that other machines share) or "tmpfs": what holds an existing path."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return Unknown("this system does not list its mounts")
+    best, kind = "", "local"
+    for line in lines:
+        _, point, file_system, *_ = [*line.split(), "", "", ""]
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # a space is written \040
+        if len(point) >= len(best) and path.is_relative_to(point or "/none"):
+            best, kind = point, file_system
+    if kind in ("tmpfs", "ramfs"):
+        return "tmpfs"
+    return "nfs" if kind.startswith(NETWORK_FILE_SYSTEMS) and "overlay" not in kind else "local"

@@ -1,0 +1,219 @@
+"""Dataset files: a sample of their rows read and judged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.machine.facts import FirstBad, PathFacts
+from swift_fa_launcher.machine.rows import make_judge
+
+SAMPLE = 200
+#: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
+WHOLE = 4 * 2**20
+#: Bytes. A longer row is not followed to its end.
+LONGEST_ROW = 8 * 2**20
+GIB = 2**30
+
+
+class UnreadableRows(ValueError):
+    """The file cannot be read by `datasets`, so none of its rows is; line from 1, or None where it is not known."""
+
+    def __init__(self, line: int | None, why: str) -> None:
+        super().__init__(why)
+        self.line, self.why = line, why
+
+
+class UnseenRows(ValueError):
+    """The rows are in a form that is not judged here; `datasets` may read them."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """rows: line (None where not known) and content. total: rows of the file."""
+
+    rows: Sequence[tuple[int | None, Any]]
+    total: Maybe[int]
+
+
+def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task: str | None) -> PathFacts:
+    """`plain` with what a sample of the file's rows says.
+
+    renamed: the config's `columns`. task: its `task_type`. A format that is not read here (parquet), or a task whose
+    rows have a form of their own, leaves the row facts Unknown.
+    """
+    size = file.stat().st_size
+    plain = replace(plain, size_gib=round(size / GIB, 3))
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        return _unseen(plain, f"{file.suffix or 'a file without suffix'} is not read by the launcher")
+    if task not in (None, "causal_lm", "seq_cls"):
+        return _unseen(plain, f"rows for task_type {task} have a form of their own")
+    later = Unknown("not tokenized")
+    try:
+        sampled = reader(file, size)
+        if not sampled.rows:
+            raise UnreadableRows(1, "it has no rows")
+    except UnseenRows as error:
+        return _unseen(plain, str(error))
+    except UnreadableRows as error:
+        line: Maybe[int] = error.line if error.line is not None else Unknown("its line was not counted")
+        return replace(plain, rows=Unknown("the file cannot be read"), rows_checked=1, usable_rows=0,
+                       first_bad=FirstBad(line, error.why), rows_over_max_length=later)
+    bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
+    first = next(iter(bad), None)
+    return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
+                   first_bad=FirstBad(*first) if first else None, rows_over_max_length=later)
+
+
+def _unseen(plain: PathFacts, why: str) -> PathFacts:
+    unknown = Unknown(why)
+    return replace(plain, rows=unknown, rows_checked=unknown, usable_rows=unknown, first_bad=unknown,
+                   rows_over_max_length=unknown)
+
+
+def judge_rows(rows: Sequence[tuple[int | None, Any]], renamed: Mapping[str, str],
+               needs_label: bool) -> list[tuple[Maybe[int], str]]:
+    """Line and reason of every row that cannot be used."""
+    read = [(line, row if isinstance(row, dict) else {"text": row}) for line, row in rows]
+    judge = make_judge(dict.fromkeys(column for _, row in read for column in row), renamed, needs_label=needs_label)
+    return [(Unknown("its line was not counted") if line is None else line, reason)
+            for line, row in read if (reason := judge(row))]
+
+
+def _read_json(file: Path, size: int) -> Sampled:
+    """JSON: one object per line, or one list of objects (`datasets` tries the one, then the other)."""
+    with file.open("rb") as opened:
+        head = opened.read(WHOLE)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" and not _is_json(head.split(b"\n", 1)[0]):
+        return _read_list(head, size)
+    if size > WHOLE:
+        if head.lstrip()[:1] == b"{" and not _is_json(head.split(b"\n", 1)[0]) and file.suffix == ".json":
+            raise UnseenRows("one JSON object over several lines")
+        return Sampled([(None, _parse(line, None)) for line in _spread_lines(file, size)], _count_lines(file, size))
+    try:
+        rows = [(number, _parse(line, number)) for number, line in enumerate(head.split(b"\n"), 1) if line.strip()]
+    except UnreadableRows:
+        if file.suffix == ".json" and _is_json(head):
+            raise UnseenRows("one JSON object over several lines") from None
+        raise
+    return Sampled(spread(rows), len(rows))
+
+
+def _read_list(head: bytes, size: int) -> Sampled:
+    """The first rows of one JSON list, all of them where it was read whole. Their lines are not known."""
+    text = _decode(head if size <= WHOLE else head[:-4], None, cut=size > WHOLE).lstrip("\ufeff")
+    if size <= WHOLE:
+        try:
+            rows = json.loads(text)
+        except ValueError as error:
+            raise UnreadableRows(getattr(error, "lineno", None), f"not JSON: {error}") from None
+        return Sampled(spread([(None, row) for row in rows]), len(rows))
+    decoder, at, found = json.JSONDecoder(), text.index("[") + 1, list[tuple[int | None, Any]]()
+    while len(found) < SAMPLE:
+        at = _skip(text, at)
+        try:
+            row, at = decoder.raw_decode(text, at)
+        except ValueError:
+            break  # the end of what was read
+        found.append((None, row))
+    return Sampled(found, Unknown("a large JSON list is not counted"))
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n,":
+        at += 1
+    return at
+
+
+def _read_csv(file: Path, size: int) -> Sampled:
+    """CSV with a header. Of a large file only the beginning is read."""
+    with file.open("rb") as opened:
+        data = opened.read(WHOLE)
+    text = _decode(data, None, cut=size > WHOLE).lstrip("\ufeff")
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        rows = [(table.line_num, {key: value for key, value in row.items() if key is not None}) for row in table]
+    except csv.Error as error:
+        raise UnreadableRows(table.line_num, f"not CSV: {error}") from None
+    whole = size <= WHOLE
+    return Sampled(spread(rows if whole else rows[:-1]), len(rows) if whole else Unknown("a large CSV is not counted"))
+
+
+def _read_text(file: Path, size: int) -> Sampled:
+    """Plain text: each line is a row to be learned."""
+    if size > WHOLE:
+        lines = [(None, _decode(line, None)) for line in _spread_lines(file, size)]
+        return Sampled(lines, _count_lines(file, size))
+    rows = [(number, _decode(line, number)) for number, line in enumerate(file.read_bytes().splitlines(), 1)]
+    return Sampled(spread(rows), len(rows))
+
+
+READERS: Mapping[str, Callable[[Path, int], Sampled]] = {
+    ".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".txt": _read_text}
+
+
+def spread(rows: Sequence[tuple[int | None, Any]]) -> Sequence[tuple[int | None, Any]]:
+    """At most SAMPLE of the rows, evenly spread."""
+    if len(rows) <= SAMPLE:
+        return rows
+    return [rows[i * len(rows) // SAMPLE] for i in range(SAMPLE)]
+
+
+def _spread_lines(file: Path, size: int) -> Iterator[bytes]:
+    """A whole line from each of SAMPLE places."""
+    with file.open("rb") as opened:
+        for place in range(SAMPLE):
+            opened.seek(place * size // SAMPLE)
+            if place:
+                opened.readline(LONGEST_ROW)  # the rest of the line that the place is in
+            line = opened.readline(LONGEST_ROW)
+            if line.strip() and len(line) < LONGEST_ROW:
+                yield line
+
+
+def _count_lines(file: Path, size: int) -> int:
+    """Lines of a file: counted up to 256 MiB, from there on estimated from as much of it, evenly spread."""
+    chunk, chunks = 2**20, 256
+    step = max(chunk, size // chunks)
+    lines = seen = 0
+    with file.open("rb") as opened:
+        for place in range(0, size, step):
+            opened.seek(place)
+            data = opened.read(chunk)
+            lines, seen = lines + data.count(b"\n"), seen + len(data)
+    return lines if seen >= size else round(lines * size / seen)
+
+
+def _parse(line: bytes, number: int | None) -> Any:
+    try:
+        return json.loads(_decode(line, number).lstrip("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UnreadableRows):
+            raise
+        raise UnreadableRows(number, f"not JSON: {error}") from None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _decode(data: bytes, number: int | None, cut: bool = False) -> str:
+    """The bytes as text. cut: they may end within a character."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if cut and error.start > len(data) - 4:
+            return data[:error.start].decode("utf-8")
+        line = number or data.count(b"\n", 0, error.start) + 1
+        raise UnreadableRows(line, f"not UTF-8 text (byte {data[error.start]:#04x})") from None

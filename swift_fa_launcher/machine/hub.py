@@ -1,0 +1,53 @@
+"""The model hubs' caches on this machine, and the names under which the hubs know a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+def uses_huggingface(name: str, environment: Mapping[str, str], use_hf: bool | None) -> bool:
+    """Whether ms-swift asks Hugging Face for `name` (`HF::…`, the argument, USE_HF) and not ModelScope."""
+    prefix = name.partition("::")[0].lower() if "::" in name else ""
+    if prefix in ("hf", "ms"):
+        return prefix == "hf"
+    return bool(use_hf) or environment.get("USE_HF", "").lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def cached_folder(name: str, kind: str, environment: Mapping[str, str], huggingface: bool) -> Path | None:
+    """The local copy of a hub's model or dataset (`kind`: "models" or "datasets"); None where there is none."""
+    owner, _, bare = name.partition("/")
+    places = _huggingface if huggingface else _modelscope
+    return next((folder for folder in places(owner, bare, kind, environment) if _has_files(folder)), None)
+
+
+def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Snapshots, the newest first (huggingface_hub's cache layout)."""
+    home = Path(environment.get("HF_HOME") or _cache(environment) / "huggingface").expanduser()
+    root = Path(environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
+    snapshots = root / f"{kind}--{owner}{f'--{bare}' if bare else ''}" / "snapshots"
+    if snapshots.is_dir():
+        yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _modelscope(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Every layout that an SDK has written (modelscope_hub/_download.py, modelscope/hub/utils/utils.py)."""
+    root = Path(environment.get("MODELSCOPE_CACHE") or _cache(environment) / "modelscope").expanduser()
+    snapshots = root / kind / f"{owner}--{bare}" / "snapshots"
+    if snapshots.is_dir():
+        yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for base in (root, root / "hub"):
+        for folder in (base / kind / owner, base / owner):
+            yield from (folder / bare.replace(".", "___"), folder / bare)
+        yield base / kind / f"{owner}___{bare}"
+
+
+def _cache(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("HOME") or Path.home()) / ".cache"
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False

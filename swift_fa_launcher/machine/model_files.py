@@ -1,0 +1,101 @@
+"""Model folders: what config.json says, and whether the weights that it is to be loaded with are all there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.machine.facts import ModelConfig
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
+#: A file that Git LFS was to bring and did not is this text and two lines more.
+LFS_POINTER = b"version https://git-lfs"
+
+
+def read_json(file: Path) -> Any:
+    """Parsed JSON. Raises OSError or ValueError."""
+    return json.loads(file.read_text("utf-8"))
+
+
+def read_model_config(folder: Path) -> Maybe[ModelConfig]:
+    """What a model's config.json says; None where there is none, Unknown where it cannot be read."""
+    file = folder / "config.json"
+    try:
+        said = read_json(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    return make_model_config(said) if isinstance(said, dict) else Unknown(f"{file} is not a JSON object")
+
+
+def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
+    """The facts in a config.json. A multimodal one has its language model's below `text_config` and the like."""
+    text = next((inner for key in ("text_config", "llm_config", "language_config", "thinker_config")
+                 if isinstance(inner := said.get(key), dict)), {})
+    if isinstance(text.get("text_config"), dict):  # thinker_config has it one level further down
+        text = text["text_config"]
+    both = {**said, **{key: value for key, value in text.items() if value is not None}}
+    dtype = both.get("torch_dtype") or both.get("dtype")
+    architectures = said.get("architectures")
+    return ModelConfig(
+        model_type=_text(said.get("model_type")), torch_dtype=_text(dtype), layer_types=_layer_types(both),
+        architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else None,
+        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None)
+
+
+def _text(value: Any) -> str | None:
+    return value.removeprefix("torch.") if isinstance(value, str) else None
+
+
+def _layer_types(said: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The kind of each layer. Some models say it as an interval: every n-th has full attention, the others linear."""
+    types, layers = said.get("layer_types"), said.get("num_hidden_layers")
+    if isinstance(types, list):
+        return tuple(map(str, types))
+    interval = said.get("full_attention_interval")
+    if isinstance(interval, int) and isinstance(layers, int) and interval > 0 and 0 < layers < 10_000:
+        return tuple("full_attention" if (i + 1) % interval == 0 else "linear_attention" for i in range(layers))
+    return None
+
+
+def _head_dims(said: Any) -> Iterator[int]:
+    """The head sizes that attention is called with."""
+    if not isinstance(said, dict):
+        return
+    heads = next((said[key] for key in ("num_attention_heads", "num_heads", "n_head") if key in said), None)
+    hidden = next((said[key] for key in ("hidden_size", "embed_dim", "n_embd") if key in said), None)
+    sizes = [said.get("head_dim")]
+    if isinstance(said.get("qk_nope_head_dim"), int) and isinstance(said.get("qk_rope_head_dim"), int):
+        sizes = [said["qk_nope_head_dim"] + said["qk_rope_head_dim"]]
+    elif sizes[0] is None and isinstance(heads, int) and isinstance(hidden, int) and heads > 0:
+        sizes = [hidden // heads]
+    yield from (size for size in sizes if isinstance(size, int) and 0 < size <= 1024)
+
+
+def missing_model_files(folder: Path) -> Maybe[tuple[str, ...]]:
+    """Files without which the model cannot be loaded, sorted: config.json, the shards that an index names, or any weights.
+
+    A file that is only Git LFS's pointer to the real one counts as missing.
+    """
+    try:
+        wanted = [] if (folder / "config.json").is_file() else ["config.json"]
+        indexes = sorted(folder.glob("*.safetensors.index.json")) or sorted(folder.glob("*.bin.index.json"))
+        for index in indexes[:1]:
+            wanted += sorted({str(shard) for shard in read_json(index)["weight_map"].values()})
+        if not indexes:
+            weights = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
+            wanted += [file.name for file in weights] or ["model.safetensors"]
+        return tuple(sorted(name for name in wanted if not (folder / name).is_file() or _is_pointer(folder / name)))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return Unknown(f"{folder}: {error}")
+
+
+def _is_pointer(file: Path) -> bool:
+    if file.stat().st_size > 1024:
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(LFS_POINTER)) == LFS_POINTER

@@ -1,0 +1,142 @@
+"""Rows of a dataset, judged as `swift sft` would read them. Pure.
+
+Source: ms-swift's swift/dataset/preprocessor/core.py (4.x) and swift/llm/dataset/preprocessor/core.py (3.x): which
+reader a dataset gets is decided by its columns, columns are renamed to the standard ones, and a row whose reading
+fails is dropped with a line in the log.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+MESSAGE_COLUMNS = ("messages", "conversation", "conversations")
+SYSTEM_COLUMNS = ("system", "system_prompt")
+QUERY_COLUMNS = ("query", "prompt", "input", "instruction", "question", "problem")
+RESPONSE_COLUMNS = ("response", "answer", "output", "targets", "target", "answer_key", "answers", "solution", "text",
+                    "completion", "content")
+ROLES = frozenset(("system", "user", "tool_call", "tool_response", "tool", "assistant"))
+REPLIES = ("assistant", "tool_call")
+#: A row without a reply is read and then trains nothing: every label is masked.
+NOTHING_TO_LEARN = "it has no reply of an assistant to learn from"
+ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "function_call": "tool_call",
+              "function_response": "tool_response", "observation": "tool_response", "observations": "tool_response"}
+
+
+def make_judge(columns: Iterable[str], renamed: Mapping[str, str], *, needs_label: bool = False,
+               ) -> Callable[[Row], str | None]:
+    """A function that says why a row of a dataset with these columns cannot be used, None where it can.
+
+    renamed: the config's own `columns` argument. needs_label: for the task of classification.
+    """
+    names = _rename(columns, renamed)
+    present = set(names.values())
+    if present & set(MESSAGE_COLUMNS):
+        read, mapping = _read_messages, {**dict.fromkeys(MESSAGE_COLUMNS, "messages"),
+                                         **dict.fromkeys(SYSTEM_COLUMNS, "system")}
+    else:
+        read = _read_alpaca if {"instruction", "input"} <= present else _read_response
+        mapping = {**dict.fromkeys(SYSTEM_COLUMNS, "system"), **dict.fromkeys(QUERY_COLUMNS, "query"),
+                   **dict.fromkeys(RESPONSE_COLUMNS, "response")}
+    standard = _rename(present, mapping)
+    final = {column: standard[name] for column, name in names.items()}
+
+    def judge(row: Row) -> str | None:
+        fields = {final[column]: value for column, value in row.items() if column in final}
+        reason = read(fields)
+        if not needs_label:
+            return reason
+        if reason is None or reason.startswith(NOTHING_TO_LEARN):
+            return "it has no label" if fields.get("label") is None else None
+        return reason
+
+    return judge
+
+
+def _rename(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Column to its new name. Names are compared in lower case; where two columns would get one name, none does."""
+    by_name = {column.lower(): column for column in columns}
+    wanted = {by_name[old.lower()]: new for old, new in mapping.items() if old.lower() in by_name}
+    count = Counter(wanted.values())
+    return {column: wanted[column] if count[wanted.get(column, "")] == 1 else column for column in by_name.values()}
+
+
+def _read_messages(row: Row) -> str | None:
+    messages = row.get("messages")
+    if isinstance(messages, str):
+        messages = _parse_text(messages)
+    if not messages:
+        return "its messages are empty"
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return "its messages are not a list of objects"
+    if "rejected_response" in row and row["rejected_response"] in (None, messages[-1].get("content")):
+        return "its rejected_response is empty, or the response itself"
+    if any(message.get("tool_calls") or isinstance(message.get("content"), list) for message in messages):
+        return None  # another provider's form of messages, which newer versions translate
+    if not {"role", "from", "content", "value"} & set(messages[0]):
+        return _read_pairs(messages)
+    faults = [_fault(message) for message in messages]
+    if any(faults):
+        return next(fault for fault in faults if fault)
+    return None if any(_role(message) in REPLIES for message in messages) else NOTHING_TO_LEARN
+
+
+def _role(message: Mapping[str, Any]) -> Any:
+    """The message's role under its standard name; None where it has none."""
+    role = message.get("role", message.get("from"))
+    return ROLE_NAMES.get(role.replace("-", "_"), role) if isinstance(role, str) else role
+
+
+def _fault(message: Mapping[str, Any]) -> str | None:
+    role = _role(message)
+    if role is None:
+        return f"a message has no role (its keys: {', '.join(map(str, message))})"
+    if not isinstance(role, str) or role not in ROLES:
+        return f"unknown role {role!r}"
+    return f"a message of {role!r} has no content" if message.get("content", message.get("value")) is None else None
+
+
+def _read_pairs(messages: list[dict[str, Any]]) -> str | None:
+    """Messages that are pairs: {"user": …, "assistant": …}."""
+    for message in messages:
+        if not {"user", "human"} & set(message) or not {"assistant", "gpt", "bot"} & set(message):
+            return f"a message has no role and is no pair of user and assistant (its keys: {', '.join(map(str, message))})"
+    return None
+
+
+def _read_alpaca(row: Row) -> str | None:
+    query = row.get("instruction") or row.get("input")
+    if not isinstance(query, str):
+        return "neither instruction nor input is text"
+    return _read_response({**row, "query": query, "response": row.get("output", row.get("response"))})
+
+
+def _read_response(row: Row) -> str | None:
+    history = row.get("history") or []
+    if isinstance(history, str):
+        history = _parse_text(history)
+    if not isinstance(history, list) or not all(isinstance(pair, (list, tuple)) and len(pair) > 1 for pair in history):
+        return "its history is not a list of pairs"
+    response = row.get("response")
+    if isinstance(response, (list, tuple)):
+        if not response:
+            return "its response is an empty list"
+        response = response[0]
+    if response is None and not any(pair[1] is not None for pair in history):
+        found = ", ".join(column for column, value in row.items() if value is not None) or "none"
+        return f"{NOTHING_TO_LEARN}: no single column is known as messages or response (columns with a value: {found})"
+    return None
+
+
+def _parse_text(text: str) -> Any:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+    return None
