@@ -2,8 +2,8 @@
 
 Loaded by the training's interpreter, where the launcher may not be installed: standard library, and what training has;
 Python 3.8 and later. Told what to do by one variable, `SWIFT_FA_PLUGIN`: a JSON object with one entry per concern;
-secrets are in variables of their own. The file has a name of its own because ms-swift before 4.6 imports plugins by name
-alone, where the second `plugin.py` would silently be the first.
+secrets are in variables of their own. The file has a name of its own because ms-swift before 4.6 imports plugins by
+name alone, where the second `plugin.py` would silently be the first.
 
 What it says begins with `swift-fa: `; what follows on the line is for people, or one JSON object for the launcher.
 """
@@ -126,7 +126,8 @@ def check_login(host: str, key: str | None) -> None:
     import requests
 
     if not key:
-        stop(f"SwanLab has no key for {host}: set SWANLAB_API_KEY or run `swanlab login`; swanlab.mode=offline needs none")
+        stop(f"SwanLab has no key for {host}: set SWANLAB_API_KEY or run `swanlab login`; "
+             "swanlab.mode=offline needs none")
     why = ""
     for pause in (0.0, *LOGIN_PAUSES):
         time.sleep(pause)

@@ -1,27 +1,32 @@
 """Trainings without a model: does with SwanLab what `swift sft` does, in the same order.
 
 Importing takes ten seconds, so one process imports once and then forks a training for each line of its input:
-`{"plugin", "arguments", "cwd", "env", "log"}`, answered by `{"code"}`. Each training has a folder, an environment and an
-end of its own, like a started one.
+`{"plugin", "arguments", "cwd", "env", "log"}`, answered by `{"code"}`. Each training has a folder, an environment and
+an end of its own, like a started one.
 
 Source: swift/arguments/sft_args.py, `_init_swanlab`, the same in 3.8.3, 3.12.6, 4.0.4 and 4.6.0.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
 import sys
 from typing import Any
 
+import requests  # noqa: F401  what a training has imported by then, or the plugin will
 import swanlab.integration.transformers
+import swanlab.plugin.notification
+import torch.utils.data  # noqa: F401
 import transformers.integrations
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 
 def serve() -> dict[str, Any] | None:
     """Answers line after line; returns one in the process that is to become its training, None at the end of input."""
+    gc.freeze()  # else each training spends seconds at its end on objects that it shares with this process
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         training: dict[str, Any] = json.loads(line)

@@ -107,7 +107,8 @@ def environment(config: ResolvedConfig, settings: SwanLabSettings, more: Mapping
 
 
 def files_with(word: str, *folders: Path) -> list[Path]:
-    return [file for folder in folders for file in folder.rglob("*") if file.is_file() and word.encode() in file.read_bytes()]
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return [file for file in files if word.encode() in file.read_bytes()]
 
 
 def test_cloud(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
@@ -155,10 +156,12 @@ def test_only_the_first_process_begins_a_run(imitation: Imitation, place: Place,
 
 
 @pytest.mark.parametrize("name, text", [
-    ("swanlab.yaml", "mode: offline\napi_host: {other}\napi_key: wrong\nlog_dir: elsewhere\nproject:\n  name: theirs\n"),
-    (".env", "SWANLAB_MODE=offline\nSWANLAB_API_HOST={other}\nSWANLAB_API_KEY=wrong\nexport SWANLAB_LOG_DIR='elsewhere'\n"),
+    ("swanlab.yaml", "mode: offline\napi_host: {other}\napi_key: wrong\nlog_dir: away\nproject:\n  name: theirs\n"),
+    (".env", "SWANLAB_MODE=offline\nSWANLAB_API_HOST={other}\nSWANLAB_API_KEY=wrong\nexport SWANLAB_LOG_DIR='away'\n"),
 ])
-def test_a_stray_file_does_not_win_and_is_named(imitation: Imitation, place: Place, cloud: FakeSwanLab, name: str, text: str) -> None:
+def test_a_stray_file_does_not_win_and_is_named(
+    imitation: Imitation, place: Place, cloud: FakeSwanLab, name: str, text: str
+) -> None:
     with fake_swanlab() as other:
         (place.cwd / name).write_text(text.format(other=other.address))
         trained = imitation.train(config(host=cloud.address), place, SWANLAB_API_KEY=KEY)
@@ -166,19 +169,23 @@ def test_a_stray_file_does_not_win_and_is_named(imitation: Imitation, place: Pla
         assert trained.code == 0, trained.output
         assert other.requests == []
     assert cloud.projects == {"harbour"} and "train/loss" in cloud.metrics
-    assert f"swift-fa: SwanLab: the config overrules {place.cwd / name}: mode=offline, api_host={other.address}" in trained.output
+    words = f"swift-fa: SwanLab: the config overrules {place.cwd / name}: mode=offline, api_host={other.address}"
+    assert words in trained.output
     assert "wrong" not in trained.output
     assert [file.name for file in place.cwd.iterdir()] == [name]
 
 
-def test_what_the_config_leaves_open_comes_from_the_file_and_is_said(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
+def test_what_the_config_leaves_open_comes_from_the_file_and_is_said(
+    imitation: Imitation, place: Place, cloud: FakeSwanLab
+) -> None:
     (place.cwd / "swanlab.yaml").write_text(f"api_host: {cloud.address}\nproject:\n  workspace: crew\n")
     cloud.projects.add("harbour")
     trained = imitation.train(config(), place, SWANLAB_API_KEY=KEY)
 
     assert trained.code == 0, trained.output
     assert cloud.asked("POST", "/project/crew/harbour/experiment")
-    assert f"taken from {place.cwd / 'swanlab.yaml'}, since the config leaves it open: api_host={cloud.address}" in trained.output
+    words = f"taken from {place.cwd / 'swanlab.yaml'}, since the config leaves it open: api_host={cloud.address}"
+    assert words in trained.output
 
 
 def test_a_key_is_not_sent_to_a_server_it_is_not_for(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
@@ -189,7 +196,9 @@ def test_a_key_is_not_sent_to_a_server_it_is_not_for(imitation: Imitation, place
     assert cloud.requests == []
 
 
-def test_a_saved_login_is_used_for_its_own_server_only(imitation: Imitation, place: Place, cloud: FakeSwanLab, own_home: Path) -> None:
+def test_a_saved_login_is_used_for_its_own_server_only(
+    imitation: Imitation, place: Place, cloud: FakeSwanLab, own_home: Path
+) -> None:
     (own_home / ".swanlab").mkdir()
     login = own_home / ".swanlab" / ".netrc"
     login.write_text(f"machine {cloud.address}\nlogin {cloud.address}\npassword {KEY}\n")
@@ -203,7 +212,9 @@ def test_a_saved_login_is_used_for_its_own_server_only(imitation: Imitation, pla
 
 
 @pytest.mark.parametrize("status, words", [(401, "refuses the key"), (503, "does not answer: HTTP 503")])
-def test_a_login_that_fails_ends_the_training_before_the_model_is_loaded(imitation: Imitation, place: Place, status: int, words: str) -> None:
+def test_a_login_that_fails_ends_the_training_before_the_model_is_loaded(
+    imitation: Imitation, place: Place, status: int, words: str
+) -> None:
     with fake_swanlab(status=status) as fake:
         trained = imitation.train(config(host=fake.address), place, SWANLAB_API_KEY=KEY)
 
@@ -212,7 +223,9 @@ def test_a_login_that_fails_ends_the_training_before_the_model_is_loaded(imitati
     assert "Traceback" not in trained.output
 
 
-def test_a_message_is_sent_at_the_end_and_its_secrets_are_in_no_file(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
+def test_a_message_is_sent_at_the_end_and_its_secrets_are_in_no_file(
+    imitation: Imitation, place: Place, cloud: FakeSwanLab
+) -> None:
     message = Notification(method="lark", webhook_url=f"{cloud.address}/hook/MARKER1TOKEN", secret="MARKER2SECRET",
                            email_language="en")
     trained = imitation.train(config(mode="offline", host=cloud.address, notification=message), place)
@@ -228,7 +241,9 @@ def test_a_message_is_sent_at_the_end_and_its_secrets_are_in_no_file(imitation: 
     (Notification(method="pigeon"), "SwanLab has no notification method pigeon; it has lark, "),
     (Notification(method="slack"), "swanlab.notification is incomplete for slack: missing"),
 ])
-def test_a_notification_that_cannot_work_ends_the_training_early(imitation: Imitation, place: Place, message: Notification, words: str) -> None:
+def test_a_notification_that_cannot_work_ends_the_training_early(
+    imitation: Imitation, place: Place, message: Notification, words: str
+) -> None:
     trained = imitation.train(config(mode="offline", notification=message), place)
 
     assert trained.code == 1 and "parsed" not in trained.output and "Traceback" not in trained.output
