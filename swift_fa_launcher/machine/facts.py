@@ -194,6 +194,7 @@ class PathFacts:
     model_config: Maybe[ModelConfig] = NOT_COLLECTED
     missing_files: Maybe[tuple[str, ...]] = NOT_COLLECTED
     files: Maybe[tuple[str, ...]] = NOT_COLLECTED
+    args: Maybe[Mapping[str, Any]] = NOT_COLLECTED  # of a checkpoint: what its adapter_config.json fixes, by ms-swift's names
 
 
 @dataclass(frozen=True)

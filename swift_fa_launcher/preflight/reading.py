@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from packaging.version import Version
+
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import known
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu
+
+#: The overrides that do without flash attention.
+WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
+ANOTHER_PYTHON = Text("or name another interpreter: launch.python=PATH", "或指定另一个解释器：launch.python=路径")
 
 
 def is_absent(facts: Facts, package: str) -> bool:
@@ -13,21 +22,143 @@ def is_absent(facts: Facts, package: str) -> bool:
     return packages is not None and package in packages and packages[package] is None
 
 
-def pip_install(facts: Facts, *requirements: str) -> str:
-    """The command that installs into the training interpreter."""
+def pip(facts: Facts, command: str, *requirements: str) -> str:
+    """A pip command for the training interpreter."""
     python = known(facts.python)
     executable = (known(python.executable) if python else None) or "python"
-    quoted = (f'"{r}"' if any(c in r for c in "<>[]!*; ") else r for r in requirements)
-    return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip install", *quoted))
+    quoted = (f'"{r}"' if set(r) & set("<>[]!*; ") else r for r in requirements)
+    return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip", command, *quoted))
+
+
+def pip_install(facts: Facts, *requirements: str) -> str:
+    """The command that installs into the training interpreter."""
+    return pip(facts, "install", *requirements)
+
+
+def torch_index(facts: Facts, label: str, *requirements: str) -> str:
+    """The command that installs from one of PyTorch's own indexes, such as `cu126`."""
+    return f"{pip_install(facts, *requirements)} --index-url https://download.pytorch.org/whl/{label}"
 
 
 def written(config: ResolvedConfig, key: str) -> str:
-    """` (configs/a.yaml:12)`: where a dotted key was written, to append to its mention; empty where nobody wrote it."""
+    """` (configs/a.yaml:12)`: where a dotted key was written, to follow its mention; empty where nobody wrote it."""
     origin = config.origin(key)
     return f" ({origin})" if origin else ""
+
+
+def setting(config: ResolvedConfig, name: str) -> str:
+    """`packing=true (configs/a.yaml:12)`: an argument of `swift`, its value, and where it was written."""
+    value = config.swift.get(name)
+    shown = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{name}={shown}{written(config, f'swift.{name}')}"
+
+
+def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
+    """A variable as the training process will have it: the config's, else the machine's."""
+    return config.env[name] if name in config.env else facts.env.get(name)
 
 
 def on_ascend(facts: Facts) -> bool:
     """An Ascend machine: torch_npu brings its own attention, nothing of NVIDIA's or flash-attn's applies."""
     torch = known(facts.torch)
     return bool(torch and known(torch.npu))
+
+
+def on_rocm(facts: Facts) -> bool:
+    """An AMD machine: no driver, architecture or GPU fact of NVIDIA's applies."""
+    torch = known(facts.torch)
+    return bool(torch and known(torch.hip))
+
+
+def torch_version(facts: Facts) -> Version | None:
+    torch = known(facts.torch)
+    return known(torch.version) if torch else None
+
+
+def torch_cuda(facts: Facts) -> Version | None:
+    """The CUDA that torch was built with."""
+    torch = known(facts.torch)
+    return known(torch.cuda) if torch else None
+
+
+def minor(version: Version) -> str:
+    """`2.6` of 2.6.0+cu124."""
+    return f"{version.major}.{version.minor}"
+
+
+@dataclass(frozen=True)
+class VisibleGpus:
+    """The GPUs that the training will see.
+
+    gpus: None where that cannot be known. missing: named indices that are not there. chosen_by: the setting that chose
+    among those present, None where all are taken.
+    """
+
+    gpus: tuple[Gpu, ...] | None
+    missing: tuple[str, ...] = ()
+    chosen_by: str | None = None
+
+
+def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
+    """`launch.gpus`, else CUDA_VISIBLE_DEVICES, applied to the GPUs that are there.
+
+    As CUDA does it, the list ends at the first entry that is not there. On a login node that submits to Slurm neither
+    an empty list of GPUs nor the node's own variable says anything about the compute node.
+    """
+    slurm = config.launch.target == "slurm"
+    if isinstance(facts.gpus, Unknown) or (slurm and not facts.gpus):
+        return VisibleGpus(None)
+    present = facts.gpus or ()
+    if config.launch.gpus is not None:
+        return _choose(present, tuple(str(i) for i in config.launch.gpus), "launch.gpus")
+    value = environment(config, facts, "CUDA_VISIBLE_DEVICES")
+    if value is None or (slurm and "CUDA_VISIBLE_DEVICES" not in config.env):
+        return VisibleGpus(present)
+    names = () if value.strip() in ("", "NoDevFiles") else tuple(n.strip() for n in value.split(","))
+    return _choose(present, names, "CUDA_VISIBLE_DEVICES")
+
+
+def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:
+    gpus: list[Gpu] = []
+    for name in names:
+        if name == "-1":
+            break
+        if name.startswith("MIG-") or (name.startswith("GPU-") and any(known(g.uuid) is None for g in present)):
+            return VisibleGpus(None, chosen_by=chosen_by)
+        found = next((g for g in present if str(g.index) == name
+                      or (name.startswith("GPU-") and (known(g.uuid) or "").startswith(name))), None)
+        if found is None:
+            missing = tuple(n for n in names if n not in {str(g.index) for g in present} and not n.startswith("GPU-"))
+            return VisibleGpus(tuple(gpus), missing or (name,), chosen_by)
+        gpus.append(found)
+    return VisibleGpus(tuple(gpus), (), chosen_by)
+
+
+def is_login_node(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether the facts are of a node that only submits: what it lacks, the compute node may have."""
+    return config.launch.target == "slurm" and not known(facts.gpus)
+
+
+def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
+    """`nproc_per_node`, `nnodes`, `node_rank` or `master_port` in effect: the config's, else the environment's."""
+    value = getattr(config.launch, name)
+    if value is None:
+        try:
+            value = int(environment(config, facts, name.upper()) or "")
+        except ValueError:
+            return None
+    return int(value)
+
+
+def process_count(config: ResolvedConfig, facts: Facts) -> int:
+    """Training processes over all nodes, as far as config and environment say."""
+    return (launch_number(config, facts, "nproc_per_node") or 1) * (launch_number(config, facts, "nnodes") or 1)
+
+
+def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:
+    """What is installed of the implementation that attn_impl names; None where it is not there or nobody looked."""
+    impl = config.swift.attn_impl
+    if on_ascend(facts) or not config.swift.wants_flash_attn:
+        return None
+    return known({"flash_attention_3": facts.flash_attn_3, "flash_attention_4": facts.flash_attn_4}.get(
+        impl or "", facts.flash_attn if config.swift.wants_flash_attn_2 else None))

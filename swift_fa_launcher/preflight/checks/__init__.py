@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.checks import build, data, flash_attn, launch, machine, swanlab, swift
+from swift_fa_launcher.preflight.checks import arguments, build, data, flash_attn, launch, machine, swanlab, swift
 from swift_fa_launcher.preflight.finding import Check, Finding, run_checks
 
-CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *swift.CHECKS, *launch.CHECKS,
-                             *data.CHECKS, *swanlab.CHECKS)
+#: Checks of the config as it is written, in whichever ms-swift's spelling.
+AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
+
+CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *swift.CHECKS,
+                             *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
 
 
 def check_all(config: ResolvedConfig, facts: Facts) -> tuple[Finding, ...]:
-    """What is, or will go, wrong: every finding of every check."""
-    return run_checks(CHECKS, config, facts)
+    """What is, or will go, wrong: every finding of every check, on arguments as the installed ms-swift spells them."""
+    meant = arguments.translated(config, facts)
+    return tuple(finding for check in CHECKS
+                 for finding in run_checks((check,), config if check in AS_WRITTEN else meant, facts))

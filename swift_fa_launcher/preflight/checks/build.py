@@ -2,6 +2,347 @@
 
 from __future__ import annotations
 
-from swift_fa_launcher.preflight.finding import Check
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
-CHECKS: tuple[Check, ...] = ()
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
+from swift_fa_launcher.preflight.checks import flash_attn as installed
+from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
+from swift_fa_launcher.preflight.reading import (
+    is_absent,
+    on_ascend,
+    on_rocm,
+    pip,
+    pip_install,
+    setting,
+    torch_cuda,
+    torch_version,
+    visible_gpus,
+    wanted_flash_attn,
+    written,
+)
+
+#: GiB of memory that one of flash-attn's compiler jobs takes (its setup.py counts 8 to 9 with four nvcc threads).
+GIB_PER_JOB = 9.0
+
+#: The newest gcc that nvcc accepts: (from this CUDA on, gcc major), newest first.
+#: https://docs.nvidia.com/cuda/cuda-installation-guide-linux/#host-compiler-support-policy
+NEWEST_GCC = ((Version("13.0"), 15), (Version("12.8"), 14), (Version("12.4"), 13), (Version("12.0"), 12),
+              (Version("11.5"), 11), (Version("11.1"), 10), (Version("11.0"), 9))
+OLDEST_GCC = 9
+
+#: The first nvcc that can write machine code for a GPU: (compute capability, CUDA), newest first.
+FIRST_NVCC = ((Version("12.1"), Version("12.9")), (Version("12.0"), Version("12.8")), (Version("11.0"), Version("13.0")),
+              (Version("10.3"), Version("12.9")), (Version("10.0"), Version("12.8")), (Version("9.0"), Version("11.8")))
+
+#: Codes that another wheel or a build would mend.
+MENDED_BY_INSTALL = frozenset((
+    "flash-attn-missing", "flash-attn-extension-missing", "flash-attn-python-mismatch", "flash-attn-abi-mismatch",
+    "flash-attn-torch-mismatch", "flash-attn-cuda-mismatch", "flash-attn-glibc-too-new", "flash-attn-arch-missing",
+    "flash-attn-too-old", "flash-attn-variant-missing",
+))
+
+BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
+_TLS = re.compile(r"\bssl|certificate|\btls\b|handshake|eof occurred in violation|wrong.version.number", re.IGNORECASE)
+
+
+def needs_install(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether flash-attn is to be installed: wanted, allowed, and missing, broken or of another version than asked."""
+    if config.flash_attn.install != "auto" or on_ascend(facts) or not (
+            config.swift.wants_flash_attn_2 or config.swift.attn_impl in installed.VARIANTS):
+        return False
+    checks = (installed.flash_attn_missing, installed.flash_attn_variant_missing, installed.flash_attn_too_old,
+              installed.flash_attn_broken, installed.flash_attn_arch_missing)
+    return any(f.code in MENDED_BY_INSTALL for check in checks for f in check(config, facts)) or _asks_another(config, facts)
+
+
+def _asks_another(config: ResolvedConfig, facts: Facts) -> bool:
+    flash_attn, asked = wanted_flash_attn(config, facts), config.flash_attn.version
+    version = known(flash_attn.version) if flash_attn else None
+    if not asked or version is None:
+        return False
+    try:
+        return version != Version(asked)
+    except InvalidVersion:
+        pass
+    try:
+        return not SpecifierSet(asked).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return False
+
+
+def no_public_wheel(facts: Facts) -> Text | None:
+    """Why nobody publishes a wheel for this machine; None where somebody may."""
+    version, host = torch_version(facts), facts.host
+    machine = known(host.machine)
+    if version is not None and version.is_prerelease:
+        return Text(f"torch {version} is a vendor or nightly build", f"torch {version} 是厂商或每夜构建版")
+    if machine is not None and machine.lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
+        return Text(f"the machine is {machine}", f"机器架构是 {machine}")
+    if host.glibc is None and known(host.os) == "Linux":
+        return Text("this Linux has no glibc", "这个 Linux 没有 glibc")
+    if on_rocm(facts):
+        return Text("torch is a ROCm build", "torch 是 ROCm 版本")
+    return None
+
+
+def must_build(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether flash-attn can only come from source: `build: always`, or no wheel and building is allowed."""
+    build = config.flash_attn.build
+    compiled = config.swift.attn_impl != "flash_attention_4"  # FA4 is plain Python
+    on_windows = known(facts.host.os) == "Windows"
+    return compiled and not on_windows and (build == "always" or (build == "auto" and no_public_wheel(facts) is not None))
+
+
+def build_jobs(available_gib: float, cpus: int | None = None) -> int:
+    """Compiler jobs that the memory allows, at least 1 and at most one for each CPU."""
+    return max(1, min(int(min(max(available_gib, 0.0), 1e6) // GIB_PER_JOB), cpus or 1_000_000))
+
+
+def _builds(config: ResolvedConfig, facts: Facts) -> bool:
+    return must_build(config, facts) and needs_install(config, facts)
+
+
+def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A machine for which nobody publishes wheels; which of the published ones fits is for `swift-fa install` to say."""
+    reason = no_public_wheel(facts)
+    local = any(not source.startswith(("github:", "http:", "https:")) for source in config.flash_attn.sources)
+    if reason and not local and needs_install(config, facts):
+        yield Finding("wheel-not-found", ERROR if config.flash_attn.build == "never" else WARNING,
+                      Text(f"no source has a flash-attn wheel: {reason.en}", f"没有来源提供 flash-attn 的 wheel：{reason.zh}"),
+                      ("swift-fa install --from-source", "flash_attn.build=auto"), {"reason": reason.en})
+
+
+def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A wheel that the config names as a source: a whole file name, and one for this interpreter and platform.
+
+    The name is all that the config knows; the content is proven before it is installed.
+    """
+    if not needs_install(config, facts):
+        return
+    for source in config.flash_attn.sources:
+        name = source.partition("?")[0].partition("#")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+        if not name.endswith(".whl"):
+            continue
+        where = written(config, "flash_attn.sources")
+        try:
+            tags = parse_wheel_filename(name.replace("%2B", "+"))[3]
+        except InvalidWheelFilename as error:
+            yield Finding("wheel-invalid", ERROR, Text(f"{name}{where} is no wheel's name", f"{name}{where} 不是合法的 wheel 文件名"),
+                          (Text("download it again under its own name (wget without -O)", "用原文件名重新下载（wget 不加 -O）"),),
+                          {"wheel": source, "error": str(error)})
+            continue
+        unfit = [str(tag) for tag in tags if not _tag_fits(tag.interpreter, tag.abi, tag.platform, facts)]
+        if len(unfit) == len(tags):
+            yield Finding("wheel-unsupported-here", ERROR,
+                          Text(f"{name}{where} does not fit this interpreter or platform",
+                               f"{name}{where} 不适用于当前解释器或平台"),
+                          ("swift-fa install",), {"wheel": source, "tags": sorted(unfit)})
+
+
+def _tag_fits(interpreter: str, abi: str, platform: str, facts: Facts) -> bool:
+    python = known(facts.python)
+    here = (known(python.abi) if python else None) or ""
+    os, machine = known(facts.host.os), (known(facts.host.machine) or "").lower()
+    number = re.fullmatch(r"(?:cp|py)3(\d*)", interpreter)
+    mine = re.fullmatch(r"cp3(\d+)t?", here)
+    older = bool(number and mine and int(number[1] or 0) <= int(mine[1]))
+    fits_python = not here or abi == here or (abi in ("abi3", "none") and older and not here.endswith("t"))
+    fits_os = os is None or platform == "any" or platform.startswith(
+        {"Linux": ("linux", "manylinux", "musllinux"), "Windows": "win", "Darwin": "macosx"}.get(os, ""))
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    named = {"win_amd64": "x86_64", "win_arm64": "aarch64"}.get(platform, platform)
+    return fits_python and fits_os and (not machine or platform == "any" or named.endswith(machine))
+
+
+def cuda_home_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """deepspeed looks for nvcc through CUDA_HOME when it is imported, and trl imports it wherever it is installed.
+
+    https://github.com/hiyouga/LlamaFactory/issues/9270
+    """
+    tools, wanted = _toolchain(facts), bool(config.swift.get("deepspeed"))
+    if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None or on_ascend(facts) or on_rocm(facts):
+        return
+    home = known(tools.cuda_home)
+    yield Finding("cuda-home-missing", ERROR if wanted else WARNING,
+                  Text(f"deepspeed is {'asked for' if wanted else 'installed'} and CUDA_HOME={home or ''} leads to no nvcc",
+                       f"{'要用' if wanted else '安装了'} deepspeed，但 CUDA_HOME={home or ''} 下没有 nvcc"),
+                  ("conda install -c nvidia cuda-nvcc", "export CUDA_HOME=/usr/local/cuda") if wanted else
+                  (pip(facts, "uninstall -y", "deepspeed"), "export CUDA_HOME=/usr/local/cuda"),
+                  {"cuda_home": home})
+
+
+def _toolchain(facts: Facts) -> Toolchain | None:
+    """The tools; all absent where the whole is, None where nobody looked."""
+    if facts.toolchain is None:
+        return Toolchain(None, None, None, None)
+    return known(facts.toolchain)
+
+
+def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """nvcc there, of torch's CUDA major, new enough; gcc within what it accepts.
+
+    https://github.com/Dao-AILab/flash-attention/issues/1736 (no nvcc), /1477 (FA3 needs 12.3);
+    https://github.com/Eyeline-Labs/FlashDepth/issues/2 (gcc)
+    """
+    tools = _toolchain(facts)
+    if tools is None or on_rocm(facts) or not _builds(config, facts):
+        return
+    nvcc, cuda = known(tools.nvcc), torch_cuda(facts)
+    if tools.nvcc is None:
+        yield Finding("nvcc-missing", ERROR,
+                      Text("flash-attn must be built from source and there is no nvcc", "flash-attn 只能从源码编译，但没有 nvcc"),
+                      (f"conda install -c nvidia cuda-nvcc{f'={cuda}' if cuda else ''}", "flash_attn.build=auto"),
+                      {"cuda_home": known(tools.cuda_home)})
+    if nvcc is None:
+        return
+    if cuda is not None and nvcc.major != cuda.major:
+        yield Finding("nvcc-torch-mismatch", ERROR,
+                      Text(f"nvcc {nvcc} and torch {torch_version(facts)} are of different CUDA majors",
+                           f"nvcc {nvcc} 与 torch {torch_version(facts)} 的 CUDA 大版本不同"),
+                      (f"export CUDA_HOME=/usr/local/cuda-{cuda}", f"conda install -c nvidia cuda-nvcc={cuda}"),
+                      {"nvcc": nvcc, "torch_cuda": cuda})
+    yield from _nvcc_too_old(config, facts, nvcc)
+    yield from _gcc_unsupported(tools, nvcc)
+
+
+def _nvcc_too_old(config: ResolvedConfig, facts: Facts, nvcc: Version) -> Iterator[Finding]:
+    """setup.py of FA2 refuses CUDA under 11.7, of FA3 under 12.3; and a GPU's code needs the nvcc that knows it."""
+    third = config.swift.attn_impl == "flash_attention_3"
+    floor, why = (Version("12.3"), "FlashAttention-3") if third else (Version("11.7"), "flash-attn")
+    for gpu in visible_gpus(config, facts).gpus or ():
+        capability = known(gpu.compute_capability)
+        first = next((cuda for least, cuda in FIRST_NVCC if capability and capability.major == least.major
+                      and capability >= least), None)
+        if first and first > floor:
+            floor, why = first, f"GPU {gpu.index} ({capability})"
+    if nvcc < floor:
+        yield Finding("nvcc-too-old", ERROR, Text(f"nvcc {nvcc}: {why} needs CUDA {floor} or newer",
+                                                  f"nvcc {nvcc}：{why} 需要 CUDA {floor} 或更新"),
+                      (f"conda install -c nvidia cuda-nvcc={floor}", f"export CUDA_HOME=/usr/local/cuda-{floor}"),
+                      {"nvcc": nvcc, "minimum": floor})
+
+
+def _gcc_unsupported(tools: Toolchain, nvcc: Version) -> Iterator[Finding]:
+    newest = next((gcc for cuda, gcc in NEWEST_GCC if nvcc >= cuda), None)
+    if nvcc >= Version("14"):
+        newest = None  # not known yet
+    gcc = known(tools.gcc)
+    if tools.gcc is None or (gcc is not None and (gcc.major < OLDEST_GCC or (newest is not None and gcc.major > newest))):
+        limits = f"{OLDEST_GCC} .. {newest}" if newest else f">= {OLDEST_GCC}"
+        use = newest or OLDEST_GCC
+        yield Finding("gcc-unsupported", ERROR,
+                      Text(f"nvcc {nvcc} accepts gcc {limits}; here is {gcc or 'none'}",
+                           f"nvcc {nvcc} 接受的 gcc 版本为 {limits}，本机为 {gcc or '无'}"),
+                      (f"conda install -c conda-forge gxx_linux-64={use}",
+                       f"export CC=gcc-{use} CXX=g++-{use} NVCC_PREPEND_FLAGS='-ccbin g++-{use}'"),
+                      {"nvcc": nvcc, "gcc": gcc, "newest": newest})
+
+
+def build_deps_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """What flash-attn's setup.py imports; build isolation hides it, so the launcher builds without.
+
+    https://github.com/Dao-AILab/flash-attention/issues/1421
+    """
+    tools = _toolchain(facts)
+    missing = [p for p in BUILD_PACKAGES if is_absent(facts, p) and not (p == "ninja" and tools and known(tools.ninja))]
+    if missing and _builds(config, facts):
+        yield Finding("build-deps-missing", WARNING,
+                      Text(f"the build needs {', '.join(missing)}: installed first", f"编译需要 {'、'.join(missing)}：会先安装"),
+                      (pip_install(facts, *missing),), {"missing": missing})
+
+
+def build_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """As many jobs as CPUs have taken machines down. https://github.com/Dao-AILab/flash-attention/issues/347"""
+    available = known(facts.host.available_memory_gib)
+    if available is not None and available < 2 * GIB_PER_JOB and _builds(config, facts):
+        asked = config.flash_attn.max_jobs
+        jobs = asked or build_jobs(available, known(facts.host.cpus))
+        yield Finding("build-memory-low", WARNING,
+                      Text(f"{available:.1f} GiB available, a compiler job takes up to {GIB_PER_JOB:.0f}: builds with "
+                           f"max_jobs={jobs}",
+                           f"可用内存 {available:.1f} GiB，每个编译任务最多占 {GIB_PER_JOB:.0f} GiB：以 max_jobs={jobs} 编译"),
+                      ("flash_attn.max_jobs=1", "export NVCC_THREADS=1") if jobs > 1 else ("export NVCC_THREADS=1",),
+                      {"available_gib": available, "max_jobs": jobs})
+
+
+def site_packages_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """An install is needed and the environment is another's, or its distribution's own (PEP 668)."""
+    python = known(facts.python)
+    if python is None or not needs_install(config, facts):
+        return
+    managed = known(python.externally_managed) is True
+    if managed or known(python.site_packages_writable) is False:
+        why = Text("the environment is externally managed", "该环境由系统管理（externally managed）") if managed else \
+            Text("its site-packages cannot be written", "它的 site-packages 不可写")
+        executable = known(python.executable) or "python"
+        yield Finding("site-packages-not-writable", ERROR,
+                      Text(f"flash-attn cannot be installed into {executable}: {why.en}", f"无法向 {executable} 安装 flash-attn：{why.zh}"),
+                      (f"{executable} -m venv --system-site-packages ~/swift-env", "launch.python=~/swift-env/bin/python"),
+                      {"python": executable, "externally_managed": managed})
+
+
+def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """Whether any source of wheels answers.
+
+    https://github.com/Dao-AILab/flash-attention/issues/559 (dropped connection), /756 (certificates)
+    """
+    if not needs_install(config, facts):
+        return
+    hosts, local = source_hosts(config)
+    reaches: dict[str, Reach | None] = {host: known(facts.network.get(host)) for host in hosts}
+    down = {h: r for h, r in reaches.items() if r is not None and known(r.ok) is False}
+    if not down:
+        return
+    cut_off = not local and len(down) == len(hosts)
+    tools = _toolchain(facts)
+    may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" \
+        and not (tools is not None and tools.nvcc is None)
+    severity: Severity = ERROR if cut_off and not may_build else WARNING
+    tls = {h: known(r.error) or "" for h, r in down.items() if _TLS.search(known(r.error) or "")}
+    if tls:
+        host, error = next(iter(tls.items()))
+        yield Finding("tls-failed", severity, Text(f"{host}: {error}", f"{host}：{error}"),
+                      (pip_install(facts, "--upgrade", "certifi"), "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"),
+                      {"hosts": dict(tls)})
+    if cut_off or "github.com" in down:
+        shown = "; ".join(f"{h}: {known(r.error) or '?'}" for h, r in down.items())
+        yield Finding("mirror-unreachable", severity,
+                      Text(f"{'no' if cut_off else 'not every'} wheel source can be reached: {shown}",
+                           f"{'所有' if cut_off else '部分'} wheel 来源都连不上：{shown}" if cut_off else f"部分 wheel 来源连不上：{shown}"),
+                      ('flash_attn.mirrors=[https://ghproxy.net/,https://ghfast.top/]', "swift-fa install --wheel FILE"),
+                      {"hosts": {h: known(r.error) for h, r in down.items()}})
+
+
+def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
+    """(hosts that wheels come from, whether a source needs none). Without mirrors, or with "direct", GitHub itself."""
+    hosts: list[str] = []
+    local = False
+    for source in config.flash_attn.sources or ("github:Dao-AILab/flash-attention",):
+        if source.startswith("github:"):
+            mirrors = config.flash_attn.mirrors or ("direct",)
+            hosts += ["github.com" if m == "direct" else _host(m) for m in mirrors]
+        elif "://" in source:
+            hosts.append(_host(source))
+        else:
+            local = True
+    return tuple(dict.fromkeys(h for h in hosts if h)), local
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+CHECKS: tuple[Check, ...] = (wheel_not_found, wheel_sources, cuda_home_missing, build_tools, build_deps_missing,
+                             build_memory_low, site_packages_not_writable, wheel_hosts)

@@ -2,67 +2,142 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
+
+from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Facts, PathFacts
-from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
-from swift_fa_launcher.preflight.reading import written
+from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.preflight.reading import environment, launch_number, setting, torch_version, written
+
+DATASET_ARGUMENTS = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset")
+
+#: Arguments that bring models or datasets of their own, which the installed ms-swift's lists do not hold.
+REGISTERING = ("external_plugins", "custom_register_path", "custom_dataset_info")
+
+#: Since this release rank 0 alone makes the links (swift/llm/train/sft.py).
+LINKS_BY_ONE_RANK = Version("3.5.0.dev0")
+
+#: What a resumed LoRA takes from adapter_config.json (swift's tuner.py loads the adapter as it was saved).
+FROM_ADAPTER = ("lora_rank", "lora_alpha", "lora_dropout", "lora_bias", "target_modules", "target_regex", "modules_to_save",
+                "use_rslora", "use_dora", "init_weights", "adalora_target_r", "vera_rank", "boft_block_size")
 
 
 def model_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """A path that is not there, an id that the hub does not know, or one that can be had from nowhere."""
-    model = config.swift.text("model")
-    reason = _absence(facts, model) if model else None
-    if reason:
-        yield Finding("model-missing", ERROR,
-                      Text(f"model {model}{written(config, 'swift.model')}: {reason.en}",
-                           f"模型 {model}{written(config, 'swift.model')}：{reason.zh}"),
-                      (Text("swift.model=PATH of a complete local copy", "swift.model=本地完整副本的路径"),), {"model": model})
+    """A path that is not there, an id that the hub does not know, or one that can be had from nowhere.
+
+    https://github.com/modelscope/ms-swift/issues/1396
+    """
+    for key in ("model", "adapters"):
+        for name in config.swift.names(key):
+            reason = _absence(facts, name)
+            if reason:
+                yield Finding("model-missing", ERROR,
+                              Text(f"{key} {name}{written(config, f'swift.{key}')}: {reason.en}",
+                                   f"{key} {name}{written(config, f'swift.{key}')}：{reason.zh}"),
+                              _get(key, name, "model"), {"argument": key, "model": name})
 
 
 def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """The same for every dataset; `:subset` and `#N` are not part of the name, but facts are keyed with them."""
-    for key in ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset"):
+    """The same for every dataset; `:subset` and `#N` are not part of the name, but facts are keyed with them.
+
+    https://github.com/modelscope/ms-swift/issues/982
+    """
+    for key in DATASET_ARGUMENTS:
         for name in config.swift.names(key):
             reason = _absence(facts, name)
             if reason:
                 yield Finding("dataset-missing", ERROR,
                               Text(f"{key} {name}{written(config, f'swift.{key}')}: {reason.en}",
                                    f"{key} {name}{written(config, f'swift.{key}')}：{reason.zh}"),
-                              (Text(f"swift.{key}=[PATH] of a local file", f"swift.{key}=[本地文件的路径]"),),
-                              {"argument": key, "dataset": name})
+                              _get(key, name.partition("#")[0], "dataset"), {"argument": key, "dataset": name})
 
 
 def _absence(facts: Facts, name: str) -> Text | None:
     """Why nothing can be loaded under this name, None where it can or nobody knows."""
     path = facts.path(name)
-    if path is None:
+    kind = known(path.kind) if path else None
+    if path is None or kind not in ("missing", "hub"):
         return None
-    kind = known(path.kind)
     if kind == "missing":
         return Text("there is no such path, and no hub knows it", "没有这个路径，模型库里也没有这个名字")
-    if kind == "hub":
-        if known(path.known_to_hub) is False and not known(path.cached):
-            return Text("the hub does not know it", "模型库里没有这个名字")
-        if _hub_out_of_reach(facts, path):
-            return Text("no hub can be reached and there is no cached copy", "连不上模型库，本机也没有缓存")
+    if known(path.known_to_hub) is False and not known(path.cached):
+        return Text("the hub does not know it", "模型库里没有这个名字")
+    hub = known(facts.network.get("model-hub"))
+    if path.cached in (False, None) and hub is not None and known(hub.ok) is False:
+        return Text(f"no hub can be reached ({known(hub.error)}) and there is no cached copy",
+                    f"连不上模型库（{known(hub.error)}），本机也没有缓存")
     return None
 
 
-def _hub_out_of_reach(facts: Facts, path: PathFacts) -> bool:
-    reach = known(facts.network.get("model-hub"))
-    return path.cached is False and reach is not None and known(reach.ok) is False
+def _get(key: str, name: str, kind: str) -> tuple[Words, ...]:
+    local = name.startswith(("/", ".", "~", "\\")) or ":" in name[1:3] or name.count("/") != 1
+    path = Text(f"swift.{key}=PATH of a local copy", f"swift.{key}=本地副本的路径")
+    return (path,) if local else (f"modelscope download --{kind} {name}", path)
+
+
+def model_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A folder whose index names weight files that are not there, or without config.json."""
+    name = config.swift.text("model")
+    path = facts.path(name)
+    if path is None or known(path.kind) != "dir":
+        return
+    missing, files = list(known(path.missing_files) or ()), known(path.files)
+    if "config.json" not in missing and (path.model_config is None or (files is not None and "config.json" not in files)):
+        missing.insert(0, "config.json")
+    if missing:
+        more = f" … (+{len(missing) - 3})" if len(missing) > 3 else ""
+        yield Finding("model-incomplete", ERROR,
+                      Text(f"model {name}{written(config, 'swift.model')} lacks {', '.join(missing[:3])}{more}",
+                           f"模型 {name}{written(config, 'swift.model')} 缺少 {'、'.join(missing[:3])}{more}"),
+                      (f"modelscope download --model ID --local_dir {name}",), {"model": name, "missing": missing[:50]})
+
+
+def model_type_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`model_type: … is not registered`. https://github.com/modelscope/ms-swift/issues/2676"""
+    asked, arguments = config.swift.text("model_type"), known(facts.ms_swift_args)
+    argument = arguments.get("model_type") if arguments else None
+    choices = [c for c in (known(argument.choices) if argument else None) or () if isinstance(c, str)]
+    if asked is None or not choices or asked in choices or _registers(config):
+        return
+    near = difflib.get_close_matches(asked[:100], choices, n=3, cutoff=0.5)
+    yield Finding("model-type-unknown", ERROR,
+                  Text(f"ms-swift {facts.package('ms-swift')} does not know {setting(config, 'model_type')}",
+                       f"ms-swift {facts.package('ms-swift')} 不认识 {setting(config, 'model_type')}"),
+                  (*(f"swift.model_type={name}" for name in near), "pip install -U ms-swift"), {"near": near})
+
+
+def _registers(config: ResolvedConfig) -> bool:
+    return any(config.swift.get(key) for key in REGISTERING)
+
+
+def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """No sampled row can be used. https://github.com/modelscope/ms-swift/issues/9267"""
+    for key in DATASET_ARGUMENTS[:2]:
+        for name in config.swift.names(key):
+            path = facts.path(name)
+            if path is None or known(path.usable_rows) != 0 or not known(path.rows_checked) or _registers(config):
+                continue
+            bad = known(path.first_bad)
+            line, why = (known(bad.line), known(bad.why)) if bad else (None, None)
+            yield Finding("dataset-format", ERROR,
+                          Text(f"{key} {name}{written(config, f'swift.{key}')}: none of {known(path.rows_checked)} rows is usable"
+                               f" (line {line}: {why})",
+                               f"{key} {name}{written(config, f'swift.{key}')}：{known(path.rows_checked)} 行中没有一行可用"
+                               f"（第 {line} 行：{why}）"),
+                          ('{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+                           "swift.columns={…: messages}"), {"dataset": name, "line": line, "why": why})
 
 
 def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Checkpoints go to output_dir, SwanLab's local files to SWANLAB_LOG_DIR."""
-    log_dir = config.env.get("SWANLAB_LOG_DIR") or facts.env.get("SWANLAB_LOG_DIR")
     folders = [("swift.output_dir", config.swift.text("output_dir"))]
     if config.swanlab.tracks:
-        folders.append(("SWANLAB_LOG_DIR", log_dir))
+        folders.append(("env.SWANLAB_LOG_DIR", environment(config, facts, "SWANLAB_LOG_DIR")))
     for key, folder in folders:
         path = facts.path(folder)
         if path is None or not (known(path.writable) is False or known(path.kind) == "file"):
@@ -73,4 +148,118 @@ def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
                       (Text(f"{key}=FOLDER that you may write", f"{key}=可写的文件夹"),), {"key": key, "path": folder})
 
 
-CHECKS: tuple[Check, ...] = (model_missing, dataset_missing, output_not_writable)
+def output_link_exists(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """Links and checkpoints of a run that collide with an earlier one's, or with another rank's.
+
+    https://github.com/modelscope/ms-swift/issues/4264
+    """
+    swift, version = config.swift, facts.package("ms-swift")
+    folder, links, same = swift.text("output_dir"), swift.flag("create_checkpoint_symlink"), swift.flag("add_version") is False
+    path = facts.path(folder)
+    files = known(path.files) if path else None
+    entries = (known(path.entries) or 0) if path else 0
+    resumes = bool(swift.get("resume_from_checkpoint"))
+    collides = bool(links and files and {"best", "last"} & set(files)) or \
+        (entries > 0 and not resumes and not swift.flag("overwrite_output_dir"))
+    if same and collides:
+        what = setting(config, "create_checkpoint_symlink" if links else "add_version")
+        yield Finding("output-link-exists", ERROR,
+                      Text(f"output_dir {folder} already holds {entries} entries; with add_version=false, {what} "
+                           "would collide with them",
+                           f"output_dir {folder} 中已有 {entries} 项；在 add_version=false 下，{what} 会与之冲突"),
+                      ("swift.add_version=true", Text("swift.output_dir=a new FOLDER", "swift.output_dir=新的文件夹")),
+                      {"path": folder, "entries": entries})
+    elif links and version is not None and version < LINKS_BY_ONE_RANK and \
+            (launch_number(config, facts, "nproc_per_node") or 1) > 1:
+        yield Finding("output-link-exists", WARNING,
+                      Text(f"{setting(config, 'create_checkpoint_symlink')}: with ms-swift {version} every rank tries to make "
+                           "the link, and all but one fail at the end",
+                           f"{setting(config, 'create_checkpoint_symlink')}：ms-swift {version} 的每个 rank 都会创建链接，"
+                           "训练结束时除一个外都会失败"),
+                      ("swift.create_checkpoint_symlink=false", "pip install -U 'ms-swift>=3.5'"), {"ms_swift": version})
+
+
+def checkpoint_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A resume reads trainer_state.json and the optimizer: deepspeed's under the name in `latest`, else optimizer.pt.
+
+    ms-swift takes `true` for a path. https://github.com/modelscope/ms-swift/issues/574
+    """
+    asked = config.swift.get("resume_from_checkpoint")
+    name = config.swift.text("resume_from_checkpoint")
+    if not asked or name is None:
+        return
+    missing: list[str] = []
+    path = facts.path(name)
+    if asked is True or (path is not None and known(path.kind) in ("missing", "file", "hub")):
+        missing = [name]
+    elif path is not None and known(path.files) is not None and not config.swift.flag("resume_only_model"):
+        files = {file.rstrip("/") for file in known(path.files) or ()}
+        state = {"latest"} if config.swift.get("deepspeed") else {"optimizer.pt", "optimizer.bin", "optimizer_0"}
+        missing = [*(["trainer_state.json"] if "trainer_state.json" not in files else []),
+                   *([min(state, key=len)] if not state & files else [])]
+    if missing:
+        yield Finding("checkpoint-incomplete", ERROR,
+                      Text(f"{setting(config, 'resume_from_checkpoint')} lacks {', '.join(missing)}",
+                           f"{setting(config, 'resume_from_checkpoint')} 缺少 {'、'.join(missing)}"),
+                      (Text("swift.resume_from_checkpoint=…/checkpoint-N that is complete",
+                            "swift.resume_from_checkpoint=完整的 …/checkpoint-N"),
+                       "swift.resume_only_model=true"), {"checkpoint": name, "missing": missing})
+
+
+def resume_setting_ignored(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A resumed adapter keeps the shape that it was saved with: `lora_rank: 4` on a rank 8 one trains rank 8."""
+    name = config.swift.text("resume_from_checkpoint")
+    path = facts.path(name)
+    saved = known(path.args) if path else None
+    if not name or not saved or (config.swift.get("tuner_type") or config.swift.get("train_type")) == "full":
+        return
+    for key in FROM_ADAPTER:
+        asked = config.swift.get(key)
+        if asked is None or saved.get(key) is None or _same(asked, saved[key]):
+            continue
+        yield Finding("resume-setting-ignored", ERROR,
+                      Text(f"{setting(config, key)}, but {name} has {saved[key]}, and that is what would be trained",
+                           f"{setting(config, key)}，但 {name} 中是 {saved[key]}，实际会按后者训练"),
+                      (f"swift.{key}={saved[key]}", "swift.resume_from_checkpoint=null"),
+                      {"argument": key, "config": asked, "checkpoint": saved[key]})
+
+
+def _same(asked: object, saved: object) -> bool:
+    def plain(value: object) -> object:
+        if isinstance(value, (list, tuple)):
+            return sorted(str(v) for v in value)
+        if isinstance(value, bool) or value is None:
+            return str(value).lower()
+        try:
+            return float(str(value))
+        except ValueError:
+            return str(value).lower()
+    left, right = plain(asked), plain(saved)
+    wrapped = [left] if isinstance(right, list) and not isinstance(left, list) else left
+    return wrapped == right or wrapped == ["all-linear"]  # all-linear is saved as the layers that it stood for
+
+
+def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """torch 2.6 loads with weights_only; older deepspeed and transformers have not allowed what their files hold.
+
+    https://github.com/modelscope/ms-swift/issues/5808
+    """
+    path, torch = facts.path(config.swift.get("resume_from_checkpoint")), torch_version(facts)
+    files = (known(path.files) if path else None) or ()
+    if torch is None or torch < Version("2.6.0a0") or "latest" not in files or config.swift.flag("resume_only_model"):
+        return
+    old = [(name, version) for name, least in (("transformers", "4.50"), ("deepspeed", "0.16.4"))
+           if (version := facts.package(name)) and version < Version(least)]
+    if old:
+        shown = ", ".join(f"{name} {version}" for name, version in old)
+        yield Finding("checkpoint-unloadable", WARNING,
+                      Text(f"torch {torch} loads with weights_only=True, which {shown} do not prepare a deepspeed checkpoint for",
+                           f"torch {torch} 默认 weights_only=True，而 {shown} 的 deepspeed 检查点不支持"),
+                      ("pip install -U 'transformers>=4.50' 'deepspeed>=0.16.4'", "export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"),
+                      {"torch": torch, **{name: version for name, version in old}})
+
+
+CHECKS: tuple[Check, ...] = (
+    model_missing, model_incomplete, model_type_unknown, dataset_missing, dataset_format, output_not_writable,
+    output_link_exists, checkpoint_incomplete, resume_setting_ignored, checkpoint_unloadable,
+)

@@ -2,6 +2,154 @@
 
 from __future__ import annotations
 
-from swift_fa_launcher.preflight.finding import Check
+import difflib
+import ipaddress
+from collections.abc import Iterator, Mapping
 
-CHECKS: tuple[Check, ...] = ()
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.preflight.reading import (
+    environment,
+    is_login_node,
+    launch_number,
+    on_ascend,
+    on_rocm,
+    visible_gpus,
+    written,
+)
+
+#: What ms-swift's own launcher reads (swift/cli/main.py), and what CUDA does; each with the setting that writes it.
+LAUNCH_VARIABLES: Mapping[str, str] = {
+    "NPROC_PER_NODE": "launch.nproc_per_node", "NNODES": "launch.nnodes", "NODE_RANK": "launch.node_rank",
+    "MASTER_ADDR": "launch.master_addr", "MASTER_PORT": "launch.master_port", "CUDA_VISIBLE_DEVICES": "launch.gpus",
+}
+DEFAULT_PORT = 29500
+
+
+def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`invalid device ordinal`. https://github.com/wenwenyu/PICK-pytorch/issues/14"""
+    gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
+    if not gpus or processes is None or processes <= len(gpus) or config.swift.flag("use_cpu") or _other_device(facts):
+        return
+    yield Finding("nproc-exceeds-gpus", ERROR,
+                  Text(f"nproc_per_node={processes}{written(config, 'launch.nproc_per_node')} and {len(gpus)} visible GPUs",
+                       f"nproc_per_node={processes}{written(config, 'launch.nproc_per_node')}，而可见 GPU 只有 {len(gpus)} 块"),
+                  (f"launch.nproc_per_node={len(gpus)}",), {"processes": processes, "gpus": len(gpus)})
+
+
+def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """One process and several GPUs: ms-swift cuts the model into stages, and one GPU works at a time.
+
+    https://github.com/modelscope/ms-swift/issues/4625 and /1538
+    """
+    gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
+    if not gpus or (processes or 1) >= len(gpus) or config.swift.get("device_map") or config.swift.flag("use_cpu") \
+            or environment(config, facts, "LOCAL_RANK") is not None or _other_device(facts):
+        return
+    yield Finding("gpus-unused", WARNING,
+                  Text(f"{len(gpus)} visible GPUs and nproc_per_node={processes}: the model is spread over them, "
+                       "not trained in parallel",
+                       f"可见 {len(gpus)} 块 GPU，而 nproc_per_node={processes}：模型会被切分到各卡，而不是数据并行"),
+                  (f"launch.nproc_per_node={len(gpus)}", f"launch.gpus=[{gpus[0].index}]"),
+                  {"gpus": len(gpus), "processes": processes})
+
+
+def _other_device(facts: Facts) -> bool:
+    return on_ascend(facts) or on_rocm(facts)
+
+
+def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A look-alike of a launch variable does nothing. https://github.com/modelscope/ms-swift/issues/4625"""
+    for name in dict.fromkeys((*facts.env, *config.env)):
+        if name in LAUNCH_VARIABLES or environment(config, facts, name) is None or len(name) > 40:
+            continue
+        meant = difflib.get_close_matches(name.upper().replace("-", "_"), LAUNCH_VARIABLES, n=1, cutoff=0.92)
+        if meant and not _is_set(config, facts, meant[0]):
+            yield Finding("launch-env-misspelt", WARNING,
+                          Text(f"{name}={environment(config, facts, name)} in the environment does nothing: "
+                               f"it is {meant[0]}",
+                               f"环境变量 {name}={environment(config, facts, name)} 不起作用：应为 {meant[0]}"),
+                          (f"export {meant[0]}={environment(config, facts, name)}", f"{LAUNCH_VARIABLES[meant[0]]}=…"),
+                          {"name": name, "meant": meant[0]})
+
+
+def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
+    return environment(config, facts, variable) is not None or \
+        getattr(config.launch, LAUNCH_VARIABLES[variable].removeprefix("launch.")) is not None
+
+
+def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """Inside torchrun the processes are there already; a platform's WORLD_SIZE asks for nodes that `launch` leaves out.
+
+    https://github.com/modelscope/ms-swift/issues/8133. A platform (PAI-DLC, Kubeflow) sets RANK and WORLD_SIZE for nodes
+    and no LOCAL_RANK; a config that uses them is not nested.
+    """
+    names = [n for n in (*facts.env, *config.env) if environment(config, facts, n) is not None]
+    inside = [n for n in names if n == "LOCAL_RANK" or n.startswith("TORCHELASTIC_")]
+    nodes, per_node = (launch_number(config, facts, n) for n in ("nnodes", "nproc_per_node"))
+    world = environment(config, facts, "WORLD_SIZE") or ""
+    size = int(world) if world.isdigit() and world.isascii() and len(world) < 9 else None
+    if "RANK" in names and size is None:
+        inside.append("RANK")
+    if inside and (nodes is not None or per_node is not None):
+        yield Finding("launch-nested", ERROR,
+                      Text(f"already inside torchrun ({', '.join(inside[:3])}), and nproc_per_node={per_node}, nnodes={nodes} "
+                           "would start another",
+                           f"已经在 torchrun 之内（{'、'.join(inside[:3])}），而 nproc_per_node={per_node}、nnodes={nodes} 会再启动一层"),
+                      (Text("start swift-fa itself, without torchrun", "直接运行 swift-fa，不要用 torchrun 启动"),
+                       f"unset {' '.join(sorted({*inside, 'RANK', 'WORLD_SIZE'} & set(names)))}"),
+                      {"inside": inside, "nproc_per_node": per_node, "nnodes": nodes})
+    elif not inside and size is not None and size > 1 and nodes is None:
+        yield Finding("launch-nested", ERROR,
+                      Text(f"the platform says WORLD_SIZE={size} and launch.nnodes is unset: each node would train alone",
+                           f"平台设置了 WORLD_SIZE={size}，但没有设置 launch.nnodes：每个节点会各自训练"),
+                      ("launch.nnodes='${oc.env:WORLD_SIZE}' launch.node_rank='${oc.env:RANK}'",
+                       "unset WORLD_SIZE RANK"), {"world_size": size})
+
+
+def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """torchrun's first node listens on master_port; a taken one ends with EADDRINUSE after the imports."""
+    nodes, per_node = (launch_number(config, facts, n) for n in ("nnodes", "nproc_per_node"))
+    used = known(facts.ports_in_use) or ()
+    if (nodes is None and per_node is None) or (nodes or 1) * (per_node or 1) < 2 or is_login_node(config, facts) \
+            or (launch_number(config, facts, "node_rank") or 0) > 0:
+        return
+    port = launch_number(config, facts, "master_port") or DEFAULT_PORT
+    if port in used:
+        free = next((p for p in range(max(port, 1023) + 1, 65536) if p not in used), None)
+        yield Finding("port-in-use", ERROR,
+                      Text(f"master_port {port}{written(config, 'launch.master_port')} is taken",
+                           f"master_port {port}{written(config, 'launch.master_port')} 已被占用"),
+                      (f"launch.master_port={free}",) if free else (), {"port": port, "free": free})
+
+
+def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The other nodes cannot reach this one's loopback: they wait 15 minutes.
+
+    https://github.com/modelscope/ms-swift/issues/2485
+    """
+    address = config.launch.master_addr or environment(config, facts, "MASTER_ADDR")
+    if (launch_number(config, facts, "nnodes") or 1) < 2 or (not address and config.launch.target == "slurm"):
+        return
+    if not address or _is_loopback(address):
+        yield Finding("master-addr-loopback", ERROR,
+                      Text(f"more than one node and master_addr={address}{written(config, 'launch.master_addr')}",
+                           f"多于一个节点，而 master_addr={address}{written(config, 'launch.master_addr')}"),
+                      (Text("launch.master_addr=ADDRESS of the first node, as the others reach it (hostname -I)",
+                            "launch.master_addr=其它节点能访问到的首节点地址（hostname -I）"),), {"master_addr": address})
+
+
+def _is_loopback(address: str) -> bool:
+    name = address.strip().lower().strip("[]")
+    try:
+        ip = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.startswith("localhost.")
+    return ip.is_loopback or ip.is_unspecified
+
+
+CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, launch_env_misspelt, launch_nested, port_in_use,
+                             master_addr_loopback)

@@ -1,82 +1,267 @@
-"""SwanLab: installed, logged in, reachable, and no secrets in the config."""
+"""SwanLab: installed, logged in, reachable, able to do what is asked, and no secret in the config."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
+
+from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
-from swift_fa_launcher.preflight.reading import is_absent, pip_install, written
+from swift_fa_launcher.machine.facts import Facts, Reach
+from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
+from swift_fa_launcher.preflight.reading import environment, is_absent, pip_install, written
 
-SECRET_NAME = re.compile(r"(^|_)(api_?key|access_?key|key|token|secret|password|passwd|credentials?)(_|$)", re.IGNORECASE)
+PUBLIC_HOST = "api.swanlab.cn"
+WITHOUT_SERVER = ("swanlab.mode=offline", "swanlab sync swanlog/run-…")
+
+#: Offline logging and `swanlab sync` arrived here. https://github.com/SwanHubX/SwanLab/issues/1134
+FIRST_OFFLINE = Version("0.6.2")
+#: From here on SwanLab writes local runs without its dashboard package (0.10.3 was seen to).
+WRITES_WITHOUT_DASHBOARD = Version("0.8.0a0")
+#: From here on ms-swift guards its get_run(). https://github.com/modelscope/ms-swift/issues/9545
+GUARDS_GET_RUN = Version("4.4.0.dev0")
+#: From here on a run id is any text that a file name may hold.
+FREE_RUN_ID = Version("0.8.0a0")
+
+_SECRET_NAME = re.compile(r"(^|_)(key|token|secret|password|passwd|pwd|credentials?)$", re.IGNORECASE)
+_SPECIAL_TOKENS = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token"))
 
 
 def swanlab_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """SwanLab is switched on and not installed."""
     if config.swanlab.tracks and is_absent(facts, "swanlab"):
-        yield Finding("swanlab-missing", ERROR, Text("SwanLab is on and not installed", "启用了 SwanLab，但没有安装它"),
+        yield Finding("swanlab-missing", ERROR,
+                      Text(f"SwanLab is on{written(config, 'swanlab.enabled')} and not installed",
+                           f"启用了 SwanLab{written(config, 'swanlab.enabled')}，但没有安装它"),
                       (pip_install(facts, "swanlab"), "swanlab.enabled=false"))
 
 
-def swanlab_not_logged_in(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """Mode cloud without a key ends in `no TTY is available for interactive login`, after the model is loaded.
+def swanlab_login(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """Mode cloud needs a key: there, whole, one's own, and accepted.
 
-    https://github.com/SwanHubX/SwanLab/issues/1503
+    Without one it ends in `no TTY is available for interactive login` after the model is loaded.
+    https://github.com/SwanHubX/SwanLab/issues/1503 (no key), /1216 (a shared account's saved login)
     """
     swanlab = known(facts.swanlab)
-    if _to_cloud(config) and swanlab and swanlab.api_key is None:
+    if not _to_cloud(config) or swanlab is None:
+        return
+    in_config = bool(config.env.get("SWANLAB_API_KEY") or config.swift.get("swanlab_token"))
+    if swanlab.api_key is None and not in_config:
         yield Finding("swanlab-not-logged-in", ERROR,
                       Text("SwanLab mode cloud, no SWANLAB_API_KEY and no saved login",
                            "SwanLab 的 mode 是 cloud，但没有 SWANLAB_API_KEY，也没有登录过"),
                       ("swanlab login", "export SWANLAB_API_KEY=…", "swanlab.mode=offline"))
+    elif known(swanlab.key_shape) == "malformed" and not in_config:
+        yield Finding("swanlab-key-malformed", ERROR,
+                      Text("the SwanLab key cannot be one: wrong length or characters (quotes, spaces, a cut paste?)",
+                           "SwanLab 密钥的长度或字符不对（是否多了引号、空格，或没有复制完整？）"),
+                      ("export SWANLAB_API_KEY=…", "swanlab login --relogin"), {"source": known(swanlab.api_key)})
+    elif known(swanlab.api_key) == "login" and known(swanlab.account_shared) and not in_config:
+        user = known(swanlab.user)
+        yield Finding("swanlab-account-implicit", WARNING,
+                      Text(f"the run would go to {user}: the login saved on this shared account",
+                           f"实验会记录到 {user} 名下：这是共享系统账号上保存的登录"),
+                      ("export SWANLAB_API_KEY=…",), {"user": user})
+
+
+def swanlab_server(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The server is asked once beforehand: SDKs report a refused key and a silent server with the same words.
+
+    https://github.com/SwanHubX/SwanLab/issues/1252 (no route), https://github.com/SwanHubX/self-hosted/issues/13 (404: an
+    SDK that the server does not speak)
+    """
+    swanlab = known(facts.swanlab)
+    if not _to_cloud(config):
+        return
+    host, reach = _server(config, facts)
+    error = (known(reach.error) if reach else None) or ""
+    refused = (swanlab is not None and known(swanlab.key_accepted) is False) or \
+        bool(re.search(r"\b(401|403)\b|unauthori[sz]ed|invalid api.?key", error, re.IGNORECASE))
+    context = {"host": host, "error": error or None}
+    if refused:
+        yield Finding("swanlab-login-failed", ERROR, Text(f"{host} refuses the SwanLab key", f"{host} 拒绝了 SwanLab 密钥"),
+                      ("export SWANLAB_API_KEY=…", "swanlab login --relogin"), context)
+    elif host != PUBLIC_HOST and re.search(r"\b404\b|not found", error, re.IGNORECASE):
+        yield Finding("swanlab-version-conflict", ERROR,
+                      Text(f"{host} does not speak the API of SwanLab {facts.package('swanlab')}: {error}",
+                           f"{host} 不支持 SwanLab {facts.package('swanlab')} 的接口：{error}"),
+                      (Text("install the SDK version that your server's release notes name",
+                            "安装私有化部署版本说明中对应的 SDK 版本"), *WITHOUT_SERVER), context)
+    elif reach is not None and known(reach.ok) is False:
+        yield Finding("swanlab-unreachable", ERROR, Text(f"{host} cannot be reached: {error}", f"连不上 {host}：{error}"),
+                      WITHOUT_SERVER, context)
+
+
+def _server(config: ResolvedConfig, facts: Facts) -> tuple[str, Reach | None]:
+    swanlab = known(facts.swanlab)
+    address = config.swanlab.host or environment(config, facts, "SWANLAB_API_HOST") or \
+        (known(swanlab.host) if swanlab else None) or PUBLIC_HOST
+    try:
+        parts = urlsplit(address if "://" in address else f"https://{address}")
+        names = [parts.netloc.rpartition("@")[2], parts.hostname or ""]
+    except ValueError:
+        names = [address]
+    reach = next((r for n in (*names, address) if (r := known(facts.network.get(n))) is not None), None)
+    return next((n for n in names if n), address), reach
+
+
+def swanlab_mode(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """What ms-swift's parser (cloud and local) or this SwanLab cannot do; offline runs through the launcher's plugin.
+
+    https://github.com/datawhalechina/happy-llm/issues/104 (local without swanboard)
+    """
+    version, mode = facts.package("swanlab"), config.swanlab.mode
+    if not config.swanlab.tracks:
+        return
+    if mode == "local" and is_absent(facts, "swanboard") and version is not None and version < WRITES_WITHOUT_DASHBOARD:
+        yield Finding("swanlab-local-needs-dashboard", ERROR,
+                      Text(f"SwanLab {version} in mode local needs swanboard, which is not installed",
+                           f"SwanLab {version} 的 local 模式需要 swanboard，但没有安装"),
+                      (pip_install(facts, "swanlab[dashboard]"), "swanlab.mode=offline"), {"swanlab": version})
+    if mode != "offline":
+        return
+    if version is not None and version < FIRST_OFFLINE:
+        yield Finding("swanlab-version-conflict", ERROR,
+                      Text(f"SwanLab {version} has no offline mode: it came with {FIRST_OFFLINE}",
+                           f"SwanLab {version} 没有 offline 模式：{FIRST_OFFLINE} 才有"),
+                      (pip_install(facts, f"swanlab>={FIRST_OFFLINE}"), "swanlab.mode=local"), {"swanlab": version})
+        return
+    swift, arguments = facts.package("ms-swift"), known(facts.ms_swift_args)
+    plugins = not arguments or bool({"external_plugins", "custom_register_path"} & set(arguments))
+    if not plugins or (swift is not None and swift < Version("3.0.0.dev0")):
+        yield Finding("swanlab-mode-unsupported", ERROR,
+                      Text(f"ms-swift {swift} knows the modes cloud and local, and takes no plugin that could add offline",
+                           f"ms-swift {swift} 只支持 cloud 和 local，也无法加载插件来支持 offline"),
+                      ("swanlab.mode=local", pip_install(facts, "ms-swift>=3.8")), {"mode": mode, "ms_swift": swift})
+    else:
+        yield Finding("swanlab-mode-unsupported", INFO,
+                      Text("ms-swift has no SwanLab mode offline: the launcher's plugin provides it",
+                           "ms-swift 没有 SwanLab 的 offline 模式：由启动器的插件提供"),
+                      ("swanlab sync swanlog/run-…",), {"mode": mode})
+
+
+def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """SwanLab's get_run() raises without a run, where ms-swift before 4.4.0 expects None.
+
+    https://github.com/modelscope/ms-swift/issues/9545
+    """
+    swanlab, swift = known(facts.swanlab), facts.package("ms-swift")
+    if config.swanlab.tracks and swanlab and known(swanlab.get_run_without_init) == "raises" and swift is not None \
+            and swift < GUARDS_GET_RUN:
+        version = facts.package("swanlab")
+        yield Finding("swanlab-version-conflict", ERROR,
+                      Text(f"SwanLab {version}'s get_run() raises without a run; ms-swift {swift} expects None",
+                           f"SwanLab {version} 的 get_run() 在没有实验时会抛异常，而 ms-swift {swift} 期望得到 None"),
+                      (pip_install(facts, "ms-swift>=4.4"), pip_install(facts, "swanlab<0.8")),
+                      {"swanlab": version, "ms_swift": swift})
+
+
+def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The server's rules for names; an empty one is dropped by the launcher.
+
+    https://github.com/SwanHubX/SwanLab/issues/719
+    """
+    if not config.swanlab.tracks:
+        return
+    for key, value in (("swanlab.project", config.swanlab.project), ("swift.swanlab_project", config.swift.text("swanlab_project"))):
+        if value and not re.fullmatch(r"[0-9A-Za-z_.+-]{1,100}", value):
+            good = re.sub(r"[^0-9A-Za-z_.+-]+", "-", value).strip("-")[:100]
+            yield Finding("swanlab-name-invalid", ERROR,
+                          Text(f"{key}={value[:120]}{written(config, key)}: 1 to 100 of 0-9 A-Z a-z _ . + -",
+                               f"{key}={value[:120]}{written(config, key)}：只能是 1 到 100 个 0-9 A-Z a-z _ . + -"),
+                          (f"{key}={good or 'my-project'}",), {"key": key, "length": len(value)})
+    for key, value in (("swanlab.experiment", config.swanlab.experiment),
+                       ("swift.swanlab_exp_name", config.swift.text("swanlab_exp_name"))):
+        if value and len(value) > 250:
+            yield Finding("swanlab-name-invalid", ERROR,
+                          Text(f"{key}{written(config, key)} has {len(value)} characters; 250 are allowed",
+                               f"{key}{written(config, key)} 有 {len(value)} 个字符，最多 250 个"),
+                          (f"{key}={value[:40]}",), {"key": key, "length": len(value)})
+
+
+def swanlab_resume(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A run id is 21 of a-z and 0-9, and means nothing without resume, whose default is `never`.
+
+    https://github.com/SwanHubX/SwanLab/issues/1383
+    """
+    run = environment(config, facts, "SWANLAB_RUN_ID")
+    resume = (environment(config, facts, "SWANLAB_RESUME") or "").strip().lower()
+    version = facts.package("swanlab")
+    if not config.swanlab.tracks or not run:
+        return
+    free = version is not None and version >= FREE_RUN_ID
+    shaped = re.fullmatch(r'[^<>:"/\\|?*#%\x00-\x1f\x7f]{1,512}' if free else r"[a-z0-9]{21}", run)
+    if resume not in ("must", "allow", "true"):
+        yield Finding("swanlab-resume", ERROR,
+                      Text(f"SWANLAB_RUN_ID={run[:60]} without SWANLAB_RESUME=must or allow",
+                           f"设置了 SWANLAB_RUN_ID={run[:60]}，但没有 SWANLAB_RESUME=must 或 allow"),
+                      ("export SWANLAB_RESUME=allow", "unset SWANLAB_RUN_ID"), {"run_id": run[:60], "resume": resume or None})
+    elif not shaped:
+        yield Finding("swanlab-resume", ERROR,
+                      Text(f"SWANLAB_RUN_ID={run[:60]} is no run id: 21 of a-z and 0-9",
+                           f"SWANLAB_RUN_ID={run[:60]} 不是合法的实验 id：应为 21 个 a-z 或 0-9"),
+                      ("unset SWANLAB_RUN_ID SWANLAB_RESUME",), {"run_id": run[:60]})
 
 
 def swanlab_key_in_config(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """A key written in a config is printed, recorded and uploaded with it; an interpolated one is not written."""
-    for key, _ in written_secrets(config):
+    """A key written in a config is printed, recorded and uploaded with it; an interpolated one is not written there."""
+    for key in written_secrets(config):
+        origin = config.origin(key)
+        place = "" if origin is None else f" ({origin})" if origin.layer == "file" else " (command line)"
+        name = key.rpartition(".")[2] if key.startswith("env.") else \
+            "SWANLAB_API_KEY" if key == "swift.swanlab_token" else key.rpartition(".")[2].upper()
+        mend = (f"export {name}=…",) if key.startswith("env.") or key == "swift.swanlab_token" else \
+            (f"export {name}=…", f"{key}=${{oc.env:{name}}}")
         yield Finding("swanlab-key-in-config", ERROR,
-                      Text(f"{key}{written(config, key)} holds a secret", f"{key}{written(config, key)} 里写着密钥"),
-                      (Text("remove it and export the variable instead: export SWANLAB_API_KEY=…",
-                            "把它删掉，改用环境变量：export SWANLAB_API_KEY=…"),), {"key": key})
+                      Text(f"{key}{place} holds a secret, which would be printed and recorded with the config",
+                           f"{key}{place} 中写着密钥，会随配置一起被打印和记录"),
+                      (Text(f"remove {key} from the config, and:", f"从配置中删除 {key}，然后："), *mend), {"key": key})
 
 
-def written_secrets(config: ResolvedConfig) -> Iterator[tuple[str, str]]:
-    """(dotted key, value) of every secret that stands in the config itself."""
-    candidates = [(f"swift.{name}", value) for name, value in config.swift.items() if _is_secret_argument(name)]
+def written_secrets(config: ResolvedConfig) -> Iterator[str]:
+    """Dotted keys of the secrets that stand in the config itself, not in a variable that it names."""
     notification = config.swanlab.notification
-    candidates += [("swanlab.notification.secret", notification.secret)]
-    candidates += [(f"env.{name}", value) for name, value in config.env.items() if SECRET_NAME.search(name)]
-    if notification.webhook_url and _carries_credentials(notification.webhook_url):
-        candidates.append(("swanlab.notification.webhook_url", notification.webhook_url))
+    candidates: list[tuple[str, object]] = [
+        ("swanlab.notification.secret", notification.secret),
+        *((f"swift.{name}", value) for name, value in config.swift.items()
+          if _SECRET_NAME.search(name) and name not in _SPECIAL_TOKENS),
+        *((f"env.{name}", value) for name, value in config.env.items() if _SECRET_NAME.search(name)),
+        *((key, url) for key, url in (("swanlab.notification.webhook_url", notification.webhook_url),
+                                      *((f"swift.{n}", v) for n, v in config.swift.items() if n.endswith("webhook_url")))
+          if isinstance(url, str) and _carries_credentials(url)),
+    ]
     for key, value in candidates:
-        if isinstance(value, str) and value.strip() and not _interpolated(config, key):
-            yield key, value
+        if isinstance(value, str) and _looks_secret(value) and not _interpolated(config, key):
+            yield key
 
 
-def _is_secret_argument(name: str) -> bool:
-    return name.endswith(("_token", "_secret", "_api_key", "_password")) and not name.startswith("new_special")
+def _looks_secret(value: str) -> bool:
+    text = value.strip()
+    return len(text) >= 6 and not text.startswith(("/", "~", "./")) and text.lower() not in ("false", "disabled", "unset") \
+        and not re.fullmatch(r"[\d.]{1,12}", text)
 
 
 def _carries_credentials(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        return bool(parts.password) or any(_SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query))
     except ValueError:
         return False
-    return bool(parts.password) or bool(re.search(r"[/=][0-9A-Za-z_-]{16,}", parts.path + "?" + parts.query))
 
 
 def _interpolated(config: ResolvedConfig, key: str) -> bool:
+    """Whether the scalar that was written names a variable. An override's text is the whole `key=value`."""
     origin = config.origins.get(key)
-    return origin is not None and (origin.text is None or "${" in origin.text)
+    return origin is not None and "${" in (origin.text or "")
 
 
 def _to_cloud(config: ResolvedConfig) -> bool:
     return config.swanlab.tracks and config.swanlab.mode == "cloud"
 
 
-CHECKS: tuple[Check, ...] = (swanlab_missing, swanlab_not_logged_in, swanlab_key_in_config)
+CHECKS: tuple[Check, ...] = (swanlab_missing, swanlab_login, swanlab_server, swanlab_mode, swanlab_version_conflict,
+                             swanlab_name_invalid, swanlab_resume, swanlab_key_in_config)
