@@ -155,7 +155,7 @@ def _declare_preflight(parser: argparse.ArgumentParser) -> None:
 
 def _run_preflight(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
-    from swift_fa_launcher.machine.collect import read_facts, write_facts
+    from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.preflight.finding import blocking, status
 
