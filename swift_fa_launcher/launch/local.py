@@ -28,9 +28,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
-from ..errors import LaunchError, Text
-from . import keeper
-from .output import Lines, Log, Redactor, Screen
+from swift_fa_launcher.errors import LaunchError, Text
+from swift_fa_launcher.launch import keeper
+from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
 
 #: In the environment of every process of a training: the id of its run.
 RUN_ID_VARIABLE = "SWIFT_FA_RUN_ID"
