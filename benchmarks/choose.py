@@ -20,7 +20,7 @@ releases, facts_file, version = sys.argv[1:4]
 with open(facts_file) as stream:
     facts = parse_facts(json.load(stream), facts_file)
 offered = [c for report in read_sources([releases]) for c in report.candidates]
-json.dump(choice_to_json(choose_wheel(facts, offered, version=version or None)), sys.stdout)
+print(json.dumps(choice_to_json(choose_wheel(facts, offered, version=version or None))))
 """
 RUNS = 9
 

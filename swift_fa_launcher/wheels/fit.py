@@ -117,7 +117,7 @@ def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "f
 
 
 def misfits(candidate: Candidate, name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
-    """The reasons against a wheel, in the order of `CODES`."""
+    """The reasons against a wheel, in the order of `_REASONS`."""
     for code, reason in _REASONS:
         if words := reason(name, need, contents):
             yield code, words
@@ -421,5 +421,5 @@ _REASONS: tuple[tuple[str, _Reason], ...] = (
     ("hash-mismatch", _other_digest),
 )
 
-#: All codes, in the order in which they are looked for; "not-best" fits and lost.
-CODES = (*(code for code, _ in _REASONS), "unverified", "not-best")
+#: All codes, from what is furthest from fitting to what fits and lost.
+CODES = ("not-a-wheel", *(code for code, _ in _REASONS if code != "not-a-wheel"), "unverified", "not-best")

@@ -114,10 +114,11 @@ def _index_files(files: list[Any], base: str, source: str) -> Iterator[Candidate
 
 
 def _named(text: str, base: str, source: str) -> Candidate:
-    """A name or an address."""
+    """A name or an address, perhaps with its digest as `#sha256=…`."""
     if "/" in text:
         return make_candidate(urljoin(base, text), source)
-    return make_candidate(urljoin(base, quote(text, safe="+!")), source, filename=text)
+    name, _, fragment = text.partition("#")
+    return make_candidate(urljoin(base, f"{quote(name, safe='+!')}#{fragment}"), source, filename=name)
 
 
 def _parse_html(text: str, base: str, source: str) -> Listing:

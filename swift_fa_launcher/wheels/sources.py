@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -145,8 +146,8 @@ class _Useless(_Unreadable):
 
 
 def _read_path(spec: str, source: str) -> Iterator[Candidate]:
-    path = Path(unquote(urlsplit(spec).path) if spec.startswith("file:") else spec).expanduser().absolute()
     try:
+        path = Path(os.path.abspath(Path(unquote(urlsplit(spec).path) if spec.startswith("file:") else spec).expanduser()))
         if path.is_dir():
             for wheel in sorted(path.glob("*.whl")):
                 yield make_candidate(wheel.as_uri(), source, filename=wheel.name, size=wheel.stat().st_size)
@@ -157,10 +158,10 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
             yield from parse_listing(path.read_text(encoding="utf-8"), path.as_uri(), source).files
     except FileNotFoundError:
         raise _Unreadable(Text("no such file or folder", "没有这个文件或文件夹")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _Unreadable(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
     except ListingError as error:
         raise _Unreadable(error.words) from None
+    except (OSError, ValueError, RuntimeError) as error:  # also a name with a zero byte, a home that nobody has
+        raise _Unreadable(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
 
 
 def _read_address(spec: str, source: str, implementation: str, reader: _Reader) -> Listing:
@@ -176,7 +177,7 @@ def _read_address(spec: str, source: str, implementation: str, reader: _Reader) 
         pages = (spec,)
     else:
         pages = (own_page, spec) if spec.endswith("/") else (spec, own_page)
-    trouble: _Unreadable = _Useless(Text(f"it lists no file of {project}", f"其中没有 {project} 的文件"))
+    trouble: _Unreadable | None = None
     for page in pages:
         try:
             found = reader.listing(page, source)
@@ -185,8 +186,10 @@ def _read_address(spec: str, source: str, implementation: str, reader: _Reader) 
                 found = reader.listing(link, source)
             if found.files:
                 return found
+            trouble = _Useless(Text(f"it lists no file of {project}", f"其中没有 {project} 的文件"))
         except (_Missing, _Useless) as error:
             trouble = error
+    assert trouble is not None  # there is always a page to ask
     raise trouble
 
 
@@ -305,7 +308,8 @@ def _store_page(file: Path, page: _Page) -> None:
         part.write_text(json.dumps(data), encoding="utf-8")
         part.replace(file)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 # The network --------------------------------------------------------------------------------------------------------
