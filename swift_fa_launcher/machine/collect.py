@@ -13,10 +13,11 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
-from swift_fa_launcher.machine import host, installed, paths, swanlab_login
+from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
+from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import find_interpreter, only_step, run_script
 from swift_fa_launcher.machine.prove import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
@@ -39,6 +40,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     `ms_swift_args` is left out: `config.swift_args` knows how to ask for those.
     """
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
+    login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="facts") as pool:
         asked = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         devices = pool.submit(_gpus, config)
@@ -46,7 +48,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         path_facts = pool.submit(paths.collect_paths, config, environment)
         ports = pool.submit(host.collect_ports_in_use, _ports(config))
         report = asked.result()
-        seen = make_installed(report, environment, cwd, config)
+        seen = make_installed(report, environment, cwd, login)
         site = report["python"]["site_packages"] if isinstance(report, dict) else None
         host_facts = host.collect_host(host.standing_places(site, config.swift.text("output_dir")))
         gpus, driver = devices.result()
@@ -54,8 +56,19 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
             where=socket.gethostname(), collected_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             host=host_facts, gpus=gpus, driver=driver, toolchain=toolchain.result(), env=kept_environment(environment),
             paths=path_facts.result(), ports_in_use=ports.result(), **seen)
-    return prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say) if (
-        isinstance(report, dict)) else facts
+        plan = network.make_plan(config, facts, login, environment)
+        replies = pool.submit(_ask_network, plan, environment, offline, say)
+        if isinstance(report, dict):
+            facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
+        return network.with_network(facts, plan, replies.result(), has_login(environment))
+
+
+def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,
+                 say: Say) -> Mapping[str, network.Reply] | Unknown:
+    if offline or not plan.questions:
+        return Unknown("offline")
+    say("asking " + ", ".join(dict.fromkeys(network.host_of(question.url) for question in plan.questions)))
+    return network.ask_all(plan.questions, environment)
 
 
 def ask_target(python: str, environment: Mapping[str, str], cwd: Path) -> dict[str, Any] | Unknown | None:
@@ -68,7 +81,7 @@ def ask_target(python: str, environment: Mapping[str, str], cwd: Path) -> dict[s
 
 
 def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping[str, str], cwd: Path,
-                   config: ResolvedConfig) -> dict[str, Any]:
+                   login: swanlab_login.Login) -> dict[str, Any]:
     """The fields of Facts that come from the interpreter's answer.
 
     No such interpreter: `python` is None and the rest Unknown. One that did not answer leaves all of them Unknown.
@@ -77,14 +90,14 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
         why = report or Unknown("there is no such Python interpreter")
         names = ("torch", "packages", "requirement_conflicts", "swift", *(variant.field for variant in VARIANTS))
         return {"python": report, **dict.fromkeys(names, why),
-                "swanlab": swanlab_login.collect_swanlab(environment, cwd, config.swanlab.host, why)}
+                "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
     torch, packages = installed.collect_torch(report), installed.make_packages(report)
     swanlab = {"version": packages["swanlab"], "module": installed.module_file(report, "swanlab")}
     return {
         "python": installed.make_python(report), "torch": torch, "packages": packages,
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
         "swift": installed.collect_swift(report, environment),
-        "swanlab": swanlab_login.collect_swanlab(environment, cwd, config.swanlab.host, swanlab),
+        "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in VARIANTS}}
 
 

@@ -6,6 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
+def hub_name(text: str) -> str:
+    """A hub's own name for it: without hub, subset and row count."""
+    return text.split("::", 1)[-1].rsplit("#", 1)[0].split(":", 1)[0].strip()
+
+
 def uses_huggingface(name: str, environment: Mapping[str, str], use_hf: bool | None) -> bool:
     """Whether ms-swift asks Hugging Face for `name` (`HF::…`, the argument, USE_HF) and not ModelScope."""
     prefix = name.partition("::")[0].lower() if "::" in name else ""
@@ -51,3 +56,11 @@ def _has_files(folder: Path) -> bool:
         return any(folder.iterdir())
     except OSError:
         return False
+
+
+def has_login(environment: Mapping[str, str]) -> bool:
+    """Whether there is a token or a saved login for a hub, under which more may be seen than a stranger sees."""
+    tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN")
+    home = Path(environment.get("HOME") or Path.home())
+    return any(environment.get(name) for name in tokens) or any(
+        (home / place).exists() for place in (".cache/huggingface/token", ".modelscope/credentials"))

@@ -76,6 +76,27 @@ def _head_dims(said: Any) -> Iterator[int]:
     yield from (size for size in sizes if isinstance(size, int) and 0 < size <= 1024)
 
 
+#: What a saved adapter fixes (peft's LoraConfig), and ms-swift's names for it (swift/tuners, swift/arguments/tuner_args.py).
+ADAPTER_SETTINGS = {
+    "r": "lora_rank", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout", "bias": "lora_bias",
+    "use_rslora": "use_rslora", "use_dora": "use_dora", "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save", "init_lora_weights": "init_weights"}
+
+
+def read_adapter(folder: Path) -> Maybe[dict[str, Any]]:
+    """What a checkpoint's adapter_config.json fixes, by ms-swift's names; None where there is none."""
+    file = folder / "adapter_config.json"
+    try:
+        said = read_json(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    if not isinstance(said, dict):
+        return Unknown(f"{file} is not a JSON object")
+    return {name: said[key] for key, name in ADAPTER_SETTINGS.items() if key in said}
+
+
 def missing_model_files(folder: Path) -> Maybe[tuple[str, ...]]:
     """Files without which the model cannot be loaded, sorted: config.json, the shards that an index names, or any weights.
 

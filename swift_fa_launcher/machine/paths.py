@@ -13,16 +13,17 @@ from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.machine.dataset_files import judge_dataset
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
-from swift_fa_launcher.machine.hub import cached_folder, uses_huggingface
-from swift_fa_launcher.machine.model_files import missing_model_files, read_model_config
+from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config
 
-MODEL, DATASET, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "checkpoint", "output", "file"
+MODEL, DATASET, ADAPTER, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "adapter", "checkpoint", "output", "file"
+ON_HUB = (MODEL, DATASET, ADAPTER)
 
 #: Arguments of `swift sft` that name a file, a folder or something on a hub, and what that is.
 ARGUMENTS: Mapping[str, str] = {
     "model": MODEL, "ref_model": MODEL, "teacher_model": MODEL, "reward_model": MODEL,
     "dataset": DATASET, "val_dataset": DATASET,
-    "adapters": CHECKPOINT, "resume_from_checkpoint": CHECKPOINT, "ckpt_dir": CHECKPOINT,
+    "adapters": ADAPTER, "resume_from_checkpoint": CHECKPOINT, "ckpt_dir": CHECKPOINT,
     "output_dir": OUTPUT, "packing_cache": OUTPUT, "logging_dir": OUTPUT,
     "cached_dataset": FILE, "cached_val_dataset": FILE, "external_plugins": FILE, "custom_register_path": FILE,
     "custom_dataset_info": FILE, "deepspeed": FILE, "fsdp": FILE}
@@ -32,6 +33,7 @@ BUILT_IN = re.compile(r"zero[0-3](_offload)?|fsdp2?|\s*\{.*", re.S)
 VARIABLES = ("SWANLAB_LOG_DIR", "MODELSCOPE_CACHE")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".tsv", ".arrow", ".py", ".bin", ".safetensors", ".gz")
 MAX_FILES = 1000
+NOT_ASKED = Unknown("the hub was not asked")
 #: How the names of file systems begin that other machines share. FUSE's are, as a rule: ceph, juicefs, s3fs.
 NETWORK_FILE_SYSTEMS = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "glusterfs", "fuse.", "wekafs", "panfs")
 
@@ -70,13 +72,15 @@ def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str,
     """What is there. Raises OSError where it may not be looked at."""
     path = local_path(named)
     facts = _place(path)
-    if facts.kind == "missing" and named.role in (MODEL, DATASET, CHECKPOINT) and looks_like_hub_name(named.text):
+    if facts.kind == "missing" and named.role in ON_HUB and looks_like_hub_name(named.text):
         return _cached(named, config, environment)
     if named.role == DATASET and facts.kind == "file":
         return _dataset(path, facts, config)
     if facts.kind == "dir" and named.role == MODEL:
         return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path))
-    if facts.kind == "dir" and named.role == CHECKPOINT:
+    if facts.kind == "dir" and named.role in (CHECKPOINT, ADAPTER):
+        facts = replace(facts, args=read_adapter(path))
+    if facts.kind == "dir" and named.role in (CHECKPOINT, ADAPTER, OUTPUT):
         return replace(facts, files=tuple(sorted(file.name for file in path.iterdir()))[:MAX_FILES])
     return facts
 
@@ -93,11 +97,6 @@ def local_path(named: Named) -> Path:
         texts += [plain, plain.rsplit("#", 1)[0], hub_name(named.text)]
     found = next((text for text in texts if os.path.exists(text)), texts[0] if len(texts) == 1 else texts[2])
     return Path(found).expanduser()
-
-
-def hub_name(text: str) -> str:
-    """A hub's own name for it: without hub, subset and row count."""
-    return text.split("::", 1)[-1].rsplit("#", 1)[0].split(":", 1)[0].strip()
 
 
 def looks_like_hub_name(text: str) -> bool:
@@ -121,7 +120,7 @@ def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]
     kind = "datasets" if named.role == DATASET else "models"
     folder = cached_folder(hub_name(named.text), kind, environment, huggingface)
     known = read_model_config(folder) if folder and named.role == MODEL else Unknown("it is not on this machine")
-    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=Unknown("not asked"), model_config=known)
+    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED, model_config=known)
 
 
 def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:

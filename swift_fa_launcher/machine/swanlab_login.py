@@ -8,6 +8,7 @@ from __future__ import annotations
 import netrc
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,42 +28,45 @@ SETTINGS = frozenset(("interactive", "mode", "log_dir", "api_key", "api_host", "
                       "terminal", "integration", "core", "probe"))
 
 
-def collect_swanlab(environment: Mapping[str, str], cwd: Path, host: str | None,
-                    installed: Maybe[Mapping[str, Any]]) -> SwanLab:
-    """Key, server and habits of the SwanLab that a training in `environment` and `cwd` would use.
+@dataclass(frozen=True)
+class Login:
+    """What a training would log in with. source: "env", "login", or None for no key. Never printed, never saved."""
 
-    host: the config's own server. installed: `version` (Maybe[Version]) and `module` (Maybe[Path]) of the SwanLab in
-    the training interpreter; None where there is none. The key itself never leaves this function.
+    source: str | None
+    server: str | None  # None: SwanLab's own
+    key: str = field(default="", repr=False)
+
+
+def find_login(environment: Mapping[str, str], cwd: Path, host: str | None) -> Login:
+    """The key that a training in `environment` and `cwd` would use, and the server. host: the config's own server.
+
+    A login saved for another server than the one wanted does not count.
     """
+    server = host or _unquoted(environment.get("SWANLAB_API_HOST", "")) or None
+    if key := _unquoted(environment.get("SWANLAB_API_KEY", "")):
+        return Login("env", server, key)
+    saved = next((login for file in login_files(environment, cwd) if (login := read_login(file))), None)
+    if saved and (server is None or _same_server(server, saved[0])):
+        return Login("login", saved[0], saved[1])
+    settings = [*dict(stray_settings(environment, cwd)).values(), *_lower_settings(environment, cwd)]
+    return Login("login" if any("api_key" in names for names in settings) else None, server)
+
+
+def make_swanlab(login: Login, environment: Mapping[str, str], cwd: Path, installed: Maybe[Mapping[str, Any]]) -> SwanLab:
+    """The facts. installed: `version` (Maybe[Version]) and `module` (Maybe[Path]) of SwanLab in the training's Python."""
     found = known(installed) or {}
     version = known(found.get("version"))
-    key = _unquoted(environment.get("SWANLAB_API_KEY", ""))
-    server = host or _unquoted(environment.get("SWANLAB_API_HOST", "")) or None
-    source = "env" if key else None
     stray = {} if version and version < SETTINGS_FILES_SINCE else dict(stray_settings(environment, cwd))
-    if not key:
-        if login := find_login(environment, cwd, server):
-            source, server, key = "login", login[0], login[1]
-        elif "api_key" in set().union(*stray.values(), _lower_settings(environment, cwd)):
-            source = "login"  # in a settings file, where it is not read
-    return SwanLab(api_key=source, key_shape=key_shape(key, server) if key else None, user=None,
-                   account_shared=Unknown("a saved login does not say whose it is") if source == "login" else False,
-                   host=server, stray_settings=tuple(stray), get_run_without_init=read_get_run(found.get("module")))
+    module: Maybe[Path] = found.get("module") if found else None if installed is None else Unknown("not looked at")
+    return SwanLab(api_key=login.source, key_shape=key_shape(login.key, login.server) if login.key else None, user=None,
+                   account_shared=Unknown("a saved login does not say whose it is") if login.source == "login" else False,
+                   host=login.server, stray_settings=tuple(stray), get_run_without_init=read_get_run(module))
 
 
 def key_shape(key: str, server: str | None) -> str:
     """ "ok" or "malformed". Another server's keys are only asked to be printable, without white space."""
     ours = server is None or _same_server(server, DEFAULT_SERVER)
     return "ok" if (KEY.fullmatch(key) if ours else re.fullmatch(r"[!-~]+", key)) else "malformed"
-
-
-def find_login(environment: Mapping[str, str], cwd: Path, server: str | None) -> tuple[str, str] | None:
-    """Server and key of the saved login; None where there is none, or only one to another server than `server`."""
-    for file in login_files(environment, cwd):
-        login = read_login(file)
-        if login:
-            return login if server is None or _same_server(server, login[0]) else None
-    return None
 
 
 def login_files(environment: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
@@ -118,10 +122,10 @@ def read_get_run(module: Maybe[Path]) -> Maybe[str]:
     return Unknown("this SwanLab has its get_run() elsewhere")
 
 
-def _lower_settings(environment: Mapping[str, str], cwd: Path) -> frozenset[str]:
+def _lower_settings(environment: Mapping[str, str], cwd: Path) -> list[frozenset[str]]:
     """Settings of the files that the environment wins over."""
-    return frozenset().union(*(read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))
-                               for name in ("config.yaml", "config.yml")))
+    return [read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))
+            for name in ("config.yaml", "config.yml")]
 
 
 def _home(environment: Mapping[str, str]) -> Path:

@@ -1,0 +1,225 @@
+"""Whether the hosts that a config needs can be reached, asked all at once and with short time-outs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urlsplit
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.machine.facts import Facts, PathFacts, Reach
+from swift_fa_launcher.machine.hub import hub_name, uses_huggingface
+from swift_fa_launcher.machine.swanlab_login import DEFAULT_SERVER, Login
+
+#: Seconds to connect, and between two pieces of an answer.
+TIMEOUTS = (3.0, 3.0)
+#: Seconds for everything. A name server that does not answer is not covered by the time-outs above.
+DEADLINE = 8.0
+MODELSCOPE, MODELSCOPE_ABROAD = "https://www.modelscope.cn", "https://www.modelscope.ai"
+HUGGINGFACE = "https://huggingface.co"
+SWANLAB_LOGIN = "/api/login/api_key"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request. key: what the answer is filed under. secret: goes into the authorization header."""
+
+    key: str
+    url: str
+    method: str = "HEAD"
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """status: HTTP's, None where none came. error: why not."""
+
+    status: int | None
+    error: str | None = None
+
+
+def ask_all(questions: Sequence[Question], environment: Mapping[str, str], deadline: float = DEADLINE) -> dict[str, Reply]:
+    """The reply to each question by its key; none for what had not answered when `deadline` seconds were over."""
+    replies: queue.SimpleQueue[tuple[str, Reply]] = queue.SimpleQueue()
+    for question in questions:
+        # Daemons: one that hangs in a name look-up must not keep the program from ending.
+        threading.Thread(target=lambda q=question: replies.put((q.key, ask(q, environment))), daemon=True).start()
+    found: dict[str, Reply] = {}
+    end = time.monotonic() + deadline
+    while len(found) < len(questions):
+        try:
+            key, reply = replies.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        found[key] = reply
+    return {question.key: found.get(question.key, Reply(None, f"no answer within {deadline:g} s"))
+            for question in questions}
+
+
+def ask(question: Question, environment: Mapping[str, str]) -> Reply:
+    """The reply to one question, through the proxies and with the certificates of the training's environment."""
+    import requests
+
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # the launcher's own environment is not the training's
+            answer = session.request(
+                question.method, question.url, timeout=TIMEOUTS, allow_redirects=False, stream=True,
+                headers={"authorization": question.secret} if question.secret else {},
+                proxies=proxies_for(question.url, environment),
+                verify=environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or True)
+            answer.close()
+            return Reply(answer.status_code)
+    except (requests.RequestException, OSError, ValueError) as error:
+        return Reply(None, innermost(error))
+
+
+def proxies_for(url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The proxies that `environment` names for a url."""
+    from requests.utils import should_bypass_proxies
+
+    named = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
+    if should_bypass_proxies(url, no_proxy=named.get("no_proxy", "")):
+        return {}
+    return {scheme: proxy for scheme in ("http", "https")
+            if (proxy := named.get(f"{scheme}_proxy") or named.get("all_proxy"))}
+
+
+def innermost(error: BaseException) -> str:
+    """The message of the error at the bottom of a chain: what the system said, without the layers around it."""
+    seen = {id(error)}
+    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def make_reach(reply: Reply) -> Reach:
+    """A server that answers at all is reached; one with a fault of its own (5xx) is not."""
+    if reply.status is None:
+        return Reach(False, reply.error)
+    if reply.status >= 500:
+        return Reach(False, f"HTTP {reply.status}")
+    return Reach(True, None)
+
+
+# ------------------------------------------------------------------------------------------------ what a config needs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be asked. wheels, swanlab: one question per host; hub: a hub's name for a thing to its questions."""
+
+    wheels: tuple[Question, ...] = ()
+    swanlab: Question | None = None
+    hub: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        asked = (*self.wheels, *((self.swanlab,) if self.swanlab else ()), *(q for qs in self.hub.values() for q in qs))
+        return tuple({question.key: question for question in asked}.values())
+
+
+def make_plan(config: ResolvedConfig, facts: Facts, login: Login, environment: Mapping[str, str]) -> Plan:
+    """Only what the config needs: wheel hosts where flash-attn is wanted and not there, SwanLab's server in mode cloud,
+    the model hub for what is not a local path. hub is keyed by the config's own words."""
+    wanted = config.swift.wants_flash_attn and facts.flash_attn is None
+    hosts = wheel_hosts(config) if wanted and config.flash_attn.install == "auto" else []
+    to_cloud = config.swanlab.tracks and config.swanlab.mode == "cloud"
+    hub = {name: tuple(hub_questions(name, config, environment)) for name, path in facts.paths.items()
+           if isinstance(path, PathFacts) and path.kind == "hub"}
+    return Plan(tuple(Question(host, f"https://{host}/") for host in hosts),
+                swanlab_question(login.server or DEFAULT_SERVER, login.key or None) if to_cloud else None, hub)
+
+
+def with_network(facts: Facts, plan: Plan, replies: Mapping[str, Reply] | Unknown, may_be_private: bool) -> Facts:
+    """The facts with what the network said. replies: by the questions' keys; Unknown(why) where nothing was asked."""
+    if isinstance(replies, Unknown):
+        hosts = [*(q.key for q in plan.wheels), *([plan.swanlab.key] if plan.swanlab else []), *(["model-hub"] * bool(plan.hub))]
+        return replace(facts, network=dict.fromkeys(hosts, replies))
+    network: dict[str, Maybe[Reach]] = {question.key: make_reach(replies[question.key]) for question in plan.wheels}
+    paths, swanlab = dict(facts.paths), known(facts.swanlab)
+    for name, questions in plan.hub.items():
+        answers = [replies[question.key] for question in questions]
+        network["model-hub"] = _worse(network.get("model-hub"), make_reach(answers[0]))
+        path = paths[name]
+        if isinstance(path, PathFacts):
+            paths[name] = replace(path, known_to_hub=known_to_hub(answers, may_be_private))
+    if plan.swanlab:
+        reply = replies[plan.swanlab.key]
+        network[plan.swanlab.key] = replace(make_reach(reply), error="HTTP 404: no SwanLab login there") if (
+            reply.status == 404 and plan.swanlab.secret) else make_reach(reply)
+        if swanlab and plan.swanlab.secret:
+            swanlab = replace(swanlab, key_accepted=key_accepted(reply))
+    return replace(facts, network=network, paths=paths, swanlab=swanlab or facts.swanlab)
+
+
+def _worse(one: Maybe[Reach], other: Reach) -> Reach:
+    return one if isinstance(one, Reach) and one.ok is False else other
+
+
+def wheel_hosts(config: ResolvedConfig) -> list[str]:
+    """The hosts that flash-attn's wheels come from."""
+    hosts: list[str] = []
+    for source in config.flash_attn.sources or ("github:",):
+        if source.startswith("github:"):
+            hosts += ["github.com" if mirror == "direct" else host_of(mirror)
+                      for mirror in config.flash_attn.mirrors or ("direct",)]
+        elif "://" in source:
+            hosts.append(host_of(source))
+    return [host for host in dict.fromkeys(hosts) if host]
+
+
+def host_of(url: str) -> str:
+    """A url's host, with its port where it names one."""
+    return urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
+
+
+def swanlab_question(server: str, key: str | None) -> Question:
+    """The login that SwanLab makes itself (swanlab/sdk/internal/pkg/client/bootstrap.py); without a key a plain call."""
+    base = (server if "://" in server else f"https://{server}").rstrip("/").removesuffix("/api")
+    if key is None:
+        return Question(host_of(base), base)
+    return Question(host_of(base), base + SWANLAB_LOGIN, "POST", key)
+
+
+def key_accepted(reply: Reply) -> Maybe[bool]:
+    """What the server said of the key."""
+    if reply.status in (401, 403):
+        return False
+    return True if reply.status == 200 else Unknown(reply.error or f"HTTP {reply.status}")
+
+
+def hub_endpoint(environment: Mapping[str, str], huggingface: bool) -> str:
+    """The hub's address."""
+    if huggingface:
+        return (environment.get("HF_ENDPOINT") or HUGGINGFACE).rstrip("/")
+    named = environment.get("MODELSCOPE_ENDPOINT") or environment.get("MODELSCOPE_DOMAIN") or MODELSCOPE
+    return (named if "://" in named else f"https://{named}").rstrip("/")
+
+
+def hub_questions(text: str, config: ResolvedConfig, environment: Mapping[str, str]) -> list[Question]:
+    """Whether a hub knows what the config calls `text`. ModelScope's other site may have what the first one lacks
+    (modelscope_hub/api.py, resolve_endpoint_for_read)."""
+    huggingface = uses_huggingface(text, environment, config.swift.flag("use_hf"))
+    kind = "datasets" if text in (*config.swift.names("dataset"), *config.swift.names("val_dataset")) else "models"
+    endpoint = hub_endpoint(environment, huggingface)
+    path = f"/api/{'' if huggingface else 'v1/'}{kind}/{quote(hub_name(text))}"
+    sites = [endpoint, MODELSCOPE_ABROAD] if endpoint == MODELSCOPE else [endpoint]
+    return [Question(site + path, site + path, "GET") for site in sites]
+
+
+def known_to_hub(replies: Sequence[Reply], may_be_private: bool) -> Maybe[bool]:
+    """Whether the hub knows the name. The first reply is the hub's, a further one that of the site it falls back on.
+
+    may_be_private: there is a login, so that what is hidden from a stranger may be the user's own.
+    """
+    if any(reply.status == 200 for reply in replies):
+        return True
+    if replies[0].status == 404 and not may_be_private:
+        return False
+    return Unknown(replies[0].error or f"HTTP {replies[0].status}")
