@@ -320,30 +320,11 @@ def _missing_arch(name: WheelName, need: Need, contents: WheelContents) -> Words
     return None
 
 
-#: Integrated GPUs run only what was made for them; CUDA's binary compatibility within a major does not reach them.
-_INTEGRATED = {(5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)}
-
-
 def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> bool:
-    """Whether a GPU of this compute capability runs one of the cubins ("sm_80") or can compile the PTX ("compute_80").
+    """Whether a GPU of this compute capability runs one of the cubins ("sm_80") or can compile the PTX ("compute_80")."""
+    from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, ptx_fits  # seldom needed, and slow to import
 
-    From CUDA's programming guide: a cubin runs on the same major with a minor not below its own, PTX compiles for the
-    same and everything newer. An `a` after the number binds both to that very GPU, an `f` to its family.
-    """
-    own = (capability.major, capability.minor)
-
-    def runs(name: str, across_majors: bool) -> bool:
-        found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)([af]?)", name)
-        if not found:
-            return False
-        made_for, suffix = (int(found[1]), int(found[2])), found[3]
-        if made_for == own:
-            return True
-        if suffix == "a" or made_for > own or (not across_majors and {own, made_for} & _INTEGRATED):
-            return False
-        return made_for[0] == own[0] or (across_majors and not suffix)
-
-    return any(runs(name, False) for name in cubins) or any(runs(name, True) for name in ptx)
+    return any(cubin_fits(name, capability) for name in cubins) or any(ptx_fits(name, capability) for name in ptx)
 
 
 def _unwanted_version(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
