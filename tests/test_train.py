@@ -156,7 +156,8 @@ def wait_for_steps(work: Path, child: subprocess.Popen[bytes]) -> Path:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         assert child.poll() is None, child.communicate()[1].decode()[-3000:]
-        if (work / "runs").is_dir() and losses(the_run(work)):
-            return the_run(work)
+        logs = list((work / "runs").glob("[0-9]*/train.log"))
+        if logs and losses(logs[0].parent):
+            return logs[0].parent
         time.sleep(0.3)
     raise AssertionError("no step in time")
