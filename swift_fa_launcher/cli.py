@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from swift_fa_launcher.flow import Finished, Judgement, Prepared
+    from swift_fa_launcher.machine.facts import Argument
 
 DONE, REFUSED, WRONG, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
@@ -197,6 +198,78 @@ def _run_config(options: argparse.Namespace) -> int:
     return DONE
 
 
+# --- args and diagnose -----------------------------------------------------------------------------------------------
+
+
+def _declare_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="part of a name or of its help, or a glob")
+    parser.add_argument("--python", metavar="FILE", help="the interpreter that has ms-swift (default: this one)")
+
+
+def _run_args(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+    from swift_fa_launcher.config.layers import resolve_data
+    from swift_fa_launcher.config.swift_args import find_arguments
+    from swift_fa_launcher.decode import encode
+
+    config = resolve_data({"launch": {"python": options.python}})
+    found = find_arguments(flow.installed_arguments(config, _say), options.pattern)
+    if options.json:
+        _print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
+    elif not found:
+        raise LauncherError(Text(f"no argument fits {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
+                            hint=("swift-fa args",))
+    else:
+        print("\n".join(_argument_line(name, argument) for name, argument in found))
+    return DONE
+
+
+def _argument_line(name: str, argument: Argument) -> str:
+    from swift_fa_launcher.decode import known
+
+    kind = (known(argument.type) or "").removeprefix("<class '").removesuffix("'>")
+    choices = known(argument.choices)
+    listed = f"  one of {', '.join(map(str, choices[:12]))}{', ...' if len(choices) > 12 else ''}" if choices else ""
+    text = f"{name}: {kind} = {json.dumps(argument.default, ensure_ascii=False, default=str)}"
+    help_text = " ".join((known(argument.help) or "").split())
+    return text + (f"\n   {listed}" if listed else "") + (f"\n    {help_text}" if help_text else "")
+
+
+def _declare_diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("log", metavar="RUN_OR_LOGFILE", help="a recorded run, a log file, or - for standard input")
+    _root_option(parser)
+
+
+def _run_diagnose(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.preflight.diagnose import diagnose, diagnose_file
+
+    if options.log == "-":
+        diagnoses = diagnose(iter(lambda: sys.stdin.buffer.read(1 << 20), b""))
+    else:
+        diagnoses = diagnose_file(*_log_of(options.log, Path(options.root)))
+    if options.json:
+        _print_json({"schema": 1, "diagnoses": [d.to_json(options.lang) for d in diagnoses]})
+    else:
+        print("\n".join(_diagnosis_text(d.to_json(options.lang)) for d in diagnoses))
+    return DONE
+
+
+def _log_of(word: str, root: Path) -> tuple[Path]:
+    from swift_fa_launcher.runs.store import find_run
+
+    path = Path(word)
+    if path.is_file() or (not root.is_dir() and not (path / "run.json").is_file()):
+        return (path,)
+    return (find_run(root, word).folder / "train.log",)
+
+
+def _diagnosis_text(diagnosis: Mapping[str, Any]) -> str:
+    lines = [f"{diagnosis['code']}: {diagnosis['summary']}"]
+    if diagnosis["line"]:
+        lines.append(f"  line {diagnosis['line']}: {diagnosis['evidence']}")
+    return "\n".join([*lines, *(f"  -> {line}" for line in diagnosis["fix"])])
+
+
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +422,10 @@ COMMANDS: Mapping[str, Command] = {
                          _run_preflight),
     "config": Command("the resolved config, and where each value was written",
                       "swift-fa config configs/qwen7b-lora.yaml --explain", _declare_config, _run_config),
+    "args": Command("the installed ms-swift's arguments: type, default, choices, help", "swift-fa args learning_rate",
+                    _declare_args, _run_args),
+    "diagnose": Command("names the cause of a failed training in its log", "swift-fa diagnose latest", _declare_diagnose,
+                        _run_diagnose),
     "runs": Command("the recorded runs", "swift-fa runs", _declare_runs, _run_runs),
     "show": Command("one recorded run", "swift-fa show latest", _declare_show, _run_show),
 }

@@ -6,6 +6,7 @@ Nothing here prints: results are values, progress goes through `say`, and `cli` 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -14,12 +15,14 @@ from typing import BinaryIO
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.errors import LaunchError, Text
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.facts import Argument, Facts
+from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.output import newest_checkpoint, parse_version_folder, read_swanlab, says_training_ended
@@ -35,7 +38,7 @@ from swift_fa_launcher.runs.record import (
 )
 
 #: Shows one short sentence of progress.
-Say = Callable[[str], None]
+Say = Callable[[Words], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,32 @@ class Finished:
     outcome: Outcome
 
 
+def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say) -> Facts:
+    """What this machine, its training interpreter and the paths of the config are like."""
+    facts = collect_facts(config, offline=offline, probe=probe, say=say)
+    return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
+
+
+def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
+    """The arguments of the ms-swift that this config trains with. Raises LauncherError where there is none."""
+    facts = collect_facts(config, offline=True, probe=False, say=say)
+    arguments = _swift_arguments(config, facts, say)
+    if isinstance(arguments, Unknown) or arguments is None:
+        raise LauncherError(Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
+                            where=config.launch.python or sys.executable,
+                            why=arguments.why if arguments else "", hint=("pip install ms-swift",))
+    return arguments
+
+
+def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Mapping[str, Argument]]:
+    python, swift = known(facts.python), known(facts.swift)
+    if python is None:
+        return Unknown("the training interpreter does not answer")
+    return collect_swift_arguments(known(python.executable) or config.launch.python or sys.executable,
+                                   known(swift.module) if swift else None, facts.packages,
+                                   environment={**os.environ, **config.env}, say=say)
+
+
 def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Judgement:
     """Every check on this config and these facts; `allow` (and the config's own list) lowers errors to warnings."""
     return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
@@ -73,15 +102,13 @@ def preflight(files: Sequence[Path], overrides: Sequence[str], *, saved: Facts |
               offline: bool, probe: bool, say: Say) -> Judgement:
     """The checks alone: on this machine, or on saved facts."""
     config = resolve_config(files, overrides)
-    facts = saved or collect_facts(config, offline=offline, probe=probe, say=say)
-    return judge(config, facts, allow)
+    return judge(config, saved or look(config, offline=offline, probe=probe, say=say), allow)
 
 
 def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Prepared:
     """Config, facts, findings and plan of a launch on this machine. Starts and changes nothing."""
     config = resolve_config(files, overrides)
-    facts = collect_facts(config, say=say)
-    return plan_launch(judge(config, facts, allow))
+    return plan_launch(judge(config, look(config, say=say), allow))
 
 
 def plan_launch(judgement: Judgement) -> Prepared:

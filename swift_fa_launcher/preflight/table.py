@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.config.schema import ResolvedConfig
@@ -66,8 +66,8 @@ def _verdict(findings: Sequence[Finding], lang: str) -> RenderableType:
 
 def _area_summary(area: str, config: ResolvedConfig, facts: Facts, lang: str) -> str:
     """The few values that show what an area that is fine was judged by."""
-    parts: tuple[str, ...] = {"machine": _machine, "flash-attn": _flash_attn, "swift": _swift, "launch": _launch,
-                              "data": _data, "swanlab": _swanlab}.get(area, lambda *_: ())(config, facts)
+    tell = _SUMMARIES.get(area)
+    parts = tell(config, facts) if tell else ()
     return ", ".join(part for part in parts if part)
 
 
@@ -105,3 +105,7 @@ def _swanlab(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
     if not section.tracks:
         return ("off",)
     return (f"mode {section.mode}", section.project or "", section.experiment or "")
+
+
+_SUMMARIES: Mapping[str, Callable[[ResolvedConfig, Facts], tuple[str, ...]]] = {
+    "machine": _machine, "flash-attn": _flash_attn, "swift": _swift, "launch": _launch, "data": _data, "swanlab": _swanlab}
