@@ -297,7 +297,7 @@ def _merge(data: dict[str, Any], origins: dict[str, Origin], layer: Layer, prefi
             continue
         else:
             _drop(origins, key)
-            data[name] = value
+            data[name] = dict(value) if isinstance(value, dict) else value  # never the layer's own
             if key in layer.origins:
                 origins[key] = layer.origins[key]
 
