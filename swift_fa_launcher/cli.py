@@ -139,7 +139,9 @@ def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
 
     if options.json:
         _print_json(run_to_json(finished.folder, finished.record))
-    print(f"\n{render_finished(finished.folder, finished.record, options.lang)}", file=sys.stderr)
+    lines = [render_finished(finished.folder, finished.record, options.lang),
+             *(_diagnosis_text(diagnosis.to_json(options.lang)) for diagnosis in finished.diagnoses)]
+    print("\n" + "\n".join(lines), file=sys.stderr)
 
 
 # --- preflight -------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Argument, Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.diagnose import Diagnosis, diagnose_file
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.output import newest_checkpoint, parse_version_folder, read_swanlab, says_training_ended
 from swift_fa_launcher.runs.record import (
@@ -65,6 +66,7 @@ class Finished:
     record: RunRecord
     folder: Path
     outcome: Outcome
+    diagnoses: tuple[Diagnosis, ...] = ()
 
 
 def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say) -> Facts:
@@ -146,9 +148,12 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
     except LaunchError as error:
         update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
         raise
+    failed = outcome.exit_code != 0 and not outcome.interrupted
+    diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code) if failed else ()
+    record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
     record = _ended(replace(record, output_dir=version_folders[0] if version_folders else record.output_dir), folder, outcome)
     update_record(folder, record, hidden)
-    return Finished(record, folder, outcome)
+    return Finished(record, folder, outcome, diagnoses)
 
 
 def _ended(record: RunRecord, folder: Path, outcome: Outcome) -> RunRecord:
