@@ -61,6 +61,18 @@ def make_candidate(address: str, source: str, *, filename: str | None = None, sh
                      size if type(size) is int and size > 0 else None)
 
 
+def _join(base: str, link: str) -> str | None:
+    """The whole address; None where `link` can be none."""
+    if link.startswith("https://") and link.isascii() and "[" not in link and "]" not in link:
+        return link  # whole already: a list has thousands of these
+    try:
+        address = urljoin(base, link)
+        urlsplit(address)
+    except ValueError:
+        return None
+    return address
+
+
 def _parse_json(data: Any, base: str, source: str) -> Listing:
     if isinstance(data, dict) and isinstance(data.get("releases"), list):
         data = data["releases"]
@@ -68,12 +80,12 @@ def _parse_json(data: Any, base: str, source: str) -> Listing:
         return Listing(tuple(_index_files(data["files"], base, source)))
     if isinstance(data, dict) and isinstance(data.get("projects"), list):
         names = [p["name"] for p in data["projects"] if isinstance(p, dict) and isinstance(p.get("name"), str)]
-        return Listing(projects=tuple((name, urljoin(base, f"{quote(name)}/")) for name in names))
+        return Listing(projects=tuple((name, address) for name in names if (address := _join(base, f"{quote(name)}/"))))
     if isinstance(data, dict) and isinstance(data.get("assets"), list):
         data = [data]
     if isinstance(data, list):
         if all(isinstance(item, str) for item in data):
-            return Listing(tuple(_named(item, base, source) for item in data))
+            return _parse_names(data, base, source)
         releases = [r for r in data if isinstance(r, dict) and isinstance(r.get("assets"), list) and not r.get("draft")]
         if releases or not data:
             newest_first = sorted(releases, key=_release_age, reverse=True)
@@ -99,26 +111,30 @@ def _release_files(assets: list[Any], base: str, source: str) -> Iterator[Candid
             continue
         name, url, digest = asset.get("name"), asset.get("browser_download_url"), asset.get("digest")
         if isinstance(name, str) and name:
-            address = url if isinstance(url, str) and url else quote(name, safe="+!")
-            yield make_candidate(address if address.startswith("https:") else urljoin(base, address), source,
-                                 filename=name, size=asset.get("size"),
-                                 sha256=str(digest).removeprefix("sha256:") if digest else None)
+            address = _join(base, url if isinstance(url, str) and url else quote(name, safe="+!"))
+            if address:
+                yield make_candidate(address, source, filename=name, size=asset.get("size"),
+                                     sha256=str(digest).removeprefix("sha256:") if digest else None)
 
 
 def _index_files(files: list[Any], base: str, source: str) -> Iterator[Candidate]:
     for file in files:
-        if isinstance(file, dict) and isinstance(file.get("url"), str) and not file.get("yanked"):
-            hashes, name = file.get("hashes"), file.get("filename")
-            yield make_candidate(urljoin(base, file["url"]), source, filename=name if isinstance(name, str) else None,
+        if not isinstance(file, dict) or not isinstance(file.get("url"), str) or file.get("yanked"):
+            continue
+        hashes, name = file.get("hashes"), file.get("filename")
+        if address := _join(base, file["url"]):
+            yield make_candidate(address, source, filename=name if isinstance(name, str) else None,
                                  sha256=hashes.get("sha256") if isinstance(hashes, dict) else None, size=file.get("size"))
 
 
-def _named(text: str, base: str, source: str) -> Candidate:
-    """A name or an address, perhaps with its digest as `#sha256=…`."""
-    if "/" in text:
-        return make_candidate(urljoin(base, text), source)
-    name, _, fragment = text.partition("#")
-    return make_candidate(urljoin(base, f"{quote(name, safe='+!')}#{fragment}"), source, filename=name)
+def _parse_names(names: list[str], base: str, source: str) -> Listing:
+    """Names or addresses, perhaps with their digest as `#sha256=…`."""
+    found = []
+    for text in names:
+        name, _, fragment = text.partition("#")
+        if address := _join(base, text if "/" in name else f"{quote(name, safe='+!')}#{fragment}"):
+            found.append(make_candidate(address, source, filename=None if "/" in name else name))
+    return Listing(tuple(found))
 
 
 def _parse_html(text: str, base: str, source: str) -> Listing:
@@ -133,8 +149,12 @@ def _parse_html(text: str, base: str, source: str) -> Listing:
             if (address := values.get("href")) and "data-yanked" not in values and tag in ("a", "base"):
                 (links if tag == "a" else bases).append(address)
 
-    Page().feed(text)
-    addresses = [urljoin(urljoin(base, bases[0] if bases else ""), link) for link in links]
+    try:
+        Page().feed(text)
+    except (AssertionError, ValueError) as error:  # Python 3.10's parser, at "<![nonsense"
+        raise ListingError(Text(f"a damaged web page: {error}", f"网页已损坏：{error}")) from None
+    base = _join(base, bases[0] if bases else "") or base
+    addresses = [address for link in links if (address := _join(base, link))]
     files = [a for a in addresses if _FILE.search(urlsplit(a).path)]
     if not addresses:
         raise ListingError(Text("a web page without links to wheels (a login page of the network?)",
@@ -151,4 +171,4 @@ def _parse_lines(text: str, base: str, source: str) -> Listing:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines or not all(re.fullmatch(r"\S+\.whl(#\S*)?", line) for line in lines):
         raise ListingError(Text("no list of wheels", "不是 wheel 列表"))
-    return Listing(tuple(_named(line, base, source) for line in lines))
+    return _parse_names(lines, base, source)

@@ -113,7 +113,11 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Version 
 
     spec: `github:OWNER/REPO`, the address or path of a wheel, a folder, a simple index, a saved list of releases.
     """
-    name, reader = without_password(spec), _Reader(network, say or (lambda words: None))
+    try:
+        name = without_password(spec)
+    except ValueError as error:  # brackets that hold no address
+        return SourceReport(spec, (), Text(f"no address: {error}", f"不是地址：{error}"), "mirror-unreachable")
+    reader = _Reader(network, say or (lambda words: None))
     try:
         if "{cuda}" in spec:
             if cuda is None:
@@ -149,7 +153,10 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
     try:
         path = Path(os.path.abspath(Path(unquote(urlsplit(spec).path) if spec.startswith("file:") else spec).expanduser()))
         if path.is_dir():
-            for wheel in sorted(path.glob("*.whl")):
+            wheels = sorted(path.glob("*.whl"))
+            if not wheels:
+                raise _Unreadable(Text("no wheel in this folder", "文件夹中没有 wheel"))
+            for wheel in wheels:
                 yield make_candidate(wheel.as_uri(), source, filename=wheel.name, size=wheel.stat().st_size)
         elif path.suffix == ".whl":
             fragment = f"#{urlsplit(spec).fragment}" if spec.startswith("file:") else ""
@@ -247,7 +254,7 @@ class _Reader:
             return self._aged(cached)
         try:
             if self._network.offline:
-                raise _Unreadable(Text("not asked: offline, and no list is cached", "离线模式且没有缓存的列表，未查询"))
+                raise _Unreadable(Text("not asked, for want of a network (offline)", "离线模式，未查询"))
             page = _ask(url, source, self._network, github, cached)
         except _Missing:
             raise

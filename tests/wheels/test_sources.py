@@ -401,6 +401,27 @@ def test_bad_files(network: Network, tmp_path: Path, content: str | bytes | None
     assert words in english(report.error) and report.candidates == ()
 
 
+@pytest.mark.parametrize("spec", ["http://[", "https://[x]/simple/", "http://", "http:///x", "https://a b/", "ftp://x/y", "//"])
+def test_addresses_that_are_none(network: Network, spec: str) -> None:
+    report = read(spec, network)
+    assert report.error and report.candidates == ()
+
+
+@pytest.mark.parametrize("text", [
+    f'<a href="http://[">x</a><a href="https://example.org/{ONE}">y</a>', json.dumps(["http://[/x.whl", ONE]),
+    json.dumps([release("v1", ONE, "x") | {"assets": [{"name": ONE, "browser_download_url": u} for u in ("http://[", "/y")]}]),
+    json.dumps({"files": [{"url": "http://["}, {"url": f"/{ONE}"}]}),
+])
+def test_one_bad_address_does_not_spoil_a_list(text: str) -> None:
+    assert [c.filename for c in parse_listing(text, "https://example.org/", "test").files] == [ONE]
+
+
+@pytest.mark.parametrize("text", ["<![nonsense", "<!DOCTYPE [", "<", "<a href", "<!-- ", "<a href='x'"])
+def test_a_damaged_page_is_an_error(text: str) -> None:
+    with pytest.raises(ListingError):
+        parse_listing(text, "https://example.org/", "test")
+
+
 def test_a_folder_that_may_not_be_read_or_an_empty_name(network: Network) -> None:
     assert read("\0", network).error
     assert read("~nobody-at-all/x", network).error
