@@ -271,10 +271,14 @@ def train(tiny: list[str], config: ResolvedConfig, place: Place, *words: str, **
     with place.log.open("wb") as log:
         child = psutil.Popen([sys.executable, *words, *tiny, *given], cwd=place.cwd, stdout=log, stderr=log,
                              stdin=subprocess.DEVNULL, env=environment(config, settings, env))
+        give_up = time.monotonic() + 300
         while child.poll() is None:
             with suppress(psutil.Error):
-                seen |= {" ".join(process.cmdline()) for process in (child, *child.children(recursive=True))}
-            time.sleep(0.1)
+                family = (child, *child.children(recursive=True))
+                seen |= {" ".join(process.cmdline()) for process in family}
+                if time.monotonic() > give_up:
+                    [process.kill() for process in family]
+            time.sleep(0.2)
     return Trained(child.returncode, place.log.read_text(errors="replace"), "\n".join(seen))
 
 
