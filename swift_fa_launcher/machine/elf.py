@@ -174,6 +174,8 @@ class ElfFile:
             return list(struct.iter_unpack(form, view[:len(view) - len(view) % struct.calcsize(form)]))
 
     def _bytes(self, offset: int) -> bytes:
+        if offset >= len(self._data):
+            raise ElfError("it is truncated or damaged")
         return self._data[offset:self._data.find(b"\0", offset)]
 
     def _name(self, offset: int) -> bytes:
