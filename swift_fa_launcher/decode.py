@@ -52,7 +52,9 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
     Dataclass fields that `data` leaves out take their default; keys that `kind` does not have are passed over.
     Raises DecodeError.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if type(data) is kind:  # most values; thousands of run records are listed in a second
+        return data
+    origin, arguments = _parts(kind)
     if origin in (Union, types.UnionType):
         if data is None and type(None) in arguments:
             return None
@@ -68,6 +70,8 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
         return _decode_fields(kind, data, path)
     if origin is tuple:
         _expect(isinstance(data, (list, tuple)), path, "a list", data)
+        if all(type(item) is arguments[0] for item in data):
+            return tuple(data)
         return tuple(decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), path, "a group of named values", data)
@@ -91,6 +95,11 @@ def encode(value: Any) -> Any:
 
 
 @lru_cache(maxsize=None)
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(kind), typing.get_args(kind)
+
+
+@lru_cache(maxsize=None)
 def field_types(kind: type) -> Mapping[str, Any]:
     """Field name to type hint of a dataclass."""
     hints = typing.get_type_hints(kind)
@@ -99,6 +108,9 @@ def field_types(kind: type) -> Mapping[str, Any]:
 
 def _decode_fields(kind: Any, data: dict[str, Any], path: str) -> Any:
     hints = field_types(kind)
+    for field in dataclasses.fields(kind):
+        if field.name not in data and field.default is field.default_factory is dataclasses.MISSING:
+            raise DecodeError(_join(path, field.name), "is missing")
     return kind(**{name: decode(hint, data[name], _join(path, name)) for name, hint in hints.items() if name in data})
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from dataclasses import replace
+
+from packaging.version import Version
+
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import arguments, build, data, flash_attn, launch, machine, swanlab, swift
 from swift_fa_launcher.preflight.finding import Check, Finding, run_checks
@@ -14,8 +19,12 @@ CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS,
                              *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
 
 
+#: The ms-swift whose spelling the other checks read, whichever is installed.
+SPELLING = Version("4.6")
+
+
 def check_all(config: ResolvedConfig, facts: Facts) -> tuple[Finding, ...]:
-    """What is, or will go, wrong: every finding of every check, on arguments as the installed ms-swift spells them."""
-    meant = arguments.translated(config, facts)
+    """What is, or will go, wrong: every finding of every check."""
+    meant = replace(config, swift=SwiftArguments(translate_config(config, None, SPELLING).arguments))
     return tuple(finding for check in CHECKS
                  for finding in run_checks((check,), config if check in AS_WRITTEN else meant, facts))

@@ -11,7 +11,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
 from swift_fa_launcher.preflight.checks import flash_attn as installed
@@ -22,7 +22,6 @@ from swift_fa_launcher.preflight.reading import (
     on_rocm,
     pip,
     pip_install,
-    setting,
     torch_cuda,
     torch_version,
     visible_gpus,
@@ -136,7 +135,8 @@ def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         try:
             tags = parse_wheel_filename(name.replace("%2B", "+"))[3]
         except InvalidWheelFilename as error:
-            yield Finding("wheel-invalid", ERROR, Text(f"{name}{where} is no wheel's name", f"{name}{where} 不是合法的 wheel 文件名"),
+            yield Finding("wheel-invalid", ERROR,
+                          Text(f"{name}{where} is no wheel's name", f"{name}{where} 不是合法的 wheel 文件名"),
                           (Text("download it again under its own name (wget without -O)", "用原文件名重新下载（wget 不加 -O）"),),
                           {"wheel": source, "error": str(error)})
             continue
@@ -152,12 +152,12 @@ def _tag_fits(interpreter: str, abi: str, platform: str, facts: Facts) -> bool:
     python = known(facts.python)
     here = (known(python.abi) if python else None) or ""
     os, machine = known(facts.host.os), (known(facts.host.machine) or "").lower()
-    number = re.fullmatch(r"(?:cp|py)3(\d*)", interpreter)
-    mine = re.fullmatch(r"cp3(\d+)t?", here)
+    number = re.fullmatch(r"(?:cp|py)3([0-9]{0,3})", interpreter)
+    mine = re.fullmatch(r"cp3([0-9]{1,3})t?", here)
     older = bool(number and mine and int(number[1] or 0) <= int(mine[1]))
     fits_python = not here or abi == here or (abi in ("abi3", "none") and older and not here.endswith("t"))
     fits_os = os is None or platform == "any" or platform.startswith(
-        {"Linux": ("linux", "manylinux", "musllinux"), "Windows": "win", "Darwin": "macosx"}.get(os, ""))
+        {"Linux": ("linux", "manylinux", "musllinux"), "Windows": ("win",), "Darwin": ("macosx",)}.get(os, ("",)))
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     named = {"win_amd64": "x86_64", "win_arm64": "aarch64"}.get(platform, platform)
     return fits_python and fits_os and (not machine or platform == "any" or named.endswith(machine))
@@ -285,7 +285,8 @@ def site_packages_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator
             Text("its site-packages cannot be written", "它的 site-packages 不可写")
         executable = known(python.executable) or "python"
         yield Finding("site-packages-not-writable", ERROR,
-                      Text(f"flash-attn cannot be installed into {executable}: {why.en}", f"无法向 {executable} 安装 flash-attn：{why.zh}"),
+                      Text(f"flash-attn cannot be installed into {executable}: {why.en}",
+                           f"无法向 {executable} 安装 flash-attn：{why.zh}"),
                       (f"{executable} -m venv --system-site-packages ~/swift-env", "launch.python=~/swift-env/bin/python"),
                       {"python": executable, "externally_managed": managed})
 
@@ -310,15 +311,15 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     tls = {h: known(r.error) or "" for h, r in down.items() if _TLS.search(known(r.error) or "")}
     if tls:
         host, error = next(iter(tls.items()))
-        yield Finding("tls-failed", severity, Text(f"{host}: {error}", f"{host}：{error}"),
+        yield Finding("tls-failed", severity, Text(f"{host} fails TLS: {error}", f"{host} 的 TLS 连接失败：{error}"),
                       (pip_install(facts, "--upgrade", "certifi"), "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"),
                       {"hosts": dict(tls)})
     if cut_off or "github.com" in down:
         shown = "; ".join(f"{h}: {known(r.error) or '?'}" for h, r in down.items())
         yield Finding("mirror-unreachable", severity,
                       Text(f"{'no' if cut_off else 'not every'} wheel source can be reached: {shown}",
-                           f"{'所有' if cut_off else '部分'} wheel 来源都连不上：{shown}" if cut_off else f"部分 wheel 来源连不上：{shown}"),
-                      ('flash_attn.mirrors=[https://ghproxy.net/,https://ghfast.top/]', "swift-fa install --wheel FILE"),
+                           f"{'所有 wheel 来源都' if cut_off else '部分 wheel 来源'}连不上：{shown}"),
+                      ("flash_attn.mirrors=[https://ghproxy.net/,https://ghfast.top/]", "swift-fa install --wheel FILE"),
                       {"hosts": {h: known(r.error) for h, r in down.items()}})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 from packaging.version import Version
@@ -10,7 +11,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.machine.facts import Facts, PathFacts
+from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import environment, launch_number, setting, torch_version, written
 
@@ -39,7 +40,7 @@ def model_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                 yield Finding("model-missing", ERROR,
                               Text(f"{key} {name}{written(config, f'swift.{key}')}: {reason.en}",
                                    f"{key} {name}{written(config, f'swift.{key}')}：{reason.zh}"),
-                              _get(key, name, "model"), {"argument": key, "model": name})
+                              _get(facts, key, name, "model"), {"argument": key, "model": name})
 
 
 def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                 yield Finding("dataset-missing", ERROR,
                               Text(f"{key} {name}{written(config, f'swift.{key}')}: {reason.en}",
                                    f"{key} {name}{written(config, f'swift.{key}')}：{reason.zh}"),
-                              _get(key, name.partition("#")[0], "dataset"), {"argument": key, "dataset": name})
+                              _get(facts, key, name, "dataset"), {"argument": key, "dataset": name})
 
 
 def _absence(facts: Facts, name: str) -> Text | None:
@@ -74,10 +75,15 @@ def _absence(facts: Facts, name: str) -> Text | None:
     return None
 
 
-def _get(key: str, name: str, kind: str) -> tuple[Words, ...]:
-    local = name.startswith(("/", ".", "~", "\\")) or ":" in name[1:3] or name.count("/") != 1
-    path = Text(f"swift.{key}=PATH of a local copy", f"swift.{key}=本地副本的路径")
-    return (path,) if local else (f"modelscope download --{kind} {name}", path)
+def _get(facts: Facts, key: str, name: str, kind: str) -> tuple[Words, ...]:
+    """How to have it: a name that a hub may know can be fetched where one is reached."""
+    path, bare = facts.path(name), re.split("[#:]", name)[0]
+    here = Text(f"swift.{key}=PATH of a local copy", f"swift.{key}=本地副本的路径")
+    if path is None or known(path.kind) != "hub" or known(path.known_to_hub) is False:
+        return (Text(f"correct {'the path or ' if bare.startswith(('/', '.', '~')) else ''}the name {bare}",
+                     f"改正{'路径或' if bare.startswith(('/', '.', '~')) else ''}名称 {bare}"), here)
+    return (Text(f"where there is a network: modelscope download --{kind} {bare}",
+                 f"在有网络的机器上：modelscope download --{kind} {bare}"), here)
 
 
 def model_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -236,7 +242,7 @@ def _same(asked: object, saved: object) -> bool:
             return str(value).lower()
     left, right = plain(asked), plain(saved)
     wrapped = [left] if isinstance(right, list) and not isinstance(left, list) else left
-    return wrapped == right or wrapped == ["all-linear"]  # all-linear is saved as the layers that it stood for
+    return wrapped in (right, ["all-linear"])  # all-linear is saved as the layers that it stood for
 
 
 def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

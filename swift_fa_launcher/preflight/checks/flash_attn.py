@@ -89,7 +89,7 @@ def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator
     said = Text(f"only the placeholder {name} {version}", f"只有占位的 {name} {version}") if version else \
         Text(f"{name} is not installed", f"没有安装 {name}")
     yield Finding("flash-attn-variant-missing", ERROR, Text(f"attn_impl={impl}: {said.en}", f"attn_impl={impl}：{said.zh}"),
-                  ("swift.attn_impl=flash_attn", pip(facts, "install", name) if name == "flash-attn-4" else
+                  ("swift.attn_impl=flash_attn", pip(facts, "install --pre", name) if name == "flash-attn-4" else
                    Text("build it from the hopper folder of flash-attention's repository",
                         "在 flash-attention 仓库的 hopper 目录中编译安装")),
                   {"attn_impl": impl, "distribution": name, "version": version})
@@ -161,7 +161,8 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
         return
     folder = (origin or "").replace("\\", "/").removesuffix("/__init__.py").rpartition("/")[0]
     yield Finding("flash-attn-shadowed", ERROR,
-                  Text(f"flash_attn is {where.en}, not the installed flash-attn", f"flash_attn 是{where.zh}，而不是安装的 flash-attn"),
+                  Text(f"flash_attn is {where.en}, not the installed flash-attn",
+                       f"flash_attn 是{where.zh}，而不是安装的 flash-attn"),
                   ((Text(f"run from another folder than {folder}, and take it off PYTHONPATH",
                          f"换一个目录运行（不要在 {folder}），并从 PYTHONPATH 中去掉它"), *fix) if folder else fix),
                   {"origin": origin, "import_error": error or None})
@@ -172,7 +173,8 @@ def _outsider(origin: str | None, error: str, facts: Facts) -> Text | None:
     if "is not a package" in error:
         return Text(f"a stub without a package {origin or ''}".rstrip(), f"一个空壳模块 {origin or ''}".rstrip())
     if "(unknown location)" in error:
-        return Text("a namespace without FlashAttention 2 (flash-attn-4 leaves one)", "一个不含 FlashAttention 2 的命名空间（flash-attn-4 会留下它）")
+        return Text("a namespace without FlashAttention 2 (flash-attn-4 leaves one)",
+                    "一个不含 FlashAttention 2 的命名空间（flash-attn-4 会留下它）")
     if origin is None:
         return None
     path = origin.replace("\\", "/")
@@ -187,7 +189,7 @@ def _outsider(origin: str | None, error: str, facts: Facts) -> Text | None:
 def _python_mismatch(extension: Extension, facts: Facts) -> Iterator[Finding]:
     """The extension's file name carries the Python that it was built for."""
     file, python = known(extension.file) or "", known(facts.python)
-    built = re.search(r"\.(?:cpython-|cp)(\d+t?)-", file)
+    built = re.search(r"\.(?:cpython-|cp)([0-9]{2,4}t?)-", file)
     abi = known(python.abi) if python else None
     version = known(python.version) if python else None
     here = abi.removeprefix("cp") if abi and abi.startswith("cp") else f"{version.major}{version.minor}" if version else None
@@ -220,13 +222,15 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
         yield Finding("flash-attn-abi-mismatch", ERROR,
                       Text(f"flash-attn {known(flash_attn.version)} was built for {words[0].en} C++11 ABI, "
                            f"torch {version} has {words[1].en} one",
-                           f"flash-attn {known(flash_attn.version)} 按{words[0].zh} C++11 ABI 编译，而 torch {version} 用的是{words[1].zh} ABI"),
+                           f"flash-attn {known(flash_attn.version)} 按{words[0].zh} C++11 ABI 编译，"
+                           f"而 torch {version} 用的是{words[1].zh} ABI"),
                       fix, {"unresolved": list(by_abi[:5]), "label": known(flash_attn.wheel_label), "torch": version})
     if others or (built_torch and version and built_torch != minor(version)):
         several = Text(f"; further copies: {', '.join(copies)}", f"；另有副本：{'、'.join(copies)}") if copies else Text("", "")
         shown = others[0] if others else known(flash_attn.wheel_label)
         yield Finding("flash-attn-torch-mismatch", ERROR,
-                      Text(f"flash-attn {known(flash_attn.version)} was built for another torch than {version}: {shown}{several.en}",
+                      Text(f"flash-attn {known(flash_attn.version)} was built for another torch than {version}: "
+                           f"{shown}{several.en}",
                            f"flash-attn {known(flash_attn.version)} 不是为 torch {version} 编译的：{shown}{several.zh}"),
                       fix, {"unresolved": list(others[:5]), "label": known(flash_attn.wheel_label), "torch": version,
                             "copies": list(copies)})
@@ -240,7 +244,7 @@ def unresolved_symbols(flash_attn: FlashAttn, extension: Extension) -> tuple[str
 
 
 def _is_torchs(symbol: str) -> bool:
-    namespaces = r"_Z(?:T[VISTC])?N?[rVKRO]*(?:3c10|2at|5torch|6caffe2)(?=[\dES])"
+    namespaces = r"_Z(?:T[VISTC])?N?[rVKRO]*(?:3c10|2at|5torch|6caffe2)(?=[0-9ES])"
     return bool(re.match(namespaces, symbol)) or symbol.startswith(("THP", "aoti_torch_"))
 
 
@@ -250,7 +254,7 @@ def _string_abi(symbol: str) -> bool | None:
         return True
     skeleton, at = "", 0
     while at < len(symbol):  # drop the names, which are headed by their length, so that only the types are left
-        digits = re.match(r"\d+", symbol[at:])
+        digits = re.match(r"[0-9]+", symbol[at:])
         if digits and len(digits[0]) < 5:
             at += len(digits[0]) + int(digits[0])
         else:
@@ -262,7 +266,7 @@ def _string_abi(symbol: str) -> bool | None:
 def _label(flash_attn: FlashAttn) -> tuple[bool | None, str | None]:
     """(C++11 ABI, torch minor) that the installed wheel's label claims."""
     label = (known(flash_attn.wheel_label) or "").lower()
-    abi, torch = re.search(r"abi\.?(true|false)", label), re.search(r"torch\.?(\d+)\.(\d+)", label)
+    abi, torch = re.search(r"abi\.?(true|false)", label), re.search(r"torch\.?([0-9]{1,3})\.([0-9]{1,3})", label)
     return (abi[1] == "true") if abi else None, f"{torch[1]}.{torch[2]}" if torch else None
 
 
@@ -280,7 +284,7 @@ def _cuda_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) ->
     cuda = torch_cuda(facts)
     needs = known(extension.needs)
     text = " ".join(needs) if needs is not None else known(flash_attn.import_error) or ""
-    found = re.search(r"libcudart\.so\.(\d+)|cudart64_(\d{2})", text)
+    found = re.search(r"libcudart\.so\.([0-9]{1,4})|cudart64_([0-9]{2})", text)
     major = int(found[1] or found[2]) if found else None
     if cuda is not None and major is not None and major != cuda.major:
         yield Finding("flash-attn-cuda-mismatch", ERROR,
@@ -294,7 +298,7 @@ def _cuda_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) ->
 def _glibc_too_new(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
     """Official 2.8.x wheels need GLIBC_2.32. https://github.com/Dao-AILab/flash-attention/issues/1762"""
     host = facts.host.glibc
-    said = re.search(r"GLIBC_(\d+\.\d+)' not found", known(flash_attn.import_error) or "")
+    said = re.search(r"GLIBC_([0-9]{1,4}\.[0-9]{1,4})' not found", known(flash_attn.import_error) or "")
     needed = known(extension.glibc) or (Version(said[1]) if said else None)
     if needed is None or (isinstance(host, Unknown) and not said) or (host is None and known(facts.host.os) != "Linux"):
         return
@@ -357,7 +361,7 @@ def ptx_fits(ptx: str, capability: Version) -> bool:
 
 
 def _architecture(name: str) -> tuple[Version, str] | None:
-    found = re.fullmatch(r"(?:sm|compute)_(\d{1,3})(\d)([af]?)", name)
+    found = re.fullmatch(r"(?:sm|compute)_([0-9]{1,3})([0-9])([af]?)", name)
     return (Version(f"{found[1]}.{found[2]}"), found[3]) if found else None
 
 

@@ -72,7 +72,8 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
                           Text(f"{name}={environment(config, facts, name)} in the environment does nothing: "
                                f"it is {meant[0]}",
                                f"环境变量 {name}={environment(config, facts, name)} 不起作用：应为 {meant[0]}"),
-                          (f"export {meant[0]}={environment(config, facts, name)}", f"{LAUNCH_VARIABLES[meant[0]]}=…"),
+                          (f"{LAUNCH_VARIABLES[meant[0]]}={environment(config, facts, name)}",
+                           f"export {meant[0]}={environment(config, facts, name)}"),
                           {"name": name, "meant": meant[0]})
 
 
@@ -98,7 +99,8 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         yield Finding("launch-nested", ERROR,
                       Text(f"already inside torchrun ({', '.join(inside[:3])}), and nproc_per_node={per_node}, nnodes={nodes} "
                            "would start another",
-                           f"已经在 torchrun 之内（{'、'.join(inside[:3])}），而 nproc_per_node={per_node}、nnodes={nodes} 会再启动一层"),
+                           f"已经在 torchrun 之内（{'、'.join(inside[:3])}），"
+                           f"而 nproc_per_node={per_node}、nnodes={nodes} 会再启动一层"),
                       (Text("start swift-fa itself, without torchrun", "直接运行 swift-fa，不要用 torchrun 启动"),
                        f"unset {' '.join(sorted({*inside, 'RANK', 'WORLD_SIZE'} & set(names)))}"),
                       {"inside": inside, "nproc_per_node": per_node, "nnodes": nodes})

@@ -30,9 +30,11 @@ from swift_fa_launcher.preflight.reading import (
     written,
 )
 
-#: (distribution, from this version on, oldest Python), the newest version first; from their METADATA (Requires-Python).
+#: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
+#: METADATA is laxer than the code), the others' from Requires-Python.
 PYTHON_FLOORS = (
-    ("ms-swift", Version("4.6"), Version("3.9")),
+    ("ms-swift", Version("4.6"), Version("3.10")),
+    ("ms-swift", Version("3.0"), Version("3.9")),
     ("ms-swift", Version("2.0"), Version("3.8")),
     ("flash-attn", Version("2.7"), Version("3.9")),
     ("flash-attn", Version("2.6"), Version("3.8")),
@@ -42,6 +44,10 @@ PYTHON_FLOORS = (
 #: CUDA major: (first driver of the major, what it is called). Within a major any toolkit's binaries run on any driver.
 #: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 FIRST_DRIVERS = {11: Version("450.80.02"), 12: Version("525.60.13"), 13: Version("580.65.06")}
+
+#: The GPUs of an implementation other than FA2, by compute capability: in words, and their majors.
+RUNS_ON = {"flash_attention_3": (Text("9.0 only", "仅 9.0"), range(9, 10)),
+           "flash_attention_4": (Text("9.0, 10.x, 11.x or 12.x", "9.0、10.x、11.x 或 12.x"), range(9, 13))}
 
 #: flash-attn releases whose binaries older drivers cannot load, though they import.
 #: https://github.com/Dao-AILab/flash-attention/issues/1749
@@ -151,11 +157,8 @@ def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts):
         return
     impl = config.swift.attn_impl
-    needs, runs = {
-        "flash_attention_3": (Text("9.0 only", "仅 9.0"), lambda c: c.major == 9),
-        "flash_attention_4": (Text("9.0, 10.x, 11.x or 12.x", "9.0、10.x、11.x 或 12.x"), lambda c: 9 <= c.major <= 12),
-    }.get(impl or "", (Text("8.0 or newer", "8.0 或更新"), lambda c: c.major >= 8))
-    unfit = [g for g in visible_gpus(config, facts).gpus or () if _capability(g) and not runs(_capability(g))]
+    needs, majors = RUNS_ON.get(impl or "", (Text("8.0 or newer", "8.0 或更新"), range(8, 1000)))
+    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in majors]
     if unfit:
         shown = ", ".join(f"GPU {g.index} {known(g.name) or ''} ({_capability(g)})" for g in unfit)
         name = impl if impl and impl.startswith("flash") else "flash attention"
@@ -218,9 +221,8 @@ def _driver_reason(driver: Driver, cuda: Version) -> Text | None:
         return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
     if runs is not None and runs.major == cuda.major and cuda.major < 11 and runs < cuda:
         return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
-    if runs is not None and runs.major > cuda.major or version is None or first is None or version >= first:
-        return None
-    if version.major < 100:  # Tegra's BSP numbers (35.x, 36.x) are no driver branches
+    if (runs is not None and runs.major > cuda.major) or version is None or first is None or version >= first \
+            or version.major < 100:  # Tegra's numbers (35.x, 36.x) are no driver branches
         return None
     return Text(f"CUDA {cuda.major}.x needs driver {first}", f"CUDA {cuda.major}.x 需要驱动 {first}")
 
@@ -287,14 +289,13 @@ def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     needs: list[tuple[str, str, float, float | None]] = []
     if needs_install(config, facts):
         building = must_build(config, facts)
-        for folder, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5)):
-            needs.append((folder, "flash-attn", gib, known(facts.host.free_gib.get(folder))))
-    folder = config.swift.text("output_dir")
-    output = facts.path(folder)
+        needs += [(place, "flash-attn", gib, known(facts.host.free_gib.get(place)))
+                  for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5))]
+    output = facts.path(config.swift.get("output_dir"))
     free = known(output.free_gib) if output else None
     size, count = checkpoint_gib(config, facts), _kept_checkpoints(config)
     if size is not None:
-        needs.append((folder or "output", f"{count} × {size:.1f} GiB", size * count,
+        needs.append((config.swift.text("output_dir") or "output", f"{count} × {size:.1f} GiB", size * count,
                       free if free is not None else known(facts.host.free_gib.get("output"))))
     for place, what, gib, here in needs:
         if here is not None and here < gib:
@@ -319,8 +320,8 @@ def _kept_checkpoints(config: ResolvedConfig) -> int:
     """Checkpoints on the disk at once: the kept ones and the one being written."""
     limit, steps, every = (config.swift.whole(k) for k in ("save_total_limit", "max_steps", "save_steps"))
     if limit and limit > 0:
-        return limit + 1
-    return max(1, steps // every) if steps and every and every > 0 else 1
+        return min(limit, 10**6) + 1
+    return min(max(1, steps // every), 10**6) if steps and every and every > 0 else 1
 
 
 def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
@@ -336,7 +337,8 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
     model = swift.text("model")
     path = facts.path(model)
     size = known(path.size_gib) if path else None
-    named = re.search(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)[bB](?![a-zA-Z])", (model or "").rstrip("/").rpartition("/")[2].replace("_", "-"))
+    last = (model or "").rstrip("/").rpartition("/")[2].replace("_", "-")
+    named = re.search(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)[bB](?![a-zA-Z])", last)
     billions = size * 2**30 / 2e9 if size else float(named[1]) if named else None
     if next((swift.get(k) for k in ("tuner_type", "train_type", "sft_type") if swift.get(k)), "lora") != "full":
         rank = min(swift.whole("lora_rank") or 8, 4096)

@@ -167,7 +167,8 @@ def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     """
     if not config.swanlab.tracks:
         return
-    for key, value in (("swanlab.project", config.swanlab.project), ("swift.swanlab_project", config.swift.text("swanlab_project"))):
+    for key, value in (("swanlab.project", config.swanlab.project),
+                       ("swift.swanlab_project", config.swift.text("swanlab_project"))):
         if value and not re.fullmatch(r"[0-9A-Za-z_.+-]{1,100}", value):
             good = re.sub(r"[^0-9A-Za-z_.+-]+", "-", value).strip("-")[:100]
             yield Finding("swanlab-name-invalid", ERROR,

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
@@ -26,7 +26,6 @@ from swift_fa_launcher.preflight.reading import (
     pip_install,
     process_count,
     setting,
-    torch_version,
     visible_gpus,
     written,
 )
@@ -77,13 +76,14 @@ def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """OpenStack's client, Apple's compiler and another environment's ms-swift are called `swift` as well."""
     swift = known(facts.swift)
-    if swift is None or is_absent(facts, "ms-swift"):
+    if swift is None:
         return
     command, module = known(swift.command), known(swift.module)
     shadowed = swift.module is None and facts.package("ms-swift") is not None
     if swift.command_is_ms_swift is False or shadowed:
         yield Finding("swift-not-ms-swift", ERROR,
-                      Text("ms-swift is installed and `import swift` finds nothing", "安装了 ms-swift，但 `import swift` 找不到它")
+                      Text("ms-swift is installed and `import swift` finds nothing",
+                           "安装了 ms-swift，但 `import swift` 找不到它")
                       if shadowed else Text(f"the command swift is {command}, not this environment's ms-swift",
                                             f"命令 swift 是 {command}，而不是本环境的 ms-swift"),
                       (pip_install(facts, "--force-reinstall", "--no-deps", "ms-swift"), ANOTHER_PYTHON),
@@ -151,10 +151,11 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
         return
     key = "packing" if config.swift.flag("packing") else "padding_free" if padding_too else None
     if key and config.swift.flag(key):
-        fix = "swift.packing=false" if padding_too else "swift.packing=false swift.padding_free=true"
+        fix = "swift.packing=false swift.padding_free=false" if padding_too else "swift.packing=false swift.padding_free=true"
         yield Finding("packing-model-unsupported", ERROR,
-                      Text(f"{setting(config, key)}: the template of {kind} cannot", f"{setting(config, key)}：{kind} 的模板不支持"),
-                      (f"{fix} swift.padding_free=false" if padding_too else fix,), {"model_type": kind, "argument": key})
+                      Text(f"{setting(config, key)}: the template of {kind} cannot",
+                           f"{setting(config, key)}：{kind} 的模板不支持"),
+                      (fix,), {"model_type": kind, "argument": key})
 
 
 def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -188,9 +189,9 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if 0 < timeout < seconds:
         yield Finding("packing-timeout-risk", WARNING,
                       Text(f"packing {rows:,} rows with {workers} workers takes about {seconds / 3600:.1f} h; "
-                           f"{setting(config, 'ddp_timeout')} s ends it first",
+                           f"{setting(config, 'ddp_timeout')} (seconds) ends it first",
                            f"用 {workers} 个进程打包 {rows:,} 行大约需要 {seconds / 3600:.1f} 小时，"
-                           f"而 {setting(config, 'ddp_timeout')} 秒会先超时"),
+                           f"而 {setting(config, 'ddp_timeout')}（秒）会先超时"),
                       ("swift.ddp_timeout=18000000", "swift.dataset_num_proc=16",
                        Text("or swift.streaming=true swift.max_steps=N", "或 swift.streaming=true swift.max_steps=步数")),
                       {"rows": rows, "workers": workers, "seconds": round(seconds), "ddp_timeout": timeout})
@@ -205,7 +206,7 @@ def _rows(config: ResolvedConfig, facts: Facts) -> int:
         limit = re.search(r"#(\d{1,15})$", name)
         if rows is not None:
             total += min(rows, int(limit[1])) if limit else rows
-    return max(total, 0)
+    return min(max(total, 0), 10**12)
 
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -218,6 +219,7 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         long, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
         if not long or long < 0:
             continue
+        long, checked = min(long, 10**12), min(checked or 0, 10**12)
         of = f" of {checked}" if checked else ""
         share = f" ({min(long / checked, 1):.0%})" if checked and checked > 0 else ""
         cut = config.swift.get("truncation_strategy") in ("left", "right", "split")
@@ -237,15 +239,16 @@ def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     paths = [p for name in swift.names("dataset") if (p := facts.path(name))]
     means = [mean for p in paths if (mean := known(p.mean_row_tokens)) and math.isfinite(mean) and mean >= 1]
     length = swift.whole("packing_length") or swift.whole("max_length")
-    if not swift.flag("packing") or not means or not length or length < 1:
+    if not swift.flag("packing") or not means or not length or not 1 <= length < 10**9:
         return
     per_row = max(1.0, length / (sum(means) / len(means)))
-    batch, accumulation = (max(1, swift.whole(k) or 1) for k in ("per_device_train_batch_size", "gradient_accumulation_steps"))
-    per_step = batch * accumulation * process_count(config, facts)
+    batch, accumulation, processes = (min(max(1, n or 1), 10**6) for n in (
+        swift.whole("per_device_train_batch_size"), swift.whole("gradient_accumulation_steps"), process_count(config, facts)))
+    per_step = batch * accumulation * processes
     rows, suggested = _rows(config, facts), max(1, round(batch * accumulation / per_row))
     context = {"examples_per_packed_row": round(per_row, 1), "rows_per_step": per_step, "packed_batch": suggested}
     steps = Text("", "")
-    if rows and per_step > 0:
+    if rows:
         before, after = -(-rows // per_step), math.ceil(rows / per_row / per_step)
         context |= {"steps_per_epoch": after, "steps_per_epoch_unpacked": before}
         steps = Text(f", {after} steps an epoch instead of {before}", f"，每轮 {after} 步（不打包时 {before} 步）")
@@ -395,7 +398,7 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def _deepspeed(config: ResolvedConfig) -> str:
-    value: Words = config.swift.get("deepspeed")
+    value = config.swift.get("deepspeed")
     return setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
         f"deepspeed{written(config, 'swift.deepspeed')}"
 

@@ -1,0 +1,403 @@
+"""Machines and configs with the findings that they give: every code, and its healthy neighbours without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from machines import DATA, MODEL, OUTPUT, UNKNOWN, gpu, gpus
+
+NEW = "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+OLD = "_ZN3c105ErrorC2ENS_14SourceLocationESs"
+RENAMED = "_ZN3c104cuda9SetDeviceEa"
+
+SDPA = {"attn_impl": "sdpa", "packing": False}
+FA3, FA4 = {"attn_impl": "flash_attention_3"}, {"attn_impl": "flash_attention_4"}
+ON = {"packing": True}
+NO_FA: dict[str, Any] = {"flash_attn": None, "packages": {"flash-attn": None}}
+BUILD = {"flash_attn": {"build": "always"}}
+NEVER = {"flash_attn": {"build": "never", "mirrors": []}}
+HOPPER = {"gpus": [gpu(0, "9.0")], "packages": {"flash-attn-3": "3.0.0b1"}}
+
+
+def ext(**changes: Any) -> dict[str, Any]:
+    return {f"flash_attn__extension__{name}": value for name, value in changes.items()}
+
+
+def probe(ok: bool, error: str | None = None, off: float | None = None, index: int = 0) -> dict[str, Any]:
+    return {"flash_attn__probe": {"devices": [{"index": index, "ok": ok, "error": error, "max_error": off}]}}
+
+
+def path(name: str, **facts: Any) -> dict[str, Any]:
+    return {"paths": {name: facts}}
+
+
+def model(kind: str, **more: Any) -> dict[str, Any]:
+    return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind, **more}}}}
+
+
+def packages(**versions: str | None) -> dict[str, Any]:
+    return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
+
+
+def down(host: str, error: str = "timed out") -> dict[str, Any]:
+    return {"network": {host: {"ok": False, "error": error}}}
+
+
+def case(expect: str, facts: dict[str, Any] | None = None, swift: dict[str, Any] | None = None, /,
+         **sections: dict[str, Any]) -> Any:
+    """`expect`: each finding as `E code`, in any order, separated by commas; empty for a healthy machine."""
+    return pytest.param(expect, facts or {}, swift or {}, sections)
+
+
+MACHINE = [
+    case(""),
+    case("E python-unsupported", {"python__version": "3.8.17", "python__abi": "cp38", **ext(file="x.cpython-38-x.so"),
+                                  **packages(flash_attn="2.6.3")}),
+    case("E python-unsupported", {"python__version": "3.9.18", "python__abi": "cp39", **ext(file="x.cpython-39-x.so"),
+                                  **packages(ms_swift="4.6.0", transformers="5.5.0")}),
+    case("", {"python__version": "3.9.18", "python__abi": "cp39", **ext(file="x.cpython-39-x.so")}),
+    case("E torch-missing", {"torch": None}),
+    case("E torch-missing", {"torch__import_error": "libcudnn.so.9: cannot open"}),
+    case("", {"torch": UNKNOWN}),
+    case("E torch-cpu-only", {"torch__version": "2.8.0+cpu", "torch__cuda": None}),
+    case("E torch-cpu-only", {"torch__version": "2.8.0+cpu", "torch__cuda": None}, SDPA),
+    case("", {"torch__version": "2.8.0+cpu", "torch__cuda": None, "gpus": []}, {**SDPA, "torch_dtype": "float32"}),
+    case("", {"torch__version": "2.8.0+cpu", "torch__cuda": None}, {**SDPA, "torch_dtype": "float32", "use_cpu": True}),
+    case("E gpu-none", {"gpus": []}),
+    case("E gpu-none", {"gpus": None}),
+    case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": ""}}),
+    case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": "-1"}}),
+    case("", {"gpus": [], "torch__npu": "2.5.1", "torch__cuda": None, "flash_attn": None}),
+    case("", {"gpus": [], "torch__hip": "6.3", "torch__cuda": None}),
+    case("", {"gpus": UNKNOWN, "driver": UNKNOWN}),
+    case("", {"gpus": [], "driver": None}, launch={"target": "slurm", "nproc_per_node": 8}),
+    case("E gpu-not-visible", {}, launch={"gpus": [3]}),
+    case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "0,4"}, "gpus": gpus(2)}),
+    case("", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
+    case("", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-ab"}, "gpus": [gpu(0, uuid="GPU-abcd"), gpu(1, uuid="GPU-ffff")]}),
+    case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-77"}, "gpus": [gpu(0, uuid="GPU-abcd")]}),
+    case("", {"env": {"CUDA_VISIBLE_DEVICES": "MIG-1f2e"}}),
+    case("", {"env": {"CUDA_VISIBLE_DEVICES": "9"}, "gpus": gpus(2)}, launch={"target": "slurm", "nproc_per_node": 2}),
+    case("W gpu-memory-low", {"gpus": [gpu(free_memory_gib=40.0)]}),
+    case("", {"gpus": [gpu(), gpu(1, free_memory_gib=1.0)]}, launch={"gpus": [0]}),
+    *(case("E gpu-arch-unsupported, E bf16-unsupported, E flash-attn-arch-missing", {"gpus": [gpu(0, c)]})
+      for c in ("6.0", "7.0", "7.5")),
+    case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
+    case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "12.0")]}, FA3),
+    case("", HOPPER, FA3),
+    case("E gpu-arch-unsupported", packages(flash_attn_4="4.0.0b4"), FA4),
+    *(case("", {"gpus": [gpu(0, c)], **packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0")}, FA4)
+      for c in ("9.0", "10.0", "10.3", "11.0", "12.0", "12.1")),
+    case("W gpu-flash-attn-leftover", {"gpus": [gpu(0, "7.5")]}, {**SDPA, "torch_dtype": "float16"}),
+    case("", {"gpus": [gpu(0, "7.5")], "flash_attn__import_error": "x"}, {**SDPA, "torch_dtype": "float16"}),
+    case("E driver-too-old", {"driver__cuda": "11.8", "driver__version": "520.61.05"}),
+    case("E driver-too-old", {"torch__cuda": "13.0", "torch__version": "2.9.1+cu130", **ext(needs=["libcudart.so.13"])}),
+    case("E driver-too-old", {"driver__cuda": UNKNOWN, "driver__version": "470.182.03"}),
+    *(case("", {"driver__cuda": c, "driver__version": v})  # any 12.x binary runs on any driver of 12.x, or newer
+      for c, v in (("12.0", "525.105.17"), ("12.2", "535.161.08"), ("12.4", "550.54.15"), ("13.0", "580.95.05"))),
+    case("", {"torch__version": "2.4.1+cu118", "torch__cuda": "11.8", **ext(needs=["libcudart.so.11.0"])}),
+    case("E driver-too-old", {"driver__version": "535.161.08", "driver__cuda": "12.2", "flash_attn__version": "2.8.1"}),
+    case("", {"driver__version": "550.54.15", "driver__cuda": "12.4", "flash_attn__version": "2.8.1"}),
+    case("", {"driver__version": "535.161.08", "driver__cuda": "12.2", "flash_attn__version": "2.8.1", **probe(True, off=.01)}),
+    case("E driver-too-old", {"driver__version": "535.1", "driver__cuda": "12.2", **ext(cubins=["sm_70"], ptx=["compute_80"])}),
+    case("", ext(cubins=["sm_70"], ptx=["compute_80"])),
+    case("E shm-small", {"host__shm_gib": 0.0625, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("W shm-small", {"host__shm_gib": 0.5, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("", {"host__shm_gib": 0.0625}),
+    case("E disk-space-low", {"host__free_gib__output": 20.0}, {"train_type": "full", "save_total_limit": 2}),
+    case("", {"host__free_gib__output": 20.0}, {"save_total_limit": 2}),
+    case("E disk-space-low", path(OUTPUT, kind="dir", writable=True, free_gib=0.1), {"save_total_limit": 4}),
+    case("", {"host__free_gib__output": 60.0}, {"train_type": "full", "save_total_limit": 2, "save_only_model": True}),
+    case("E disk-space-low, E flash-attn-missing", {**NO_FA, "host__free_gib__site_packages": 0.2}),
+    case("E disk-space-low, E flash-attn-missing", {**NO_FA, "host__free_gib__tmp": 1.0}, **BUILD),
+    case("E flash-attn-missing", {**NO_FA, "host__free_gib__tmp": 0.0}, flash_attn={"install": "never"}),
+    case("W host-memory-low", {"host__available_memory_gib": 8.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__available_memory_gib": 8.0, **path(DATA, kind="file", size_gib=30.0)}, {"streaming": True, "max_steps": 9}),
+    case("W host-memory-low, W build-memory-low, E flash-attn-missing", {**NO_FA, "host__available_memory_gib": 3.0}, **BUILD),
+    case("W windows-unsupported", {"host__os": "Windows", "host__glibc": None, **ext(glibc=None)}),
+    case("", {"host__os": "Windows", "host__glibc": None, "flash_attn": None}, SDPA),
+    case("", {"host__wsl": True, "driver__version": "576.88"}),
+]
+
+FLASH_ATTN = [
+    case("E flash-attn-missing", NO_FA),
+    case("E flash-attn-missing, I flash-attn-missing", {"flash_attn": None, **packages(flash_attn=None, kernels="0.10.2")}),
+    case("", {"flash_attn": UNKNOWN}),
+    case("E flash-attn-extension-missing", {"flash_attn__extension": None, "flash_attn__import_error": "No module named x"}),
+    case("E flash-attn-shadowed", {"flash_attn__origin": "/home/u/flash-attention/flash_attn/__init__.py",
+                                   "flash_attn__extension": None, "flash_attn__import_error": "No module flash_attn_2_cuda"}),
+    case("", {"flash_attn__origin": "/src/flash-attention/flash_attn/__init__.py", **probe(True, off=0.01)}),
+    case("E flash-attn-shadowed", {"flash_attn__origin": "/work/flash_attn.py", "flash_attn__extension": None,
+                                   "flash_attn__import_error": "No module named 'flash_attn.ops'; 'flash_attn' is not a package"}),
+    case("E flash-attn-missing, E flash-attn-shadowed", {"flash_attn__distribution": None, "flash_attn__extension": None,
+                                                         "flash_attn__origin": "/work/flash_attn/__init__.py"}),
+    case("", {"flash_attn__origin": "D:\\env\\Lib\\site-packages\\flash_attn\\__init__.py"}),
+    case("E flash-attn-python-mismatch", ext(file="flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so")),
+    case("", ext(file="flash_attn_2_cuda.abi3.so")),
+    case("E flash-attn-python-mismatch", {"python__abi": "cp313t", "python__version": "3.13.1",
+                                          **ext(file="flash_attn_2_cuda.cp313-win_amd64.pyd")}),
+    case("E flash-attn-abi-mismatch", ext(unresolved=[OLD])),
+    case("E flash-attn-abi-mismatch", {"torch__cxx11_abi": False, **ext(unresolved=[NEW])}),
+    case("E flash-attn-abi-mismatch", {"flash_attn__wheel_label": "cu12torch2.8cxx11abiFALSE"}),
+    case("E flash-attn-torch-mismatch", {"flash_attn__wheel_label": "cu12torch2.7cxx11abiTRUE"}),
+    case("", {"flash_attn__wheel_label": "cu.12.8.torch.2.8"}),
+    # an official wheel for torch 2.6 labelled abiFALSE was built with the new ABI: what loads and computes is right
+    case("", {"flash_attn__wheel_label": "cu12torch2.8cxx11abiFALSE", **probe(True, off=0.002)}),
+    case("E flash-attn-torch-mismatch", ext(unresolved=[RENAMED], copies=["/usr/lib/flash_attn_2_cuda.so"])),
+    case("E flash-attn-torch-mismatch", ext(unresolved=[NEW])),  # this torch has that ABI: the signature is another
+    case("E flash-attn-torch-mismatch, E flash-attn-abi-mismatch", ext(unresolved=[RENAMED, OLD])),
+    case("E flash-attn-torch-mismatch", {"flash_attn__import_error": f"x.so: undefined symbol: {RENAMED}",
+                                         **ext(unresolved=UNKNOWN)}),
+    case("E flash-attn-cuda-mismatch", ext(needs=["libcudart.so.11.0"])),
+    case("E flash-attn-cuda-mismatch", {"flash_attn__import_error": "libcudart.so.13: cannot open", **ext(needs=UNKNOWN)}),
+    case("", ext(needs=["cudart64_12.dll"])),
+    case("E flash-attn-glibc-too-new", {"host__glibc": "2.31"}),
+    case("E flash-attn-glibc-too-new, W wheel-not-found", {"host__glibc": None}),
+    case("", {"host__glibc": UNKNOWN}),
+    *(case("E flash-attn-arch-missing", {"gpus": [gpu(0, c)]}) for c in ("8.7", "10.0", "12.0")),
+    *(case("", {"gpus": [gpu(0, c)]}) for c in ("8.0", "8.6", "8.9", "9.0")),
+    case("", {"gpus": [gpu(0, "12.1")], **ext(cubins=["sm_120"])}),
+    case("E flash-attn-arch-missing", {"gpus": [gpu(0, "12.0")], **ext(cubins=["sm_121", "sm_100f", "sm_90a"])}),
+    case("", {"gpus": [gpu(0, "10.3")], **ext(cubins=["sm_100f"])}),
+    case("E flash-attn-arch-missing", {"gpus": [gpu(0, "8.9")], **ext(cubins=["sm_87"])}),
+    case("", {"gpus": [gpu(0, "8.7")], **ext(cubins=["sm_87"])}),
+    case("", {"gpus": [gpu(0, "12.0")], **ext(ptx=["compute_90"])}),
+    case("E flash-attn-arch-missing", {"gpus": [gpu(0, "12.0")], **ext(ptx=["compute_90a"])}),
+    case("", {"gpus": [gpu(0, "12.0")], **ext(cubins=UNKNOWN)}),
+    case("", {"gpus": [gpu(), gpu(1, "12.0")]}, launch={"gpus": [0]}),
+    case("E flash-attn-too-old", {"flash_attn__version": "2.0.4"}),
+    case("E flash-attn-too-old", {"flash_attn__version": "2.3.0", **packages(ms_swift="4.6.0", transformers="5.5.0")}),
+    case("", {"flash_attn__version": "2.3.0"}),
+    case("E flash-attn-import-failed", {"flash_attn__import_error": "ImportError: DLL load failed"}),
+    case("", {"flash_attn__import_error": "ImportError: DLL load failed"}, SDPA),
+    case("E torch-missing", {"flash_attn__import_error": "No module named 'torch'", "torch": None}),
+    case("E flash-attn-probe-failed", probe(False, "CUDA error: invalid device function")),
+    case("E flash-attn-probe-wrong", probe(False, None, 0.8)),
+    case("E flash-attn-probe-wrong", probe(True, None, 3.0)),
+    case("", probe(True, None, 0.004)),
+    case("", probe(False, "busy", index=5)),
+    case("E flash-attn-variant-missing", {"gpus": [gpu(0, "9.0")]}, FA3),
+    case("E flash-attn-variant-missing", {"gpus": [gpu(0, "9.0")], **packages(flash_attn_3="0.0.1")}, FA3),
+    case("", {"gpus": [gpu(0, "9.0")], "packages": UNKNOWN, "flash_attn_3": UNKNOWN}, FA3),
+    case("W torch-prerelease", {"torch__version": "2.8.0a0+5228986c39.nv25.5"}),
+    case("W torch-prerelease", {"torch__version": "2.9.0.dev20250801+cu128"}),
+]
+
+LABELLED = "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-{}.whl"
+INSTALLING = [
+    case("E flash-attn-missing, W wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}),
+    case("E flash-attn-missing, E wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}, **NEVER),
+    case("E flash-attn-missing, E wheel-invalid", NO_FA, flash_attn={"sources": ["/home/u/flash_attl.whl"]}),
+    case("E flash-attn-missing, E wheel-unsupported-here", NO_FA,
+         flash_attn={"sources": [f"./{LABELLED.format('cp310-cp310-linux_x86_64')}"]}),
+    case("E flash-attn-missing, E wheel-unsupported-here", NO_FA,
+         flash_attn={"sources": [LABELLED.format("cp311-cp311-win_amd64")]}),
+    *(case("E flash-attn-missing", NO_FA, flash_attn={"sources": [LABELLED.format(tags)]})
+      for tags in ("cp311-cp311-linux_x86_64", "cp39-abi3-manylinux_2_28_x86_64", "py3-none-any")),
+    case("", {}, flash_attn={"sources": [LABELLED.format("cp310-cp310-linux_x86_64")]}),
+    case("E flash-attn-missing, E nvcc-missing", {**NO_FA, "toolchain__nvcc": None}, **BUILD),
+    case("E flash-attn-missing", {**NO_FA, "toolchain__nvcc": None}),
+    case("", {"toolchain": None, **packages(ninja=None, wheel=None)}, **BUILD),
+    case("E deepspeed-missing", {"toolchain__nvcc": None}, {"deepspeed": "zero2"}),
+    case("E cuda-home-missing", {"toolchain__nvcc": None, **packages(deepspeed="0.17.5")}, {"deepspeed": "zero2"}),
+    case("W cuda-home-missing", {"toolchain__nvcc": None, **packages(deepspeed="0.17.5")}),
+    case("E flash-attn-missing, E nvcc-torch-mismatch", {**NO_FA, "toolchain__nvcc": "11.8", "toolchain__gcc": "11.4"}, **BUILD),
+    case("E flash-attn-missing, E nvcc-too-old, E nvcc-torch-mismatch",
+         {**NO_FA, "toolchain__nvcc": "11.6", "toolchain__gcc": "10.2"}, **BUILD),
+    case("E flash-attn-variant-missing, E nvcc-too-old", {"gpus": [gpu(0, "9.0")], "toolchain__nvcc": "12.1"}, FA3, **BUILD),
+    case("E flash-attn-missing, E nvcc-too-old", {**NO_FA, "gpus": [gpu(0, "12.0")], "toolchain__nvcc": "12.4"}, **BUILD),
+    case("E flash-attn-missing, E gcc-unsupported", {**NO_FA, "toolchain__gcc": "15.1"}, **BUILD),
+    case("E flash-attn-missing, E gcc-unsupported", {**NO_FA, "toolchain__gcc": "8.5"}, **BUILD),
+    case("E flash-attn-missing, E gcc-unsupported", {**NO_FA, "toolchain__nvcc": "12.2", "toolchain__gcc": "13.2"}, **BUILD),
+    case("E flash-attn-missing", {**NO_FA, "toolchain__nvcc": "12.4", "toolchain__gcc": "13.2"}, **BUILD),
+    case("E flash-attn-missing, W build-deps-missing", {"flash_attn": None, **packages(flash_attn=None, psutil=None)}, **BUILD),
+    case("E flash-attn-missing, W build-memory-low", {**NO_FA, "host__available_memory_gib": 12.0}, **BUILD),
+    case("E flash-attn-missing, E site-packages-not-writable", {**NO_FA, "python__site_packages_writable": False}),
+    case("E flash-attn-missing, E site-packages-not-writable", {**NO_FA, "python__externally_managed": True}),
+    case("", {"python__site_packages_writable": False, "python__externally_managed": True}),
+    case("E site-packages-not-writable", {"python__site_packages_writable": False}, flash_attn={"version": ">=2.9"}),
+    case("", {"python__site_packages_writable": False}, flash_attn={"version": "2.8.3"}),
+    case("E flash-attn-missing, E mirror-unreachable", {**NO_FA, **down("github.com")}, **NEVER),
+    case("E flash-attn-missing, W mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": []}),
+    case("E flash-attn-missing", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": ["https://m.example/"]}),
+    case("", down("github.com"), **NEVER),
+    case("E flash-attn-missing, E tls-failed, E mirror-unreachable",
+         {**NO_FA, **down("github.com", "[SSL: CERTIFICATE_VERIFY_FAILED]")}, **NEVER),
+    case("E flash-attn-missing, W tls-failed, W mirror-unreachable",
+         {**NO_FA, **down("github.com", "EOF occurred in violation of protocol")}, flash_attn={"mirrors": []}),
+]
+
+LINEAR = {**model("qwen3_5", layer_types=["linear_attention", "full_attention"]),
+          **packages(ms_swift="4.3.2", transformers="5.5.0")}
+LONG = path(DATA, kind="file", rows=109_000_000)
+SWIFT = [
+    case("E ms-swift-missing", packages(ms_swift=None)),
+    case("E swift-not-ms-swift", {"swift__command": "/usr/bin/swift", "swift__command_is_ms_swift": False}),
+    case("E swift-not-ms-swift", {"swift__module": None}),
+    case("E arg-unknown", {"ms_swift_args": {"model": {}, "dataset": {}, "packing": {}, "attn_impl": {}, "output_dir": {},
+                                             "train_type": {}, "torch_dtype": {}, "max_length": {}}}, {"lora_rnak": 8}),
+    case("I arg-renamed", {}, {"sft_type": "lora"}),
+    case("E arg-invalid", packages(deepspeed="0.17.5"), {"deepspeed": "default-zero2"}),
+    case("E arg-missing", {}, {"dataset": None}),
+    *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
+      for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
+    case("E packing-lazy-tokenize", {}, {"lazy_tokenize": True}),
+    case("", {}, {**SDPA, "lazy_tokenize": True}),
+    case("E packing-leaks", LINEAR),
+    case("E packing-leaks", {**model("qwen3_next"), **packages(ms_swift="4.3.2", transformers="5.2.0")}),
+    case("", LINEAR, {"sequence_parallel_size": 2}),
+    case("", LINEAR | packages(ms_swift="4.3.2", transformers="5.9.0")),
+    case("", LINEAR, SDPA),
+    case("E packing-model-unsupported", model("ovis2_5")),
+    case("", model("ovis2_5"), {"packing": False, "padding_free": True}),
+    case("E packing-model-unsupported", model("gpt_oss")),
+    case("", {**model("gpt_oss"), **packages(ms_swift="3.8.3", transformers="4.56.0")}),
+    case("E packing-cache-not-shared", {**path("/tmp/p", kind="dir", mount="local"), **packages(ms_swift="3.6.4",
+         transformers="4.52.4")}, {"packing_cache": "/tmp/p"}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("E packing-cache-not-shared", {**path("/c", kind="dir", mount="local"), "env": {"MODELSCOPE_CACHE": "/c"},
+         **packages(ms_swift="3.5.0", transformers="4.51.3")}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("", {**path("/c", kind="dir", mount="local"), "env": {"MODELSCOPE_CACHE": "/c"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("", {**path("/n", kind="dir", mount="nfs"), **packages(ms_swift="3.6.4", transformers="4.52.4")},
+         {"packing_cache": "/n"}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("W packing-timeout-risk", {**LONG, "gpus": gpus(2)}, {"ddp_timeout": 1800}, launch={"nproc_per_node": 2}),
+    case("", {**LONG, "gpus": gpus(2)}, {"ddp_timeout": 1800, "packing": False}, launch={"nproc_per_node": 2}),
+    case("", {**LONG, "gpus": gpus(2)}, {}, launch={"nproc_per_node": 2}),
+    case("", LONG, {"ddp_timeout": 1800}),
+    case("W rows-too-long", path(DATA, kind="file", rows_checked=200, usable_rows=200, rows_over_max_length=30)),
+    case("I packing-changes-batch", path(DATA, kind="file", rows=5000, mean_row_tokens=300.0)),
+    case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
+    case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
+    case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),
+    case("", {}, {"torch_dtype": "float32"}),  # ms-swift turns fp16 on
+    case("", {}, {"torch_dtype": "float32", "bf16": True, "fp16": False}),
+    case("E bf16-unsupported", {"gpus": [gpu(0, "7.5")], "flash_attn": None}, SDPA),
+    case("E bf16-unsupported", {"gpus": [gpu(0, "7.0")], "flash_attn": None}, {**SDPA, "torch_dtype": None}),
+    case("E bf16-unsupported", {"gpus": [gpu(0, "7.0")], "flash_attn": None}, {**SDPA, "torch_dtype": "float16", "tf32": True}),
+    case("", {"gpus": [gpu(0, "7.0")], "flash_attn": None}, {**SDPA, "torch_dtype": "float16"}),
+    case("E transformers-mismatch", packages(transformers="5.0.0")),
+    case("E transformers-mismatch", packages(transformers="4.30.2")),
+    case("E transformers-mismatch", {**model("qwen3"), **packages(transformers="4.49.0")}),
+    case("E transformers-mismatch", {**model("qwen2_5_vl"), **packages(transformers="4.53.0")}),
+    case("", {**model("qwen2_5_vl"), **packages(transformers="4.53.1")}),
+    case("", {**model("qwen2_5_vl"), **packages(transformers="4.53.0")}, SDPA),
+    case("", packages(ms_swift="3.6.1", transformers="4.52.4")),
+    case("", packages(ms_swift="4.9.0", transformers="5.40.0")),
+    case("E requirement-conflict", {"requirement_conflicts": [{"package": "vllm", "version": "0.8.5", "requires": "torch==2.6.0",
+                                                               "installed": "torch 2.8.0"}]}),
+    case("W requirement-conflict", {"requirement_conflicts": [{"package": "datasets", "version": "3.6.0",
+                                                               "requires": "fsspec<=2025.3", "installed": "fsspec 2025.9"}]}),
+    case("E deepspeed-missing", {}, {"deepspeed": "zero3"}),
+    case("E deepspeed-launch, W gpus-unused", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": "zero3"}),
+    case("", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": {"zero_optimization": {"stage": 2}}},
+         launch={"nproc_per_node": 4}),
+    case("", packages(deepspeed="0.17.5"), {"deepspeed": "zero3"}),
+]
+
+LAUNCH = [
+    case("E nproc-exceeds-gpus", {"gpus": gpus(2)}, launch={"nproc_per_node": 4}),
+    case("E nproc-exceeds-gpus", {"gpus": gpus(4), "env": {"CUDA_VISIBLE_DEVICES": "1,2", "NPROC_PER_NODE": "4"}}),
+    case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
+    case("W gpus-unused", {"gpus": gpus(2)}),
+    case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
+    case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
+    case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),
+    case("", {"env": {"NVIDIA_VISIBLE_DEVICES": "all", "HIP_VISIBLE_DEVICES": "0", "LOCAL_CACHE": "x", "MASTER": "1"}}),
+    case("E launch-nested", {"env": {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}, "gpus": gpus(2)},
+         launch={"nproc_per_node": 2}),
+    case("E launch-nested", {"env": {"TORCHELASTIC_RUN_ID": "x", "NNODES": "1"}}),
+    case("E launch-nested", {"env": {"RANK": "1", "WORLD_SIZE": "4"}}),
+    case("", {"env": {"RANK": "1", "WORLD_SIZE": "4"}}, launch={"nnodes": 4, "node_rank": 1, "master_addr": "10.0.0.5"}),
+    case("", {"env": {"RANK": "0", "WORLD_SIZE": "1"}}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("", {"ports_in_use": [29500]}),
+    case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29501}),
+    case("", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"}),
+    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "master_addr": a}) for a in (None, "localhost", "127.0.0.1", "::1")),
+    case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
+]
+
+RESUMED = "out/run/checkpoint-9"
+RESUME = {"resume_from_checkpoint": RESUMED}
+WHOLE = ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"]
+STORED = {"model_type": {"choices": ["qwen2", "internvl2_5"]}, **{n: {} for n in (
+    "model", "dataset", "packing", "attn_impl", "output_dir", "train_type", "torch_dtype", "max_length")}}
+PATHS = [
+    case("E model-missing", path(MODEL, kind="missing")),
+    case("E model-missing", {"paths": {MODEL: {"kind": "hub", "cached": False}}, **down("model-hub")}),
+    case("E model-missing", path(MODEL, kind="hub", known_to_hub=False)),
+    case("", {"paths": {MODEL: {"kind": "hub", "cached": True}}, **down("model-hub")}),
+    case("", {"paths": {MODEL: {"kind": "hub"}}, **down("model-hub")}),
+    case("E model-incomplete", path(MODEL, kind="dir", missing_files=["model-2.safetensors"], model_config={})),
+    case("E model-incomplete", path(MODEL, kind="dir", missing_files=[], model_config=None)),
+    case("E model-type-unknown", {"ms_swift_args": STORED}, {"model_type": "internvl2_5-38b"}),
+    case("", {"ms_swift_args": STORED}, {"model_type": "qwen2"}),
+    case("E dataset-missing", path(DATA, kind="missing")),
+    case("E dataset-missing", {"paths": {"a/b:x#50": {"kind": "hub", "cached": None}}, **down("model-hub")}, {"dataset": ["a/b:x#50"]}),
+    case("E dataset-format", path(DATA, kind="file", rows_checked=9, usable_rows=0, first_bad={"line": 1, "why": "no messages"})),
+    case("", path(DATA, kind="file", rows_checked=9, usable_rows=3, first_bad={"line": 1, "why": "no messages"})),
+    case("E output-not-writable", path(OUTPUT, kind="dir", writable=False)),
+    case("E output-not-writable", {"env": {"SWANLAB_LOG_DIR": "/logs"}, **path("/logs", kind="dir", writable=False)}),
+    case("E output-link-exists", path(OUTPUT, kind="dir", entries=4), {"add_version": False}),
+    case("", path(OUTPUT, kind="dir", entries=4)),
+    case("", {"paths": {OUTPUT: {"kind": "dir", "entries": 4}, RESUMED: {"kind": "dir", "files": WHOLE}}},
+         {"add_version": False, **RESUME}),
+    case("W output-link-exists", {"gpus": gpus(2), **packages(ms_swift="3.4.1", transformers="4.51.3")},
+         {"create_checkpoint_symlink": True}, launch={"nproc_per_node": 2}),
+    case("E checkpoint-incomplete", path(RESUMED, kind="missing"), RESUME),
+    case("E checkpoint-incomplete", path(RESUMED, kind="dir", files=WHOLE[:2]), RESUME),
+    case("E checkpoint-incomplete", path(RESUMED, kind="dir", files=["trainer_state.json", "model.safetensors"]), RESUME),
+    case("E checkpoint-incomplete", {**path(RESUMED, kind="dir", files=WHOLE), **packages(deepspeed="0.17.5")},
+         {**RESUME, "deepspeed": "zero2"}),
+    case("", path(RESUMED, kind="dir", files=WHOLE), RESUME),
+    case("", path(RESUMED, kind="dir", files=WHOLE[:1]), {**RESUME, "resume_only_model": True}),
+    case("E resume-setting-ignored", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8}), {**RESUME, "lora_rank": 4}),
+    case("", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8, "target_modules": ["q_proj"], "lora_alpha": 32}),
+         {**RESUME, "lora_rank": "8", "target_modules": "all-linear"}),
+    case("W checkpoint-unloadable", {**path(RESUMED, kind="dir", files=["latest", "trainer_state.json"]),
+         **packages(deepspeed="0.15.4", transformers="4.46.3")}, {**RESUME, "deepspeed": "zero2"}),
+    case("", {**path(RESUMED, kind="dir", files=["latest", "trainer_state.json"]), **packages(deepspeed="0.17.5")},
+         {**RESUME, "deepspeed": "zero2"}),
+]
+
+OFF = {"swanlab": {"mode": "offline"}}
+SWANLAB = [
+    case("E swanlab-missing", packages(swanlab=None)),
+    case("", packages(swanlab=None), swanlab={"enabled": False}),
+    case("E swanlab-not-logged-in", {"swanlab__api_key": None}),
+    case("", {"swanlab__api_key": None}, swanlab={"mode": "disabled"}),
+    case("W swanlab-account-implicit", {"swanlab__api_key": "login", "swanlab__account_shared": True, "swanlab__user": "li"}),
+    case("", {"swanlab__api_key": "login", "swanlab__user": "li"}),
+    case("E swanlab-key-malformed", {"swanlab__key_shape": "malformed"}),
+    case("E swanlab-unreachable", down("api.swanlab.cn")),
+    case("E swanlab-unreachable", down("s.example"), swanlab={"host": "https://s.example:8000"}),
+    case("", down("api.swanlab.cn"), swanlab={"host": "http://s.example"}),
+    case("E swanlab-login-failed", down("api.swanlab.cn", "HTTP 401 Unauthorized")),
+    case("E swanlab-login-failed", {"swanlab__key_accepted": False}),
+    case("I swanlab-mode-unsupported", {"swanlab__api_key": None, **down("api.swanlab.cn")}, **OFF),
+    case("E swanlab-mode-unsupported", {"ms_swift_args": {**STORED, "model_type": {}}}, **OFF),
+    case("E swanlab-local-needs-dashboard", {}, swanlab={"mode": "local"}),
+    case("", packages(swanboard="0.1.8b1"), swanlab={"mode": "local"}),
+    case("", packages(swanlab="0.10.3"), swanlab={"mode": "local"}),
+    case("E swanlab-version-conflict", packages(swanlab="0.6.1"), **OFF),
+    case("E swanlab-version-conflict", {"swanlab__get_run_without_init": "raises"}),
+    case("", {"swanlab__get_run_without_init": "raises", **packages(ms_swift="4.4.0", transformers="5.5.0")}),
+    case("E swanlab-version-conflict", down("s.example", "404 Not Found"), swanlab={"host": "http://s.example"}),
+    case("E swanlab-name-invalid", {}, swanlab={"project": "2024/10 run"}),
+    case("E swanlab-name-invalid", {}, swanlab={"experiment": "x" * 251}),
+    case("", {}, swanlab={"project": "mh-sft_1.0+a", "experiment": "名字 with spaces"}),
+    case("", {}, swanlab={"project": "", "experiment": ""}),
+    case("E swanlab-resume", {"env": {"SWANLAB_RUN_ID": "abcdefghijklmnopqrstu"}}),
+    case("E swanlab-resume", {"env": {"SWANLAB_RUN_ID": "Mine", "SWANLAB_RESUME": "must"}}),
+    case("", {"env": {"SWANLAB_RUN_ID": "abcdefghijklmnopqrstu", "SWANLAB_RESUME": "allow"}}),
+    case("E swanlab-key-in-config", {"swanlab__api_key": None}, {"swanlab_token": "k" * 21}),
+    case("E swanlab-key-in-config", {}, swanlab={"notification": {"method": "lark", "secret": "s3cr3t-s3cr3t"}}),
+    case("E swanlab-key-in-config", {}, env={"HF_TOKEN": "hf_abcdefgh"}),
+    case("E swanlab-key-in-config", {}, swanlab={"notification": {"webhook_url": "https://d.example/?access_token=0123456789"}}),
+    case("", {}, {"new_special_tokens": ["<a>"]}, env={"IMAGE_MAX_TOKEN_NUM": "1024", "TOKENIZERS_PARALLELISM": "false",
+                                                        "SSL_KEY": "/etc/key.pem"}),
+    case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
+]
+
+ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *LAUNCH, *PATHS, *SWANLAB]
