@@ -1,0 +1,663 @@
+"""One wheel into one environment: the new one, working, or the old one as it was.
+
+pip or uv unpack into a folder beside the environment's packages; there the new one is imported by the training
+interpreter before anything else changes. Then the old and the new change places by renaming, which takes well under a
+millisecond, are tried once more, and the receipt is written. A journal says at every moment what a next start has to
+undo; see `recover_environment`.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from swift_fa_launcher import __version__
+from swift_fa_launcher.decode import DecodeError, decode, encode
+from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.machine.interpreter import kill_group, run_script
+
+#: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
+FOLDER = ".swift-fa"
+SCRIPT = Path(__file__).with_name("try_import.py")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: Modules that must import, by distribution. `bert_padding` is what transformers takes from it, and needs einops.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "flash-attn": ("flash_attn", "flash_attn_2_cuda", "flash_attn.bert_padding"),
+    "flash-attn-3": ("flash_attn_interface",),
+    "flash-attn-4": ("flash_attn.cute",),
+}
+
+#: Tries the installed one on the GPU; what is wrong, or None.
+Probe = Callable[[], "Words | None"]
+#: Shows one short sentence of progress.
+Say = Callable[[Words], None]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was installed, from where, and what was proven of it; `receipt.json` in the environment."""
+
+    filename: str
+    url: str
+    sha256: str
+    distribution: str
+    version: str
+    installed_at: str  # UTC, ISO 8601
+    launcher: str  # the launcher's version
+    python: str
+    torch: str | None
+    proven: tuple[str, ...] = ()  # "sha256", "contents", "import", "probe"
+    warnings: tuple[str, ...] = ()
+    record_sha256: str = ""  # of the installed RECORD
+    attempt: str = ""
+    schema: int = 1
+    already: bool = field(default=False, compare=False)  # it was there before; never written
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The training interpreter's, as it says itself."""
+
+    python: str
+    site_packages: Path
+    python_version: str
+    torch: str | None
+    einops: bool
+    pip: bool
+    externally_managed: bool
+
+    @property
+    def folder(self) -> Path:
+        return self.site_packages / FOLDER
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One entry of site-packages that changes. new: the inode of what comes, None where something only goes.
+
+    copied: it could not be renamed as a whole (a folder of an image's lower layer); the old one was copied instead and
+    the files in it are replaced one by one.
+    """
+
+    name: str
+    new: int | None = None
+    copied: bool = False
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """work: the folder's name. units: empty until places are about to change. records: sha256 of the RECORD of the old
+    one and of the new one; any other means that somebody installed over what was left, and it is theirs now."""
+
+    attempt: str
+    work: str
+    distribution: str = ""
+    units: tuple[_Unit, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None = None,
+                  proven: Sequence[str] = (), environment: Mapping[str, str] | None = None, probe: Probe | None = None,
+                  timeout: float = 300.0, say: Say = lambda words: None) -> Receipt:
+    """Installs a wheel that was proven before, and says what was done; the same one twice is a check only.
+
+    python: the training interpreter. url and sha256: for the receipt, and to know it again. environment: of the
+    training, for imports. timeout: seconds for an import, and ten times that for unpacking.
+    Raises InstallError; what was there before is then as it was.
+    """
+    environment = {**os.environ} if environment is None else environment
+    digest = sha256 or _file_sha256(wheel)
+    target = read_environment(python, environment)
+    _expect_writable(target)
+    with _alone(target, say):
+        _recover(target.folder)
+        if receipt := _installed_already(target, digest, environment, timeout):
+            return replace(receipt, already=True)
+        draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, *_name_and_version(wheel), "", __version__,
+                        target.python_version, target.torch, tuple(proven), attempt=secrets.token_hex(8))
+        return _install(wheel, target, draft, environment, probe, timeout, say)
+
+
+def read_environment(python: str, environment: Mapping[str, str]) -> Environment:
+    """Where `python` installs to. Raises InstallError where it does not answer."""
+    answer = run_script(python, SCRIPT, environment=environment, cwd=Path("/"), timeout=60.0)
+    if not answer.steps:
+        raise InstallError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"), where=python,
+                           why=answer.failure, hint=("launch.python=PATH",))
+    said = answer.steps[0]
+    return Environment(python, Path(said["site_packages"]), said["python"], said["torch"], said["einops"], said["pip"],
+                       said["externally_managed"])
+
+
+def recover_environment(python: str, *, site_packages: Path | None = None,
+                        environment: Mapping[str, str] | None = None) -> bool:
+    """Undoes what an interrupted installation left; whether there was anything. An installation at work is let be.
+
+    site_packages: of `python`, where it is known; saves the question.
+    """
+    if site_packages is None:
+        site_packages = read_environment(python, {**os.environ} if environment is None else environment).site_packages
+    folder = site_packages / FOLDER
+    if not any(folder.glob("work-*")) and not (folder / "journal.json").exists():
+        return False
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(str(folder / "lock"), timeout=0):
+            return _recover(folder)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise InstallError(Text("an interrupted installation could not be undone", "无法撤销被中断的安装"),
+                           where=str(folder), why=str(error)) from error
+
+
+def read_receipt(site_packages: Path) -> Receipt | None:
+    """The receipt of what the launcher installed there last; None where there is none that can be read."""
+    try:
+        return decode(Receipt, json.loads((site_packages / FOLDER / "receipt.json").read_text()))  # type: ignore[no-any-return]
+    except (OSError, ValueError, DecodeError, TypeError):
+        return None
+
+
+# ---------------------------------------------------------------------------------------------- the steps, in order
+
+
+def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapping[str, str], probe: Probe | None,
+             timeout: float, say: Say) -> Receipt:
+    work = target.folder / f"work-{draft.attempt}"
+    stage = work / "stage"
+    try:
+        _write_json(target.folder / "journal.json", _Journal(draft.attempt, work.name))
+        stage.mkdir(parents=True)
+        (work / "tmp").mkdir()
+        say(Text(f"unpacking {wheel.name}", f"正在解压 {wheel.name}"))
+        _unpack(wheel, stage, target, environment, timeout * 10)
+        warnings = _add_einops(wheel, stage, target, environment)
+        say(Text("importing it before anything is replaced", "替换之前先试导入"))
+        modules = _modules(draft.distribution, stage)
+        _expect_import(target, modules, {**environment, "PYTHONPATH": _path(stage, environment)}, stage, timeout)
+        units = _plan_units(target.site_packages, stage, draft.distribution)
+        _sync_tree(stage)
+        infos = _dist_infos(target.site_packages, draft.distribution) + _dist_infos(stage, draft.distribution)
+        journal = _Journal(draft.attempt, work.name, draft.distribution, units,
+                           tuple(_file_sha256(info / "RECORD") for info in infos if (info / "RECORD").is_file()))
+        _write_json(target.folder / "journal.json", journal)
+        for unit in units:
+            _change_places(unit, journal, target.folder)
+        _sync(target.site_packages)
+        after = _expect_import(target, modules, environment, target.site_packages, timeout)
+        if after["torch"] != target.torch:
+            raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
+                               f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
+        say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("it imports", "导入成功"))
+        if probe and (fault := probe()):
+            raise _failed(fault, target, Text("it installs and imports and does not run on this GPU",
+                                              "能安装、能导入，但在本机 GPU 上不能运行"))
+        record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
+        receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                          proven=(*draft.proven, "import", *(("probe",) if probe else ())),
+                          warnings=warnings, record_sha256=_file_sha256(record))
+        _write_json(target.folder / "receipt.json", receipt, without=("already",))
+    except BaseException as error:
+        with suppress(OSError):  # the next start tries again
+            _recover(target.folder)
+        if isinstance(error, OSError):
+            raise _disk_error(error, target) from error
+        raise
+    _clean(target.folder)
+    return receipt
+
+
+def _expect_writable(target: Environment) -> None:
+    """Raises InstallError where nothing may be installed, before anything is touched."""
+    own = Text("make an environment of your own: python -m venv DIR, and launch.python=DIR/bin/python",
+               "创建自己的环境：python -m venv DIR，并设置 launch.python=DIR/bin/python")
+    if target.externally_managed:
+        raise InstallError(Text("this Python belongs to the operating system, which asks to leave it alone (PEP 668)",
+                                "这个 Python 由操作系统管理，不应往里安装（PEP 668）"), where=target.python, hint=(own,))
+    try:
+        target.folder.mkdir(parents=True, exist_ok=True)
+        trial = target.folder / f"trial-{secrets.token_hex(4)}"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise _disk_error(error, target) from error
+        raise InstallError(Text("the environment cannot be written to", "没有写入该环境的权限"),
+                           where=str(target.site_packages), why=os.strerror(error.errno or 0), hint=(own,)) from error
+
+
+@contextmanager
+def _alone(target: Environment, say: Say) -> Iterator[None]:
+    """The environment's lock, which ends with its process."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(target.folder / "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(Text("another installation is at work here; waiting for it", "另一个安装正在进行，等待其完成"))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _installed_already(target: Environment, digest: str, environment: Mapping[str, str], timeout: float) -> Receipt | None:
+    """The receipt where this very wheel is there, whole, and imports."""
+    receipt = read_receipt(target.site_packages)
+    if not receipt or receipt.sha256 != digest or receipt.torch != target.torch:
+        return None
+    infos = _dist_infos(target.site_packages, receipt.distribution)
+    if len(infos) != 1 or not _is_whole(infos[0], receipt.record_sha256):
+        return None
+    modules = _modules(receipt.distribution, target.site_packages)
+    try:
+        _expect_import(target, modules, environment, target.site_packages, timeout)
+    except InstallError:
+        return None
+    return receipt
+
+
+def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], timeout: float) -> None:
+    """The wheel's files into `stage`, by uv where it is there, else pip: nothing but this file, and no index."""
+    command = [*_installer(target), "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
+    code, output = _run(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
+    if code:
+        full = any(os.strerror(number) in output for number in NO_ROOM)
+        message = (Text("the disk is full: the wheel does not fit", "磁盘已满：放不下这个 wheel") if full
+                   else Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
+        raise _failed(_last_line(output) or f"exit status {code}", target, message)
+    infos = list(stage.glob("*.dist-info"))
+    if len(infos) != 1 or not _is_whole(infos[0]):
+        raise _failed(Text("what was unpacked is not what RECORD lists", "解压的内容与 RECORD 不符"), target)
+
+
+def _installer(target: Environment) -> list[str]:
+    """The command that installs into `--target`; a user's settings for either tool are left out of it."""
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--python", target.python, "--no-config", "--no-cache", "--quiet"]
+    if target.pip:
+        return [target.python, "-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet",
+                "--no-cache-dir", "--no-input", "--no-compile"]
+    raise InstallError(Text("neither uv nor pip is there to install with", "没有可用的 uv 或 pip"), where=target.python,
+                       hint=(f"{target.python} -m ensurepip", "pip install uv"))
+
+
+def _plain(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
+    kept = {k: v for k, v in environment.items() if not k.startswith(("PIP_", "UV_", "PYTHONPATH", "PYTHONHOME"))}
+    return {**kept, "TMPDIR": str(temporary), "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
+
+
+def _add_einops(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """einops beside it where flash-attn asks for it and it is missing; the warning where it cannot be had."""
+    metadata = next(stage.glob("*.dist-info")) / "METADATA"
+    if target.einops or "\nRequires-Dist: einops" not in metadata.read_text("utf-8", "replace"):
+        return ()
+    index = ["-m", "pip", "install", "--quiet", "--no-input", "--timeout", "10", "--retries", "1"]
+    uv = shutil.which("uv")
+    command = [uv, "pip", "install", "--python", target.python, "--quiet"] if uv else [target.python, *index]
+    code, output = _run([*command, "--target", str(stage), "--no-deps", "einops"],
+                        {**environment, "TMPDIR": str(stage.parent / "tmp")}, stage.parent, 120.0)
+    return (f"einops is missing and could not be installed: {_last_line(output)}",) if code else ()
+
+
+def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
+    """Those of the distribution's modules that are in `folder`: what is not there need not import."""
+    def is_there(name: str) -> bool:
+        place = folder.joinpath(*name.split("."))
+        return place.is_dir() or any(place.parent.glob(f"{place.name}.*")) if place.parent.is_dir() else False
+    return tuple(name for name in MODULES.get(distribution, (distribution.replace("-", "_"),)) if is_there(name))
+
+
+def _expect_import(target: Environment, modules: Sequence[str], environment: Mapping[str, str], folder: Path,
+                   timeout: float) -> dict[str, Any]:
+    """The interpreter's last word when all of `modules` import, from `folder`. Raises InstallError."""
+    answer = run_script(target.python, SCRIPT, *modules, environment=environment, cwd=target.folder, timeout=timeout)
+    message = Text("it installs and does not import", "能安装，但无法导入")
+    last = answer.steps[-1] if answer.steps else {}
+    if "files" not in last:
+        raise _failed(f"import {last.get('module', '')}: {last.get('error') or answer.failure}", target, message)
+    for name, file in last["files"].items():
+        if not file or not Path(file).resolve().is_relative_to(folder.resolve()):
+            raise _failed(Text(f"`import {name}` resolves to {file} instead", f"`import {name}` 实际导入的是 {file}"), target,
+                          message)
+    return last
+
+
+# ---------------------------------------------------------------------------------------------- changing places
+
+
+def _plan_units(site: Path, stage: Path, distribution: str) -> tuple[_Unit, ...]:
+    """The entries of site-packages that change. Files of others in a shared folder are linked into the new one."""
+    old = {file for info in _dist_infos(site, distribution) for file in _owned(site, info)}
+    leaving = {path.relative_to(site).parts[0] for path in old}
+    coming = {path.name for path in stage.iterdir() if not (path.name == "bin" and path.is_dir())}
+    theirs = _files_of_others(site, leaving | coming, distribution)
+    old -= theirs
+    units = []
+    for name in sorted(leaving | coming, key=lambda name: (name.endswith(".dist-info"), name)):
+        here = site / name
+        if here.is_dir() and not here.is_symlink():
+            _carry_over(here, stage / name, old, theirs)
+        if (stage / name).is_symlink() or (stage / name).exists():
+            units.append(_Unit(name, (stage / name).lstat().st_ino))
+        elif here.is_symlink() or here.exists():
+            units.append(_Unit(name))
+    return tuple(units)
+
+
+def _carry_over(here: Path, coming: Path, old: set[Path], theirs: set[Path]) -> None:
+    """Links into `coming` what is in the folder `here` and is not the old distribution's."""
+    for folder, _, names in os.walk(here):
+        for name in names:
+            file = Path(folder) / name
+            source = file.parent.parent / f"{name.split('.')[0]}.py" if file.parent.name == "__pycache__" else file
+            if file in old or source in old:
+                continue
+            into = coming / file.relative_to(here)
+            if into.exists() and source not in theirs:
+                continue  # nobody's: a leftover gives way
+            into.parent.mkdir(parents=True, exist_ok=True)
+            into.unlink(missing_ok=True)
+            try:
+                os.link(file, into, follow_symlinks=False)
+            except OSError:
+                shutil.copy2(file, into, follow_symlinks=False)
+
+
+def _files_of_others(site: Path, names: Iterable[str], distribution: str) -> set[Path]:
+    """The files under the entries `names` that the RECORD of another distribution lists."""
+    tops = tuple(f"{name}/" for name in names if (site / name).is_dir() and not name.endswith(".dist-info"))
+    found: set[Path] = set()
+    if not tops:
+        return found
+    for info in site.glob("*.dist-info"):
+        if _distribution(info) != distribution:
+            found.update(site / name for name, _, _ in _read_record(info) if name.startswith(tops))
+    return found
+
+
+def _change_places(unit: _Unit, journal: _Journal, folder: Path) -> None:
+    """The new entry into site-packages; the old one lies in the work folder afterwards."""
+    here, work = folder.parent / unit.name, folder / journal.work
+    coming, parked = work / "stage" / unit.name, work / "old" / unit.name
+    exists = here.is_symlink() or here.exists()
+    if unit.new is not None and exists and _exchange(here, coming):
+        return
+    parked.parent.mkdir(exist_ok=True)
+    if exists:
+        try:
+            here.rename(parked)
+        except OSError as error:
+            if error.errno != errno.EXDEV or not here.is_dir():
+                raise
+            _replace_inside(unit, journal, folder)
+            return
+    if unit.new is not None:
+        coming.rename(here)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Both change places in one step; False where this system or its file system cannot. Linux, renameat2(2)."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # glibc before 2.28, another C library, Windows
+        return False
+    here = -100  # AT_FDCWD
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), 2) == 0)  # RENAME_EXCHANGE
+
+
+def _replace_inside(unit: _Unit, journal: _Journal, folder: Path) -> None:
+    """File by file, for a folder that cannot be renamed: one from an image's lower layer (overlayfs gives EXDEV)."""
+    here, work = folder.parent / unit.name, folder / journal.work
+    shutil.copytree(here, work / "old" / unit.name, symlinks=True)
+    _sync_tree(work / "old" / unit.name)
+    units = tuple(replace(u, copied=True) if u.name == unit.name else u for u in _read_journal(folder).units)
+    _write_json(folder / "journal.json", replace(journal, units=units))
+    _make_alike(here, work / "stage" / unit.name if unit.new is not None else None)
+
+
+def _make_alike(folder: Path, model: Path | None) -> None:
+    """The folder's files as in `model` (None: no files, no folder), each replaced in one step."""
+    wanted = {path.relative_to(model) for path in _walk(model)} if model else set()
+    for path in sorted(_walk(folder), reverse=True):
+        if path.relative_to(folder) not in wanted:
+            path.unlink()
+    for relative in wanted:
+        assert model is not None
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f".{target.name}.swift-fa")
+        shutil.copy2(model / relative, scratch, follow_symlinks=False)
+        scratch.replace(target)
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # not empty
+            os.rmdir(place)
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files and links below `folder`."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        found += [Path(path) / name for name in files]
+        found += [Path(path) / name for name in folders if (Path(path) / name).is_symlink()]
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- undoing
+
+
+def _recover(folder: Path) -> bool:
+    """Undoes an installation that has no receipt, and cleans up; whether there was anything."""
+    journal = _read_journal(folder)
+    receipt = read_receipt(folder.parent)
+    finished = receipt is not None and receipt.attempt == journal.attempt
+    if journal.units and not finished and not _is_somebody_elses(folder.parent, journal):
+        for unit in reversed(journal.units):
+            _put_back(unit, folder.parent / unit.name, folder / journal.work)
+        _sync(folder.parent)
+    return _clean(folder)
+
+
+def _is_somebody_elses(site: Path, journal: _Journal) -> bool:
+    records = (info / "RECORD" for info in _dist_infos(site, journal.distribution))
+    return any(_file_sha256(record) not in journal.records for record in records if record.is_file())
+
+
+def _put_back(unit: _Unit, here: Path, work: Path) -> None:
+    coming, parked = work / "stage" / unit.name, work / "old" / unit.name
+    if unit.copied:
+        _make_alike(here, parked)
+        return
+    if unit.new is not None and _inode(here) == unit.new:
+        if _inode(coming) is not None:  # they changed places
+            if not _exchange(here, coming):
+                here.rename(work / f"undone-{unit.name}")
+                coming.rename(here)
+        else:
+            here.rename(coming)
+    if _inode(parked) is not None and _inode(here) is None:
+        parked.rename(here)
+
+
+def _clean(folder: Path) -> bool:
+    """Removes journal and work folders, the journal first: without it nothing is undone twice."""
+    journal, found = folder / "journal.json", False
+    if journal.exists():
+        journal.unlink()
+        _sync(folder)
+        found = True
+    for path in (*folder.glob("work-*"), *folder.glob("*.new")):
+        found = True
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True) if path.is_file() else None
+    return found
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
+
+
+def _read_journal(folder: Path) -> _Journal:
+    try:
+        return decode(_Journal, json.loads((folder / "journal.json").read_text()))  # type: ignore[no-any-return]
+    except (OSError, ValueError, DecodeError, TypeError):
+        return _Journal("", "")
+
+
+# ---------------------------------------------------------------------------------------------- distributions on disk
+
+
+def _name_and_version(wheel: Path) -> tuple[str, str]:
+    name, version = wheel.name.split("-")[:2]
+    return canonicalize_name(name), version
+
+
+def _distribution(info: Path) -> str:
+    return canonicalize_name(info.name.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0])
+
+
+def _dist_infos(site: Path, distribution: str) -> list[Path]:
+    """The metadata folders of a distribution; more than one where something went wrong before."""
+    return sorted(path for kind in ("dist-info", "egg-info") for path in site.glob(f"*.{kind}")
+                  if _distribution(path) == distribution)
+
+
+def _owned(site: Path, info: Path) -> set[Path]:
+    """The files below site-packages that the distribution's RECORD lists, and all in its metadata folder."""
+    listed = {Path(os.path.normpath(site / name)) for name, _, _ in _read_record(info)}
+    inside = set(_walk(info)) if info.is_dir() else {info}
+    return {path for path in listed | inside if path.is_relative_to(site)}
+
+
+def _read_record(info: Path) -> list[tuple[str, str, str]]:
+    try:
+        with (info / "RECORD").open(newline="", encoding="utf-8", errors="replace") as stream:
+            return [(row[0], row[1], row[2]) for row in csv.reader(stream) if len(row) == 3]
+    except (OSError, csv.Error):
+        return []
+
+
+def _is_whole(info: Path, record_sha256: str | None = None) -> bool:
+    """Whether every file is what RECORD says, and RECORD itself what it was."""
+    rows = _read_record(info)
+    if not rows or (record_sha256 is not None and _file_sha256(info / "RECORD") != record_sha256):
+        return False
+    for name, digest, _ in rows:
+        file = info.parent / name
+        if not digest or file.suffix == ".pyc":
+            continue  # RECORD itself, and what Python writes anew
+        kind, _, value = digest.partition("=")
+        if kind != "sha256" or not file.is_file():
+            return False
+        if base64.urlsafe_b64encode(bytes.fromhex(_file_sha256(file))).rstrip(b"=").decode() != value:
+            return False
+    return True
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------- files and processes
+
+
+def _write_json(file: Path, value: Any, without: Sequence[str] = ()) -> None:
+    """The value on disk, whole or not at all."""
+    scratch = file.with_name(f"{file.name}.new")
+    data = {key: item for key, item in encode(value).items() if key not in without}
+    with scratch.open("w") as stream:
+        json.dump(data, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(file)
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    with suppress(OSError):  # some file systems cannot; then there is nothing more to do
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    """What was unpacked really on disk, before names point at it."""
+    for file in _walk(folder):
+        if not file.is_symlink():
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
+    """Exit status and output of a child with a process group of its own, all of which ends with us or in `timeout`."""
+    try:
+        child = subprocess.Popen(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    except OSError as error:
+        return 127, str(error)
+    try:
+        output, _ = child.communicate(timeout=timeout)
+    except BaseException as error:
+        kill_group(child)
+        child.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            return 124, f"no end within {timeout:g} s"
+        raise
+    return child.returncode, output.decode("utf-8", "replace")
+
+
+def _path(stage: Path, environment: Mapping[str, str]) -> str:
+    return os.pathsep.join(filter(None, (str(stage), environment.get("PYTHONPATH"))))
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or [""])[-1][:300]
+
+
+def _failed(why: Words, target: Environment, message: Words | None = None) -> InstallError:
+    return InstallError(message or Text("the installation failed; the environment is as it was",
+                                        "安装失败，环境保持原样"),
+                        where=str(target.site_packages), why=why,
+                        hint=(Text("what was there before is back as it was", "原有内容已原样恢复"),))
+
+
+def _disk_error(error: OSError, target: Environment) -> InstallError:
+    if error.errno in NO_ROOM:
+        return _failed(os.strerror(error.errno), target, Text("the disk is full: nothing was installed",
+                                                             "磁盘已满：没有安装任何内容"))
+    return _failed(str(error), target)

@@ -1,0 +1,53 @@
+"""Says where the training interpreter installs to, and imports the modules named. Run by path, never imported.
+
+Standard library only, Python 3.8 to 3.14. Prints lines of MARKER and a JSON object.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this script's folder, which the training does not have on its path
+
+import importlib
+import json
+import os
+import sysconfig
+from importlib import metadata, util
+
+MARKER = "swift-fa-target:"
+
+
+def version_of(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except Exception:  # absent, or damaged beyond reading
+        return None
+
+
+def say(answer: dict[str, object]) -> None:
+    print(MARKER + json.dumps(answer), flush=True)
+
+
+def main(modules: list[str]) -> None:
+    stdlib = sysconfig.get_path("stdlib")
+    managed = sys.prefix == sys.base_prefix and os.path.isfile(os.path.join(stdlib, "EXTERNALLY-MANAGED"))
+    say({"site_packages": sysconfig.get_path("platlib"), "externally_managed": managed, "python": sys.version.split()[0],
+         "torch": version_of("torch"), "pip": util.find_spec("pip") is not None,
+         "einops": util.find_spec("einops") is not None})
+    files: dict[str, str | None] = {}
+    for name in modules:
+        say({"module": name, "error": None})  # the last word, should the import take the process with it
+        try:
+            files[name] = getattr(importlib.import_module(name), "__file__", None)
+        except BaseException as error:
+            say({"module": name, "error": f"{type(error).__name__}: {error}"})
+            break
+    else:
+        say({"files": files, "torch": version_of("torch")})
+    sys.stdout.flush()
+    os._exit(0)  # what was imported may crash or hang on its way out, and has answered already
+
+
+main(sys.argv[1:])
