@@ -47,8 +47,9 @@ class Family:
     joins: bool = False
 
 
-def _renamed(old: str, new: str, values: Mapping[Any, Any] | None = None, *, joins: bool = False) -> Family:
-    return Family((("2", old), ("3", new)), values or {}, joins)
+def _renamed(old: str, new: str, values: Mapping[Any, Any] | None = None, *, since: str = "3",
+             joins: bool = False) -> Family:
+    return Family((("2", old), (since, new)), values or {}, joins)
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -63,10 +64,10 @@ FAMILIES: tuple[Family, ...] = (
     _renamed("eval_batch_size", "per_device_eval_batch_size"),
     _renamed("check_model_is_latest", "check_model"),
     _renamed("add_output_dir_suffix", "add_version"),
-    _renamed("lora_target_modules", "target_modules", _MODULES),
-    _renamed("lora_target_regex", "target_regex"),
-    _renamed("lora_modules_to_save", "modules_to_save"),
-    _renamed("lora_dropout_p", "lora_dropout"),
+    _renamed("lora_target_modules", "target_modules", _MODULES, since="2"),
+    _renamed("lora_target_regex", "target_regex", since="2"),
+    _renamed("lora_modules_to_save", "modules_to_save", since="2"),
+    _renamed("lora_dropout_p", "lora_dropout", since="2"),
     _renamed("lora_bias_trainable", "lora_bias"),
     _renamed("lora_lr_ratio", "lorap_lr_ratio"),
     _renamed("init_lora_weights", "init_weights"),
@@ -75,21 +76,22 @@ FAMILIES: tuple[Family, ...] = (
     _renamed("dataset_test_ratio", "split_dataset_ratio"),
     _renamed("preprocess_num_proc", "dataset_num_proc"),
     _renamed("streaming_buffer_size", "shuffle_buffer_size"),
-    _renamed("custom_train_dataset_path", "dataset", joins=True),
-    _renamed("custom_val_dataset_path", "val_dataset", joins=True),
-    _renamed("only_save_model", "save_only_model"),
-    _renamed("neftune_alpha", "neftune_noise_alpha"),
-    _renamed("deepspeed_config_path", "deepspeed"),
+    _renamed("custom_train_dataset_path", "dataset", since="2", joins=True),
+    _renamed("custom_val_dataset_path", "val_dataset", since="2", joins=True),
+    _renamed("only_save_model", "save_only_model", since="2"),
+    _renamed("neftune_alpha", "neftune_noise_alpha", since="2"),
+    _renamed("deepspeed_config_path", "deepspeed", since="2"),
     _renamed("device_map_config", "device_map"),
     _renamed("device_map_config_path", "device_map"),
     _renamed("vit_use_gc", "vit_gradient_checkpointing"),
     _renamed("loss_name", "loss_type"),
     _renamed("rescale_image", "max_pixels", {-1: None}),
-    _renamed("push_hub_strategy", "hub_strategy", {"push_best": "every_save", "push_last": "every_save"}),
+    _renamed("push_hub_strategy", "hub_strategy", {"push_best": "every_save", "push_last": "every_save"},
+             since="2"),
     Family((("2", "evaluation_strategy"), ("3", "eval_strategy"))),
     Family((("2", "use_liger"), ("", "use_liger_kernel"))),
     Family((("2", "tools_prompt"), ("", "agent_template"))),
-    Family((("3", "lora_modules"), ("4.0", "adapters")), joins=True),
+    _renamed("lora_modules", "adapters", joins=True),
     Family((("3", "metric"), ("4.0", "eval_metric"))),
     Family((("", "swanlab_lark_webhook_url"), ("", "swanlab_webhook_url"))),
     Family((("", "swanlab_lark_secret"), ("", "swanlab_secret"))),
@@ -179,10 +181,10 @@ def translate(swift: Mapping[str, Any], known_args: Arguments | None = None, ms_
         elif rank.get(key, 0) != rank.get(keys[name], 0):
             if rank.get(key, 0) > rank.get(keys[name], 0):
                 arguments[name], keys[name] = new_value, key
-        elif arguments[name] != new_value:
+        elif arguments[name] is None:
+            arguments[name], keys[name] = new_value, key
+        elif new_value is not None and arguments[name] != new_value:
             clashes.append(Clash(keys[name], key, swift[keys[name]], value))
-            if name == key:
-                arguments[name], keys[name] = new_value, key
     if any(r.new == "swanlab_webhook_url" for r in renamed):  # the old names were Lark's, the new ones are anybody's
         arguments.setdefault("swanlab_notification_method", "lark")
     revalued = tuple(_revalued(arguments, keys, known_args, ms_swift))
@@ -363,6 +365,13 @@ def accepts(argument: Argument | None, value: Any, written: str | None = None) -
                     "多余的反斜杠，应是命令换行时留下的")
     kind = _kind(argument)
     words = render_value(value, written, argument)
+    if argument is not None and kind.many and not words and value is not None and argument.default:
+        return Text("a command line cannot carry an empty list, and leaving it out means "
+                    f"{argument.default}", f"命令行无法传递空列表，而不传则表示 {argument.default}")
+    if "--" in words:
+        return Text("-- cannot be passed as a value", "-- 不能作为参数值传递")
+    if kind.base == "group" and any(words):
+        return Text("ms-swift's command line cannot take it", "ms-swift 的命令行无法接收它")
     if len(words) > 1 and not kind.many and kind.base != "unknown":
         return Text(f"takes one value, not {len(words)}", f"只接受一个值，而这里有 {len(words)} 个")
     if len(words) > 1 and (dashed := next((word for word in words if _looks_like_option(word)), None)):
@@ -419,7 +428,7 @@ def render_value(value: Any, written: str | None = None, argument: Argument | No
     """The words of one value; none where the argument is left out."""
     if isinstance(value, (list, tuple)) and not _kind(argument).loose:
         return tuple(_render_word(item, None, argument) for item in value if item is not None)
-    return () if value is None else (_render_word(value, written, argument),)
+    return () if value is None or value == [] else (_render_word(value, written, argument),)
 
 
 def _render_word(value: Any, written: str | None, argument: Argument | None) -> str:
@@ -462,53 +471,67 @@ def _reads(kind: Callable[[str], Any], word: str) -> Any:
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """The `count` of `names` that a misspelt `name` most likely means, the likeliest first."""
-    meant = _plain(name)
-    return tuple(sorted(names, key=lambda other: (_distance(meant, _plain(other)), other))[:count])
+    distance = _distance_from(_plain(name))
+    return tuple(sorted(names, key=lambda other: (distance(_plain(other)), other))[:count])
 
 
 def fits_nearly(word: str, words: Iterable[str]) -> bool:
     """Whether `word` is likely one of `words`, misspelt: at most two edits away, and fewer than half of its letters."""
-    return any(_edits(_plain(word), _plain(other)) <= min(2, len(other) // 2) for other in words)
+    edits = _edits_from(_plain(word))
+    return any(edits(_plain(other)) <= min(2, len(other) // 2) for other in words)
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "_").strip("_")
 
 
-def _distance(meant: str, other: str) -> float:
-    """Edits between two names; a beginning of a name, its words in another order, and lost underscores count less."""
-    edits = float(_edits(meant, other))
-    if meant and other.startswith(meant):
-        edits = min(edits, 1 + (len(other) - len(meant)) / 20)
-    words, others = set(meant.split("_")), set(other.split("_"))
-    if len(words & others) >= 2 or words <= others:
-        edits = min(edits, 2 + len(words ^ others))
-    bare = _edits(meant.replace("_", ""), other.replace("_", ""))
-    return min(edits, 0.5 + bare)
+def _distance_from(meant: str) -> Callable[[str], float]:
+    """Edits to another name; a beginning of it, its words in another order, and lost underscores count less."""
+    words, edits_from, bare_edits_from = set(meant.split("_")), _edits_from(meant), _edits_from(meant.replace("_", ""))
+
+    def distance(other: str) -> float:
+        begun = meant != "" and other.startswith(meant)
+        others = set(other.split("_"))
+        alike = len(words & others) >= 2 or words <= others
+        apart = abs(len(meant) - len(other))
+        if apart > 6 and not begun and not alike:
+            return apart + 6.0  # too far to be worth counting
+        edits = float(edits_from(other))
+        if begun:
+            edits = min(edits, 1 + apart / 20)
+        if alike:
+            edits = min(edits, 2.0 + len(words ^ others))
+        return min(edits, 0.5 + bare_edits_from(other.replace("_", ""))) if 1 < edits < 8 else edits
+
+    return distance
 
 
-def _edits(first: str, second: str) -> int:
-    """Insertions, deletions, replacements and swaps of neighbours between two words.
+def _edits_from(first: str) -> Callable[[str], int]:
+    """Counts insertions, deletions, replacements and swaps of neighbours between `first` and another word.
 
     Bit-parallel (Hyyrö 2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances"), so that
     all of ms-swift's names are compared in a few milliseconds.
     """
-    if not first:
-        return len(second)
     places: dict[str, int] = {}
     for index, letter in enumerate(first):
         places[letter] = places.get(letter, 0) | (1 << index)
-    last, every = 1 << (len(first) - 1), (1 << len(first)) - 1
-    up, down, zero, before, score = every, 0, 0, 0, len(first)
-    for letter in second:
-        match = places.get(letter, 0)
-        swapped = ((~zero & match) << 1) & before
-        zero = ((((match & up) + up) ^ up) | match | down | swapped) & every
-        rise, fall = down | ~(zero | up), zero & up
-        score += bool(rise & last) - bool(fall & last)
-        rise, fall = (rise << 1) | 1, fall << 1
-        up, down, before = (fall | ~(zero | rise)) & every, zero & rise & every, match
-    return score
+    last, every = 1 << max(len(first) - 1, 0), (1 << len(first)) - 1
+
+    def edits(second: str) -> int:
+        if not first:
+            return len(second)
+        up, down, zero, before, score = every, 0, 0, 0, len(first)
+        for letter in second:
+            match = places.get(letter, 0)
+            swapped = ((~zero & match) << 1) & before
+            zero = ((((match & up) + up) ^ up) | match | down | swapped) & every
+            rise, fall = down | ~(zero | up), zero & up
+            score += bool(rise & last) - bool(fall & last)
+            rise, fall = (rise << 1) | 1, fall << 1
+            up, down, before = (fall | ~(zero | rise)) & every, zero & rise & every, match
+        return score
+
+    return edits
 
 
 def find_arguments(arguments: Arguments, pattern: str | None = None) -> tuple[tuple[str, Argument], ...]:
