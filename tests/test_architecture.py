@@ -20,14 +20,19 @@ CORRIDOR = ("errors", "decode", "cache", "config", "machine", "preflight", "whee
 NEIGHBOURS = {("config", "machine.facts")}
 
 PURE = ("errors", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "preflight.finding",
-        "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.choose", "launch.plan",
-        "launch.swanlab")
+        "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.fit", "wheels.choose",
+        "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "elftools", "platform", "threading", "multiprocessing", "signal", "ctypes",
            "importlib", "filelock"}
 REACHING = {"read_text", "write_text", "read_bytes", "write_bytes", "exists", "is_file", "is_dir", "iterdir", "glob", "rglob",
             "mkdir", "unlink", "resolve", "stat", "cwd", "home", "expanduser", "touch", "now", "today", "utcnow"}
+
+
+def is_script(file: Path) -> bool:
+    """A program of its own, run by another interpreter."""
+    return '__name__ == "__main__"' in file.read_text(encoding="utf-8")
 
 
 def module_name(file: Path) -> str:
@@ -82,11 +87,11 @@ def test_every_pure_name_exists() -> None:
     assert not [p for p in PURE if not p.endswith(".*") and p not in names]
 
 
-@pytest.mark.parametrize("file", [f for f in MODULES if module_name(f).partition(".")[0] not in ("cli", "training")],
-                         ids=module_name)
+@pytest.mark.parametrize("file", [f for f in MODULES if module_name(f).partition(".")[0] not in ("cli", "training")
+                                  and not is_script(f)], ids=module_name)
 def test_only_the_command_line_prints_and_exits(file: Path) -> None:
-    if file.name in ("target.py", "keeper.py", "__main__.py") or file.name.endswith(("_target.py", "_script.py")):
-        return  # programs of their own, run by another interpreter
+    if file.name == "__main__.py":
+        return
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
@@ -95,8 +100,7 @@ def test_only_the_command_line_prints_and_exits(file: Path) -> None:
 
 def test_the_launcher_never_imports_heavy_packages() -> None:
     modules = [f"swift_fa_launcher.{module_name(f)}" for f in MODULES
-               if module_name(f).partition(".")[0] not in ("", "__main__", "training")]
-    modules = [m for m in modules if not m.endswith(("target", "keeper", "_script"))]
+               if module_name(f).partition(".")[0] not in ("", "__main__", "training") and not is_script(f)]
     script = ("import sys, importlib\n"
               f"for m in {modules!r}: importlib.import_module(m)\n"
               "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'elftools', 'pynvml'} "
