@@ -564,7 +564,7 @@ def described(doc):
     """Argument name to its text in a docstring (`name (type): text`, continued on deeper lines)."""
     found, name, indent = {}, None, 0
     for line in doc.splitlines():
-        entry = re.match(r"(\s+)(\w+) ?\(.*?\):\s*(.*)$", line)
+        entry = re.match(r"(\s*)(\w+) ?\(.*?\):\s*(.*)$", line)
         depth = len(line) - len(line.lstrip())
         if entry and (name is None or depth <= indent):
             name, indent = entry.group(2), depth
