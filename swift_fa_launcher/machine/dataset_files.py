@@ -91,7 +91,7 @@ def _read_json(file: Path, size: int) -> Sampled:
     """JSON: one object per line, or one list of objects (`datasets` tries the one, then the other)."""
     with file.open("rb") as opened:
         head = opened.read(WHOLE)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" and not _is_json(head.split(b"\n", 1)[0]):
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         return _read_list(head, size)
     if size > WHOLE:
         if head.lstrip()[:1] == b"{" and not _is_json(head.split(b"\n", 1)[0]) and file.suffix == ".json":

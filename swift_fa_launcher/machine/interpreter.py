@@ -21,10 +21,14 @@ MARKER = "swift-fa-target:"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a script said: its JSON objects in order, and how it ended ("" for well) with its last other words."""
+    """What a script said: its JSON objects in order, and how it ended ("" for well) with its last other words.
+
+    late: it had not ended in time, and was killed.
+    """
 
     steps: tuple[dict[str, Any], ...]
     failure: str
+    late: bool = False
 
 
 def find_interpreter(python: str, environment: Mapping[str, str]) -> str | None:
@@ -53,7 +57,7 @@ def run_script(python: str, script: Path, *arguments: str, environment: Mapping[
         kill_group(child)
         output, _ = child.communicate()
     answer = parse_answer(output.decode("utf-8", "replace"), child.returncode)
-    return Answer(answer.steps, f"no answer within {timeout:g} s") if late else answer
+    return Answer(answer.steps, f"no answer within {timeout:.0f} s", late=True) if late else answer
 
 
 def parse_answer(output: str, code: int) -> Answer:

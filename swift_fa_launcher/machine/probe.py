@@ -121,15 +121,19 @@ def visible(gpus: Iterable[Gpu]) -> dict[str, str]:
 
 
 def read_answer(answer: Answer, gpus: Sequence[Gpu]) -> Tried:
-    """The script's steps as facts. A crash or a hang is laid at the step that had not answered."""
+    """The script's steps as facts. A crash or a hang is laid at the step that had not answered.
+
+    An import that takes longer than the time given is Unknown: on a cold network file system torch's takes minutes.
+    """
     said: dict[str, Any] = {}
     for step in answer.steps:
         said.update({key: step[key] for key in ("torch", "module") if key in step})
     failure = answer.failure or "it ended without an answer"
-    torch_error = said.get("torch", f"import torch: {failure}")
+    ended = Unknown(failure) if answer.late else failure
+    torch_error = said.get("torch", ended)
     if torch_error is not None:
-        return Tried(torch_error, Unknown("torch does not import"))
-    import_error = said.get("module", failure)
+        return Tried(torch_error, torch_error if answer.late else Unknown("torch does not import"))
+    import_error = said.get("module", ended)
     if import_error is not None:
         return Tried(None, import_error)
     done = [step for step in answer.steps if "device" in step][:len(gpus)]

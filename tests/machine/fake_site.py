@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sysconfig
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ def compile_library(file: Path, source: str, *arguments: str, folder: Path | Non
     return file
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compile(source: str, arguments: tuple[str, ...], links: tuple[tuple[str, bytes], ...], abi: int) -> bytes:
     if shutil.which("g++") is None:
         pytest.skip("no g++ to build a real ELF file with")
