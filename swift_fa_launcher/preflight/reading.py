@@ -114,8 +114,8 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
     value = environment(config, facts, "CUDA_VISIBLE_DEVICES")
     if value is None or (slurm and "CUDA_VISIBLE_DEVICES" not in config.env):
         return VisibleGpus(present)
-    names = () if value.strip() in ("", "NoDevFiles") else tuple(n.strip() for n in value.split(","))
-    return _choose(present, names, "CUDA_VISIBLE_DEVICES")
+    named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
+    return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
 
 
 def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:

@@ -123,7 +123,7 @@ def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     error = known(flash_attn.import_error)
     torch = known(facts.torch)
     if error and not causes and flash_attn.distribution is not None and torch is not None \
-            and known(torch.import_error) is None and torch.cuda is not None:
+            and known(torch.import_error) is None and (torch.cuda is not None or on_rocm(facts)):
         yield Finding("flash-attn-import-failed", ERROR, Text(f"flash-attn does not import: {_one_line(error)}",
                                                               f"flash-attn 无法导入：{_one_line(error)}"),
                       (INSTALL, WITHOUT_FLASH_ATTN), {"import_error": error})

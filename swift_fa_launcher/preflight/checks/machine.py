@@ -13,6 +13,7 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.preflight.checks.build import must_build, needs_install
 from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
+from swift_fa_launcher.preflight.checks.swift import dataset_rows
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
     ANOTHER_PYTHON,
@@ -353,7 +354,8 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
 def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A build under one compiler job's needs, or a dataset that is loaded and tokenised in memory.
 
-    https://github.com/modelscope/ms-swift/issues/3964 (killed while reading a large pre-training set)
+    9 GB of JSONL have killed a machine of 32 GB, 2.7 GB have not: https://github.com/modelscope/ms-swift/issues/195. Before
+    3.8, packing kept every row's tokens in lists (some 8 KiB a row): https://github.com/modelscope/ms-swift/issues/3964.
     """
     available = known(facts.host.available_memory_gib)
     if available is None or is_login_node(config, facts):
@@ -364,13 +366,15 @@ def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                            f"可用内存 {available:.1f} GiB；一个编译任务就要 4 GiB 以上"),
                       ("flash_attn.build=never",), {"available_gib": available})
     sizes = [known(path.size_gib) for name in config.swift.names("dataset") if (path := facts.path(name))]
-    total = sum(size for size in sizes if size)
-    if 2 * total > available and not config.swift.flag("streaming"):
+    version, rows = facts.package("ms-swift"), dataset_rows(config, facts)
+    in_lists = config.swift.flag("packing") and version is not None and version < Version("3.8")
+    need = max(3 * sum(size for size in sizes if size), rows * 8 / 2**20 if in_lists else 0.0)
+    if need > available and not config.swift.flag("streaming"):
         yield Finding("host-memory-low", WARNING,
-                      Text(f"datasets of {total:.1f} GiB and {available:.1f} GiB of memory available",
-                           f"数据集共 {total:.1f} GiB，而可用内存只有 {available:.1f} GiB"),
+                      Text(f"the datasets take about {need:.0f} GiB while they are read; {available:.1f} GiB are available",
+                           f"读取数据集大约需要 {need:.0f} GiB 内存，而可用内存只有 {available:.1f} GiB"),
                       (Text("swift.streaming=true swift.max_steps=N", "swift.streaming=true swift.max_steps=步数"),),
-                      {"dataset_gib": total, "available_gib": available})
+                      {"rows": rows, "needed_gib": round(need, 1), "available_gib": available})
 
 
 def windows_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

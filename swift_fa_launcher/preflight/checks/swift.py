@@ -58,7 +58,7 @@ LEAKY_TRANSFORMERS = SpecifierSet(">=5.2.0,<5.9", prereleases=True)
 
 #: HF model_type: (the first ms-swift whose template refuses it, whether padding_free is refused as well).
 #: `support_padding_free` in swift/template/templates, swift/pipelines/train/sft.py.
-CANNOT_PACK = {"ovis2_5": (Version("0"), False), "gpt_oss": (Version("3.12"), True), "step3_vl": (Version("4.0"), True)}
+CANNOT_PACK = {"ovis2_5": (Version("0"), False), "gpt_oss": (Version("3.12"), True)}
 
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
@@ -181,7 +181,7 @@ def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[F
 def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """All ranks wait in one collective while the first packs. https://github.com/modelscope/ms-swift/issues/4340"""
     swift = config.swift
-    timeout, rows = swift.whole("ddp_timeout"), _rows(config, facts)
+    timeout, rows = swift.whole("ddp_timeout"), dataset_rows(config, facts)
     if not swift.flag("packing") or swift.flag("streaming") or process_count(config, facts) < 2 or not timeout or not rows:
         return
     workers = max(swift.whole("dataset_num_proc") or 1, swift.whole("packing_num_proc") or 1)
@@ -197,7 +197,7 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
                       {"rows": rows, "workers": workers, "seconds": round(seconds), "ddp_timeout": timeout})
 
 
-def _rows(config: ResolvedConfig, facts: Facts) -> int:
+def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
     """Rows of all datasets whose number is known, `#N` taken into account."""
     total = 0
     for name in config.swift.names("dataset"):
@@ -245,7 +245,7 @@ def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     batch, accumulation, processes = (min(max(1, n or 1), 10**6) for n in (
         swift.whole("per_device_train_batch_size"), swift.whole("gradient_accumulation_steps"), process_count(config, facts)))
     per_step = batch * accumulation * processes
-    rows, suggested = _rows(config, facts), max(1, round(batch * accumulation / per_row))
+    rows, suggested = dataset_rows(config, facts), max(1, round(batch * accumulation / per_row))
     context = {"examples_per_packed_row": round(per_row, 1), "rows_per_step": per_step, "packed_batch": suggested}
     steps = Text("", "")
     if rows:
