@@ -116,7 +116,7 @@ def _run_train(options: argparse.Namespace) -> int:
     screen = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
     sys.stderr.flush()
-    finished = flow.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer)
+    finished = flow.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer, say=_say)
     _print_finished(finished, options)
     return finished.outcome.exit_code
 

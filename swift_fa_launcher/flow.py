@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
@@ -26,17 +26,20 @@ from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.diagnose import Diagnosis, diagnose_file
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
-from swift_fa_launcher.runs.output import newest_checkpoint, parse_version_folder, read_swanlab, says_training_ended
+from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
+from swift_fa_launcher.runs.output import parse_version_folder, read_progress, read_swanlab, says_training_ended
 from swift_fa_launcher.runs.record import (
     RunRecord,
     close_record,
     make_record,
     new_run_id,
+    render_record,
     run_name,
     secret_values,
     start_record,
     update_record,
 )
+from swift_fa_launcher.runs.surroundings import collect_surroundings
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
@@ -122,7 +125,7 @@ def plan_launch(judgement: Judgement) -> Prepared:
     return Prepared(judgement, plan, run_id, root)
 
 
-def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
+def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
            parent: str | None = None) -> Finished:
     """Record, start, wait, record. Raises LaunchError where findings block or nothing can be started."""
     judgement, plan = prepared.judgement, prepared.plan
@@ -131,12 +134,16 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
     hidden = secret_values(config, os.environ)
     record = make_record(config, plan, prepared.run_id, datetime.now(timezone.utc), parent=parent,
                          pid_started=_process_start())
-    folder = start_record(prepared.root, record, config, judgement.facts, judgement.findings, plan, hidden)
-    version_folders: list[str] = []
+    around = collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
+    folder = start_record(prepared.root, record, render_record(record, config, judgement.facts, judgement.findings, plan,
+                                                               around, hidden))
 
     def notice(line: bytes) -> None:
-        if found := parse_version_folder(line):
-            version_folders[:] = [found]
+        nonlocal record
+        found = parse_version_folder(line)
+        if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
+            record = replace(record, output_dir=found)
+            update_record(folder, record, hidden)
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
@@ -151,17 +158,19 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO,
     failed = outcome.exit_code != 0 and not outcome.interrupted
     diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code) if failed else ()
     record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
-    record = _ended(replace(record, output_dir=version_folders[0] if version_folders else record.output_dir), folder, outcome)
+    record = _ended(record, folder, outcome)
     update_record(folder, record, hidden)
     return Finished(record, folder, outcome, diagnoses)
 
 
 def _ended(record: RunRecord, folder: Path, outcome: Outcome) -> RunRecord:
     """The record with its end and what the training left behind."""
-    checkpoint = newest_checkpoint(Path(record.cwd, record.output_dir)) if record.output_dir else None
+    output = Path(record.cwd, record.output_dir or "")
+    checkpoint = newest_complete(list_checkpoints(output))
     record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
                           interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
-    return replace(record, checkpoint=str(checkpoint) if checkpoint else None, swanlab=read_swanlab(folder))
+    return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=read_swanlab(folder),
+                   unsent=outcome.ended_after_training, result=encode(read_progress(output)))
 
 
 def _refuse(judgement: Judgement) -> None:

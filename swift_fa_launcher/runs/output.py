@@ -1,22 +1,40 @@
-"""What a training leaves behind: its version folder, its newest checkpoint, its SwanLab run."""
+"""What a training leaves behind: its version folder, how far it came, its SwanLab run."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: ms-swift's word on where a run writes (swift/trainers, 3.8 to 4.6): `<output_dir>/v0-<time>/logging.jsonl`.
+#: Where a run writes, `<output_dir>/v0-<time>`, as ms-swift says it: when it has chosen the folder (swift/arguments/
+#: sft_args.py, before: swift/llm/argument/train_args.py) and again when it begins (swift/pipelines/train/sft.py).
+_VERSION_FOLDER = re.compile(rb"\boutput_dir: (\S.*[/\\]v\d+-\d{8}-\d{6})\s*$")
 _LOGGING_FILE = re.compile(rb"The logging file will be saved in: (.+?)[/\\]logging\.jsonl")
 #: ms-swift's last word (swift/pipelines/base.py, swift/llm/base.py): what follows is uploading and tearing down.
 TRAINING_ENDED = b"End time of running main"
 
+_TAIL = 16384  # bytes; the last line of logging.jsonl holds the whole history and is read from its end
+_LOGGED = re.compile(r'\{[^{}]*"(?:loss|train_runtime)": [^{}]*\}')
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training came, as far as its log says. loss: the last logged. speed: seconds a step."""
+
+    step: int | None = None
+    steps: int | None = None  # that it was to make
+    loss: float | None = None
+    train_loss: float | None = None  # the mean over the whole training, once it has ended
+    speed: float | None = None
+
 
 def parse_version_folder(line: bytes) -> str | None:
     """The folder `<output_dir>/v<N>-<time>` that a line of ms-swift's log names, if it does."""
-    found = _LOGGING_FILE.search(line)
+    found = _VERSION_FOLDER.search(line) or _LOGGING_FILE.search(line)
     return found[1].decode("utf-8", "replace") if found else None
 
 
@@ -25,13 +43,29 @@ def says_training_ended(line: bytes) -> bool:
     return TRAINING_ENDED in line
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The `checkpoint-N` of the highest N in a version folder, None where there is none."""
+def read_progress(folder: Path) -> Progress:
+    """The last words of a version folder's logging.jsonl, empty where there are none. Reads the file's end only."""
     try:
-        found = [(int(p.name.rpartition("-")[2]), p) for p in folder.glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+        with (folder / "logging.jsonl").open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
+            tail = log.read().decode("utf-8", "replace")
     except OSError:
-        return None
-    return max(found)[1] if found else None
+        return Progress()
+    return parse_progress(tail)
+
+
+def parse_progress(tail: str) -> Progress:
+    """The progress that the end of a logging.jsonl tells. Source: what ms-swift 3.8 to 4.6 wrote."""
+    seen: dict[str, Any] = {}
+    for text in _LOGGED.findall(tail):
+        try:
+            seen |= json.loads(text)
+        except ValueError:
+            continue
+    step, _, steps = str(seen.get("global_step/max_steps", "")).partition("/")
+    speed, rate = _number(seen.get("train_speed(s/it)")), _number(seen.get("train_speed(iter/s)"))  # 4.x, 3.x
+    return Progress(step=_whole(step) or _whole(seen.get("step")), steps=_whole(steps), loss=_number(seen.get("loss")),
+                    train_loss=_number(seen.get("train_loss")), speed=round(1 / rate, 6) if rate and not speed else speed)
 
 
 def read_swanlab(run_dir: Path) -> Mapping[str, Any]:
@@ -41,3 +75,17 @@ def read_swanlab(run_dir: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -3,8 +3,10 @@
     <run.root>/<id>/
         run.json        what happened: name, start, end, outcome
         config.yaml     the resolved config          config.json   the same with the origin of every value
-        layers/         the files it was made from   facts.json    findings.json    plan.json
-        packages.txt    every installed package      git.json      git.diff         train.log     swanlab/
+        layers/N/       the files it was made from, lowest first    facts.json    findings.json    plan.json
+        packages.txt    every installed package      sources.json  those that came from no index
+        wheels.json     the flash-attn builds        git.json      git.diff
+        data.json       models, datasets and files   train.log     swanlab/
 
 A new folder is filled under a hidden name and then renamed; `run.json` is replaced whole. So a launcher that is killed
 leaves either nothing or a record that says it was not finished.
@@ -18,7 +20,6 @@ import re
 import secrets
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -34,10 +35,10 @@ from swift_fa_launcher.errors import RecordError, Text
 from swift_fa_launcher.launch.plan import SECRET_NAME, LaunchPlan
 from swift_fa_launcher.machine.facts import Facts, facts_to_json
 from swift_fa_launcher.preflight.finding import Finding
+from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
-_GIT_SECONDS = 10
-_DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
+REDACTED = "<redacted>"
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 
 
@@ -61,6 +62,7 @@ class RunRecord:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     parent: str | None = None
+    resumed_from: str | None = None  # the checkpoint, where the parent was continued
     launcher: str = __version__
     host: str | None = None
     pid: int | None = None
@@ -70,6 +72,8 @@ class RunRecord:
     output_dir: str | None = None
     checkpoint: str | None = None
     swanlab: Mapping[str, Any] = field(default_factory=dict)
+    unsent: bool = False  # training had ended, SwanLab was still uploading and was ended
+    result: Mapping[str, Any] = field(default_factory=dict)  # runs.output.Progress at the end
     diagnoses: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -97,24 +101,24 @@ def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[s
 def redact(text: str, values: Iterable[str]) -> str:
     """`text` with every secret value replaced."""
     for value in values:
-        text = text.replace(value, "<redacted>")
+        text = text.replace(value, REDACTED)
     return text
 
 
-def start_record(root: Path, record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding],
-                 plan: LaunchPlan, hidden: Sequence[str]) -> Path:
+def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
     """Write the record of a run that is about to start; its folder. Raises RecordError where it cannot be written.
 
-    hidden: secret values that are replaced in everything written.
+    texts: what `render_record` made.
     """
     folder, draft = root / record.id, root / f".{record.id}.new"
     try:
         draft.mkdir(parents=True)
-        for name, text in _record_files(record, config, facts, findings, plan).items():
-            _write(draft / name, redact(text, hidden))
+        for name, text in texts.items():
+            _write(draft / name, text)
         draft.rename(folder)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
+        if not isinstance(error, FileExistsError):
+            shutil.rmtree(draft, ignore_errors=True)
         raise RecordError(Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
                           why=error.strerror or str(error),
                           hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
@@ -150,9 +154,9 @@ def _damaged(file: Path, why: Any) -> RecordError:
     return RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(file), why=why)
 
 
-def _record_files(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding],
-                  plan: LaunchPlan) -> dict[str, str]:
-    git, diff = _git_state(Path(plan.cwd))
+def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
+                  around: Surroundings, hidden: Sequence[str]) -> dict[str, str]:
+    """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
     origins = {key: str(origin) for key, origin in config.origins.items()}
     files = {
         "run.json": _json({"schema": SCHEMA, **encode(record)}),
@@ -164,35 +168,22 @@ def _record_files(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
         "plan.json": _json(plan.to_json()),
         "packages.txt": "".join(f"{name}=={version}\n" for name, version in sorted((known(facts.packages) or {}).items())
                                 if known(version) is not None),
-        "git.json": _json(git),
+        "sources.json": _json(around.sources),
+        "wheels.json": _json(around.wheels),
+        "git.json": _json(around.git),
+        "data.json": _json(around.data),
     }
-    if diff:
-        files["git.diff"] = diff
+    if around.diff:
+        files["git.diff"] = around.diff
     for i, source in enumerate(config.files):
-        files[f"layers/{i}-{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
-    return files
+        files[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
+    return {name: redact(text, hidden) for name, text in files.items()}
 
 
-def _git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """Commit, branch and changed files of the repository around `folder`, and its uncommitted diff; None without one."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None, ""
-    changed = (_git(folder, "status", "--porcelain") or "").splitlines()
-    diff = _git(folder, "diff", "HEAD") or ""
-    if len(diff) > _DIFF_LIMIT:
-        diff = diff[:_DIFF_LIMIT] + "\n# cut here: the diff is larger\n"
-    return {"commit": commit.strip(), "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
-            "changed": changed}, diff
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=_GIT_SECONDS, check=False,
-                              env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+def recorded_layers(folder: Path) -> tuple[Path, ...]:
+    """The copies of the config files that a run was made from, lowest first."""
+    files = [file for file in folder.glob("layers/*/*") if file.parent.name.isdigit()]
+    return tuple(sorted(files, key=lambda file: int(file.parent.name)))
 
 
 def _write(file: Path, text: str) -> None:
@@ -208,10 +199,11 @@ def _json(value: Any) -> str:
 
 
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, pid_started: float | None,
-                parent: str | None = None) -> RunRecord:
+                name: str | None = None, parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
-    return RunRecord(id=run_id, name=run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
+    return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
+                     resumed_from=resumed_from,
                      host=socket.gethostname(), pid=os.getpid(), pid_started=pid_started,
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))

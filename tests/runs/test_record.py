@@ -22,10 +22,12 @@ from swift_fa_launcher.runs.record import (
     new_run_id,
     read_record,
     redact,
+    render_record,
     secret_values,
     start_record,
     update_record,
 )
+from swift_fa_launcher.runs.surroundings import collect_surroundings
 from swift_fa_launcher.runs.store import find_run, list_runs
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=timezone.utc)
@@ -45,7 +47,9 @@ def start(tmp_path: Path, name: str = "one", text: str = "swift: {seed: 1}\n", h
     facts = Facts(packages={"ms-swift": Version("4.6.0"), "gone": None})
     plan = make_plan(config, facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(work))
     record = make_record(config, plan, run_id, NOW, pid_started=1.0)
-    return start_record(root, record, config, facts, (Finding("gpu-none", WARNING, "none"),), plan, hidden)
+    around = collect_surroundings(config, facts, work, lambda words: None)
+    return start_record(root, record, render_record(record, config, facts, (Finding("gpu-none", WARNING, "none"),), plan,
+                                                    around, hidden))
 
 
 def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
     state = json.loads((folder / "git.json").read_text())
     assert len(state["commit"]) == 40 and " M train.py" in state["changed"]
     assert (folder / "packages.txt").read_text() == "ms-swift==4.6.0\n"
-    assert (folder / "layers" / "0-one.yaml").read_text().startswith("swift: {seed: 1}")
+    assert (folder / "layers" / "0" / "one.yaml").read_text().startswith("swift: {seed: 1}")
     assert resolve_config([folder / "config.yaml"]).values == resolve_config([tmp_path / "work" / "one.yaml"]).values
     assert json.loads((folder / "config.json").read_text())["origins"]["swift.seed"].endswith("one.yaml:1")
     assert parse_facts(json.loads((folder / "facts.json").read_text()), "x").package("ms-swift") == Version("4.6.0")
@@ -87,7 +91,7 @@ def test_two_in_one_second_do_not_meet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("damage", "why"), [
     ("", "Expecting value"), ("{\"schema\": 1, \"id\": ", "Expecting value"), ("[]", "no schema"), ("{\"schema\": 99}", "newer"),
-    ("{\"schema\": 1, \"id\": 3}", "expected text"), ("{\"schema\": 1}", "missing"), ("\x00\x01", "Expecting value"),
+    ("{\"schema\": 1, \"id\": 3}", "missing"), ("{\"schema\": 1}", "missing"), ("\x00\x01", "Expecting value"),
 ])
 def test_damaged_records_are_shown_and_hide_nothing(tmp_path: Path, damage: str, why: str) -> None:
     good, bad = start(tmp_path, "good"), start(tmp_path, "bad")

@@ -1,0 +1,255 @@
+"""What a run depends on beside its config: code, packages' sources, the flash-attn build, data and model files.
+
+Collected when a run starts, written beside it, and collected again when it is to be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.machine.facts import Facts, FlashAttn
+from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
+from swift_fa_launcher.wheels.install import read_receipt
+
+Say = Callable[[Words], None]
+
+_GIT_SECONDS = 10
+_DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
+#: Bytes. A file below this is read whole for its digest; of a larger one, evenly spread samples are.
+WHOLE_BELOW = 2**30
+_SAMPLES, _SAMPLE = 16, 256 * 1024
+_WORTH_SAYING = 256 * 2**20  # bytes that take about a second to read
+_MOST_FILES = 1000  # of one folder
+_MOST_DIGESTS = 20_000  # that are remembered
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All plain data for JSON. git: None outside of a repository. diff: of the tracked files against the commit.
+
+    wheels: by distribution. sources: by package, where it came from when that was no index. data: one entry for each
+    model, dataset and further file that the config names.
+    """
+
+    git: Mapping[str, Any] | None
+    diff: str
+    wheels: Mapping[str, Any]
+    sources: Mapping[str, Any]
+    data: tuple[Mapping[str, Any], ...]
+
+
+def collect_surroundings(config: ResolvedConfig, facts: Facts, cwd: Path, say: Say) -> Surroundings:
+    """Everything as it is now. Files are read for their digests once, and again only when size or time have changed."""
+    git, diff = _git_state(cwd)
+    digests = Digests(cache_dir() / "digests.json", say)
+    data = tuple(_data(config, {**os.environ, **config.env}, digests))
+    wheels = {name: wheel for name, found in (("flash-attn", facts.flash_attn), ("flash-attn-3", facts.flash_attn_3),
+                                              ("flash-attn-4", facts.flash_attn_4))
+              if (wheel := _wheel(known(found), digests))}
+    python = known(facts.python)
+    site = known(python.site_packages) if python else None
+    digests.save()
+    return Surroundings(git, diff, wheels, _sources(Path(site)) if site else {}, data)
+
+
+# Code
+
+
+def _git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Commit, branch and changed files of the repository around `folder`, and its uncommitted diff; None without one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, ""
+    changed = (_git(folder, "status", "--porcelain") or "").splitlines()
+    diff = _git(folder, "diff", "HEAD") or ""
+    if len(diff) > _DIFF_LIMIT:
+        diff = diff[:_DIFF_LIMIT] + "\n# cut here: the diff is larger\n"
+    return {"commit": commit.strip(), "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+            "changed": changed}, diff
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=_GIT_SECONDS, check=False,
+                              env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+# Packages
+
+
+def _sources(site_packages: Path) -> dict[str, Any]:
+    """Package to pip's note of where it came from: an address, a checkout, a folder (PEP 610); no login in it."""
+    found = {}
+    for note in sorted(site_packages.glob("*.dist-info/direct_url.json")):
+        data = _read_note(note)
+        if data:
+            name = note.parent.name.partition("-")[0].replace("_", "-").lower()
+            found[name] = {**data, "url": _without_login(str(data["url"]))}
+    return found
+
+
+def _read_note(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) and "url" in data else {}
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
+    """Version, wheel and extension of an installed flash-attn; empty where there is none."""
+    name, origin = (known(found.distribution), known(found.origin)) if found else (None, None)
+    if found is None or not name:
+        return {}
+    wheel: dict[str, Any] = {"version": str(known(found.version))}
+    extension = known(found.extension)
+    file = known(extension.file) if extension else None
+    site = Path(origin).parent if origin else None
+    if site is not None and site.name.startswith("flash_attn"):  # a package's __init__.py, not a module beside it
+        site = site.parent
+    if site is None:
+        return wheel
+    receipt = read_receipt(site)
+    if receipt and receipt.distribution == name and receipt.version == wheel["version"]:
+        wheel |= {"url": _without_login(receipt.url), "sha256": receipt.sha256}
+    if file and (site / file).is_file():
+        wheel |= {"extension": file, **digests.describe(site / file)}
+    return wheel
+
+
+# Data and models
+
+
+def _data(config: ResolvedConfig, environment: Mapping[str, str], digests: Digests) -> Iterator[dict[str, Any]]:
+    seen = set()
+    for named in named_paths(config, environment):
+        if named.role == OUTPUT or named.text in seen:
+            continue
+        seen.add(named.text)
+        try:
+            yield {"name": named.text, "role": named.role, **_described(named, config, environment, digests)}
+        except OSError as error:
+            yield {"name": named.text, "role": named.role, "kind": "unknown", "why": error.strerror or str(error)}
+
+
+def _described(named: Named, config: ResolvedConfig, environment: Mapping[str, str], digests: Digests) -> dict[str, Any]:
+    path, revision = local_path(named), None
+    kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
+    if kind == "missing" and looks_like_hub_name(named.text):
+        huggingface = uses_huggingface(named.text, environment, config.swift.flag("use_hf"))
+        folder = cached_folder(hub_name(named.text), "datasets" if named.role == DATASET else "models", environment, huggingface)
+        if folder is None:
+            return {"kind": "hub", "revision": None}
+        kind, path, revision = "hub", folder, _revision(folder)
+    files = list(islice(_files(path), _MOST_FILES + 1)) if kind in ("dir", "hub") else [path] if kind == "file" else []
+    told = {"kind": kind, "path": str(path.absolute()), **({"revision": revision} if kind == "hub" else {})}
+    if len(files) > _MOST_FILES:
+        told["more"] = f"only the first {_MOST_FILES} files"
+    base = path if path.is_dir() else path.parent
+    return {**told, "files": {str(file.relative_to(base)): digests.describe(file) for file in files[:_MOST_FILES]}}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder in a fixed order; hidden ones are no part of a model or dataset."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _revision(folder: Path) -> str | None:
+    """The revision of a hub's cached copy: the snapshot's name, or what ModelScope's older layout notes in `.mv`."""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    try:
+        return (folder / ".mv").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+# Digests
+
+
+class Digests:
+    """SHA-256 of files, remembered by path, size and time of change."""
+
+    def __init__(self, file: Path, say: Say) -> None:
+        self.file, self.say = file, say
+        self.known: dict[str, Any] = {}
+        self.fresh = False
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            self.known = data if isinstance(data, dict) else {}
+        except (OSError, ValueError):
+            pass
+
+    def describe(self, file: Path) -> dict[str, Any]:
+        """Size, time of change and digest of a file; why there is none where it cannot be read."""
+        try:
+            status = file.stat()
+            return {"size": status.st_size, "mtime": round(status.st_mtime, 3), "digest": self._digest(file, status)}
+        except OSError as error:
+            return {"why": error.strerror or str(error)}
+
+    def _digest(self, file: Path, status: os.stat_result) -> str:
+        key, size = str(file.resolve()), status.st_size
+        seen = self.known.get(key)
+        if isinstance(seen, list) and seen[:2] == [size, status.st_mtime_ns]:
+            return str(seen[2])
+        if _WORTH_SAYING <= size < WHOLE_BELOW:
+            self.say(Text(f"reading {file} for its digest", f"正在读取 {file} 以计算摘要"))
+        digest = make_digest(file, size)
+        self.known[key], self.fresh = [size, status.st_mtime_ns, digest], True
+        return digest
+
+    def save(self) -> None:
+        """Keeps what was read for the next time; a cache that cannot be written costs only time."""
+        if not self.fresh:
+            return
+        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+        kept = dict(list(self.known.items())[-_MOST_DIGESTS:])
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(kept), encoding="utf-8")
+            part.replace(self.file)
+        except OSError:
+            part.unlink(missing_ok=True)
+
+
+def make_digest(file: Path, size: int) -> str:
+    """`sha256:…` of a file, or `sampled-sha256:…` of a large one's size and 16 spread pieces of 256 KiB.
+
+    A sampled digest tells two trainings' weights apart, not a file from one that was changed to have the same.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        if size < WHOLE_BELOW:
+            while chunk := opened.read(2**20):
+                digest.update(chunk)
+            return f"sha256:{digest.hexdigest()}"
+        digest.update(str(size).encode())
+        for i in range(_SAMPLES):
+            opened.seek((size - _SAMPLE) * i // (_SAMPLES - 1))
+            digest.update(opened.read(_SAMPLE))
+    return f"sampled-sha256:{digest.hexdigest()}"
