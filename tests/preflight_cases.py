@@ -87,7 +87,7 @@ MACHINE = [
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "12.0")]}, FA3),
     case("", HOPPER, FA3),
-    case("E gpu-arch-unsupported", packages(flash_attn_4="4.0.0b4"), FA4),
+    case("E gpu-arch-unsupported", packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0"), FA4),
     *(case("", {"gpus": [gpu(0, c)], **packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0")}, FA4)
       for c in ("9.0", "10.0", "10.3", "11.0", "12.0", "12.1")),
     case("W gpu-flash-attn-leftover", {"gpus": [gpu(0, "7.5")]}, {**SDPA, "torch_dtype": "float16"}),
@@ -246,6 +246,7 @@ SWIFT = [
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
+    case("E packing-needs-flash-attn", {"gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b4")}, FA4),
     case("E packing-lazy-tokenize", {}, {"lazy_tokenize": True}),
     case("", {}, {**SDPA, "lazy_tokenize": True}),
     case("E packing-leaks", LINEAR),

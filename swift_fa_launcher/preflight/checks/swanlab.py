@@ -169,7 +169,7 @@ def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         return
     for key, value in (("swanlab.project", config.swanlab.project),
                        ("swift.swanlab_project", config.swift.text("swanlab_project"))):
-        if value and not re.fullmatch(r"[0-9A-Za-z_.+-]{1,100}", value):
+        if value and value.strip() and not re.fullmatch(r"[0-9A-Za-z_.+-]{1,100}", value):
             good = re.sub(r"[^0-9A-Za-z_.+-]+", "-", value).strip("-")[:100]
             yield Finding("swanlab-name-invalid", ERROR,
                           Text(f"{key}={value[:120]}{written(config, key)}: 1 to 100 of 0-9 A-Z a-z _ . + -",

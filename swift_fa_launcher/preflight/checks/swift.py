@@ -93,15 +93,19 @@ def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Packed rows are kept apart by variable-length attention alone; ms-swift refuses anything else.
 
-    https://github.com/modelscope/ms-swift/issues/5690, swift/arguments/sft_args.py `_check_padding_free`
+    https://github.com/modelscope/ms-swift/issues/5690, swift/arguments/sft_args.py `_check_padding_free` (4.1.3 does not
+    know flash_attention_4 yet, 4.2.3 does)
     """
-    impl = config.swift.attn_impl
-    if not config.swift.packs or impl in FLASH_IMPLEMENTATIONS:
+    impl, version = config.swift.attn_impl, facts.package("ms-swift")
+    too_new = impl == "flash_attention_4" and version is not None and version < Version("4.2.0.dev0")
+    if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new):
         return
     key = "packing" if config.swift.flag("packing") else "padding_free"
     yield Finding("packing-needs-flash-attn", ERROR,
-                  Text(f"{setting(config, key)} with {setting(config, 'attn_impl')}: packed rows would see each other",
-                       f"{setting(config, key)}，而 {setting(config, 'attn_impl')}：拼在一起的样本会互相看见"),
+                  Text(f"{setting(config, key)} with {setting(config, 'attn_impl')}: "
+                       f"{f'ms-swift {version} refuses it' if too_new else 'packed rows would see each other'}",
+                       f"{setting(config, key)}，而 {setting(config, 'attn_impl')}："
+                       f"{f'ms-swift {version} 不接受' if too_new else '拼在一起的样本会互相看见'}"),
                   ("swift.attn_impl=flash_attn", f"swift.{key}=false"), {"attn_impl": impl, "argument": key})
 
 
