@@ -1,0 +1,120 @@
+"""A failed run's log (or any log) turned into its cause: code, deciding line, and what mends it.
+
+`reader` finds the few lines that matter in hundreds of megabytes, `signatures` says what they mean, `verdict` which of
+them is the cause, `advice` what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.errors import LauncherError, Text, Words, render_words
+from swift_fa_launcher.preflight.diagnose.advice import ADVICE
+from swift_fa_launcher.preflight.diagnose.signatures import Kind
+from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, rank
+
+_CHUNK = 1 << 20
+_PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+#: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
+_KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that the log tells.
+
+    code: a finding's code, or one of those that only logs show. line: 1-based number of the deciding line, 0 where the
+    exit code alone decides or nothing was said. evidence: that line, trimmed, without colours. summary: one line that
+    names the values. fix: one line or command each, the best first.
+    """
+
+    code: str
+    line: int
+    evidence: str
+    summary: Words
+    fix: tuple[Words, ...] = ()
+
+    def to_json(self, lang: str = "en") -> dict[str, Any]:
+        """The contract's form, texts in `lang`."""
+        return {"code": self.code, "line": self.line, "evidence": self.evidence,
+                "summary": render_words(self.summary, lang), "fix": [render_words(line, lang) for line in self.fix]}
+
+
+def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
+    """What went wrong, the cause before its consequences; never empty: a lone `unknown` says that nothing is known.
+
+    exit_code: of the run, where it is known. With 0 nothing failed, and only what harms without failing is told.
+    """
+    sightings = collect_sightings(chunks)
+    if exit_code == 0:
+        sightings = tuple(s for s in sightings if s.kind is Kind.HINT)
+    found = tuple(make_diagnosis(sighting) for sighting in rank(sightings, failed=bool(exit_code)))
+    if exit_code and not [one for one in found if one.code != "unknown"]:
+        ended = "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
+        if ended:
+            means = ADVICE[ended].means
+            seen = f"exit code {exit_code}"
+            return (Diagnosis(ended, 0, seen, Text(f"{means.en}: {seen}", f"{means.zh}：退出码 {exit_code}"),
+                              ADVICE[ended].fix), *found)
+    return found or (_nothing(exit_code),)
+
+
+def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
+    """`diagnose` of a log file. Raises LauncherError where it cannot be read."""
+    try:
+        with path.open("rb") as log:
+            return diagnose(_read(log), exit_code=exit_code)
+    except OSError as error:
+        raise LauncherError(Text("the log cannot be read", "无法读取日志"), where=str(path),
+                            why=error.strerror or str(error)) from error
+
+
+def make_diagnosis(sighting: Sighting) -> Diagnosis:
+    """The sighting in words."""
+    code, values = sighting.signature.code, sighting.values
+    advice = ADVICE[code]
+    if code == "unknown":
+        summary = Text("something failed, and it is no cause that we know", "有失败，但不是已知的原因")
+    else:
+        details = [_filled(sighting.signature.detail, lang, values) for lang in ("en", "zh")]
+        summary = Text(*(mean + (sep + detail if detail else "") for mean, sep, detail
+                         in zip(advice.means, (": ", "："), details, strict=True)))
+    fix = tuple(line for line in (_filled_words(words, values) for words in advice.fix) if render_words(line, "en"))
+    return Diagnosis(code, sighting.line, sighting.evidence, summary, fix)
+
+
+def _filled(words: Words, lang: str, values: Mapping[str, str]) -> str:
+    """The template with the values; empty where it names values and none of them is there."""
+    template = render_words(words, lang)
+    names = _PLACE.findall(template)
+    if names and not any(values.get(name) for name in names):
+        return ""
+    return template.format_map(_Lenient(values)).strip()
+
+
+def _filled_words(words: Words, values: Mapping[str, str]) -> Words:
+    return Text(*(_filled(words, lang, values) for lang in ("en", "zh"))) if isinstance(words, Text) else _filled(words, "en", values)
+
+
+class _Lenient(dict[str, str]):
+    """A value that the log did not give is nothing."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _read(log: Any) -> Iterator[bytes]:
+    while chunk := log.read(_CHUNK):
+        yield chunk
+
+
+def _nothing(exit_code: int | None) -> Diagnosis:
+    if exit_code:
+        summary = Text(f"the run failed (exit code {exit_code}) and its log does not say why",
+                       f"训练失败（退出码 {exit_code}），日志没有说明原因")
+        return Diagnosis("unknown", 0, "", summary, ADVICE["unknown"].fix)
+    return Diagnosis("unknown", 0, "", Text("the log shows no failure", "日志中没有发现失败"))

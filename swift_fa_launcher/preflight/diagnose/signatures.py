@@ -1,0 +1,435 @@
+"""How each known failure looks in a log: one row per way that it shows. Pure data; ranking is in `verdict`.
+
+Of the rows whose pattern a line fits, the first in the table speaks, so the special stand before the general. Sources:
+the messages in ms-swift (2.x to 4.6), transformers, torch, flash-attn's setup.py, SwanLab (0.3 to 0.10), pip, uv,
+torchrun and Slurm, and the public threads that show them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from swift_fa_launcher.errors import Text, Words
+
+
+class Kind(Enum):
+    """What a line tells about the failure."""
+
+    CAUSE = "cause"  # where this stands and the run died, this is why
+    OMEN = "omen"  # may be harmless: a retry, a warning; it explains a failure that follows
+    RESULT = "result"  # a failure that something else may have brought about
+    HINT = "hint"  # harms without failing; told when nothing failed for a better reason
+    FAILURE = "failure"  # something failed, it does not say what
+    NOTE = "note"  # no failure: says how the run was set up
+    PROOF = "proof"  # no failure: what stands in `settles` was overcome
+
+
+@dataclass(frozen=True)
+class Signature:
+    """needles: a line must hold one of them (no digits in it). pattern: searched in the line without its speaker; its
+    groups are the values. detail: the values as the summary names them. around, frames: patterns that the lines before
+    must hold too (frames: since the last traceback began). noted: a NOTE's name and a pattern for its value.
+    any_level: also on lines of INFO level, and no less sure on those of WARNING level. explains: the results that an
+    OMEN goes before. settles: the codes that a PROOF clears; empty for all. holds: a last test of the values."""
+
+    code: str
+    needles: tuple[str, ...]
+    pattern: str
+    detail: Words = ""
+    kind: Kind = Kind.CAUSE
+    around: str = ""
+    frames: str = ""
+    noted: tuple[str, str] = ("", "")
+    any_level: bool = False
+    explains: frozenset[str] = frozenset()
+    settles: frozenset[str] = frozenset()
+    holds: Callable[[dict[str, str]], bool] | None = None
+
+
+@lru_cache(maxsize=None)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when first needed: the table is long and most logs need little of it."""
+    return re.compile(pattern)
+
+
+def _row(code: str, needles: str, pattern: str, detail: Words = "", kind: Kind = Kind.CAUSE, *, around: str = "",
+         frames: str = "", noted: tuple[str, str] = ("", ""), any_level: bool = False, explains: str = "",
+         settles: str = "", holds: Callable[[dict[str, str]], bool] | None = None) -> Signature:
+    return Signature(code, tuple(needles.split("~")), pattern, detail, kind, around, frames, noted, any_level,
+                     frozenset(explains.split()), frozenset(settles.split()), holds)
+
+
+OMEN, RESULT, HINT, FAILURE, NOTE, PROOF = (Kind.OMEN, Kind.RESULT, Kind.HINT, Kind.FAILURE, Kind.NOTE, Kind.PROOF)
+
+_BUILD = (r"pip-install-|pip-build-env|pip-req-build|setup\.py|build_meta|egg_info|bdist_wheel|requires_for_build_wheel"
+          r"|Getting requirements to build|Failed to (?:download and )?build|\buv\b.*build|builds-v0")
+_COMPILE = r"nvcc|cicc|ptxas|cc1plus|ninja|cudafe|\.cu\b|Building wheel|flash_(?:fwd|bwd)"
+_FLASH_FRAMES = r"flash_attn/|flash_attn\\|flash_attn_interface|flash_attn\w*cuda|flash_api|flash_(?:fwd|bwd)|flash-attn"
+_NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|nodename nor servname|getaddrinfo failed"
+            r"|Could not resolve host|Network is unreachable|No route to host|Connection refused|Connection reset"
+            r"|Connection aborted|Remote(?:Disconnected| end closed connection)|[Tt]imed? ?out|Timeout|Max retries exceeded"
+            r"|Cannot connect to proxy|Tunnel connection failed|ProxyError|NewConnectionError|error sending request"
+            r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error"
+            r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")
+_NETWORK_NEEDLES = ("esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~onnection~imed out"
+                    "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
+                    "~Can't connect~urlopen error~dns error~connect error~rror <digits>~Server Error~Bad Gateway"
+                    "~error responses~rate limit").replace("~rror <digits>", "~HTTP Error~HTTP error")
+_HOST = r"(?:host='|https?://|resolve '|resolve host:? ?|\()(?P<host>[\w-]+(?:\.[\w-]+)+)"
+_HUBS = r"(?:modelscope\.(?:cn|ai)|huggingface\.co|hf-mirror\.com|/api/v1/(?:models|datasets))"
+_PACKAGES = (r"github\.com|githubusercontent|pythonhosted|pypi\.|/simple/|pypi/|download\.pytorch\.org|tuna\.tsinghua|aliyun"
+             r"|pip\b|flash[-_]attn|\.whl|\.tar\.gz|conda\.anaconda")
+_TLS = (r"(?:CERTIFICATE_VERIFY_FAILED|certificate verify failed|certificate verification failed|SSLError|SSLV3_|TLSV1_"
+        r"|SSLCertVerification|WRONG_VERSION_NUMBER|UNEXPECTED_EOF|Unable to establish SSL|EOF occurred in violation"
+        r"|GnuTLS|self[- ]signed certificate|SSL module is not available|invalid peer certificate|UnknownIssuer|schannel"
+        r"|SSL routines|SSL_ERROR|SSL: |SSL connect error)")
+_TLS_NEEDLES = ("CERTIFICATE~ertificate~SSL~EOF occurred in violation~GnuTLS~UnknownIssuer~schannel")
+_DATA_FRAMES = (r"load_dataset|MsDataset|dataset/loader|load_ms_dataset|dataset_builder|datasets/builder|preprocessor|get_dataset"
+                r"|datasets/load|_prepare_dataset|datasets/packaged_modules")
+_SITE = r"site-packages|dist-packages|/usr/(?:local/)?lib/python|/usr/(?:local/)?bin/|pip|\.egg"
+_NET_EXPLAINS = "wheel-not-found model-missing dataset-missing swanlab-login-failed mirror-unreachable tls-failed"
+_SYMBOL = Text("undefined symbol {symbol}", "未定义符号 {symbol}")
+_MODULE = Text("no module named {module}", "没有模块 {module}")
+
+
+def _share_kept(values: dict[str, str]) -> float:
+    return int(values["kept"]) / max(1, int(values["rows"]))
+
+
+SIGNATURES: tuple[Signature, ...] = (
+    # ---- How the run was set up, and what it overcame
+    _row("", "attn_impl~use_flash_attn", r"(?:attn_impl|use_flash_attn)[ =:'\"]+(?P<value>\w+)", kind=NOTE,
+         noted=("attn_impl", ""), any_level=True),
+    _row("", "nnodes~NNODES", r"(?i)nnodes[ =:]+(?P<value>\d+)", kind=NOTE, noted=("nnodes", ""), any_level=True),
+    _row("", "End time of running main", r"End time of running main", kind=PROOF, any_level=True),
+    _row("", "'train_runtime'", r"'train_runtime'", kind=PROOF, any_level=True),
+    _row("", "Successfully installed~Successfully built",
+         r"Successfully (?:installed|built).*flash[-_]attn", kind=PROOF, any_level=True,
+         settles="wheel-not-found wheel-invalid wheel-unsupported-here nvcc-missing nvcc-torch-mismatch nvcc-too-old "
+                 "gcc-unsupported build-deps-missing build-memory-low mirror-unreachable tls-failed cuda-home-missing unknown"),
+    _row("", "Successfully installed", r"Successfully installed", kind=PROOF, settles="mirror-unreachable tls-failed"),
+    _row("", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", kind=PROOF,
+         any_level=True, settles="rows-too-long dataset-format", holds=lambda values: _share_kept(values) > 0.5),
+
+    # ---- SwanLab
+    _row("swanlab-mode-unsupported", "invalid choice", r"swanlab[_-]mode.*invalid choice: (?P<mode>'?\w*'?)", "swanlab_mode {mode}"),
+    _row("swanlab-mode-unsupported", "nvalid mode~must be one of", r"(?:Invalid mode: |`?mode`? must be one of .*got )(?P<mode>\S+)",
+         "{mode}", around=r"swanlab"),
+    _row("swanlab-local-needs-dashboard", "swanboard", r"No module named '(?P<module>swanboard)", _MODULE),
+    _row("swanlab-local-needs-dashboard", "swanboard", r"Please install swanboard|swanboard version does not match|swanlab\[dashboard\]",
+         kind=OMEN),
+    _row("swanlab-missing", "swanlab", r"No module named '(?P<module>swanlab)'", _MODULE),
+    _row("swanlab-missing", "install swanlab~swanlab to be installed", r"please install swanlab|requires swanlab to be installed"),
+    _row("swanlab-version-conflict", "No active Run~requires an active Run", r"No active Run\. Call swanlab\.init"
+         r"|`swanlab\.get_run` requires an active Run", "swanlab.get_run()"),
+    _row("swanlab-version-conflict", "swanlab", r"module 'swanlab[\w.]*' has no attribute '(?P<name>\w+)'", "swanlab.{name}"),
+    _row("swanlab-version-conflict", "from 'swanlab~No module named 'swanlab.",
+         r"cannot import name '(?P<name>\w+)' from 'swanlab|No module named '(?P<module>swanlab\.[\w.]+)'", "{name}{module}"),
+    _row("swanlab-version-conflict", "upgrade swanlab-server", r"upgrade swanlab-server"),
+    _row("swanlab-version-conflict", "swanlab api error", r"swanlab api error.*(?P<status>40[45] ?[\w ]*|code: 40[45])", "{status}"),
+    _row("swanlab-login-failed", "swanlab api error~API Request Failed~Unauthorized~AuthenticationError",
+         r"(?:swanlab api error.*|API Request Failed: \[?|code=).*(?P<status>401|403|Unauthorized)", "{status}", around=r"(?i)swanlab"),
+    _row("swanlab-login-failed", " Client Error~Unauthorized", r"(?P<status>40[13]) (?:Client Error|Unauthorized|Authorization).*swanlab", "{status}"),
+    _row("swanlab-login-failed", "ogin failed~ey is invalid~nvalid api key~nvalid API key~key invalid",
+         r"(?i)login failed|api[ _]?key (?:is )?invalid|invalid api[ _]?key", around=r"(?i)swanlab"),
+    _row("swanlab-login-failed", "initialize the SwanLab client", r"Failed to initialize the SwanLab client", kind=RESULT),
+    _row("swanlab-login-failed", "swanlab.error.ValidationError~AuthenticationError", r"(?:swanlab\.error\.ValidationError|swanlab\.exceptions\.AuthenticationError)",
+         kind=RESULT),
+    _row("swanlab-key-malformed", "ey length must be~APIKeyFormatError~key format",
+         r"[Aa]pi ?[Kk]ey length must be (?P<want>\d+)[^,]*, yours was (?P<length>\d+)|APIKeyFormatError|(?i:api.?key format)",
+         Text("{length} characters", "{length} 个字符")),
+    _row("swanlab-not-logged-in", "online mode~API Key not provided~prompt for API Key~No API key~ey not configured~KeyFileError~Please login~not logged in",
+         r"Failed to initialize SwanLab in online mode: (?P<why>[^,.]*)|API Key not provided|Cannot prompt for API Key"
+         r"|No API key (?:provided|found)|[Aa]pi ?[Kk]ey not configured|swanlab\.error\.KeyFileError|Please login first|You are not logged in",
+         "{why}", around=r"(?i)swanlab"),
+    _row("swanlab-not-logged-in", "Paste an API key", r"Paste an API key from your profile", kind=OMEN),
+    _row("swanlab-not-logged-in", "EOFError", r"^EOFError", around=r"(?i)paste an api key|swanlab", kind=RESULT),
+    _row("swanlab-name-invalid", "roject name~xperiment name~xperiment_name~project.name",
+         r"(?i)project name `?(?P<name>[^`]*?)`? (?:is invalid|can only contain|must be between|is too long|too long)"
+         r"|experiment[ _]name.*(?:too long|invalid|exceed|at most)", "{name}"),
+    _row("swanlab-resume", "resume~Experiment~run_id~run id~Run id",
+         r"can't pass id when resume=(?P<why>\w+)|run_id must be provided when resume|Experiment (?P<run>\w+) does not exist in project"
+         r"|Invalid resume value|(?i:run[ _]?id.{0,60}(?:invalid|must be|21))|`?id`? must be (?:a string )?.{0,20}21",
+         "{run}", around=r"(?i)swanlab"),
+    _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES,
+         rf"{_NETWORK}.*swanlab|swanlab.*{_NETWORK}|{_TLS}.*swanlab|swanlab.*{_TLS}|{_NETWORK}.*/api/house/|swanlab: network error",
+         "api.swanlab.cn", explains="swanlab-login-failed"),
+    _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES, rf"(?:{_NETWORK}|{_TLS})", "{host}", frames=r"swanlab/|swanlab\\",
+         explains="swanlab-login-failed"),
+    _row("swanlab-unreachable", "network error", r"swanlab: network error|Upload failed .*retrying automatically", kind=OMEN),
+
+    # ---- flash-attn as installed
+    _row("flash-attn-glibc-too-new", "GLIBC~CXXABI", r"version [`'\"](?P<want>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found", "{want}",
+         around=r"flash"),
+    _row("torch-missing", "GLIBC~CXXABI", r"version [`'\"](?P<want>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found.*torch/", "{want}"),
+    _row("flash-attn-python-mismatch", "undefined symbol", r"flash\w*.*undefined symbol: (?P<symbol>_?Py[A-Z_]\w*)", _SYMBOL),
+    _row("flash-attn-python-mismatch", "module was compiled for Python", r"Python version mismatch: module was compiled for Python (?P<built>[\d.]+)",
+         "Python {built}", around=r"flash"),
+    _row("torch-missing", "undefined symbol", r"lib(?:torch|c10|caffe2|nccl|cudnn|cublas|cusparse)\S*: undefined symbol: (?P<symbol>\w+)", _SYMBOL),
+    _row("flash-attn-cuda-mismatch", "undefined symbol", r"flash\S*: undefined symbol: (?P<symbol>(?:__)?cuda[A-Z]\w*|cu[A-Z]\w+)", _SYMBOL),
+    _row("flash-attn-abi-mismatch", "undefined symbol",
+         r"undefined symbol: (?P<symbol>_Z\w*(?:__cxx11|(?<=[EKRPSibjlmvxyd_0-9])Ss(?=$|[A-Z_]|[bcdfhijlmstvxyz]))\w*)", _SYMBOL, around=r"flash"),
+    _row("flash-attn-torch-mismatch", "undefined symbol~procedure entry point", r"undefined symbol: (?P<symbol>\w+)", _SYMBOL, around=r"flash"),
+    _row("requirement-conflict", "undefined symbol", r"(?P<file>[\w.-]+\.so[\w.]*): undefined symbol: (?P<symbol>_ZN?K?\w+)", "{file} {symbol}"),
+    _row("flash-attn-cuda-mismatch", "libcudart", r"(?P<library>libcudart(?:-\w+)?\.so[\d.]*): cannot open", "{library}"),
+    _row("torch-missing", ": cannot open shared object",
+         r"(?P<library>lib(?:cu(?:dnn|blas|sparse|fft|rand|solver|pti|file)|nv|nccl|torch|c10|mkl|gomp|iomp)\S*\.so[\d.]*): cannot open", "{library}"),
+    _row("flash-attn-variant-missing", "flash_attn_interface~flash_attn_~flash_attn.cute~flash_attn.hopper",
+         r"No module named '(?P<module>flash_attn_interface|flash_attn_3\S*|flash_attn_4\S*|flash_attn\.cute\S*|flash_attn\.hopper\S*|flash_attn_fwd)'", _MODULE),
+    _row("flash-attn-variant-missing", "flash_attention_~FlashAttention~Flash Attention",
+         r"(?:Flash ?Attention[ -]?|flash_attention_)(?P<generation>[34])\b.*(?:not (?:be )?(?:installed|available|found|supported)|cannot be used)",
+         "FlashAttention {generation}"),
+    _row("flash-attn-variant-missing", "Error", r"^(?:AttributeError|ImportError|TypeError|ModuleNotFoundError|KeyError): (?P<why>.{0,80})", "flash_attn.cute: {why}",
+         frames=r"flash_attn[/\\.]cute"),
+    _row("flash-attn-shadowed", "flash_attn", r"'flash_attn' is not a package|flash_attn\.__spec__ is (?:None|not set)"
+         r"|partially initialized module 'flash_attn'|module 'flash_attn' has no attribute '(?P<name>\w+)'", "flash_attn"),
+    _row("flash-attn-shadowed", "flash_attn_", r"No module named 'flash_attn_2_cuda'",
+         Text("imported from a folder outside site-packages", "从 site-packages 之外的目录导入"),
+         frames=r'File "(?![^"]*(?:site-packages|dist-packages|\.egg))[^"]*flash_attn/'),
+    _row("flash-attn-extension-missing", "flash_attn_", r"No module named '(?P<module>flash_attn_2_cuda)'", _MODULE),
+    _row("flash-attn-import-failed", "flash_attn_cuda", r"No module named '(?P<module>flash_attn_cuda)'", _MODULE),
+    _row("flash-attn-missing", "unknown location", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \(unknown location\)", "{name}"),
+    _row("flash-attn-shadowed", "from 'flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \((?P<file>(?!\S*(?:site-packages|dist-packages|\.egg))[^)]+)\)",
+         "{file}"),
+    _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn",
+         r"flash[_-]attn (?:package )?version to be (?:greater or equal|>=?) ?(?:than )?(?P<want>[\d.]*\d)|requires at least version `?(?P<least>[\d.]*\d)"
+         r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache)\w*)' from 'flash_attn\.flash_attn_interface'",
+         Text("needs {want}{least}{name}", "需要 {want}{least}{name}")),
+    _row("flash-attn-import-failed", "flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*'|No module named '(?P<module>flash_attn\.[\w.]+)'",
+         "{name}{module}"),
+    _row("flash-attn-import-failed", "DLL load failed", r"DLL load failed while importing (?P<module>flash_attn\w*): (?P<why>.*)", "{module}: {why}"),
+    _row("gpu-arch-unsupported", "compute capability", r"FlashAttention\d? requires compute capability >= (?P<want>[\d.]+), but found \(?(?P<found>[\d., ]+)\)?", "{found} < {want}"),
+    _row("torch-cpu-only", "not available on CPU", r"FlashAttention.*not available on CPU", around=r"\d\+cpu"),
+    _row("gpu-none", "not available on CPU", r"Flash ?Attention.*not available on CPU"),
+    _row("flash-attn-missing", "flash_attn~flash-attn~FlashAttention~Flash Attention~flash attention",
+         r"No module named '?(?P<module>flash_attn)'?(?![\w.])|the package flash_attn seems to be not installed|the package for FlashAttention2? doesn't seem"
+         r"|No package metadata was found for flash[_-]attn|packages that were not found in your environment:.*flash_attn|(?i:pip install flash[-_]attn\b.*to use|please (?:pip )?install flash[-_ ]attn)"
+         r"|Flash ?Attention[ -]?2? (?:is )?not (?:available|installed)|flash[-_]attn (?:package )?(?:is )?not (?:found|installed)"
+         r"|name 'flash_attn_\w+' is not defined|name '_flash_attention_forward' is not defined"),
+    _row("flash-attn-missing", "You do not have `flash_attn` installed", r"You do not have `flash_attn` installed", kind=OMEN),
+
+    # ---- GPUs, driver, memory
+    _row("gpu-out-of-memory", "out of memory~OutOfMemoryError", r"(?:CUDA|HIP|NPU) (?:error: )?out of memory(?:\. Tried to allocate (?P<size>[\d.]+ \w+))?|torch\.(?:cuda\.)?OutOfMemoryError"
+         r"|cudaErrorMemoryAllocation|Cuda failure \d* ?'out of memory'|OutOfMemoryError: CUDA", Text("{size} more were asked for", "还需要 {size}")),
+    _row("gpu-out-of-memory", "ALLOC_FAILED~cache blocks", r"CU(?:BLAS|DNN|SOLVER)_STATUS_ALLOC_FAILED|No available memory for the cache blocks"),
+    _row("gpu-memory-low", "ree memory on device", r"[Ff]ree memory on device.*less than"),
+    _row("gpu-flash-attn-leftover", "only supports Ampere", r"FlashAttention only supports Ampere", noted=("attn_impl", r"(?i)^(?:sdpa|eager|false|flex\w*)$")),
+    _row("gpu-arch-unsupported", "only support~head dim", r"(?i:flash ?attention\S* (?:forward |backward )?only supports? (?P<want>Ampere|Hopper|Blackwell)\w* GPUs?)|FlashAttention backward for head dim.* requires|only supports? (?:Hopper|sm_?90)",
+         Text("needs {want} or newer", "需要 {want} 或更新的架构")),
+    _row("gpu-arch-unsupported", "is not compatible with the current PyTorch", r"(?P<gpu>NVIDIA .*?) with CUDA capability (?P<arch>sm_\d+) is not compatible", "{gpu}, {arch}", kind=OMEN),
+    _row("flash-attn-arch-missing", "no kernel image~nvalid device function", r"no kernel image is available|invalid device function", frames=rf"{_FLASH_FRAMES}"),
+    _row("gpu-arch-unsupported", "no kernel image~nvalid device function", r"no kernel image is available|CUDA error: invalid device function"),
+    _row("gpu-arch-unsupported", "nsupported compute capability~nsupported GPU arch~nsupported arch", r"(?i)unsupported (?:compute capability|gpu arch\w*|arch)[: ]*(?P<arch>[\w.]*)", "{arch}"),
+    _row("driver-too-old", "driver version is insufficient~driver on your system is too old~InsufficientDriver",
+         r"driver version is insufficient|NVIDIA driver on your system is too old(?: \(found version (?P<found>\d+)\))?|InsufficientDriver",
+         Text("found {found}", "检测到 {found}"), any_level=True),
+    _row("driver-too-old", "device kernel image is invalid~unsupported toolchain~unsupported display driver~forward compatibility~update your driver",
+         r"device kernel image is invalid|PTX was compiled with an unsupported toolchain|unsupported display driver|forward compatibility was attempted"
+         r"|please update your driver|unsatisfied condition: cuda", any_level=True),
+    _row("gpu-none", "No CUDA GPUs~no NVIDIA driver~no CUDA-capable~NVIDIA-SMI has failed~CUDA unknown error~initialize NVML~NVML Shared Library~torch.cuda.is_available() is False",
+         r"No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device|NVIDIA-SMI has failed|CUDA unknown error|Failed to initialize NVML"
+         r"|NVML Shared Library Not Found|torch\.cuda\.is_available\(\) is False"),
+    _row("gpu-none", "No CUDA runtime is found", r"No CUDA runtime is found", kind=OMEN, explains="cuda-home-missing"),
+    _row("torch-cpu-only", "not compiled with CUDA~compiled without CUDA", r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA"),
+    _row("torch-cpu-only", "expected string or bytes-like object", r"expected string or bytes-like object", frames=r"torch\.version\.cuda|get_cuda_bare_metal|setup\.py"),
+    _row("nproc-exceeds-gpus", "nvalid device ordinal", r"invalid device ordinal", around=r"local_rank|nproc_per_node|NPROC_PER_NODE|\[rank\d|torchrun|distributed|init_process"),
+    _row("gpu-not-visible", "nvalid device ordinal~nvalid device id", r"invalid device ordinal|Invalid device id"),
+    _row("nproc-exceeds-gpus", "uplicate GPU detected", r"[Dd]uplicate GPU detected ?:? ?(?P<ranks>.{0,70})", "{ranks}"),
+    _row("flash-attn-probe-failed", "illegal memory access~misaligned address~launch failure~an illegal instruction",
+         r"CUDA error: (?P<why>an illegal memory access|misaligned address|unspecified launch failure|an illegal instruction)", "{why}", frames=rf"{_FLASH_FRAMES}"),
+    _row("flash-attn-probe-wrong", "flash-attn-probe-wrong", r"flash-attn-probe-wrong"),
+    _row("shm-small", "Bus error~shared memory~hared memory~/dev/shm~/torch_",
+         r"killed by signal: Bus error|out of shared memory|insufficient shared memory|No space left on device.*/dev/shm|/dev/shm.*No space left"
+         r"|shared memory segment|unable to (?:write to file|open shared memory object) </?torch_|unable to mmap.*torch_"),
+    _row("build-memory-low", "Killed~illed signal~died due to signal~SIGKILL", r"(?:cicc|ptxas|cudafe\+\+|nvcc|cc1plus|c\+\+|g\+\+|ninja)\b.*(?:Killed|died due to signal 9|SIGKILL)|Killed.*(?:cicc|ptxas|cudafe|cc1plus|nvcc)|Killed signal terminated program"),
+    _row("build-memory-low", "Killed", r"^(?:/bin/(?:ba)?sh: )?(?:line )?[\d: ]*Killed\b(?!.*swift)", around=rf"(?s)(?:{_COMPILE})(?!.*\[INFO:swift)"),
+    _row("host-out-of-memory", "oom-kill~oom_kill~OOMKilled~Out of memory: Killed~ut Of Memory~out-of-memory",
+         r"(?i)oom[-_]kill|OOMKilled|Out of memory: Killed process|some of the step tasks have been OOM|OUT_OF_MEMORY"),
+    _row("host-out-of-memory", "DefaultCPUAllocator~MemoryError~bad_alloc~Cannot allocate memory~malloc of size~Unable to allocate",
+         r"DefaultCPUAllocator: (?:not enough memory|can't allocate memory).*?(?P<bytes>\d+ bytes)?|^\S*MemoryError\b|std::bad_alloc|Cannot allocate memory|malloc of size (?P<size>\d+) failed"
+         r"|Unable to allocate (?P<room>[\d.]+ [KMGT]iB)", "{bytes}{size}{room}"),
+    _row("host-out-of-memory", "killed by signal~illed", r"DataLoader worker.*killed by signal: Killed|^(?:\S*: )?(?:line \d+: )?\s*(?:\d+\s+)?Killed\b|已杀死"),
+    _row("host-out-of-memory", "exitcode~exit code~SIGKILL~return code~exit status",
+         r"\(exitcode: -9\)|exitcode\s*: -9\b|Signal 9 \(SIGKILL\) received|died with <Signals\.SIGKILL|exits with return code = -9|(?:exit code|exit status|exited with code) (?:137|-9)\b",
+         Text("a process was ended by SIGKILL (9)", "进程被 SIGKILL (9) 结束"), RESULT),
+
+    # ---- Arguments of ms-swift
+    _row("arg-invalid", "remaining_argv~unrecognized arguments~command not found",
+         r"remaining_argv: \['\\+\s*'|unrecognized arguments: \\\s*$|: (?P<name>--\w+): (?:command not found|未找到命令)",
+         Text("a line of the command ended without its backslash, or with a space after it {name}", "命令换行的反斜杠缺失，或其后有空格 {name}")),
+    _row("arg-unknown", "remaining_argv", r"remaining_argv: (?P<argv>\[.*\])", "{argv}"),
+    _row("arg-unknown", "unrecognized arguments~ambiguous option", r"error: (?:unrecognized arguments: |ambiguous option: )(?P<argv>.*)", "{argv}"),
+    _row("arg-missing", "arguments are required", r"the following arguments are required: (?P<name>.*)", "{name}"),
+    _row("arg-missing", "input the training dataset", r"lease input the training dataset", "dataset"),
+    _row("arg-missing", "lease set --model", r"Please set --(?P<name>model)\b", "{name}"),
+    _row("arg-missing", "max_steps has to be specified", r"(?P<name>max_steps) has to be specified", Text("{name}, with a streamed dataset", "{name}（流式数据集）")),
+    _row("arg-missing", "match `template_type~specify template~specify `template_type", r"(?:Failed to automatically match|[Pp]lease specify) `?template_type", "template"),
+    _row("arg-invalid", "error: argument", r"error: argument (?P<name>--?[\w-]+)[^:]*: (?P<why>.*)", "{name}: {why}"),
+    _row("arg-invalid", "attn_implementation", r"Specified `?attn_implementation=[\"'](?P<value>[^\"']*)[\"']`? is not supported", "attn_impl {value}"),
+    _row("arg-invalid", "existing deepspeed config~default-zero", r"existing deepspeed config.*Received: (?P<value>.*)|(?:No such file|not (?:found|exist)).*(?P<ds>default-zero\d)", "deepspeed {value}{ds}"),
+    _row("arg-invalid", "Unknown t~args.t~template_type~At most one of fp~tuner_type~is not a valid ~requires the save and eval~--config` argument~FSDP~Streaming and lazy_tokenize",
+         r"(?P<why>Unknown (?:train|tuner)_type: .*|args\.(?:train_type|tuner_type|torch_dtype): .*|template_type: '[^']*' not in|At most one of fp16 and bf16 can be True.*"
+         r"|'?[\w-]+'? is not a valid \w+, please select one of.*|requires the save and eval strategy to match.*|`--config` argument requires.*|FSDP2 is not compatible.*|Streaming and lazy_tokenize are incompatible)", "{why}"),
+    _row("model-type-unknown", "model_type~Model ", r"model_type:? '?(?P<name>[\w.-]+)'? (?:is not registered|not in \[)|no suitable `?model_type`? was found"
+         r"|Failed to automatically match `?model_type|explicitly pass the model_type", "{name}"),
+    _row("packing-lazy-tokenize", "acking and lazy_tokenize", r"[Pp]acking and lazy_tokenize are incompatible|lazy_tokenize.*(?:conflict|incompatible).*packing"),
+    _row("packing-leaks", "packing/padding-free with multiple", r"packing/padding-free with multiple sequences"),
+    _row("packing-model-unsupported", "padding free or packing", r"(?:[Tt]emplate )?[`'\"]?(?P<name>[\w.-]+)[`'\"]? does not support (?:padding free or )?packing", "{name}"),
+    _row("packing-needs-flash-attn", "flash attention~flash_attn",
+         r"(?i)The [\"'](?P<feature>packing|padding_free)[\"'] feature (?:requires a flash|needs to be used in conjunction)|(?:sample_)?packing.{0,40}(?:requires?|needs?|without).{0,20}flash[ _-]attn?(?:ention)?", "{feature}"),
+    _row("packing-cache-not-shared", "check_shared_disk~packing_cache~shared disk~packing_share",
+         r"No such file or directory: '(?P<path>[^']*check_shared_disk\S*)'|(?i:packing_cache.*(?:shared|same)|not (?:on )?a shared disk)", "{path}"),
+    _row("packing-cache-not-shared", "Error", r"^(?:AssertionError|ValueError|FileNotFoundError)\b(?P<why>.{0,90})", frames=r"check_shared_disk"),
+    _row("rows-too-long", "retrieve the dataset", r"Failed to retrieve the dataset\. You can avoid this issue by increasing `max_length`"),
+    _row("rows-too-long", "is larger", r"Current length of row\((?P<length>\d+)\) is larger than the max_length\((?P<most>\d+)\)", Text("a row of {length} tokens, max_length {most}", "一行有 {length} 个 token，max_length 为 {most}"), HINT),
+    _row("flash-attn-dtype", "only support", r"(?i:flash ?attention\S* only supports? (?:fp16 and bf16|torch\.float16 and torch\.bfloat16))", kind=Kind.CAUSE),
+    _row("bf16-unsupported", "support bf~--tf~float~Float", r"setup doesn't support bf16|--tf32 requires Ampere|[Bb]float16 is only supported on GPUs with compute capability|(?:GPU|device|CUDA) does(?:n't| not) support (?:bf16|bfloat16)"),
+    _row("deepspeed-launch", "DeepSpeed is not compatible with~device_map", r"DeepSpeed is not compatible with (?:MP|`?device_map`?)(?:.*n_gpu: (?P<gpus>\d+), local_world_size: (?P<ranks>\d+))?"
+         r"|device_map='?auto'?.* in any distributed mode|can't train a model that has been loaded with `?device_map", Text("{gpus} GPUs, {ranks} process(es) on this node", "{gpus} 张 GPU，本机 {ranks} 个进程")),
+    _row("deepspeed-missing", "eepspeed~eepSpeed", r"No module named '(?P<module>deepspeed)'|PackageNotFoundError: .*deepspeed|No package metadata was found for deepspeed|(?i:deepspeed is not installed|requires? `?deepspeed`?: `?pip install|install deepspeed)"),
+
+    # ---- Compilers and the CUDA toolkit
+    _row("cuda-home-missing", "CUDA_HOME", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|CUDA_HOME.*(?:not found|not set)|CUDA was not found on the system.*CUDA_HOME"),
+    _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True),
+    _row("nvcc-missing", "nvcc", r"No such file or directory: '?(?P<path>[^' ]*nvcc)'?|nvcc: (?:command )?not found|nvcc: No such file|nvcc not found|unable to execute '\S*nvcc'", "{path}"),
+    _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile\s*PyTorch \((?P<torch>[\d.%s]+)\)", "nvcc {nvcc}, torch {torch}"),
+    _row("nvcc-too-old", "is only supported on CUDA~nsupported gpu architecture~is not defined for option~nknown option",
+         r"FlashAttention\S* is only supported on CUDA (?P<want>[\d.]+) and above|nvcc fatal\s*: (?P<why>Unsupported gpu architecture '\w+'|Value 'c\+\+\d+' is not defined.*|Unknown option '-?-?(?:std|threads|diag)\S*)", Text("{why} needs CUDA {want}", "{why} 需要 CUDA {want}")),
+    _row("windows-unsupported", "cl.exe~Microsoft Visual C++~WinError", r"Cannot find compiler 'cl\.exe'|Microsoft Visual C\+\+ 14|cl\.exe' failed|\[WinError 206\]"),
+    _row("gcc-unsupported", "unsupported GNU version~unsupported Microsoft~unsupported clang", r"unsupported (?:GNU|clang) version! (?P<why>gcc versions later than \d+|clang version[^!]*)", "{why}"),
+    _row("gcc-unsupported", "The current installed version of~too old version of GCC~compatible compiler is required~unrecognized command",
+         r"(?P<why>current installed version of \S+ \([\w.]+\) is (?:greater|less) than the (?:maximum|minimum) required version|too old version of GCC|C\+\+1\d or later compatible compiler is required|unrecognized command(?: |-)line option .-std=\S+)", "{why}"),
+    _row("gcc-unsupported", "parameter packs not expanded~_Float~__builtin_ia", r"parameter packs not expanded with|identifier \"(?:_Float32|__builtin_ia32\w+)\" is undefined"),
+    _row("gcc-unsupported", "gcc~g++~c++", r"(?:unable to execute '|command '|No such file or directory: ')(?P<name>[\w./-]*(?:gcc|g\+\+|c\+\+))'(?:: No such file| failed: No such file|$)|[/\w]*\b(?P<cmd>gcc|g\+\+): (?:command )?not found",
+         Text("{name}{cmd} is not there", "没有 {name}{cmd}")),
+
+    # ---- Installing
+    _row("build-deps-missing", "No module named", r"No module named '?(?P<module>torch|packaging|psutil|wheel|setuptools|ninja|pybind11|numpy|pkg_resources)\b", _MODULE, around=_BUILD),
+    _row("build-deps-missing", "pkg_resources", r"No module named '?(?P<module>pkg_resources)", _MODULE),
+    _row("build-deps-missing", "bdist_wheel~Ninja is required~setuptools.build_meta~build dependency~build requirement",
+         r"invalid command 'bdist_wheel'|Ninja is required|(?:Backend|Cannot import) '?setuptools\.build_meta|doesn't declare it as a build dependency|Extra build requirement `(?P<module>\w+)`", "{module}"),
+    _row("build-deps-missing", "could not find ninja", r"could not find ninja", kind=OMEN),
+    _row("wheel-unsupported-here", "not a supported wheel", r"(?P<file>\S+\.whl) is not a supported wheel", "{file}"),
+    _row("wheel-unsupported-here", "incompatible with the current~not compatible with the current",
+         r"(?:path dependency|wheel).*(?:incompatible|not compatible) with the current (?:platform|Python)"),
+    _row("wheel-invalid", "BadZipFile~zip file~nvalid wheel~valid wheel~Wheel ~wheel ~does not match~inconsistent version~HASHES~hash mismatch~Bad CRC~end of central directory~Hash mismatch",
+         r"BadZipFile(?:: (?P<why>.*))?|is not a zip file|[Ii]nvalid wheel filename|is not a valid wheel filename|has an invalid wheel|Wheel '.*' located at .* is invalid|dist-info directory not found"
+         r"|Wheel version does not match filename: (?P<versions>.*)|Package metadata (?:name|version) .* does not match|has inconsistent (?:version|name)|DO NOT MATCH THE HASHES|[Hh]ash mismatch|Bad CRC-32|end of central directory"
+         r"|invalid wheel", "{why}{versions}"),
+    _row("site-packages-not-writable", "externally-managed~externally managed", r"externally[- ]managed"),
+    _row("site-packages-not-writable", "ermission denied~ead-only file system~not writeable~not writable",
+         rf"(?:Permission denied|Read-only file system).*(?P<path>['\"`][^'\"`]*(?:{_SITE})[^'\"`]*)|site-packages is not writeable.*error|Could not install packages.*Permission denied", "{path}"),
+    _row("wheel-not-found", "Precompiled wheel not found", r"Precompiled wheel not found", kind=HINT, any_level=True),
+    _row("wheel-not-found", "HTTP Error~HTTP error~ Client Error", r"(?:HTTP Error 404|HTTP error 404|404 Client Error)(?:.*?(?P<url>https?://\S*(?:flash|\.whl)\S*))?", "{url}",
+         RESULT, around=r"flash[-_]attn|\.whl"),
+    _row("wheel-not-found", "matching distribution~satisfies the requirement~no version of~no wheels~no matching",
+         r"(?i:No matching distribution found for (?P<name>flash\S*)|satisfies the requirement (?P<want>flash\S*))|there (?:is|are) no versions? of flash[-_]attn|flash[-_]attn\S* has no wheels?|no wheels? (?:are )?available.*flash", "{name}{want}", RESULT),
+
+    # ---- Networks, by what was to be fetched
+    _row("tls-failed", _TLS_NEEDLES, rf"{_TLS}(?:.*{_HOST})?", "{host}", explains=_NET_EXPLAINS),
+    _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*)?(?P<host>(?:[\w-]+\.)*(?:modelscope\.\w+|huggingface\.co|hf-mirror\.com)).*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name} ({host})",
+         explains=_NET_EXPLAINS),
+    _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK})", frames=_DATA_FRAMES, explains=_NET_EXPLAINS),
+    _row("model-missing", _NETWORK_NEEDLES, rf"{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK}", explains=_NET_EXPLAINS),
+    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"(?:{_NETWORK}).*?(?:{_HOST})?.*(?:{_PACKAGES})|(?:{_PACKAGES}).*(?:{_NETWORK})", "{host}", explains=_NET_EXPLAINS),
+    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"^(?:error: |ERROR: |fatal: |urllib|requests|\S*Error|WARNING: Retrying|  Caused by|Caused by|\W*<?urlopen).*{_NETWORK}", around=rf"{_BUILD}|Guessing wheel URL|pip install|Collecting ",
+         explains=_NET_EXPLAINS),
+
+    # ---- Packages that are missing or do not go together
+    _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found", r"No module named 'swift'|\bswift: (?:command )?not found|swift: ?未找到命令"),
+    _row("swift-not-ms-swift", "swift", r"No module named '(?P<module>swift\.[\w.]+)'|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
+    _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("wants {want}, found {found}", "要求 {want}，实际 {found}")),
+    _row("transformers-mismatch", "from 'transformers", r"cannot import name '(?P<name>\w+)' from 'transformers", "{name}"),
+    _row("transformers-mismatch", "named 'transformers~module 'transformers~module transformers", r"No module named '(?P<module>transformers\.[\w.]+)'|module '?(?P<part>transformers[\w.]*)'? has no attribute '?(?P<name>\w+)", "{module}{part} {name}"),
+    _row("requirement-conflict", "named 'transformers", r"No module named '(?P<module>transformers)'", _MODULE),
+    _row("transformers-mismatch", "ransformers does not recognize~Tokenizer class", r"model type `(?P<name>[\w.-]+)` but Transformers does not recognize|Tokenizer class (?P<tokenizer>\w+) does not exist", "{name}{tokenizer}"),
+    _row("transformers-mismatch", "transformers>~transformers<~transformers=", r"(?i:requires?|please (?:install|upgrade|downgrade)|needs?|ensure).*(?P<want>transformers ?[<>=!~]=?[^\s'\"`;]+)", "{want}"),
+    _row("transformers-mismatch", "object has no attribute", r"'(?P<what>\w+(?:Attention|Cache|Config|Model|ForCausalLM|ForConditionalGeneration|Tokenizer(?:Fast)?|Processor|Trainer))' object has no attribute '(?P<name>\w+)'", "{what}.{name}",
+         frames=r"transformers/|transformers_modules|transformers\\|swift/"),
+    _row("transformers-mismatch", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", frames=r"transformers/(?:models|modeling|trainer|integrations)|transformers_modules|swift/trainers", kind=RESULT),
+    _row("transformers-mismatch", "KeyError", r"^KeyError: '(?P<name>[\w.-]+)'$", "{name}", frames=r"configuration_auto|CONFIG_MAPPING"),
+    _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<package>trl|peft|accelerate|datasets|huggingface_hub|tokenizers|modelscope|deepspeed|torchvision|torchaudio|pyarrow|numpy|pydantic|liger_kernel|vllm|torch|urllib3|packaging)\b",
+         Text("{package} has no {name}", "{package} 中没有 {name}")),
+    _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found",
+         r"(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
+    _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
+    _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
+    _row("requirement-conflict", "No module named", r"No module named '(?P<module>trl|peft|accelerate|datasets|modelscope|huggingface_hub|tokenizers|safetensors|torchvision)(?:\.[\w.]+)?'", _MODULE),
+    _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
+    _row("requirement-conflict", "No package metadata was found", r"No package metadata was found for (?P<name>[\w.-]+)", "{name}", RESULT),
+    _row("python-unsupported", "different Python~different python~Requires-Python~does not satisfy Python",
+         r"requires a different Python: (?P<found>[\d.]+) not in '(?P<want>[^']*)'|current Python version \((?P<current>[\d.]+)\) does not satisfy", "{found}{current} {want}"),
+    _row("python-unsupported", "different python", r"Ignored the following versions that require a different python", kind=OMEN, explains="wheel-not-found"),
+    _row("python-unsupported", "object is not subscriptable~unsupported operand", r"'(?:type|ABCMeta)' object is not subscriptable|unsupported operand type\(s\) for \|: '(?:type|_GenericAlias|NoneType|\w*Meta)'"),
+    _row("torch-missing", "No module named", r"No module named '?(?P<module>torch)(?:\.[\w.]+)?'?$", _MODULE),
+    _row("torch-missing", "DLL load failed~WinError", r"\[WinError (?:126|127|1114)\].*torch|DLL load failed while importing (?P<module>_C)\b"),
+
+    # ---- Launching
+    _row("port-in-use", "ddress already in use~EADDRINUSE~address in use",
+         r"(?:port: (?P<port>\d+).*|:(?P<bound>\d+)\b.*)?(?:EADDRINUSE|[Aa]ddress already in use)", Text("port {port}{bound}", "端口 {port}{bound}")),
+    _row("launch-nested", "expected, but not set", r"environment variable (?P<name>RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|LOCAL_RANK) expected, but not set", "{name}"),
+    _row("launch-nested", "TORCHELASTIC_RUN_ID", r"TORCHELASTIC_RUN_ID.*already", any_level=True),
+    _row("launch-env-misspelt", "proc_per_node~PROC_PER_NODES~NPROC_PERNODE", r"^[\s+$]*(?:export |set )?(?P<name>(?!NPROC_PER_NODE=)(?i:nproc_per_nodes?|nproc_pernode))=\S+", "{name}", HINT),
+    _row("master-addr-loopback", "while trying to connect to~lient socket has~imed out after",
+         r"timed out (?:after \d+\w+ )?while trying to connect to \(?(?P<host>127\.\d+\.\d+\.\d+|localhost|::1)[, ]+(?P<port>\d+)", "{host}:{port}"),
+    _row("packing-timeout-risk", "ollective operation timeout~imed out~imeout", r"Watchdog caught collective operation timeout|(?:NCCL|gloo|Gloo|barrier|store|Store).*[Tt]imed? ?out|Timed out waiting",
+         around=r"(?s)Packing(?: \(num_proc=\d+\))?:\s+\d+%(?!.*(?:Train:|\[INFO:swift\] The logging file|'loss':))", any_level=True),
+    _row("nccl-timeout", "ollective operation timeout~ncclSystemError~ncclRemoteError~ncclInternalError~NCCL~DistStoreError~onnection closed by peer~onnectFullMesh~endezvous~lient socket has timed out~DistNetworkError~roadcast",
+         r"Watchdog caught collective operation timeout: (?P<work>WorkNCCL\([^)]*\))|collective operation timeout|ncclSystemError|ncclRemoteError|ncclInternalError|NCCL (?:error|timeout|communicator was aborted)|DistStoreError: .*|ProcessGroupNCCL.*[Tt]imeout"
+         r"|client socket has timed out|Connection closed by peer|connectFullMesh failed|Rendezvous(?:Timeout|Connection|Closed)Error|DistNetworkError|DistBackendError", "{work}", RESULT, any_level=True),
+
+    # ---- Checkpoints, before models: their files have the same names
+    _row("checkpoint-unloadable", "weights_only~eights only load~WeightsUnpickler~vulnerability issue in", r"Weights only load failed|WeightsUnpickler error: (?P<why>.{0,120})|serious vulnerability issue in `?torch\.load", "{why}"),
+    _row("checkpoint-unloadable", "world size", r"used a DP world size of (?P<then>\d+) but the current (?:DP )?world size is (?P<now>\d+)", Text("{then} processes then, {now} now", "当时 {then} 个进程，现在 {now} 个")),
+    _row("checkpoint-incomplete", "valid checkpoint~zero checkpoints~find latest~adapter_config.json~trainer_state~optimizer.pt~scheduler.pt~rng_state~args_path~adapter_model",
+         r"(?:Can't find a|No) valid checkpoint (?:at|found in output directory) ?(?P<path>\S*)|zero checkpoints? (?:paths )?(?:are )?missing|Unable to find latest file|(?:Can't find|No such file).*(?P<file>adapter_config\.json|adapter_model\.\w+|trainer_state\.json|optimizer\.pt|scheduler\.pt|rng_state\w*\.pth)"
+         r"|AssertionError: args_path: (?P<args>\S+)", "{path}{file}{args}"),
+    _row("checkpoint-incomplete", "No such file~does not exist~not exist", r"(?:No such file or directory|path).*'(?P<path>[^']*checkpoint-\d+[^']*)'", "{path}"),
+    _row("checkpoint-incomplete", "Error", r"^(?:FileNotFoundError|OSError|EOFError|RuntimeError: PytorchStreamReader|AssertionError|safetensors_rust\S*)\b.{0,60}?(?P<path>/\S*checkpoint\S*)?", "{path}",
+         frames=r"resume_from_checkpoint|_load_from_checkpoint|_load_optimizer_and_scheduler|load_checkpoint"),
+    _row("resume-setting-ignored", "size mismatch~parameter group", r"size mismatch for (?P<name>\S*lora\S*)|doesn't match the size of optimizer's group|different number of parameter groups", "{name}"),
+
+    # ---- Data
+    _row("dataset-format", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"),
+         any_level=True, holds=lambda values: int(values["kept"]) == 0 < int(values["rows"])),
+    _row("rows-too-long", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"), HINT,
+         any_level=True, around=r"MaxLengthError|max_length"),
+    _row("dataset-missing", "dataset~Dataset~data files~data_files", r"local path does not exist, dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
+         r"|DatasetNotFoundError(?:: .*?'(?P<hub>[\w./-]+)')?|(?:[Rr]equest )?[Dd]ataset:? ?(?P<asked>[\w./-]+) (?:does not exist|is not (?:found|supported|registered))|No \(?supported\)? data files|DataFilesNotFoundError|Please provide subsets"
+         r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)", "{id}{script}{name}{hub}{asked}{path}{loose}"),
+    _row("dataset-missing", "No such file~NotExistError~not exist~does not exist", r"(?:No such file or directory|NotExistError|not exists?).*?(?P<path>['\"]?[\w./~-]+\.(?:jsonl?|csv|parquet|txt|tsv)\b|[\w.-]+\.py not exist)", "{path}", frames=r"(?i)dataset|data"),
+    _row("dataset-missing", "Error", r"^(?:\S+\.)?(?:FileNotFoundError|NotExistError|HTTPError|RepositoryNotFoundError|ConnectionError|LocalEntryNotFoundError|OfflineModeIsEnabled)\b:? ?(?P<why>.{0,100})", "{why}", frames=_DATA_FRAMES),
+    _row("dataset-format", "JSON~ArrowInvalid~DatasetGeneration~messages~num_samples~UnicodeDecodeError~ZeroDivision~CastError",
+         r"JSON parse error: (?P<why>.*)|Failed to load JSON from file|ArrowInvalid|DatasetGeneration(?:Cast)?Error|num_samples should be a positive integer|^KeyError: '(?P<key>messages|conversations|query|response|instruction)'", "{why}{key}"),
+    _row("dataset-format", "Error", r"^(?:json\.decoder\.JSONDecodeError|UnicodeDecodeError|ZeroDivisionError|pyarrow\.\S+)\b:? ?(?P<why>.{0,100})", "{why}", frames=rf"{_DATA_FRAMES}|(?i:dataset)"),
+    _row("dataset-format", "AssertionError~ValueError~KeyError", r"^(?:AssertionError: (?:messages?|query|role): |ValueError: (?:inputs\.\w+|rejected_response|messages?): ).{0,60}", kind=HINT),
+    _row("dataset-format", "There are errors in the", r"There are errors in the (?:dataset|template\.encode)", kind=HINT, any_level=True),
+    _row("dataset-format", "NoneType~train_dataset", r"object of type 'NoneType' has no len|'NoneType' object has no attribute|requires a train_dataset", frames=r"train_dataset|_prepare_dataset|_show_dataset"),
+
+    # ---- Models
+    _row("model-incomplete", "file named~safetensors~SafetensorError~PytorchStreamReader~nvalid load key~pytorch_model~checkpoint file~`model_type` key~config.json",
+         r"does not appear to have (?:a file|files) named (?P<file>\(?'?[\w.-]+)|Error no file named (?P<named>[\w.-]+)|No such file or directory:? .*?(?P<weights>[\w.-]+-of-\d+\.(?:safetensors|bin)|model\.safetensors\S*|pytorch_model\S*|config\.json)"
+         r"|SafetensorError: (?P<why>.*)|while deserializing header: (?P<head>\w+)|PytorchStreamReader failed|[Ii]nvalid load key|Unable to load weights from (?:pytorch )?checkpoint file|Should have a `model_type` key in its config\.json", "{file}{named}{weights}{why}{head}"),
+    _row("model-missing", "does not exist~not a local folder~Repository Not Found~RepositoryNotFoundError~NotExistError~not exist~path: '~valid model identifier~gated repo~GatedRepo~Repo id must~HFValidationError~LocalEntryNotFound~couldn't connect to~offline mode is enabled~OfflineMode~Incorrect path_or_model",
+         r"request model: (?P<asked>\S+) does not exist|(?P<id>\S+) is not a local folder|Repository Not Found for url: (?P<url>\S+)|RepositoryNotFoundError|NotExistError: (?P<why>.*)|path: '(?P<path>[^']*)' not found|[Rr]epo (?P<repo>\S+) not exists?|gated repo|GatedRepo"
+         r"|Repo id must|HFValidationError|LocalEntryNotFoundError|couldn't connect to '?(?P<hub>\S+?)'|offline mode is enabled|OfflineModeIsEnabled|Incorrect path_or_model_id: '(?P<wrong>[^']*)|[Mm]odel (?P<plain>\S+/\S+) does not exist", "{asked}{id}{url}{why}{path}{repo}{hub}{wrong}{plain}"),
+
+    # ---- Disks and output
+    _row("disk-space-low", "o space left on device~isk quota exceeded~PytorchStreamWriter~not enough disk~ot enough free disk~unexpected pos",
+         r"(?:No space left on device|[Dd]isk quota exceeded|[Nn]ot enough (?:free )?disk space)(?:.*?'(?P<path>/[^']+)')?", "{path}"),
+    _row("disk-space-low", "PytorchStreamWriter~unexpected pos", r"PytorchStreamWriter failed|inline_container.*unexpected pos", kind=RESULT),
+    _row("output-link-exists", "File exists~FileExistsError~already exists", r"(?:File exists: |FileExistsError\b.*?)'(?P<path>[^']+)'(?: -> '(?P<link>[^']+)')?|args\.output_dir: `(?P<output>[^`]+)` already exists", "{path} {link}{output}"),
+    _row("output-not-writable", "ermission denied~ead-only file system~ermissionError", r"(?:Permission denied|Read-only file system):? ?(?P<path>['\"/]\S+)?", "{path}"),
+
+    # ---- Stopped from outside
+    _row("interrupted", "CANCELLED~DUE TO TIME LIMIT~PREEMPT", r"slurmstepd: error: .*CANCELLED AT \S+(?: (?P<why>DUE TO [A-Z ]*[A-Z]))?|DUE TO TIME LIMIT|DUE TO PREEMPTION", "{why}", RESULT),
+    _row("interrupted", "KeyboardInterrupt~SIGTERM~SIGINT~SIGHUP~SignalException~got signal~exitcode~Terminated", r"\bKeyboardInterrupt\b|Received (?:Signals\.)?(?P<signal>SIG\w+|\d+) (?:death )?signal|SignalException|got signal: (?P<number>\d+)|exitcode\s*: -(?:15|2|1)\b|\(SIG(?:TERM|INT|HUP)\) received by PID|^Terminated$|died with <Signals\.SIG(?:TERM|INT)",
+         "{signal}{number}", RESULT, any_level=True),
+
+    # ---- Something failed
+    _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |[Ss]egmentation fault|\(core dumped\)|ChildFailedError| FAILED$", kind=FAILURE),
+)

@@ -1,0 +1,147 @@
+"""From the lines that say something to the cause.
+
+The rule, in words. A run that goes on has overcome what stood in its log: three further steps of training, or the end of
+main, clear all that was seen before. Of what is left, in this order:
+
+1. causes, by line: an exception is printed before those raised while it was handled, the first rank that failed before
+   those that waited for it, the compiler's error before the 404 of the wheel that was tried before the build;
+2. omens (warnings, retries) that explain a result which followed;
+3. results, by line: what other ranks or wrappers say when something else went wrong, and how a process ended;
+4. hints (nothing failed, yet something is wrong), then other omens if something failed;
+5. "unknown", with the first line that says that something failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from swift_fa_launcher.preflight.diagnose.reader import Line, read_lines
+from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
+
+_STEPS = 3  # a bar is redrawn once when it dies, and one more step may have been under way on another rank
+
+_TICKS = (b"'loss':", b"it/s", b"s/it")
+_BAR = re.compile(rb"(?:^|Train:|Training:|Epoch[^:]{0,20}:)\s*\d+%\|[^|]*\|\s*(\d+/\d+) \[")
+#: Source code that a traceback quotes, which holds the words of errors that were not raised.
+_SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|return|import|logger\.|warnings\.warn|print\(|msg|error_msg)\b"
+                     r"|from \S+ import|File \"|f?['\"])")
+_INFO = re.compile(r".{0,48}?\b(?:INFO|DEBUG)\b")
+_WARNING = re.compile(r".{0,160}?(?:\b(?:WARN(?:ING)?|\w*Warning)\b|\b[Rr]etry(?:ing)?\b)|.{0,12}\[?W\d{3,4} ")
+_SECRET = re.compile(r"(?i)((?:token|secret|api_?key|password)[\w-]*['\"]?[\s,:=]+['\"]?)[^\s'\"]{6,}")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A signature found. ticks: losses and bar steps counted until then."""
+
+    signature: Signature
+    kind: Kind
+    line: int
+    evidence: str
+    values: dict[str, str]
+    ticks: tuple[int, int]
+
+
+class Progress:
+    """Counts what shows that a training goes on: losses, and steps of its bar."""
+
+    def __init__(self) -> None:
+        self.losses = self.steps = 0
+        self._last = b""
+
+    def count(self, raw: bytes) -> None:
+        if _TICKS[0] in raw:
+            self.losses += 1
+        elif (bar := _BAR.search(raw)) and bar[1] != self._last:
+            self._last = bar[1]
+            self.steps += 1
+
+    def overcame(self, sighting: Sighting) -> bool:
+        return self.losses - sighting.ticks[0] >= _STEPS or self.steps - sighting.ticks[1] >= _STEPS
+
+
+def collect_sightings(chunks: Iterable[bytes]) -> tuple[Sighting, ...]:
+    """What the log shows and the run did not overcome: the first sighting of each signature, by line."""
+    needles = [tuple(needle.encode() for needle in signature.needles) for signature in SIGNATURES]
+    seen: dict[int, Sighting] = {}
+    notes: dict[str, str] = {}
+    progress = Progress()
+    for line, held in read_lines(chunks, needles, _TICKS, lambda: bool(seen)):
+        progress.count(line.raw)
+        seen = {index: sighting for index, sighting in seen.items() if not progress.overcame(sighting)}
+        if held and not _SOURCE.match(line.said):
+            _read_line(line, held, seen, notes, (progress.losses, progress.steps))
+    return tuple(sorted(seen.values(), key=lambda sighting: sighting.line))
+
+
+def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], notes: dict[str, str],
+               ticks: tuple[int, int]) -> None:
+    """Adds to `seen` and `notes` what the line says."""
+    quiet, warns = bool(_INFO.match(line.said)), bool(_WARNING.match(line.said))
+    for index in held:
+        signature = SIGNATURES[index]
+        if (quiet and not signature.any_level) or not (match := _matches(signature, line, notes)):
+            continue
+        values = {name: value.strip() for name, value in match.groupdict().items() if value}
+        if signature.holds and not signature.holds(values):
+            continue
+        if signature.kind is Kind.NOTE:
+            notes[signature.noted[0]] = values["value"]
+        elif signature.kind is Kind.PROOF:
+            for other in [i for i, s in seen.items() if not signature.settles or s.signature.code in signature.settles]:
+                del seen[other]
+        else:
+            kind = Kind.OMEN if warns and not signature.any_level and signature.kind is Kind.CAUSE else signature.kind
+            if kind is not Kind.FAILURE or not warns:
+                sighting = Sighting(signature, kind, line.number, make_evidence(line.text, match), values, ticks)
+                if index not in seen or (seen[index].kind is Kind.OMEN and kind is not Kind.OMEN):
+                    seen[index] = sighting
+            return
+
+
+def _matches(signature: Signature, line: Line, notes: dict[str, str]) -> re.Match[str] | None:
+    match = compiled(signature.pattern).search(line.said)
+    if not match:
+        return None
+    name, wanted = signature.noted
+    if name and wanted and not re.search(wanted, notes.get(name, "")):
+        return None
+    if signature.around and not compiled(signature.around).search(line.around):
+        return None
+    if signature.frames and not compiled(signature.frames).search(line.frames):
+        return None
+    return match
+
+
+def make_evidence(text: str, match: re.Match[str], most: int = 300) -> str:
+    """The line, cut around the match where it is long; what looks like a secret is struck out."""
+    if len(text) > most:
+        at = max(0, text.find(match[0]))
+        start = max(0, min(at - 40, len(text) - most))
+        text = ("..." if start else "") + text[start: start + most] + ("..." if start + most < len(text) else "")
+    return _SECRET.sub(r"\1***", text)
+
+
+def rank(sightings: Iterable[Sighting], *, failed: bool = False) -> tuple[Sighting, ...]:
+    """The best first, by the rule above; one of each code, none for mere omens, `unknown` only where nothing is known.
+
+    failed: the run is known to have failed, whatever its log says.
+    """
+    sightings = tuple(sightings)
+    failed = failed or any(s.kind in (Kind.CAUSE, Kind.RESULT, Kind.FAILURE) for s in sightings)
+    results = {s.signature.code for s in sightings if s.kind is Kind.RESULT}
+
+    def place(sighting: Sighting) -> int:
+        if sighting.kind is Kind.OMEN:
+            return 1 if sighting.signature.explains & results else 4
+        return {Kind.CAUSE: 0, Kind.RESULT: 2, Kind.HINT: 3, Kind.FAILURE: 5}[sighting.kind]
+
+    told = [s for s in sightings if failed or s.kind is not Kind.OMEN]
+    best: dict[str, Sighting] = {}
+    for sighting in sorted(told, key=lambda s: (place(s), s.line)):
+        best.setdefault(sighting.signature.code, sighting)
+    if len(best) > 1:
+        best.pop("unknown", None)
+    return tuple(best.values())
