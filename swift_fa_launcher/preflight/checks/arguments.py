@@ -101,16 +101,16 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if name in known_args or value is None:
             continue
         key = translation.keys.get(name, name)
-        near = nearest(name, known_args)
-        advice = GONE.get(name)
-        fix: tuple[Words, ...] = (advice,) if advice else tuple(_write(config, key, other, value) for other in near)
+        near, advice = nearest(name, known_args), GONE.get(name)
+        shown = "***" if any(_SECRET.search(other) for other in (key, *near)) else value  # a misspelt secret is one too
+        fix: tuple[Words, ...] = (advice,) if advice else tuple(_write(config, key, other, shown) for other in near)
         yield Finding("arg-unknown", ERROR,
                       Text(f"{_ms_swift(facts)} has no argument {key}{_where(config, key)}"
                            + ("" if advice else f"; the nearest are {', '.join(near)}"),
                            f"{_ms_swift(facts)} 没有参数 {key}{_where(config, key)}"
                            + ("" if advice else f"；最接近的是 {'、'.join(near)}")),
                       (*fix, f"swift-fa args {name.split('_')[0]}"),
-                      _context(config, key, value) | {"nearest": list(near)})
+                      _context(config, key, shown) | {"nearest": list(near)})
 
 
 def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -174,7 +174,7 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if not config.files and not config.overrides and all(_is_default(config, key) for key in config.swift):
         return  # the machine alone was asked about
     swift = translated(config, facts).swift
-    if not swift.text("model") and not _model_comes_otherwise(swift, facts):
+    if swift.get("model") in (None, "") and not _model_comes_otherwise(swift, facts):
         old = Text("; model_type no longer names the model", "；model_type 已不再表示模型") if "model_type" in swift else None
         yield Finding("arg-missing", ERROR, Text("swift.model is not set" + (old.en if old else ""),
                                                  "没有设置 swift.model" + (old.zh if old else "")),
