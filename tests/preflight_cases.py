@@ -66,6 +66,9 @@ MACHINE = [
     case("", {"torch__version": "2.8.0+cpu", "torch__cuda": None}, {**SDPA, "torch_dtype": "float32", "use_cpu": True}),
     case("E gpu-none", {"gpus": []}),
     case("E gpu-none", {"gpus": None}),
+    case("E gpu-none", {"gpus": [], "env": {"CUDA_VISIBLE_DEVICES": "0"}}, launch={"gpus": [0]}),
+    case("", {"gpus": [], "flash_attn": None, "env": {"CUDA_VISIBLE_DEVICES": "0"}}, SDPA),
+    case("E gpu-not-visible", {"gpus": [], "flash_attn": None}, SDPA, launch={"gpus": [0]}),
     case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": ""}}),
     case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": "-1"}}),
     case("", {"gpus": [], "torch__npu": "2.5.1", "torch__cuda": None, "flash_attn": None}),
@@ -225,6 +228,12 @@ INSTALLING = [
     case("E flash-attn-missing, E mirror-unreachable", {**NO_FA, **down("github.com")}, **NEVER),
     case("E flash-attn-missing, W mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": []}),
     case("E flash-attn-missing", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": ["https://m.example/"]}),
+    case("E flash-attn-missing, E mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={
+        "build": "never", "mirrors": [], "sources": ["github:Dao-AILab/flash-attention", "https://pypi.org/simple/"]}),
+    case("E flash-attn-missing, W mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={
+        "build": "never", "sources": ["github:Dao-AILab/flash-attention", "https://other.example/simple/"]}),
+    case("E flash-attn-missing, W mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={
+        "build": "never", "mirrors": [], "sources": ["github:Dao-AILab/flash-attention", "/srv/wheels"]}),
     case("", down("github.com"), **NEVER),
     case("E flash-attn-missing, E tls-failed, E mirror-unreachable",
          {**NO_FA, **down("github.com", "[SSL: CERTIFICATE_VERIFY_FAILED]")}, **NEVER),

@@ -324,7 +324,10 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
-    """(hosts that wheels come from, whether a source needs none). Without mirrors, or with "direct", GitHub itself."""
+    """(hosts that wheels come from, whether a source needs none). Without mirrors, or with "direct", GitHub itself.
+
+    PyPI has wheels of FlashAttention 4 alone; of the others only the sources.
+    """
     hosts: list[str] = []
     local = False
     for source in config.flash_attn.sources or ("github:Dao-AILab/flash-attention",):
@@ -335,7 +338,8 @@ def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
             hosts.append(_host(source))
         else:
             local = True
-    return tuple(dict.fromkeys(h for h in hosts if h)), local
+    idle = "" if config.swift.attn_impl == "flash_attention_4" else "pypi.org"
+    return tuple(dict.fromkeys(h for h in hosts if h not in ("", idle))), local
 
 
 def _host(url: str) -> str:

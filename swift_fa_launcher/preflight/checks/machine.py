@@ -109,9 +109,8 @@ def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
     if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts):
         return
-    seen = visible_gpus(config, facts)
-    if seen.gpus == () and not seen.missing:
-        present = len(known(facts.gpus) or ())
+    seen, present = visible_gpus(config, facts), len(known(facts.gpus) or ())
+    if seen.gpus == () and not (present and seen.missing):
         yield Finding("gpu-none", ERROR,
                       Text(f"flash attention is wanted and {seen.chosen_by} hides all {present} GPUs",
                            f"需要 flash attention，但 {seen.chosen_by} 把全部 {present} 块 GPU 都隐藏了")
@@ -123,12 +122,16 @@ def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """CUDA silently ends the list at the first index that is not there."""
+    """CUDA silently ends the list at the first index that is not there.
+
+    Where there is no GPU at all, gpu-none says so, or a variable left in the environment of a CPU machine is no matter.
+    """
     seen = visible_gpus(config, facts)
-    if not seen.missing or on_ascend(facts) or on_rocm(facts):
-        return
     present = [gpu.index for gpu in known(facts.gpus) or ()]
     names, key = ", ".join(seen.missing), str(seen.chosen_by)
+    if not seen.missing or on_ascend(facts) or on_rocm(facts) or not (
+            present or (key == "launch.gpus" and not config.swift.wants_flash_attn)):
+        return
     place = written(config, key if key == "launch.gpus" else f"env.{key}")
     yield Finding("gpu-not-visible", ERROR,
                   Text(f"{key}{place} names GPU {names}; here are {present or 'none'}",
