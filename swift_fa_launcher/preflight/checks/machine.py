@@ -97,11 +97,12 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     gpus = len(known(facts.gpus) or ())
     if config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
-        number = version.base_version if version else ""
+        wanted = ("--force-reinstall", f"torch=={version.base_version}" if version else "torch")
+        on_windows = known(facts.host.os) == "Windows"  # where PyPI's own wheels are CPU builds
         yield Finding("torch-cpu-only", ERROR,
                       Text(f"torch {version} is a build without CUDA ({gpus} GPUs here)",
                            f"torch {version} 是不含 CUDA 的版本（本机 GPU 数：{gpus}）"),
-                      (torch_index(facts, "cu126", "--force-reinstall", f"torch=={number}" if number else "torch"),),
+                      (torch_index(facts, "cu126", *wanted) if on_windows else pip_install(facts, *wanted),),
                       {"torch": version, "gpus": gpus})
 
 
