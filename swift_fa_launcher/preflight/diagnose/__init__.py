@@ -17,7 +17,7 @@ from swift_fa_launcher.preflight.diagnose.advice import ADVICE
 from swift_fa_launcher.preflight.diagnose.signatures import Kind
 from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, rank
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 #: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
 _KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})

@@ -15,7 +15,7 @@ from functools import cached_property
 
 _DIGITS = b"0123456789"
 _BREAKS = bytes.maketrans(b"\r", b"\n")  # a redrawn progress bar is many lines to us, one line to the numbering
-_PIECE = 1 << 20  # bytes looked at in one go, and the longest line that is kept whole
+_PIECE = 1 << 18  # bytes looked at in one go, and the longest line that is kept whole
 _CONTEXT = 12_000  # bytes before a line that a signature may look back at: some 120 lines, a long traceback
 _LONGEST = 4_000  # characters of one line that are matched: dumps of whole datasets come as one line
 _SHAPES = 20_000  # shapes kept of either kind before they are forgotten
@@ -23,10 +23,10 @@ _LOOKS = 1_000  # times that one shape is looked at: by then it is noise
 
 #: A new shape without any of these is not looked at: whatever fails says one of them on the line that says why. Few and
 #: rare in prose, because each is searched for in all text that is new.
-_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imed out", b"imeout", b"onnect", b"illed", b"SIG",
-         b"nterrupt", b"erminated", b"CANCELLED", b"exit", b"nvalid", b"upported", b"ismatch", b"compatib", b"denied",
-         b"memory", b"undefined", b"resolve", b"space left", b"No such", b"not match", b"nconsistent", b"dumped", b"API key",
-         b"swanlab", b"arning", b"INFO:", b"run sh", b"train_runtime", b"Successfully", b"per_node")
+_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imed out", b"onnect", b"illed", b"SIG", b"nterrupt",
+         b"erminated", b"CANCELLED", b"exitcode", b"nvalid", b"upported", b"ismatch", b"denied", b"resolve host", b"not match",
+         b"nconsistent", b"space left", b"swanlab", b"arning", b"INFO:", b"run sh", b"train_runtime", b"Successfully",
+         b"per_node")
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]")
 #: Who speaks, as torchrun, Ray, mpirun, srun, pdsh and docker compose put it before a line.
@@ -74,7 +74,7 @@ def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ti
     ticks: needles of lines that are legion, such as a progress bar's; they come, without an index, while `ticking()`.
     """
     pairs = [(needle, index) for index, ones in enumerate(needles) for needle in ones]
-    finder = re.compile(b"|".join(sorted({re.escape(needle) for needle in [*ticks, *(needle for needle, _ in pairs)]})))
+    finder = re.compile(_any_of([*ticks, *(needle for needle, _ in pairs)]))
     dull: set[bytes] = set()
     known: dict[bytes, tuple[int, ...]] = {}  # shape to indexes; none for a mere tick
     looks: dict[bytes, int] = {}
@@ -112,6 +112,16 @@ def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ti
 
 def _plain(raw: bytes) -> str:
     return _ESCAPES.sub("", raw[:_LONGEST].decode("utf-8", "replace"))
+
+
+def _any_of(needles: Iterable[bytes], letters: int = 2) -> bytes:
+    """A pattern for any needle, branching by its first letters: ten times as fast as one flat list of alternatives."""
+    rests: dict[bytes, set[bytes]] = {}
+    for needle in needles:
+        rests.setdefault(needle[:1], set()).add(needle[1:])
+    if not letters or b"" in rests:
+        return b"(?:" + b"|".join(map(re.escape, sorted(needles))) + b")"
+    return b"(?:" + b"|".join(re.escape(first) + _any_of(rest, letters - 1) for first, rest in sorted(rests.items())) + b")"
 
 
 def _holding(shapes: set[bytes], words: Sequence[bytes]) -> set[bytes]:

@@ -75,7 +75,7 @@ _NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|
             r"|Cannot connect to proxy|Tunnel connection failed|ProxyError|NewConnectionError|error sending request"
             r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error"
             r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")
-_NETWORK_NEEDLES = ("esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~onnection~imed out"
+_NETWORK_NEEDLES = ("esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~Connection~onnection refused~onnection reset~imed out"
                     "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
                     "~Can't connect~urlopen error~dns error~connect error~rror <digits>~Server Error~Bad Gateway"
                     "~error responses~rate limit").replace("~rror <digits>", "~HTTP Error~HTTP error")
