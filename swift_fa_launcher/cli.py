@@ -136,9 +136,10 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
 
 def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
     from swift_fa_launcher.runs.report import render_finished, run_to_json
+    from swift_fa_launcher.runs.store import see_run
 
     if options.json:
-        _print_json(run_to_json(finished.folder, finished.record))
+        _print_json(run_to_json(see_run(finished.folder)))
     lines = [render_finished(finished.folder, finished.record, options.lang),
              *(_diagnosis_text(diagnosis.to_json(options.lang)) for diagnosis in finished.diagnoses)]
     print("\n" + "\n".join(lines), file=sys.stderr)
@@ -276,38 +277,85 @@ def _diagnosis_text(diagnosis: Mapping[str, Any]) -> str:
 
 
 def _declare_runs(parser: argparse.ArgumentParser) -> None:
+    from swift_fa_launcher.runs.store import STATES
+
     _root_option(parser)
+    parser.add_argument("--name", metavar="NAME", help="only runs of this name; * and ? stand for any text")
+    parser.add_argument("--tag", help="only runs with this tag")
+    parser.add_argument("--outcome", choices=STATES, help="only runs in this state")
+    parser.add_argument("--since", metavar="TIME", help="started since: 2026-11-23, 2026-11-23T18:30, 36h, 7d")
+    parser.add_argument("--until", metavar="TIME", help="started until, the day included")
+    parser.add_argument("--end", metavar="RUN", help="end the processes of a run whose launcher is gone (or not)")
 
 
 def _run_runs(options: argparse.Namespace) -> int:
+    from datetime import datetime, timezone
+
     from swift_fa_launcher.runs import report, store
 
-    entries = store.list_runs(Path(options.root))
+    if options.end:
+        return _run_end(options)
+    now = datetime.now(timezone.utc)
+    wanted = store.Wanted(options.name, options.tag, options.outcome,
+                          store.parse_moment(options.since, now) if options.since else None,
+                          store.parse_moment(options.until, now, end=True) if options.until else None)
+    entries = store.select_runs(store.with_states(store.list_runs(Path(options.root))), wanted)
     if options.json:
         _print_json({"schema": 1, "runs": [report.entry_to_json(entry) for entry in entries]})
     elif not entries:
-        _tell(Text(f"no runs in {options.root}", f"{options.root} 中没有运行记录"), options.lang)
+        _tell(Text(f"no runs in {options.root}", f"{options.root} 中没有运行记录") if wanted == store.Wanted() else
+              Text(f"no such runs in {options.root}", f"{options.root} 中没有符合条件的运行"), options.lang)
     else:
-        _console().print(report.render_list(entries, options.lang))
+        print(report.render_list(entries, options.lang))
+    return DONE
+
+
+def _run_end(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+    from swift_fa_launcher.runs import report
+
+    entry = flow.end(Path(options.root), options.end, say=_say)
+    if options.json:
+        _print_json(report.run_to_json(entry))
+    _tell(Text(f"{entry.folder.name} has ended", f"{entry.folder.name} 已结束"), options.lang)
     return DONE
 
 
 def _declare_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help='a run: its id, a unique beginning of it, its name, or "latest"')
+    _run_word(parser)
     _root_option(parser)
+    parser.add_argument("--requirements", action="store_true",
+                        help="print a pip requirements file that installs the run's packages")
 
 
 def _run_show(options: argparse.Namespace) -> int:
     from swift_fa_launcher.runs import report, store
+    from swift_fa_launcher.runs.requirements import render_requirements
 
-    entry = store.find_run(Path(options.root), options.run)
-    if entry.record is None:
-        raise LauncherError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(entry.folder),
-                            why=entry.problem)
-    if options.json:
-        _print_json(report.run_to_json(entry.folder, entry.record))
+    entry, record = store.readable_run(Path(options.root), options.run)
+    if options.requirements:
+        print(render_requirements(entry.folder), end="")
+    elif options.json:
+        _print_json(report.run_to_json(entry))
     else:
-        _console().print(report.render_run(entry.folder, entry.record, options.lang))
+        print(report.render_run(entry, record, options.lang))
+    return DONE
+
+
+def _declare_diff(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs=2, help='a run: its id, a unique beginning of it, its name, or "latest"')
+    _root_option(parser)
+
+
+def _run_diff(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs import diff, report, store
+
+    (first, _), (second, _) = (store.readable_run(Path(options.root), word) for word in options.runs)
+    found = diff.compare(diff.read_texts(first.folder), diff.read_texts(second.folder))
+    if options.json:
+        _print_json(diff.differences_to_json(first.folder.name, second.folder.name, found))
+    else:
+        print(f"- {first.folder.name}\n+ {second.folder.name}\n{report.render_differences(found, options.lang)}")
     return DONE
 
 
@@ -323,6 +371,10 @@ def _config_words(parser: argparse.ArgumentParser, *, needed: bool = True) -> No
 def _allow_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow", action="append", default=[], metavar="CODE",
                         help="let this error pass as a warning (may be repeated)")
+
+
+def _run_word(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help='a run: its id, a unique beginning of it, its name, or "latest"')
 
 
 def _root_option(parser: argparse.ArgumentParser) -> None:
@@ -428,8 +480,10 @@ COMMANDS: Mapping[str, Command] = {
                     _declare_args, _run_args),
     "diagnose": Command("names the cause of a failed training in its log", "swift-fa diagnose latest", _declare_diagnose,
                         _run_diagnose),
-    "runs": Command("the recorded runs", "swift-fa runs", _declare_runs, _run_runs),
+    "runs": Command("the recorded runs, newest first", "swift-fa runs --outcome failed --since 7d", _declare_runs, _run_runs),
     "show": Command("one recorded run", "swift-fa show latest", _declare_show, _run_show),
+    "diff": Command("what differs between two runs, and in what they came to", "swift-fa diff qwen7b-lora latest", _declare_diff,
+                    _run_diff),
 }
 
 

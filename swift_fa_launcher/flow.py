@@ -17,7 +17,7 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
-from swift_fa_launcher.launch.local import Outcome, run_training
+from swift_fa_launcher.launch.local import Outcome, end_run, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
@@ -39,6 +39,7 @@ from swift_fa_launcher.runs.record import (
     start_record,
     update_record,
 )
+from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import collect_surroundings
 
 #: Shows one short sentence of progress.
@@ -161,6 +162,20 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
     record = _ended(record, folder, outcome)
     update_record(folder, record, hidden)
     return Finished(record, folder, outcome, diagnoses)
+
+
+def end(root: Path, word: str, *, say: Say) -> Entry:
+    """End a run from outside, also where its launcher is gone. Raises LaunchError for processes that cannot be ended."""
+    entry, record = readable_run(root, word)
+    say(Text(f"ending {record.id}", f"正在结束 {record.id}"))
+    left = end_run(record.id, grace=20.0)
+    if left:
+        pids = ", ".join(str(process.pid) for process in left)
+        raise LaunchError(Text(f"these processes of {record.id} cannot be ended: {pids}", f"{record.id} 的进程无法结束：{pids}"))
+    if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
+        update_record(entry.folder, replace(record, status="interrupted", ended=datetime.now(timezone.utc).isoformat(
+            timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress)))
+    return see_run(entry.folder)
 
 
 def _ended(record: RunRecord, folder: Path, outcome: Outcome) -> RunRecord:

@@ -1,102 +1,203 @@
-"""Runs as text: the list, one run's story, and the words after a training."""
+"""Runs as text: the list, one run's story, what differs between two, and the words after a training."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.runs.checkpoints import list_checkpoints
+from swift_fa_launcher.runs.diff import GROUPS, Difference
+from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
+           "running": Text("running", "运行中"), "orphaned": Text("still running", "仍在运行"),
            "damaged": Text("damaged", "已损坏")}
-_STYLES = {"finished": "green", "failed": "red", "damaged": "red"}
+_GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命令"), "environment": Text("environment", "环境变量"),
+           "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
+           "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
 
 
-def run_to_json(folder: Path, record: RunRecord) -> dict[str, Any]:
+def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
-    return {"schema": 1, "run_dir": str(folder), **encode(record)}
+    return {"schema": 1, **entry_to_json(entry), "findings": _read_json(entry.folder / "findings.json") or [],
+            "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
+                             "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
 
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """One line of the list for programs; a damaged record says so in `problem`."""
     if entry.record is None:
-        return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged",
+        return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged", "state": "damaged",
                 "problem": render_words(entry.problem, "en")}
-    return {"run_dir": str(entry.folder), **encode(entry.record)}
+    return {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress)}
 
 
-def render_list(entries: Sequence[Entry], lang: str) -> RenderableType:
-    """The runs as a table, one line each."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in (Text("run", "运行"), Text("state", "状态"), Text("duration", "时长"), Text("started", "开始")):
-        table.add_column(title.render(lang), no_wrap=True)
-    for entry in entries:
-        record = entry.record
-        state = record.status if record else "damaged"
-        style = _STYLES.get(state, "yellow")
-        table.add_row(entry.folder.name, f"[{style}]{_STATES[state].render(lang)}[/]",
-                      render_duration(record) if record else "", record.started if record else render_words(entry.problem, lang))
-    return table
+def render_list(entries: Sequence[Entry], lang: str) -> str:
+    """The runs as a table, one line each. Plain text: thousands of lines are to be there at once."""
+    titles = [Text("run", "运行"), Text("state", "状态"), Text("duration", "时长"), Text("step", "步数"), Text("loss", "损失"),
+              Text("tags", "标签")]
+    return _columns([[title.render(lang) for title in titles], *(_line(entry, lang) for entry in entries)])
 
 
-def render_run(folder: Path, record: RunRecord, lang: str) -> str:
-    """One run's story on a screen."""
+def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
+    """One run's story on a screen: what it was, how it went, what was found, what it left."""
+    state = _STATES[entry.state].render(lang) if entry.state in _STATES else entry.state
     rows = [
         (Text("run", "运行"), record.id), (Text("name", "名称"), record.name),
-        (Text("state", "状态"), _STATES[record.status].render(lang)
-         + (f" ({record.exit_code})" if record.exit_code is not None else "")),
+        (Text("state", "状态"), state + (f" ({record.exit_code})" if record.exit_code is not None else "")),
         (Text("started", "开始"), record.started), (Text("ended", "结束"), record.ended or ""),
-        (Text("duration", "时长"), render_duration(record)), (Text("tags", "标签"), ", ".join(record.tags)),
-        (Text("notes", "备注"), record.notes or ""), (Text("configs", "配置"), ", ".join(record.config_files)),
-        (Text("settings", "覆盖项"), " ".join(record.overrides)), *_places(folder, record),
-        (Text("detail", "说明"), record.detail or ""),
+        (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
+        (Text("made from", "来自"), _parent(record, lang)),
+        (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
+        (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
+        *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),
     ]
-    return _aligned([(title.render(lang), value) for title, value in rows if value])
+    parts = [_aligned([(title.render(lang), value) for title, value in rows if value]), _render_found(entry, lang),
+             _render_diagnoses(record, lang), _render_checkpoints(entry, lang), _render_ways(entry, record, lang)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def render_finished(folder: Path, record: RunRecord, lang: str) -> str:
     """The last words of `train`: how it ended and where everything is."""
     ended = Text(f"run {record.id} {record.status}", f"运行 {record.id}：{_STATES[record.status].zh}").render(lang)
-    rows = [(title.render(lang), value) for title, value in _places(folder, record) if value]
-    return "\n".join([f"{ended} ({record.exit_code}), {render_duration(record)}", _aligned(rows)])
+    rows = [*_places(folder, record), (Text("look at it", "查看"), f"swift-fa show {shlex.quote(str(folder))}")]
+    return "\n".join([f"{ended} ({record.exit_code}), {render_duration(record)}",
+                      _aligned([(title.render(lang), value) for title, value in rows if value])])
 
 
-def render_duration(record: RunRecord) -> str:
-    """How long the run took: "1h 02m", "3m 07s", "12s"; empty where it has no end."""
-    if record.ended is None:
-        return ""
+def render_differences(found: Sequence[Difference], lang: str) -> str:
+    """What differs, by group: the key, then the first run's value and the second's, each with its origin."""
+    if not found:
+        return Text("no difference", "没有差异").render(lang)
+    lines = []
+    for group in GROUPS:
+        members = [one for one in found if one.group == group]
+        if members:
+            lines.append(_GROUPS[group].render(lang))
+        for one in members:
+            lines.append(f"  {one.key}")
+            lines += [f"    {sign} {_shown(value)}{f'  # {origin}' if origin else ''}"
+                      for sign, value, origin in (("-", one.first, one.origins[0]), ("+", one.second, one.origins[1]))
+                      if value is not None]
+    return "\n".join(lines)
+
+
+def render_duration(record: RunRecord, now: datetime | None = None) -> str:
+    """How long the run took, or has taken by `now`: "1h 02m", "3m 07s", "12s"; empty where it has no end."""
     try:
-        seconds = int((_moment(record.ended) - _moment(record.started)).total_seconds())
+        end = _moment(record.ended) if record.ended else now
+        seconds = int((end - _moment(record.started)).total_seconds()) if end else None
     except ValueError:
+        return ""
+    if seconds is None:
         return ""
     minutes, seconds = divmod(max(seconds, 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s" if minutes else f"{seconds}s"
 
 
+def upload_command(record: RunRecord) -> str:
+    """What uploads a run that SwanLab has not, or not all of; empty where there is nothing to upload.
+
+    A continued offline run has a folder for each part, all of one id; the older must be uploaded first.
+    """
+    folders = [*map(str, record.swanlab.get("earlier") or ()), str(record.swanlab.get("dir") or "")]
+    if folders[-1] and (record.swanlab.get("mode") == "offline" or record.unsent):
+        return shlex.join(["swanlab", "sync", *folders])
+    return ""
+
+
+def _line(entry: Entry, lang: str) -> list[str]:
+    record, state, progress = entry.record, entry.state, entry.progress
+    said = _STATES[state].render(lang) if state in _STATES else state
+    if record is None:
+        return [entry.folder.name, said, render_words(entry.problem, lang)]
+    now = datetime.now(timezone.utc) if state in ("running", "orphaned") else None
+    step = "" if progress.step is None else f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)
+    return [entry.folder.name, said, render_duration(record, now), step,
+            "" if progress.loss is None else f"{progress.loss:.4g}", ", ".join(record.tags)]
+
+
+def _parent(record: RunRecord, lang: str) -> str:
+    if record.resumed_from:
+        return Text(f"{record.parent}, continued from {record.resumed_from}",
+                    f"{record.parent}，从 {record.resumed_from} 继续").render(lang)
+    return record.parent or ""
+
+
+def _progress(progress: Progress, lang: str) -> str:
+    words = [Text(f"step {progress.step}/{progress.steps}", f"第 {progress.step}/{progress.steps} 步").render(lang)
+             if progress.step is not None and progress.steps else "",
+             f"loss {progress.loss:.6g}" if progress.loss is not None else "",
+             Text(f"{progress.speed:.3g} s a step", f"每步 {progress.speed:.3g} 秒").render(lang) if progress.speed else ""]
+    return ", ".join(word for word in words if word)
+
+
 def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
     swanlab = record.swanlab
-    directory, url = str(swanlab.get("dir") or ""), str(swanlab.get("url") or "")
-    upload = f"swanlab sync {shlex.quote(directory)}" if swanlab.get("mode") == "offline" and directory else ""
     return [
         (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log")),
+        (Text("output", "输出"), str(Path(record.cwd, record.output_dir)) if record.output_dir else ""),
         (Text("checkpoint", "检查点"), record.checkpoint or ""),
-        (Text("SwanLab", "SwanLab"), url or directory),
-        (Text("upload it", "上传"), upload),
-        (Text("look at it", "查看"), f"swift-fa show {shlex.quote(str(folder))}"),
+        (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),
+        (Text("upload it", "上传"), upload_command(record)),
     ]
+
+
+def _render_found(entry: Entry, lang: str) -> str:
+    """The findings that the run was started with; recorded in English."""
+    found = [f for f in _read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
+    lines = [f"  {f.get('severity')}  {f.get('code')}  {f.get('summary')}" for f in found if f.get("severity") != "info"]
+    return "\n".join([Text("findings at the start", "启动时的检查结果").render(lang), *lines]) if lines else ""
+
+
+def _render_diagnoses(record: RunRecord, lang: str) -> str:
+    lines = []
+    for one in record.diagnoses:
+        place = f" (train.log:{one['line']})" if one.get("line") else ""
+        lines += [f"  {one.get('code')}: {one.get('summary')}{place}", *(f"    -> {fix}" for fix in one.get("fix") or ())]
+    return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
+
+
+def _render_checkpoints(entry: Entry, lang: str) -> str:
+    lines = [f"  {c.path}" + (f"  ({render_words(c.problem, lang)})" if c.problem else "") for c in _checkpoints(entry)]
+    return "\n".join([Text("checkpoints", "检查点").render(lang), *lines]) if lines else ""
+
+
+def _render_ways(entry: Entry, record: RunRecord, lang: str) -> str:
+    """The commands that come next."""
+    run = shlex.quote(record.id)
+    if entry.state == "orphaned":
+        return Text(f"its launcher is gone and its processes are not: swift-fa runs --end {run}",
+                    f"启动器已不在，但训练进程仍在：swift-fa runs --end {run}").render(lang)
+    if entry.state in ("failed", "interrupted", "unfinished") and any(not c.problem for c in _checkpoints(entry)):
+        return Text(f"to go on: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
+    return ""
+
+
+def _checkpoints(entry: Entry) -> Iterable[Any]:
+    record = entry.record
+    return list_checkpoints(Path(record.cwd, record.output_dir)) if record and record.output_dir else ()
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _moment(text: str) -> datetime:
@@ -105,7 +206,18 @@ def _moment(text: str) -> datetime:
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"  {line}" for line in _columns(rows).splitlines())
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows side by side; the last cell of a row does not widen its column. A Chinese character takes two places."""
     from rich.cells import cell_len
 
-    width = max((cell_len(title) for title, _ in rows), default=0)
-    return "\n".join(f"  {title}{' ' * (width - cell_len(title))}  {value}" for title, value in rows)
+    widths = [0] * max((len(row) for row in rows), default=0)
+    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in row] for row in rows]
+    for row in sizes:
+        for i, size in enumerate(row[:-1]):
+            widths[i] = max(widths[i], size)
+    return "\n".join("  ".join([cell + " " * (widths[i] - size if i < len(row) - 1 else 0)
+                                for i, (cell, size) in enumerate(zip(row, cells, strict=True))]).rstrip()
+                     for row, cells in zip(rows, sizes, strict=True))

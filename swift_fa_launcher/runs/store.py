@@ -1,22 +1,49 @@
-"""The folder of run records: listing them, and finding one by what a user types."""
+"""The folder of run records: listing them, their states, and finding one by what a user types."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import fnmatch
+import re
+import socket
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 
-from swift_fa_launcher.errors import RecordError, Text, Words
+from swift_fa_launcher.decode import decode
+from swift_fa_launcher.errors import RecordError, Text, UsageError, Words
+from swift_fa_launcher.launch.local import find_running
+from swift_fa_launcher.runs.output import Progress, read_progress
 from swift_fa_launcher.runs.record import RunRecord, read_record
+
+#: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "damaged": its
+#: record cannot be read.
+STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder below the root: its record, or why there is none to read."""
+    """One folder below the root: its record and state, or why there is none to read."""
 
     folder: Path
     record: RunRecord | None
     problem: Words = ""
+    state: str = "damaged"
+    progress: Progress = Progress()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs to list; every field that is given must hold. name may hold * and ?."""
+
+    name: str | None = None
+    tag: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def list_runs(root: Path) -> tuple[Entry, ...]:
@@ -25,7 +52,7 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     A run folder's name begins with its start time, so the names' order is the runs'.
     """
     try:
-        folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")),
+        folders = sorted((p for p in root.iterdir() if not p.name.startswith(".") and p.is_dir()),
                          key=lambda p: p.name, reverse=True)
     except FileNotFoundError:
         return ()
@@ -35,18 +62,63 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     return tuple(_entry(folder) for folder in folders)
 
 
+def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The entries with state and progress; looks at the machine's processes only where a run has no end."""
+    running = cache(lambda: find_running().keys())
+    return tuple(_with_state(entry, running) for entry in entries)
+
+
+def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
+    """The entries that are wanted. A damaged record is judged by its folder's name, which holds time and name."""
+    return tuple(entry for entry in entries if _fits(entry, wanted))
+
+
 def find_run(root: Path, word: str) -> Entry:
-    """The run that `word` names: its folder, "latest", a unique beginning of its id, or a name (the newest of it).
+    """The run that `word` names, with its state: its folder, "latest", a unique beginning of its id, or a name (the newest
+    of it).
 
     Raises RecordError where nothing or more than one run fits.
     """
     if (Path(word) / "run.json").is_file():
-        return _entry(Path(word))
+        return see_run(Path(word).absolute())
+    return with_states([_find(root, word)])[0]
+
+
+def see_run(folder: Path) -> Entry:
+    """The run of a folder, with its state."""
+    return with_states([_entry(folder)])[0]
+
+
+def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
+    """`find_run`, and its record. Raises RecordError also where that cannot be read."""
+    entry = find_run(root, word)
+    if entry.record is None:
+        raise RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(entry.folder),
+                          why=entry.problem)
+    return entry, entry.record
+
+
+def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
+    """`2026-11-23`, `2026-11-23T18:30` (local time unless it says its own) or `36h`, `7d` before now.
+
+    end: a day means its end. Raises UsageError.
+    """
+    if ago := re.fullmatch(r"(\d{1,5})([hd])", text):
+        return now - timedelta(hours=int(ago[1]) * (24 if ago[2] == "d" else 1))
+    try:
+        moment = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise UsageError(Text(f"not a time: {text}", f"不是时间：{text}"),
+                         hint=("2026-11-23, 2026-11-23T18:30, 36h, 7d",)) from None
+    return moment + timedelta(days=1) if end and len(text) <= len("2026-11-23") else moment
+
+
+def _find(root: Path, word: str) -> Entry:
     entries = list_runs(root)
     if word == "latest" and entries:
         return next((e for e in entries if e.record), entries[0])
     exact = [e for e in entries if e.folder.name == word]
-    begun = [e for e in entries if e.folder.name.startswith(word)]
+    begun = [e for e in entries if word and e.folder.name.startswith(word)]
     named = [e for e in entries if e.record and e.record.name == word]
     if exact or len(begun) == 1 or named:
         return (exact or (begun if len(begun) == 1 else named))[0]
@@ -61,6 +133,53 @@ def find_run(root: Path, word: str) -> Entry:
 
 def _entry(folder: Path) -> Entry:
     try:
-        return Entry(folder, read_record(folder))
+        record = read_record(folder)
     except RecordError as error:
         return Entry(folder, None, error.why)
+    return Entry(folder, record, state=record.status)
+
+
+def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
+    record = entry.record
+    if record is None:
+        return entry
+    state = entry.state
+    if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
+        state = "running" if _lives(record) else "orphaned" if record.id in running() else state
+    with suppress(ValueError):
+        if record.result:
+            return replace(entry, state=state, progress=decode(Progress, record.result))
+    return replace(entry, state=state, progress=read_progress(Path(record.cwd, record.output_dir or "")))
+
+
+def _lives(record: RunRecord) -> bool:
+    """Whether the launcher that wrote this record is there: the same process id, started at the same time."""
+    import psutil
+
+    try:
+        return record.pid is not None and record.pid_started is not None and \
+            abs(psutil.Process(record.pid).create_time() - record.pid_started) < 1
+    except psutil.Error:
+        return False
+
+
+def _fits(entry: Entry, wanted: Wanted) -> bool:
+    record, folder = entry.record, entry.folder.name
+    name = record.name if record else folder[16:-5]
+    started = _started(entry)
+    return all((
+        wanted.name is None or fnmatch.fnmatchcase(name, wanted.name),
+        wanted.tag is None or (record is not None and wanted.tag in record.tags),
+        wanted.state is None or entry.state == wanted.state,
+        wanted.since is None or (started is not None and started >= wanted.since),
+        wanted.until is None or (started is not None and started <= wanted.until),
+    ))
+
+
+def _started(entry: Entry) -> datetime | None:
+    with suppress(ValueError):
+        if entry.record:
+            moment = datetime.fromisoformat(entry.record.started)
+            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return datetime.strptime(entry.folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=timezone.utc)
+    return None

@@ -1,0 +1,178 @@
+"""What differs between two runs, or between a run and its repetition before that starts.
+
+Both sides are the texts of a record's files, so that a secret is replaced on both and a value reads the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.config.render import leaves
+
+#: In the order in which they are shown.
+GROUPS = ("config", "command", "environment", "packages", "wheel", "machine", "git", "data", "result")
+
+#: Differences that say where a run was and when a file was touched, and change nothing in what is computed.
+_HARMLESS = {"machine": ("host", "cpus", "memory"), "git": ("branch",), "data": ("time",)}
+#: Of the environment that facts keep: who and where, not how.
+_PERSONAL = frozenset(("HOME", "USER", "VIRTUAL_ENV", "CONDA_PREFIX", "SWIFT_FA_RUN_ID"))
+
+Texts = Mapping[str, str]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same. None stands for absent. matters: it may change what is computed."""
+
+    group: str
+    key: str
+    first: Any
+    second: Any
+    origins: tuple[str | None, str | None] = (None, None)
+    matters: bool = True
+
+
+def read_texts(folder: Path) -> Texts:
+    """The files of a record that are compared; those that are not there are left out."""
+    names = ("run.json", "config.json", "facts.json", "plan.json", "packages.txt", "wheels.json", "git.json", "git.diff",
+             "data.json")
+    return {name: (folder / name).read_text(encoding="utf-8", errors="replace") for name in names
+            if (folder / name).is_file()}
+
+
+def compare(first: Texts, second: Texts) -> tuple[Difference, ...]:
+    """Every difference, in the order of GROUPS and by key."""
+    sides = (_Side(first), _Side(second))
+    found = []
+    for group in GROUPS:
+        a, b = (side.values(group) for side in sides)
+        for key in sorted({*a, *b}):
+            if a.get(key) != b.get(key):
+                origins = (sides[0].origin(key), sides[1].origin(key)) if group == "config" else (None, None)
+                matters = group != "result" and key.rpartition(" ")[2] not in _HARMLESS.get(group, ())
+                found.append(Difference(group, key, a.get(key), b.get(key), origins, matters))
+    return tuple(found)
+
+
+def differences_to_json(first: str, second: str, found: tuple[Difference, ...]) -> dict[str, Any]:
+    """The differences for programs, by group."""
+    groups: dict[str, list[Any]] = {}
+    for one in found:
+        entry = {"key": one.key, "first": one.first, "second": one.second, "matters": one.matters}
+        if one.group == "config":
+            entry["origins"] = list(one.origins)
+        groups.setdefault(one.group, []).append(entry)
+    return {"schema": 1, "first": first, "second": second, "differences": groups}
+
+
+class _Side:
+    """One record's texts as flat values, group by group. Damaged and missing files are empty."""
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
+        self.record, self.config, self.facts, self.plan = (
+            _mapping(self.parsed(f"{name}.json")) for name in ("run", "config", "facts", "plan"))
+
+    def parsed(self, name: str) -> Any:
+        try:
+            return json.loads(self.texts.get(name, "null"))
+        except ValueError:
+            return None
+
+    def values(self, group: str) -> Values:
+        made: Mapping[str, Any] = dict(getattr(self, f"_{group}")())
+        return {key: value for key, value in made.items() if value is not None}
+
+    def origin(self, key: str) -> str | None:
+        origin = _mapping(self.config.get("origins")).get(key)
+        return str(origin) if origin else None
+
+    def neutral(self, text: str) -> str:
+        """Without what every run has of its own: its id and its folder."""
+        for mine, name in ((self.plan.get("run_dir"), "<run>"), (self.record.get("id"), "<run>")):
+            text = text.replace(str(mine), name) if mine else text
+        return text
+
+    def _config(self) -> Iterator[tuple[str, Any]]:
+        yield from leaves(_mapping(self.config.get("values")))
+
+    def _command(self) -> Iterator[tuple[str, Any]]:
+        words = [self.neutral(str(word)) for word in self.plan.get("argv") or ()]
+        starts = [str(word) for word in self.plan.get("starts") or ()]
+        yield "program", " ".join(starts[:len(starts) - len(words) + 2]) or None
+        yield "cwd", self.plan.get("cwd")
+        name, given = "command", list[str]()
+        for word in [*words, "--"]:
+            if word.startswith("--"):
+                yield name, " ".join(given)
+                name, given = word, []
+            else:
+                given.append(word)
+
+    def _environment(self) -> Iterator[tuple[str, Any]]:
+        seen = {**_mapping(self.facts.get("env")), **_mapping(self.plan.get("env"))}
+        yield from ((name, self.neutral(str(value))) for name, value in seen.items()
+                    if name not in _PERSONAL and value is not None)
+        yield "secrets", ", ".join(map(str, self.plan.get("secrets") or ())) or None
+
+    def _packages(self) -> Iterator[tuple[str, Any]]:
+        for line in self.texts.get("packages.txt", "").splitlines():
+            name, _, version = line.partition("==")
+            yield name, version
+
+    def _wheel(self) -> Iterator[tuple[str, Any]]:
+        for name, wheel in _mapping(self.parsed("wheels.json")).items():
+            yield from ((f"{name} {what}", value) for what, value in _mapping(wheel).items() if what != "mtime")
+
+    def _machine(self) -> Iterator[tuple[str, Any]]:
+        facts = {name: _mapping(self.facts.get(name)) for name in ("host", "python", "torch", "driver")}
+        yield "host", self.record.get("host")
+        for group, name in (("host", "os"), ("host", "machine"), ("host", "glibc"), ("host", "cpus"), ("python", "version"),
+                            ("torch", "version"), ("torch", "cuda"), ("driver", "version"), ("driver", "cuda")):
+            yield name if group == "host" else f"{group} {name}", _seen(facts[group].get(name))
+        gpus = self.facts.get("gpus")
+        for gpu in gpus if isinstance(gpus, list) else ():
+            yield f"GPU {gpu.get('index')}", f"{_seen(gpu.get('name'))}, {_seen(gpu.get('memory_gib'))} GiB"
+
+    def _git(self) -> Iterator[tuple[str, Any]]:
+        git = _mapping(self.parsed("git.json"))
+        yield "commit", git.get("commit")
+        yield "branch", git.get("branch")
+        diff = self.texts.get("git.diff")
+        files = sorted({str(line)[3:] for line in git.get("changed") or () if not str(line).startswith("??")})
+        yield "uncommitted changes", f"{', '.join(files)} ({_short(diff)})" if diff else None
+
+    def _data(self) -> Iterator[tuple[str, Any]]:
+        items = self.parsed("data.json")
+        for item in items if isinstance(items, list) else ():
+            what, files = f"{item.get('role')} {item.get('name')}", _mapping(item.get("files"))
+            yield what, item.get("why") or item.get("kind")
+            yield f"{what} revision", item.get("revision")
+            for name, file in files.items():
+                place = f"{what}: {name}" if item.get("kind") != "file" else what
+                yield from ((f"{place} {title}", file.get(key))
+                            for title, key in (("size", "size"), ("time", "mtime"), ("digest", "digest"), ("unread", "why")))
+
+    def _result(self) -> Iterator[tuple[str, Any]]:
+        yield "outcome", self.record.get("status")
+        yield "exit code", self.record.get("exit_code")
+        yield from _mapping(self.record.get("result")).items()
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _seen(value: Any) -> Any:
+    """A fact for people; one that could not be looked at differs from nothing but itself."""
+    return f"unknown: {value['unknown']}" if isinstance(value, Mapping) and set(value) == {"unknown"} else value
+
+
+def _short(text: str | None) -> str:
+    return hashlib.sha256((text or "").encode()).hexdigest()[:12]
