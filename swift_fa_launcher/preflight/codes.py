@@ -86,7 +86,7 @@ _LISTED = {
 def _listed_codes() -> Iterator[Code]:
     for area, text in _LISTED.items():
         words = text.split()
-        for name, letters in zip(words[::2], words[1::2]):
+        for name, letters in zip(words[::2], words[1::2], strict=True):
             yield Code(name, area, frozenset(_SEVERITIES[letter] for letter in letters))
 
 
