@@ -2,7 +2,7 @@
 
 Sources of the renames: ms-swift's ReleaseNote3.0 ("BreakChange"), the compatibility code of 2.6.1
 (swift/llm/utils/argument.py, handle_compatibility), of 3.12.6 (llm/argument/base_args/base_args.py, CompatArguments),
-of 4.0.4 (arguments/base_args/base_args.py), and the fields that 3.8.3, 3.12.6, 4.0.4 and 4.6.0 have.
+of 4.0.4 (arguments/base_args/base_args.py), and the fields of 3.0.0, 3.1 to 3.4, 3.8 to 3.12, 4.0.4, 4.6.0.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ FAMILIES: tuple[Family, ...] = (
     _renamed("push_hub_strategy", "hub_strategy", {"push_best": "every_save", "push_last": "every_save"},
              since="2"),
     Family((("2", "evaluation_strategy"), ("3", "eval_strategy"))),
-    Family((("2", "use_liger"), ("", "use_liger_kernel"))),
-    Family((("2", "tools_prompt"), ("", "agent_template"))),
+    Family((("2", "use_liger"), ("3.3", "use_liger_kernel"))),
+    Family((("2", "tools_prompt"), ("3.4", "agent_template"))),
     _renamed("lora_modules", "adapters", joins=True),
     Family((("3", "metric"), ("4.0", "eval_metric"))),
-    Family((("", "swanlab_lark_webhook_url"), ("", "swanlab_webhook_url"))),
-    Family((("", "swanlab_lark_secret"), ("", "swanlab_secret"))),
+    Family((("3", "swanlab_lark_webhook_url"), ("3.12", "swanlab_webhook_url"))),
+    Family((("3", "swanlab_lark_secret"), ("3.12", "swanlab_secret"))),
     Family((("", "save_safetensors"), ("", "safe_serialization"))),
     Family((("", "group_by_length"), ("", "train_sampling_strategy")), {True: "group_by_length", False: None}),
     Family((("", "no_cuda"), ("", "use_cpu"))),

@@ -337,7 +337,7 @@ class Reader:
             return union([*parts, NONE])
         if head == "Union":
             return union(parts)
-        return Type("generic", "{}[{}]".format(head, ", ".join(part.name for part in parts)), parts, choices=None)
+        return Type("generic", "{}[{}]".format(head, ", ".join(part.name for part in parts)), parts)
 
     def plain(self, node, module):
         """A class by name: builtins and typing's names as they are, others with their module."""
@@ -349,8 +349,8 @@ class Reader:
             return Type("class", "pathlib." + name)
         owner, bound = self.lookup(node, module)
         if isinstance(bound, ast.ClassDef):
-            choices = list(self.members(owner, bound).values()) if self.is_enum(owner, bound) else None
-            return Type("class", f"{owner.name}.{bound.name}", choices=choices)
+            members = dict.fromkeys(self.members(owner, bound).values()) if self.is_enum(owner, bound) else ()
+            return Type("class", f"{owner.name}.{bound.name}", choices=list(members) or None)
         if isinstance(bound, ast.expr):
             return self.annotation(bound, owner)  # an alias
         raise NotStatic(name)
@@ -398,7 +398,7 @@ class Reader:
         return order
 
     def own(self, module, node):
-        """What a class body itself declares: name to (annotation, default, metadata), in order."""
+        """What a class body itself declares: name to (annotation, what `declared` says), in order."""
         fields, names = {}, {}
         self.run(node.body, module, names, fields)
         return fields
@@ -462,8 +462,7 @@ class Reader:
                 continue
             kind = as_swift_reads(self.annotation(*hints[name]))
             choices = metadata.get("choices") or chosen(kind).choices
-            found[name] = {"type": str(kind), "choices": list(choices) if choices else None,
-                           "default": default,
+            found[name] = {"type": str(kind), "choices": list(choices) if choices else None, "default": default,
                            "help": metadata.get("help") or docs.get(name)}
         return found
 

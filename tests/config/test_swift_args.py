@@ -89,6 +89,8 @@ def test_translation_by_what_is_installed(given: dict[str, Any], known_args: Arg
 @pytest.mark.parametrize(("given", "version", "expected"), [
     ({"train_type": "lora"}, "4.6.0", "tuner_type"), ({"tuner_type": "lora"}, "3.12.6", "train_type"),
     ({"sft_type": "lora"}, "3.0.0", "train_type"), ({"sft_type": "lora"}, "2.6.1", "sft_type"),
+    ({"tools_prompt": "react_en"}, "3.4.0", "agent_template"), ({"tools_prompt": "react_en"}, "3.3.0", "tools_prompt"),
+    ({"swanlab_secret": "s"}, "3.11.0", "swanlab_lark_secret"), ({"use_liger": True}, "3.12.0", "use_liger_kernel"),
     ({"adapters": ["x"]}, "3.12.6", "adapters"), ({"dataset": ["x"]}, "2.6.1", "dataset"),
     ({"save_safetensors": True}, "4.6.0", "save_safetensors"),  # transformers' business, not to be told from the version
 ])

@@ -51,7 +51,8 @@ def codes(findings: tuple[Finding, ...]) -> list[str]:
 @pytest.mark.parametrize(("facts", "swift"), [
     (V4, {"tuner_type": "lora", "learning_rate": 2e-4}), (V3, {"train_type": "lora"}), (V4, {"streaming": True, "max_steps": 9}),
     (V4, {"deepspeed": "zero2"}), (V4, {"deepspeed": {"zero_optimization": {"stage": 2}}}), (V4, {"deepspeed": "ds.json"}),
-    (V4, {"tuner_type": "my_own"}), (V4, {"attn_impl": "kernels-community/flash-attn3"}), (V4, {"model_type": "not_mine"}),
+    (V4, {"tuner_type": "my_own"}), (V4, {"tuner_type": "dora", "external_plugins": ["p.py"]}),
+    (V4, {"attn_impl": "kernels-community/flash-attn3"}), (V4, {"model_type": "not_mine"}),
     (V4, {"template": "mine", "external_plugins": ["p.py"]}), (V4, {"modle": None}), (V4, {"quant_method": "fp8"}),
     (V4, {"report_to": ["swanlab"], "swanlab_mode": "cloud", "dataset": "one.jsonl", "max_length": "2048"}),
     (Facts(), {"anything": 1, "torch_dtype": "bf16"}), (Facts(ms_swift_args=Unknown("not read")), {"anything": 1}),

@@ -46,9 +46,10 @@ GONE: Mapping[str, Text] = {
 
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
 #: plugins may bring more (swift/arguments/base_args/base_args.py; transformers/trainer_utils.py, SchedulerType).
+TUNERS = ("tuner_type", "train_type")
 LOOKED_UP: Mapping[str, tuple[str, ...]] = {
-    "tuner_type": ("lora", "full", "longlora", "adalora", "llamapro", "adapter", "vera", "boft", "fourierft", "reft", "bone",
-                   "ia3", "lora_llm", "dummy"),
+    **dict.fromkeys(TUNERS, ("lora", "full", "longlora", "adalora", "llamapro", "adapter", "vera", "boft", "fourierft",
+                             "reft", "bone", "ia3", "lora_llm", "dummy")),
     "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
                           "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
                           "warmup_stable_decay", "greedy"),
@@ -56,7 +57,6 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
                   "flex_attention"),
     "eval_strategy": ("no", "steps", "epoch"),
 }
-LOOKED_UP = {**LOOKED_UP, "train_type": LOOKED_UP["tuner_type"]}
 
 
 def argument_renamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -127,7 +127,9 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         argument = known_args.get(name)
         if name == "model_type" or (name == "template" and _has_plugins(config)):
             argument = argument and replace(argument, choices=None)  # model-type-unknown's; plugins register templates
-        problem = accepts(argument, value, texts.get(name)) or _looked_up_problem(name, value, texts.get(name), argument)
+        problem = accepts(argument, value, texts.get(name))
+        if problem is None and not (name in TUNERS and _has_plugins(config)):
+            problem = _looked_up_problem(name, value, texts.get(name), argument)
         if problem is not None:
             yield Finding("arg-invalid", ERROR,
                           Text(f"{_shown(key, value)}{_where(config, key)}: {problem.en}",
