@@ -53,8 +53,8 @@ def collect_paths(config: ResolvedConfig, environment: Mapping[str, str]) -> dic
         if named.text not in found:
             try:
                 found[named.text] = collect_path(named, config, environment)
-            except OSError as error:  # a name too long, a folder that may not be looked into, a stale mount
-                found[named.text] = Unknown(f"{error.strerror or error}")
+            except (OSError, ValueError) as error:  # too long a name, a folder that may not be looked into, a stale mount
+                found[named.text] = Unknown(str(error))
     return found
 
 

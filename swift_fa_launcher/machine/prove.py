@@ -76,9 +76,10 @@ def why_not_try(attention: FlashAttn, variant: Variant, facts: Facts, config: Re
         return "--no-probe"
     if config.preflight.probe == "never":
         return "preflight.probe is never"
-    if known(facts.torch) is None:
+    torch = known(facts.torch)
+    if torch is None:
         return "there is no torch"
-    return explain(attention, suffixes)
+    return None if known(torch.hip) else explain(attention, suffixes)  # AMD's build may do without an extension
 
 
 def _is_old(gpu: Gpu) -> bool:

@@ -194,7 +194,8 @@ def test_flash_attn_3_by_its_own_names(bare: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "told"), [
-    ("version.py", "version.py"), ("lib/libtorch_cpu.so", "lacks torch_cpu"), ("__init__.py", "which is not the installed torch")])
+    ("version.py", "version.py"), ("lib/libtorch_cpu.so", "lacks torch_cpu"),
+    ("__init__.py", "which is not the installed torch")])
 def test_half_a_torch(bare: str, tmp_path: Path, damage: str, told: str) -> None:
     make_torch(tmp_path)
     (tmp_path / "torch" / damage).unlink()
