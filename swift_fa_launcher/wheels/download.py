@@ -622,3 +622,15 @@ def _tls_words(error: BaseException) -> Words:
     found = re.search(r"certificate verify failed: ([^(]+)", str(error))
     detail = found.group(1).strip() if found else "TLS"
     return Text(f"its certificate or TLS is not good: {detail}", f"证书或 TLS 有问题：{detail}")
+
+
+def render_progress(done: int, total: int | None, rate: float, lang: str = "en", width: int = 24) -> str:
+    """One line for a terminal: bar, share, rate and time left; without a total, what has come and the rate."""
+    speed = f"{rate / 2**20:.1f} MiB/s"
+    if not total:
+        return f"{done / 2**20:.1f} MiB  {speed}"
+    share = min(done / total, 1.0)
+    bar = "=" * int(share * width)
+    left = f"{int((total - done) / rate) // 60}:{int((total - done) / rate) % 60:02}" if rate > 0 else "-:--"
+    remaining = render_words(Text(f"{left} left", f"剩余 {left}"), lang)
+    return f"[{bar:<{width}}] {share:4.0%} {done / 2**20:.1f}/{total / 2**20:.1f} MiB  {speed}  {remaining}"

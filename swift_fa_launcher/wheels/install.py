@@ -50,6 +50,10 @@ Probe = Callable[[], "Words | None"]
 Say = Callable[[Words], None]
 
 
+class NotRunning(InstallError):
+    """The wheel itself is no good here: it does not unpack, import or run. Another one may be."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What was installed, from where, and what was proven of it; `receipt.json` in the environment."""
@@ -284,9 +288,10 @@ def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[
     code, output = _run(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
     if code:
         full = any(os.strerror(number) in output for number in NO_ROOM)
-        message = (Text("the disk is full: the wheel does not fit", "磁盘已满：放不下这个 wheel") if full
-                   else Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
-        raise _failed(_last_line(output) or f"exit status {code}", target, message)
+        if full:
+            raise OSError(errno.ENOSPC, _last_line(output))
+        raise _failed(_last_line(output) or f"exit status {code}", target,
+                      Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
     infos = list(stage.glob("*.dist-info"))
     if len(infos) != 1 or not _is_whole(infos[0]):
         raise _failed(Text("what was unpacked is not what RECORD lists", "解压的内容与 RECORD 不符"), target)
@@ -649,15 +654,15 @@ def _last_line(output: str) -> str:
     return (errors or lines or [""])[-1][:300]
 
 
-def _failed(why: Words, target: Environment, message: Words | None = None) -> InstallError:
-    return InstallError(message or Text("the installation failed; the environment is as it was",
+def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:
+    return NotRunning(message or Text("the installation failed; the environment is as it was",
                                         "安装失败，环境保持原样"),
                         where=str(target.site_packages), why=why,
                         hint=(Text("what was there before is back as it was", "原有内容已原样恢复"),))
 
 
 def _disk_error(error: OSError, target: Environment) -> InstallError:
-    if error.errno in NO_ROOM:
-        return _failed(os.strerror(error.errno), target, Text("the disk is full: nothing was installed",
-                                                             "磁盘已满：没有安装任何内容"))
-    return _failed(str(error), target)
+    full = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容")
+    other = Text("the environment cannot be written to", "没有写入该环境的权限")
+    return InstallError(full if error.errno in NO_ROOM else other, where=str(target.site_packages), why=str(error),
+                        hint=(Text("what was there before is back as it was", "原有内容已原样恢复"),))

@@ -1,0 +1,193 @@
+"""From a resolution to a receipt: each wheel that fits is fetched, proven and installed in turn, until one runs.
+
+What was refused on the way, and why, comes back with the receipt or with the error.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.schema import FlashAttnSection
+from swift_fa_launcher.decode import Unknown
+from swift_fa_launcher.errors import InstallError, Text, Words, render_words
+from swift_fa_launcher.machine.facts import Facts, Torch
+from swift_fa_launcher.wheels.build import Progress as BuildProgress
+from swift_fa_launcher.wheels.build import make_build_plan, run_build
+from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel, shown_url
+from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel
+from swift_fa_launcher.wheels.mirrors import mirror_urls
+from swift_fa_launcher.wheels.name import Candidate
+from swift_fa_launcher.wheels.prove import Proof, prove_wheel
+
+#: Wheels that are tried: each may be a download of 200 MB.
+MOST_TRIED = 5
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A wheel that was tried and not installed; `code` as in the list of passed-over candidates, or of a finding."""
+
+    filename: str
+    code: str
+    reason: Words
+
+
+@dataclass(frozen=True)
+class Installed:
+    receipt: Receipt
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A wheel on disk, proven for the machine that it is meant for."""
+
+    candidate: Candidate
+    fetched: Fetched
+    proof: Proof
+
+
+class NothingInstalled(InstallError):
+    """No wheel ended installed; `refused` has every reason of every one that was tried."""
+
+    def __init__(self, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
+        super().__init__(message, **details)
+        self.refused = tuple(refused)
+
+
+@dataclass(frozen=True)
+class Means:
+    """How wheels are fetched and shown; the same for every step. implementation, version: as the config wants them."""
+
+    section: FlashAttnSection = FlashAttnSection()
+    implementation: str = "flash_attn"
+    version: str | None = None
+    cache: Path | None = None  # None: the launcher's own
+    patience: Patience = Patience()
+    progress: Progress | None = None
+    build_progress: BuildProgress = lambda step, steps, line: None
+    say: Say = lambda words: None
+
+
+def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means = Means(), *,
+                       environment: Mapping[str, str] | None = None, probe: Probe | None = None) -> Installed:
+    """The best wheel of the resolution that turns out sound and runs, else one built from source where that is planned.
+
+    facts: of the machine where `python`, the training interpreter, is. environment: of the training. A lock or a wheel
+    named by the user is a resolution with that one candidate, made with `build="never"`. Raises NothingInstalled, or
+    InstallError where the environment itself is what is wrong; it is as it was then.
+    """
+    refused: list[Refused] = []
+    for obtained in _obtain_each(facts, resolution.ranked, means, refused):
+        verified = ("sha256",) if obtained.fetched.verified else ()
+        try:
+            receipt = install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
+                                    proven=(*verified, "contents"), environment=environment, probe=probe, say=means.say)
+            return Installed(receipt, tuple(refused))
+        except NotRunning as error:
+            refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", _joined(error)))
+    if resolution.plan == "source-build":
+        means.say(Text("no wheel fits: building from source", "没有合适的 wheel：从源码编译"))
+        return Installed(_build_and_install(facts, python, means, environment, probe), tuple(refused))
+    raise _nothing(resolution, refused)
+
+
+def obtain_wheel(facts: Facts, resolution: Resolution, means: Means = Means(), *, into: Path | None = None) -> Obtained:
+    """The best wheel of the resolution that turns out sound for the machine of `facts`, installed nowhere.
+
+    facts: may be of another machine, whose torch is not looked for here then (`elsewhere`). into: a folder that gets it
+    under its own name. Raises NothingInstalled.
+    """
+    refused: list[Refused] = []
+    for obtained in _obtain_each(facts, resolution.ranked, means, refused):
+        if into is None:
+            return obtained
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            target = into / obtained.fetched.path.name
+            if target.resolve() != obtained.fetched.path.resolve():
+                shutil.copyfile(obtained.fetched.path, target.with_name(f"{target.name}.part"))
+                target.with_name(f"{target.name}.part").replace(target)
+        except OSError as error:
+            raise InstallError(Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
+                               why=str(error)) from error
+        return replace(obtained, fetched=replace(obtained.fetched, path=target))
+    raise _nothing(resolution, refused)
+
+
+def elsewhere(facts: Facts) -> Facts:
+    """Facts of another machine: its torch's folder is not to be looked for on this one."""
+    away = Unknown("the facts are another machine's")
+    return replace(facts, torch=replace(facts.torch, origin=away)) if isinstance(facts.torch, Torch) else facts
+
+
+def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, refused: list[Refused]) -> Iterator[Obtained]:
+    """Each candidate that can be had and proves sound; the others go to `refused`."""
+    distinct: dict[str, Candidate] = {}
+    for candidate in candidates:
+        distinct.setdefault(candidate.sha256 or candidate.url, candidate)
+    for candidate in list(distinct.values())[:MOST_TRIED]:
+        means.say(Text(f"fetching {candidate.filename}", f"获取 {candidate.filename}"))
+        try:
+            fetched = download_wheel(candidate, mirror_urls(candidate.url, means.section.mirrors), means.cache or cache_dir(),
+                                     allow_unverified=means.section.allow_unverified, progress=means.progress,
+                                     patience=means.patience)
+        except DownloadError as error:
+            if not error.refusals:
+                raise  # the disk, or a name that is none
+            refused += [Refused(candidate.filename, r.code, _at(r.url, r.reason)) for r in error.refusals]
+            continue
+        if not fetched.verified:
+            means.say(Text(f"nobody vouches for {candidate.filename}: taken as it is, since flash_attn.allow_unverified is true",
+                           f"没有任何来源为 {candidate.filename} 作保：因 flash_attn.allow_unverified 为 true 而照样使用"))
+        proof = prove_wheel(fetched.path, facts, implementation=means.implementation, version=means.version)
+        if not proof.ok:
+            refused += [Refused(candidate.filename, code, words) for code, words in proof.reasons]
+            means.say(_at(candidate.filename, proof.reasons[0][1]))
+            continue
+        yield Obtained(candidate, fetched, proof)
+
+
+def _build_and_install(facts: Facts, python: str, means: Means, environment: Mapping[str, str] | None,
+                       probe: Probe | None) -> Receipt:
+    plan = make_build_plan(facts, means.version or means.section.version, means.section)
+    wheel = run_build(plan, python, means.cache or cache_dir(), environment=environment, progress=means.build_progress,
+                      say=means.say)
+    proof = prove_wheel(wheel, facts, implementation=means.implementation)
+    if not proof.ok:
+        raise NothingInstalled(Text("what was built does not fit this machine", "编译出的 wheel 不适用于本机"),
+                               [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
+                               why=proof.reasons[0][1])
+    return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=("contents",),
+                         environment=environment, probe=probe, say=means.say)
+
+
+def _nothing(resolution: Resolution, refused: Sequence[Refused]) -> NothingInstalled:
+    """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
+    if not refused:
+        refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in resolution.verdicts[:3] if v.code]
+    lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
+    why = Text("\n".join(line.en for line in lines), "\n".join(line.zh for line in lines)) if lines else Text(
+        "no source offers a wheel", "没有来源提供 wheel")
+    hints: list[Words] = ["swift-fa install --dry-run"]
+    if resolution.ranked:
+        hints.append(Text("a wheel fetched elsewhere: swift-fa install --wheel FILE",
+                          "使用在别处下载的 wheel：swift-fa install --wheel FILE"))
+    hints.append("swift-fa install --from-source")
+    where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
+    return NothingInstalled(Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"), refused,
+                            where=where, why=why, hint=tuple(hints))
+
+
+def _joined(error: InstallError) -> Text:
+    return Text(*(f"{render_words(error.message, lang)}: {render_words(error.why, lang)}" for lang in ("en", "zh")))
+
+
+def _at(what: str, reason: Words) -> Text:
+    return Text(f"{what}: {render_words(reason, 'en')}", f"{what}：{render_words(reason, 'zh')}")
