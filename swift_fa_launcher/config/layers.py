@@ -68,15 +68,16 @@ class Layer:
     origins: Mapping[str, Origin]
 
 
-def resolve_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> ResolvedConfig:
+def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with_bases: bool = True) -> ResolvedConfig:
     """The config of `files` (left to right, each over its bases) and `key=value` overrides, over the built-in defaults.
 
-    Raises ConfigError, naming file, line and key.
+    with_bases: False where `files` are all layers already, such as the copies in a run record. Raises ConfigError, naming
+    file, line and key.
     """
     read: dict[Path, Layer] = {}
     layers = [default_layer()]
     for file in files:
-        layers += _file_layers(file, read, chain=())
+        layers += _file_layers(file, read, chain=(), with_bases=with_bases)
     layers += [_override_layer(words) for words in overrides]
     return _resolve(layers, tuple(read), tuple(overrides))
 
@@ -185,7 +186,7 @@ class _NodeReader:
         return ConfigError(message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key), why=why)
 
 
-def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...]) -> list[Layer]:
+def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], with_bases: bool = True) -> list[Layer]:
     """The layers of a file: those of its bases, depth first, then its own."""
     identity = file.resolve()
     if identity in chain:
@@ -196,7 +197,7 @@ def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...]) -
         read[identity] = parse_layer(_read_text(file, chain), file)
     layer = read.pop(identity)
     below: list[Layer] = []
-    for base in _bases(layer, file):
+    for base in _bases(layer, file) if with_bases else ():
         below += _file_layers(base, read, (*chain, identity))
     read[identity] = layer  # after its bases: `files` runs from the lowest layer up
     own = {key: value for key, value in layer.data.items() if key != "extends"}
