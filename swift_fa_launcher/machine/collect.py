@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
-from swift_fa_launcher.machine.interpreter import find_interpreter, only_step, run_script
+from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script
 from swift_fa_launcher.machine.prove import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 
@@ -41,7 +42,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     """
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="facts") as pool:
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="facts") as pool, _ending_scripts():
         asked = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         devices = pool.submit(_gpus, config)
         toolchain = pool.submit(host.collect_toolchain, environment)
@@ -61,6 +62,16 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         if isinstance(report, dict):
             facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
         return network.with_network(facts, plan, replies.result(), has_login(environment))
+
+
+@contextmanager
+def _ending_scripts() -> Iterator[None]:
+    """Ends what runs in the training interpreter when this is left by an error or by Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        end_running()
+        raise
 
 
 def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,

@@ -15,7 +15,7 @@ from pathlib import Path
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.machine.elf import read_extension
 from swift_fa_launcher.machine.facts import Extension, FlashAttn, Torch
-from swift_fa_launcher.machine.installed import Report, module_file, parse_version, read_wheel_label
+from swift_fa_launcher.machine.installed import Report, module_file, parse_version, read_wheel_label, torch_libraries
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _extension(report: Report, variant: Variant, torch: Maybe[Torch]) -> Extensi
     if not files:
         return None
     found = known(torch)
-    libraries = Path(origin) / "lib" if found and (origin := known(found.origin)) else None
+    libraries = torch_libraries(report, Path(origin)) if found and (origin := known(found.origin)) else None
     extension = read_extension(Path(files[0]), libraries, cuda_library_folders(report))
     return replace(extension, copies=tuple(files[1:]))
 

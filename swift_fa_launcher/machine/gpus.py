@@ -23,7 +23,7 @@ def collect_gpus() -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
     Unknown(why): there may be GPUs then.
     """
     try:
-        import pynvml  # type: ignore[import-untyped]
+        import pynvml
     except ImportError as error:
         return _without_nvml(f"nvidia-ml-py cannot be imported: {error}")
     try:

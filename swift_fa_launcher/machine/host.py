@@ -67,7 +67,7 @@ def collect_memory(root: Path = Path("/")) -> tuple[Maybe[float], Maybe[float]]:
 
     root: where /proc and /sys are looked for.
     """
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     memory = psutil.virtual_memory()
     total, available = float(memory.total), float(memory.available)

@@ -77,8 +77,8 @@ def collect_torch(report: Report) -> Maybe[Torch]:
         return Torch(version=stated, cuda=said, hip=said, cxx11_abi=said, origin=str(folder), npu=_npu(report),
                      import_error=said.why)
     return Torch(version=parse_version(said.get("__version__")) or stated, cuda=parse_version(said.get("cuda")),
-                 hip=said.get("hip"), npu=_npu(report), cxx11_abi=read_cxx11_abi(folder / "lib"),
-                 import_error=_missing_torch_files(folder), origin=str(folder))
+                 hip=said.get("hip"), npu=_npu(report), cxx11_abi=read_cxx11_abi(torch_libraries(report, folder)),
+                 import_error=_missing_torch_files(folder, entry), origin=str(folder))
 
 
 def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
@@ -97,13 +97,22 @@ def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
     return constants if constants.get("__version__") else Unknown(f"{file} does not say a version")
 
 
-def _missing_torch_files(folder: Path) -> str | None:
-    library = folder / "lib"
-    if not library.is_dir():
-        return f"{library} is not there: torch is not completely installed"
-    names = {name.name.split(".")[0] for name in library.iterdir()}
-    missing = [name for name in ("c10", "torch_cpu", "torch_python") if not {name, f"lib{name}"} & names]
-    return f"{library} lacks {', '.join(missing)}: torch is not completely installed" if missing else None
+def torch_libraries(report: Report, folder: Path) -> Path:
+    """The folder of torch's libraries: its own `lib`, or conda's, where conda-forge's build has them."""
+    shared = Path(report["prefix"]) / "lib"
+    own = folder / "lib"
+    return shared if not (own / "libc10.so").exists() and (shared / "libc10.so").exists() else own
+
+
+def _missing_torch_files(folder: Path, entry: Mapping[str, Any] | None) -> str | None:
+    """What of its libraries torch's distribution lists and is not there; None where all is, or it lists none."""
+    try:
+        listed = Path(entry["place"], "RECORD").read_text("utf-8") if entry else ""
+    except (OSError, ValueError):
+        return None
+    libraries = re.findall(r"^torch/(lib/(?:lib)?(?:c10|torch_cpu|torch_python)\.\w+),", listed, re.M)
+    missing = [name for name in libraries if not (folder / name).exists()]
+    return f"{folder} lacks {', '.join(missing)}: torch is not completely installed" if missing else None
 
 
 def _npu(report: Report) -> Maybe[str]:

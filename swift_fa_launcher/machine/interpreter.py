@@ -19,6 +19,9 @@ from swift_fa_launcher.decode import Unknown
 MARKER = "swift-fa-target:"
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a script said: its JSON objects in order, and how it ended ("" for well) with its last other words.
@@ -50,14 +53,26 @@ def run_script(python: str, script: Path, *arguments: str, environment: Mapping[
     except (OSError, ValueError) as error:
         return Answer((), f"{python} could not be started: {error}")
     late = False
+    _running.add(child)
     try:
         output, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         late = True
         kill_group(child)
         output, _ = child.communicate()
+    except BaseException:  # Ctrl-C: the child, in a group of its own, has not heard it
+        kill_group(child)
+        raise
+    finally:
+        _running.discard(child)
     answer = parse_answer(output.decode("utf-8", "replace"), child.returncode)
     return Answer(answer.steps, f"no answer within {timeout:.0f} s", late=True) if late else answer
+
+
+def end_running() -> None:
+    """Kills every script that runs now: what an interrupted caller does, for scripts that its threads have started."""
+    for child in tuple(_running):
+        kill_group(child)
 
 
 def parse_answer(output: str, code: int) -> Answer:

@@ -140,6 +140,7 @@ def report() -> dict[str, Any]:
     return {
         "python": python(),
         "suffixes": EXTENSION_SUFFIXES,
+        "prefix": sys.prefix,
         "distributions": installed,
         "modules": {name: locate(name) for name in MODULES},
         "extensions": {name: extension_files(name) for name in EXTENSIONS},

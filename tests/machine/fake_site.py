@@ -70,7 +70,8 @@ def make_torch(site: Path, version: str = "2.8.0+cu128", cuda: str | None = "12.
     compile_library(library / "libc10.so", TORCH_SOURCE, abi=abi)
     for name in ("libtorch_cpu.so", "libtorch_python.so"):
         compile_library(library / name, "int unused;", "-l:libc10.so", folder=library)
-    make_distribution(site, "torch", version)
+    record = make_distribution(site, "torch", version) / "RECORD"
+    record.write_text("".join(f"torch/lib/{file.name},sha256=x,1\n" for file in library.iterdir()))
     return library
 
 

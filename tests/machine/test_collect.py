@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -194,7 +195,7 @@ def test_flash_attn_3_by_its_own_names(bare: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "told"), [
-    ("version.py", "version.py"), ("lib/libtorch_cpu.so", "lacks torch_cpu"),
+    ("version.py", "version.py"), ("lib/libtorch_cpu.so", "lacks lib/libtorch_cpu.so"),
     ("__init__.py", "which is not the installed torch")])
 def test_half_a_torch(bare: str, tmp_path: Path, damage: str, told: str) -> None:
     make_torch(tmp_path)
@@ -249,3 +250,37 @@ def _time(act: object) -> float:
     began = time.perf_counter()
     act()  # type: ignore[operator]
     return time.perf_counter() - began
+
+
+def test_a_torch_with_its_libraries_elsewhere_is_not_called_broken(bare: str, tmp_path: Path) -> None:
+    library = make_torch(tmp_path)
+    shared = Path(bare).parents[1] / "lib"
+    moved = [file.rename(shared / file.name) for file in library.iterdir()]
+    (tmp_path / "torch-2.8.0+cu128.dist-info" / "RECORD").write_text("torch/__init__.py,,\n")
+    try:
+        torch = known(collect_facts(config_of(bare, tmp_path), offline=True).torch)
+    finally:
+        for file in moved:
+            file.unlink()
+    assert torch is not None and (torch.cxx11_abi, torch.import_error) == (True, None)
+
+
+def test_an_interrupt_ends_what_was_started(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
+    python.chmod(0o755)
+    code = f"""
+from swift_fa_launcher.config.schema import LaunchSection, ResolvedConfig
+from swift_fa_launcher.machine.collect import collect_facts
+collect_facts(ResolvedConfig(launch=LaunchSection(python={str(python)!r})), offline=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
+            break
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    child.wait(timeout=20)
+    pid = int((tmp_path / "pid").read_text())
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
