@@ -12,6 +12,7 @@ What it says begins with `swift-fa: `; what follows on the line is for people, o
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import json
 import os
@@ -100,8 +101,12 @@ def prepare_swanlab(job: Job, names: Job) -> None:
                 check_login(settings.api_host, settings.api_key)
                 given["api_key"] = settings.api_key  # else the key of a saved login for another host could stay
             swanlab.merge_settings(given)
-        except ValueError as error:
-            stop(f"SwanLab does not accept these settings: {one_line(error)}")
+        except Exception as error:  # the config's, or those of a stray file, which it reads even where they lose
+            stop(f"SwanLab does not accept its settings: {without_values(error)}")
+    if job["mode"] == "local" and importlib.util.find_spec("swanboard") is None:
+        if not has_settings():
+            stop("swanlab.mode=local needs: pip install 'swanlab[dashboard]'; swanlab.mode=offline does not")
+        say("SwanLab: the log is written though swanboard is missing; to look at it: pip install 'swanlab[dashboard]'")
     if job["notification"]:
         register = getattr(swanlab, "merge_callbacks", None) or swanlab.register_callbacks
         register([make_notification(**job["notification"])])
@@ -254,6 +259,13 @@ def first(*ways: Callable[[], Any]) -> Any:
         except (AttributeError, ValueError, TypeError):
             continue  # this SwanLab says it another way, or has nothing to say
     return None
+
+
+def without_values(error: Exception) -> str:
+    """What is wrong, for the log: pydantic's own text shows all that was given, and the key is among it."""
+    if not hasattr(error, "errors"):
+        return one_line(error)
+    return "; ".join(": ".join((*map(str, e["loc"]), e["msg"])) for e in error.errors())
 
 
 def one_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import requests  # noqa: F401  what a training has imported by then, or the plugin will
@@ -58,11 +59,13 @@ def train(plugin: str, arguments: dict[str, Any]) -> None:
     if arguments["report_to"] == ["all"]:  # then ms-swift leaves it to transformers
         callback = transformers.integrations.INTEGRATION_TO_CALLBACK["swanlab"]()
     print("parsed", flush=True)
+    args = SimpleNamespace(to_dict=lambda: {"max_steps": 3}, run_name=None)
+    model = SimpleNamespace(config=None)
     control, state = TrainerControl(), TrainerState(is_world_process_zero=os.environ.get("RANK", "0") == "0")
-    callback.on_train_begin(None, state, control)
+    callback.on_train_begin(args, state, control, model=model)
     for state.global_step in (1, 2, 3):
-        callback.on_log(None, state, control, logs={"loss": 1.0 / state.global_step})
-    callback.on_train_end(None, state, control)
+        callback.on_log(args, state, control, model=model, logs={"loss": 1.0 / state.global_step})
+    callback.on_train_end(args, state, control, model=model)
     print("trained", flush=True)
 
 

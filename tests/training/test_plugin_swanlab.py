@@ -175,6 +175,28 @@ def test_a_stray_file_does_not_win_and_is_named(
     assert [file.name for file in place.cwd.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("text, words", [
+    ("mode: [unclosed\n", 'in "swanlab.yaml", line 1'),
+    ("core:\n  skip_store: true\n", "core.skip_store=true is only supported in online mode"),
+])
+def test_a_stray_file_that_swanlab_cannot_take_ends_the_training_early(
+    imitation: Imitation, place: Place, text: str, words: str
+) -> None:
+    (place.cwd / "swanlab.yaml").write_text(text)
+    trained = imitation.train(config(mode="offline"), place, SWANLAB_API_KEY=KEY)
+
+    assert trained.code == 1 and "parsed" not in trained.output and "Traceback" not in trained.output
+    assert "swift-fa: SwanLab does not accept its settings: " in trained.output and words in trained.output
+    assert KEY not in trained.output
+
+
+def test_with_report_to_all_the_config_arrives_too(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
+    trained = imitation.train(config({"report_to": ["all"]}, host=cloud.address), place, SWANLAB_API_KEY=KEY)
+
+    assert trained.code == 0, trained.output
+    assert cloud.asked("POST", "/harbour/experiment")[0].body["name"] == "first tide"
+
+
 def test_what_the_config_leaves_open_comes_from_the_file_and_is_said(
     imitation: Imitation, place: Place, cloud: FakeSwanLab
 ) -> None:
