@@ -352,10 +352,11 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
 def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
     """`data` with every `${…}` resolved by OmegaConf; a failure names the leaf that asked."""
     for key, value in _leaves(data):  # OmegaConf names no place when it cannot read the whole
-        try:
-            OmegaConf.create({"value": value})
-        except (OmegaConfBaseException, ValueError) as error:
-            raise _interpolation_error(error, key, origins) from None
+        if "${" in str(value):
+            try:
+                OmegaConf.create({"value": value})
+            except (OmegaConfBaseException, ValueError) as error:
+                raise _interpolation_error(error, key, origins) from None
     tree = OmegaConf.create(data)
     return {str(name): _plain(tree, name, str(name), origins) for name in tree}
 
