@@ -19,7 +19,7 @@ from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, ren
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from swift_fa_launcher.flow import Finished, Judgement, Prepared
+    from swift_fa_launcher.flow import Again, Finished, Judgement, Prepared
     from swift_fa_launcher.machine.facts import Argument
 
 DONE, REFUSED, WRONG, BUG, INTERRUPTED = 0, 1, 2, 3, 130
@@ -109,7 +109,12 @@ def _run_train(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
 
     files, overrides = _split_words(options.words, options.lang)
-    prepared = flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say)
+    return _start(flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say), options)
+
+
+def _start(prepared: Prepared, options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+
     if options.dry_run:
         return _print_dry_run(prepared, options)
     _print_table(prepared.judgement, options.lang, to_stderr=True)
@@ -159,8 +164,8 @@ def _declare_preflight(parser: argparse.ArgumentParser) -> None:
 
 def _run_preflight(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
-    from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.machine.facts import facts_to_json
+    from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.preflight.finding import blocking, status
 
     files, overrides = _split_words(options.words, options.lang, needed=False)
@@ -359,6 +364,72 @@ def _run_diff(options: argparse.Namespace) -> int:
     return DONE
 
 
+# --- rerun, resume ---------------------------------------------------------------------------------------------------
+
+
+def _again_words(parser: argparse.ArgumentParser) -> None:
+    _run_word(parser)
+    parser.add_argument("words", nargs="*", metavar="key=value", help="settings over the recorded ones")
+    parser.add_argument("--dry-run", action="store_true", help="print what differs and the command, and start nothing")
+    _allow_option(parser)
+    _root_option(parser)
+
+
+def _declare_rerun(parser: argparse.ArgumentParser) -> None:
+    _again_words(parser)
+    parser.add_argument("--exact", action="store_true",
+                        help="the recorded command as it is, but for the run's own id and folder; takes no settings")
+    parser.add_argument("--strict", action="store_true", help="refuse when anything that matters differs from then")
+
+
+def _run_rerun(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+
+    overrides = _settings(options.words)
+    if options.exact and overrides:
+        raise UsageError(Text("--exact takes no settings", "--exact 不接受设置"), hint=(f"swift-fa rerun {options.run} --exact",))
+    again = flow.rerun(Path(options.root).absolute(), options.run, overrides, exact=options.exact,
+                       allow=_allowed(options.allow), say=_say)
+    _print_again(again, options)
+    if options.strict and again.unexpected:
+        raise LauncherError(Text(f"not started: {len(again.unexpected)} things differ that matter",
+                                 f"未启动：有 {len(again.unexpected)} 处重要差异"),
+                            why=", ".join(f"{one.group}: {one.key}" for one in again.unexpected[:8]))
+    return _start(again.prepared, options)
+
+
+def _run_resume(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow
+
+    again = flow.resume(Path(options.root).absolute(), options.run, _settings(options.words),
+                        allow=_allowed(options.allow), say=_say)
+    _print_again(again, options)
+    return _start(again.prepared, options)
+
+
+def _print_again(again: Again, options: argparse.Namespace) -> None:
+    from swift_fa_launcher.runs.report import render_differences
+
+    there = again.continuation
+    for checkpoint in there.skipped if there else ():
+        _tell(Text(f"{checkpoint.path} is passed over: {render_words(checkpoint.problem, 'en')}",
+                   f"跳过 {checkpoint.path}：{render_words(checkpoint.problem, 'zh')}"), options.lang)
+    if there:
+        _tell(Text(f"going on from {there.checkpoint.path}", f"从 {there.checkpoint.path} 继续"), options.lang)
+        if there.words:
+            _tell(there.words, options.lang)
+    shown = again.unexpected if there else again.differences  # what a continuation changes itself is no news
+    _tell(Text(f"what differs from {again.prepared.parent}:", f"与 {again.prepared.parent} 的差异："), options.lang)
+    print(render_differences(shown, options.lang), file=sys.stderr)
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    for word in words:
+        if not _SETTING.match(word):
+            raise UsageError(Text(f"not a setting: {word}", f"不是有效的设置：{word}"), hint=("swift.learning_rate=1e-4",))
+    return list(words)
+
+
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 
@@ -484,6 +555,10 @@ COMMANDS: Mapping[str, Command] = {
     "show": Command("one recorded run", "swift-fa show latest", _declare_show, _run_show),
     "diff": Command("what differs between two runs, and in what they came to", "swift-fa diff qwen7b-lora latest", _declare_diff,
                     _run_diff),
+    "rerun": Command("a recorded run once more: the recorded config through today's launcher",
+                     "swift-fa rerun latest swift.seed=2", _declare_rerun, _run_rerun),
+    "resume": Command("go on with a run that was cut off, from its newest whole checkpoint", "swift-fa resume latest",
+                      _again_words, _run_resume),
 }
 
 

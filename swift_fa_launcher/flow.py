@@ -26,7 +26,18 @@ from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.diagnose import Diagnosis, diagnose_file
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
+from swift_fa_launcher.runs.again import (
+    Continuation,
+    continue_run,
+    continue_swanlab,
+    read_plan,
+    refuse_to_repeat,
+    renew_plan,
+    repeated_config,
+    unexpected,
+)
 from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
+from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.output import parse_version_folder, read_progress, read_swanlab, says_training_ended
 from swift_fa_launcher.runs.record import (
     RunRecord,
@@ -40,7 +51,7 @@ from swift_fa_launcher.runs.record import (
     update_record,
 )
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
-from swift_fa_launcher.runs.surroundings import collect_surroundings
+from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
@@ -57,12 +68,32 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A launch that needs only to be started."""
+    """A launch that needs only to be started.
+
+    name: of the run. parent: the run that it repeats or continues, resumed_from: at which checkpoint. earlier: folders of
+    the SwanLab run that it continues offline. around: what it depends on, where that was looked at already.
+    """
 
     judgement: Judgement
     plan: LaunchPlan
     run_id: str
     root: Path
+    name: str
+    parent: str | None = None
+    resumed_from: str | None = None
+    earlier: tuple[str, ...] = ()
+    around: Surroundings | None = None
+
+
+@dataclass(frozen=True)
+class Again:
+    """A recorded run about to be started once more. differences: from then; unexpected: those that nobody asked for and
+    that matter. continuation: where it goes on, None for a repetition."""
+
+    prepared: Prepared
+    differences: tuple[Difference, ...]
+    unexpected: tuple[Difference, ...]
+    continuation: Continuation | None = None
 
 
 @dataclass(frozen=True)
@@ -117,27 +148,74 @@ def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[
     return plan_launch(judge(config, look(config, say=say), allow))
 
 
-def plan_launch(judgement: Judgement) -> Prepared:
-    """The plan for what was judged, under a new run id."""
+def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
+    """The plan for what was judged, under a new run id. name: for a config that names no run."""
     config = judgement.config
-    run_id = new_run_id(run_name(config), datetime.now(timezone.utc))
+    name = config.run.name or config.swanlab.experiment or name or run_name(config)
+    run_id = new_run_id(name, datetime.now(timezone.utc))
     root = Path(config.run.root).expanduser().absolute()
     plan = make_plan(config, judgement.facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(Path.cwd()))
-    return Prepared(judgement, plan, run_id, root)
+    return Prepared(judgement, plan, run_id, root, name)
 
 
-def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
-           parent: str | None = None) -> Finished:
+def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow: Sequence[str], say: Say) -> Again:
+    """A recorded run through today's launcher, or exact: by its recorded plan. Changes to its working folder; starts nothing.
+
+    Raises LaunchError where the record does not allow it.
+    """
+    entry, record = readable_run(root, word)
+    refuse_to_repeat(record)
+    _enter(record)
+    config = repeated_config(entry, record, overrides, exact=exact)
+    prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
+    if exact:
+        prepared = replace(prepared, plan=renew_plan(read_plan(entry), prepared.run_id, prepared.plan.run_dir))
+    return _again(entry, replace(prepared, parent=record.id), overrides, None, say)
+
+
+def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Again:
+    """A recorded run that goes on from its newest whole checkpoint. Changes to its working folder; starts nothing.
+
+    Raises LaunchError where it cannot go on.
+    """
+    entry, record = readable_run(root, word)
+    there = continue_run(entry, record, overrides)
+    _enter(record)
+    original = replace(record, overrides=())
+    there = continue_swanlab(there, entry, record, repeated_config(entry, original, there.overrides))
+    config = repeated_config(entry, original, there.overrides)
+    prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
+    prepared = replace(prepared, parent=record.id, resumed_from=str(there.checkpoint.path), earlier=there.earlier)
+    return _again(entry, prepared, there.overrides, there, say)
+
+
+def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: Continuation | None, say: Say) -> Again:
+    judgement = prepared.judgement
+    around = collect_surroundings(judgement.config, judgement.facts, Path(prepared.plan.cwd), say)
+    prepared = replace(prepared, around=around)
+    texts = _texts(prepared, _make_record(prepared), secret_values(judgement.config, os.environ))
+    found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
+    return Again(prepared, found, unexpected(found, asked), there)
+
+
+def _enter(record: RunRecord) -> None:
+    """Make the run's working folder ours: its paths are relative to it."""
+    try:
+        os.chdir(record.cwd)
+    except OSError as error:
+        raise LaunchError(Text(f"the folder that {record.id} was started in is not there", f"{record.id} 的启动目录不存在"),
+                          where=record.cwd, why=error.strerror or str(error)) from None
+
+
+def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say) -> Finished:
     """Record, start, wait, record. Raises LaunchError where findings block or nothing can be started."""
     judgement, plan = prepared.judgement, prepared.plan
     config = judgement.config
     _refuse(judgement)
     hidden = secret_values(config, os.environ)
-    record = make_record(config, plan, prepared.run_id, datetime.now(timezone.utc), parent=parent,
-                         pid_started=_process_start())
-    around = collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
-    folder = start_record(prepared.root, record, render_record(record, config, judgement.facts, judgement.findings, plan,
-                                                               around, hidden))
+    around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
+    record = _make_record(prepared)
+    folder = start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
 
     def notice(line: bytes) -> None:
         nonlocal record
@@ -159,7 +237,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
     failed = outcome.exit_code != 0 and not outcome.interrupted
     diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code) if failed else ()
     record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
-    record = _ended(record, folder, outcome)
+    record = _ended(record, folder, outcome, prepared.earlier)
     update_record(folder, record, hidden)
     return Finished(record, folder, outcome, diagnoses)
 
@@ -178,13 +256,26 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     return see_run(entry.folder)
 
 
-def _ended(record: RunRecord, folder: Path, outcome: Outcome) -> RunRecord:
+def _make_record(prepared: Prepared) -> RunRecord:
+    return make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
+                       pid_started=_process_start(), name=prepared.name, parent=prepared.parent,
+                       resumed_from=prepared.resumed_from)
+
+
+def _texts(prepared: Prepared, record: RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+    assert prepared.around is not None
+    return render_record(record, prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings,
+                         prepared.plan, prepared.around, hidden)
+
+
+def _ended(record: RunRecord, folder: Path, outcome: Outcome, earlier: tuple[str, ...]) -> RunRecord:
     """The record with its end and what the training left behind."""
     output = Path(record.cwd, record.output_dir or "")
     checkpoint = newest_complete(list_checkpoints(output))
     record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
                           interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
-    return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=read_swanlab(folder),
+    swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
+    return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=swanlab,
                    unsent=outcome.ended_after_training, result=encode(read_progress(output)))
 
 

@@ -52,7 +52,7 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     A run folder's name begins with its start time, so the names' order is the runs'.
     """
     try:
-        folders = sorted((p for p in root.iterdir() if not p.name.startswith(".") and p.is_dir()),
+        folders = sorted((p for p in root.absolute().iterdir() if not p.name.startswith(".") and p.is_dir()),
                          key=lambda p: p.name, reverse=True)
     except FileNotFoundError:
         return ()

@@ -1,0 +1,173 @@
+"""A recorded run started once more: repeated from its recorded layers or plan, or continued from a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.config.render import leaves
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
+from swift_fa_launcher.launch.plan import LaunchPlan, plan_from_json
+from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete, read_trainer_state
+from swift_fa_launcher.runs.diff import Difference
+from swift_fa_launcher.runs.output import read_swanlab
+from swift_fa_launcher.runs.record import REDACTED, RunRecord, recorded_layers
+from swift_fa_launcher.runs.report import upload_command
+from swift_fa_launcher.runs.store import Entry
+
+#: What `resume` sets itself, so that training goes on in place (ms-swift opens a new version folder otherwise).
+_OWN = ("swift.resume_from_checkpoint", "swift.output_dir", "swift.add_version", "env.SWANLAB_RUN_ID", "env.SWANLAB_RESUME")
+#: Settings that give a finished training more to do.
+_LONGER = ("swift.max_steps", "swift.num_train_epochs")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Where a run goes on and how. skipped: newer checkpoints that are not whole. words: what becomes of its SwanLab run.
+
+    earlier: folders of its offline SwanLab run, to be uploaded before the next part's.
+    """
+
+    overrides: tuple[str, ...]
+    checkpoint: Checkpoint
+    skipped: tuple[Checkpoint, ...]
+    words: Words = ""
+    earlier: tuple[str, ...] = ()
+
+
+def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *, exact: bool = False) -> ResolvedConfig:
+    """The config of a recorded run: its layers and overrides resolved today, then `overrides`; exact: as it was resolved.
+
+    Raises LaunchError where a value was a secret and so is not in the record.
+    """
+    if exact:
+        config = resolve_config([entry.folder / "config.yaml"])
+    else:
+        config = resolve_config(recorded_layers(entry.folder), (*record.overrides, *overrides), with_bases=False)
+    lost = [key for key, value in leaves(dict(config.values)) if REDACTED in str(value)]
+    if lost:
+        raise LaunchError(Text(f"not in the record, since it was secret: {', '.join(lost)}",
+                               f"记录中没有以下内容，因为它们是密钥：{', '.join(lost)}"), where=str(entry.folder),
+                          hint=tuple(f"swift-fa rerun {record.id} {key}='${{oc.env:NAME}}'" for key in lost))
+    return config
+
+
+def refuse_to_repeat(record: RunRecord) -> None:
+    """Raises LaunchError for a run that was itself a continuation: it would train over what it continued."""
+    if record.resumed_from:
+        raise LaunchError(Text(f"{record.id} continued {record.parent}: a repetition would write into the same folder",
+                               f"{record.id} 是 {record.parent} 的继续：重复运行会写入同一目录"),
+                          hint=(f"swift-fa rerun {record.parent}",))
+
+
+def read_plan(entry: Entry) -> LaunchPlan:
+    """The recorded plan. Raises RecordError where it cannot be read or lacks what was secret."""
+    file = entry.folder / "plan.json"
+    try:
+        text = file.read_text(encoding="utf-8")
+        plan = plan_from_json(json.loads(text))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(Text("the recorded plan cannot be read", "无法读取记录的启动计划"), where=str(file),
+                          why=str(error)) from None
+    if REDACTED in text:
+        raise RecordError(Text("the recorded plan lacks what was secret in it", "记录的启动计划缺少其中的密钥"), where=str(file),
+                          hint=(f"swift-fa rerun {entry.folder.name}",))
+    return plan
+
+
+def renew_plan(plan: LaunchPlan, run_id: str, run_dir: str) -> LaunchPlan:
+    """The same plan for another run: nothing but the run's id and folder is replaced, wherever they stand. Pure."""
+    old_dir, old_id = plan.run_dir, Path(plan.run_dir).name
+
+    def renew(text: str) -> str:
+        return text.replace(old_dir, run_dir).replace(old_id, run_id)
+
+    return replace(plan, argv=tuple(map(renew, plan.argv)), starts=tuple(map(renew, plan.starts)), run_dir=run_dir,
+                   env=MappingProxyType({name: renew(value) for name, value in plan.env.items()}))
+
+
+def unexpected(found: Iterable[Difference], overrides: Sequence[str]) -> tuple[Difference, ...]:
+    """The differences that matter and that nobody asked for: settings given anew, and the command and variables that
+    follow from them, were. Pure."""
+    keys = {words.partition("=")[0].strip() for words in overrides}
+
+    def asked(one: Difference) -> bool:
+        if one.group == "config":
+            return any(one.key == key or one.key.startswith(f"{key}.") for key in keys)
+        return bool(keys) and one.group in ("command", "environment")
+
+    return tuple(one for one in found if one.matters and not asked(one))
+
+
+def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> Continuation:
+    """How a run goes on: from its newest whole checkpoint, in the same output folder, as the same SwanLab run.
+
+    Raises LaunchError where it still runs, has nothing left to do, or left no whole checkpoint.
+    """
+    given = {words.partition("=")[0].strip() for words in overrides}
+    if own := sorted(given & {*_OWN}):
+        raise UsageError(Text(f"resume sets {', '.join(own)} itself", f"resume 会自行设置 {', '.join(own)}"),
+                         hint=(f"swift-fa rerun {record.id} {' '.join(overrides)}",))
+    if entry.state in ("running", "orphaned"):
+        raise LaunchError(Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
+                          hint=(f"swift-fa runs --end {record.id}",))
+    output = Path(record.cwd, record.output_dir or "")
+    checkpoints = list_checkpoints(output) if record.output_dir else ()
+    newest = newest_complete(checkpoints)
+    skipped = tuple(c for c in checkpoints if c.problem and (newest is None or c.step > newest.step))
+    if newest is None:
+        why = "; ".join(f"{c.path.name}: {render_words(c.problem, 'en')}" for c in skipped)
+        raise LaunchError(Text(f"{record.id} left no checkpoint to go on from", f"{record.id} 没有可以继续的检查点"),
+                          where=str(output), why=why, hint=(f"swift-fa rerun {record.id}",))
+    _refuse_the_finished(record, newest, given)
+    kept = tuple(words for words in record.overrides if words.partition("=")[0].strip() not in _OWN)
+    base = (*kept, *overrides, f"swift.resume_from_checkpoint={_quoted(newest.path)}", f"swift.output_dir={_quoted(output)}",
+            "swift.add_version=false")
+    return Continuation(base, newest, skipped)
+
+
+def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, config: ResolvedConfig) -> Continuation:
+    """`there` with what lets SwanLab go on with the same run, where `config`'s mode allows it, and the words for it.
+
+    SwanLab 0.10 finds a run again by SWANLAB_RUN_ID and SWANLAB_RESUME in the cloud. Offline it writes a second folder of
+    the same id, and `swanlab sync` puts both into one run. A local run cannot be opened again.
+    """
+    if not config.swanlab.tracks:
+        return there
+    swanlab = record.swanlab or read_swanlab(entry.folder)
+    run_id, mode = swanlab.get("run_id"), config.swift.text("swanlab_mode") or config.swanlab.mode
+    if not run_id:
+        return replace(there, words=Text("SwanLab had no run yet: a new one begins", "SwanLab 还没有实验，将新建一个"))
+    if mode == "local":
+        return replace(there, words=Text("SwanLab cannot continue a local run: a new one begins beside it",
+                                         "SwanLab 无法继续本地实验，将在其旁新建一个"))
+    own = (f"env.SWANLAB_RUN_ID={json.dumps(str(run_id))}", "env.SWANLAB_RESUME=allow")
+    folders = tuple(map(str, (*(swanlab.get("earlier") or ()), swanlab.get("dir") or "")))
+    if mode == "offline":
+        words = Text(f"SwanLab writes a further part of run {run_id}; `swanlab sync` joins them",
+                     f"SwanLab 将写入实验 {run_id} 的后续部分；swanlab sync 会把它们合在一起")
+        return replace(there, overrides=(*there.overrides, *own), words=words, earlier=folders)
+    unsent = upload_command(replace(record, swanlab=swanlab))
+    first = Text(f"; it drops steps older than what it has, so first: {unsent}",
+                 f"；它会丢弃比已有更早的步，所以请先执行：{unsent}") if unsent else Text("", "")
+    words = Text(f"SwanLab goes on with run {run_id}{first.en}", f"SwanLab 继续实验 {run_id}{first.zh}")
+    return replace(there, overrides=(*there.overrides, *own), words=words)
+
+
+def _refuse_the_finished(record: RunRecord, newest: Checkpoint, given: set[str]) -> None:
+    state: Mapping[str, Any] = read_trainer_state(newest.path)
+    done, all_of_it = state.get("global_step"), state.get("max_steps")
+    if isinstance(done, int) and isinstance(all_of_it, int) and done >= all_of_it > 0 and not given & {*_LONGER}:
+        raise LaunchError(Text(f"{record.id} has nothing left to do: {newest.path.name} is the last of {all_of_it} steps",
+                               f"{record.id} 已经完成：{newest.path.name} 是全部 {all_of_it} 步的最后一步"),
+                          hint=(f"swift-fa resume {record.id} swift.max_steps={2 * all_of_it}",))
+
+
+def _quoted(path: Path) -> str:
+    return json.dumps(str(path), ensure_ascii=False)
