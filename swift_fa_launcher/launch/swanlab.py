@@ -51,7 +51,7 @@ def make_swanlab_settings(
     """
     section, mode = config.swanlab, config.swift.text("swanlab_mode") or config.swanlab.mode
     if not section.tracks:
-        return SwanLabSettings(_untracked(config), {"SWANLAB_MODE": "disabled"}, (), ())
+        return _untracked(config)
     values = notification_secrets(config)
     log_dir = str(PurePath(run_dir, "swanlab"))
     arguments = _tracked(config, mode)
@@ -93,12 +93,14 @@ def _names(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {word: arguments[name] for word, name in words.items() if arguments.get(name) is not None}
 
 
-def _untracked(config: ResolvedConfig) -> dict[str, Any]:
+def _untracked(config: ResolvedConfig) -> SwanLabSettings:
     """The user's other trackers stay; `none` where SwanLab was the only one, else ms-swift's own default comes back."""
-    trackers = config.swift.names("report_to")
+    trackers, env = config.swift.names("report_to"), {"SWANLAB_MODE": "disabled"}
+    if "all" in trackers:
+        return SwanLabSettings({}, {**env, PLUGIN_VARIABLE: json.dumps({"swanlab_off": {}})}, (), (PLUGIN,))
     if "swanlab" not in trackers:
-        return {}
-    return {"report_to": [name for name in trackers if name != "swanlab"] or ["none"]}
+        return SwanLabSettings({}, env, (), ())
+    return SwanLabSettings({"report_to": [name for name in trackers if name != "swanlab"] or ["none"]}, env, (), ())
 
 
 def _host(host: str | None, swanlab: Version | None) -> dict[str, str]:

@@ -91,7 +91,7 @@ def prepare_swanlab(job: Job, names: Job) -> None:
     if has_settings():
         given = {"mode": job["mode"], "log_dir": job["log_dir"], "api_host": job["host"],
                  "web_host": job["host"] and os.environ.get("SWANLAB_WEB_HOST"),
-                 "api_key": os.environ.get("SWANLAB_API_KEY")}
+                 "api_key": unquoted(os.environ.get("SWANLAB_API_KEY", ""))}
         given = {name: value for name, value in given.items() if value}
         name_stray_files({**given, "project.name": names.get("project"), "project.workspace": names.get("workspace"),
                           "experiment.name": names.get("experiment_name")})
@@ -154,7 +154,7 @@ def name_stray_files(ours: Job) -> None:
     for file, theirs in stray_settings():
         lost = [name for name in theirs if ours.get(name) and not same(ours[name], theirs[name])]
         kept = [name for name in theirs if not ours.get(name)]
-        if "api_host" in lost and "api_key" in kept:
+        if ours["mode"] == "cloud" and "api_host" in lost and "api_key" in kept:
             stop(f"{file} has a key for {theirs['api_host']}, but swanlab.host is {ours['api_host']}: "
                  "set SWANLAB_API_KEY to a key for it")
         if lost:
@@ -197,8 +197,13 @@ def flat(data: Any) -> Job:
 def variables(text: str) -> Job:
     names = {"SWANLAB_" + name.replace(".", "_").upper(): name for name in STRAY_FIELDS}
     pairs = (line.strip().partition("export ")[2] or line.strip() for line in text.splitlines())
-    return {names[key.strip()]: value.strip().strip("\"'") for key, _, value in (pair.partition("=") for pair in pairs)
+    return {names[key.strip()]: unquoted(value.strip()) for key, _, value in (pair.partition("=") for pair in pairs)
             if key.strip() in names}
+
+
+def unquoted(value: str) -> str:
+    """Without a pair of quotes around it, as SwanLab reads variables."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def same(ours: Any, theirs: Any) -> bool:
@@ -272,7 +277,15 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def start_swanlab_off(job: Job) -> None:
+    """For `report_to all`, which would take SwanLab in: a callback that does nothing in its place."""
+    from transformers import TrainerCallback
+    from transformers.integrations import INTEGRATION_TO_CALLBACK
+
+    INTEGRATION_TO_CALLBACK["swanlab"] = TrainerCallback
+
+
 #: Entry of the variable's JSON object to what begins it.
-CONCERNS = {"swanlab": start_swanlab}
+CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off}
 
 start()

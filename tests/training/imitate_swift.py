@@ -52,12 +52,13 @@ def train(plugin: str, arguments: dict[str, Any]) -> None:
     spec = importlib.util.spec_from_file_location("plugin_under_test", plugin)
     assert spec and spec.loader
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    callback = swanlab.integration.transformers.SwanLabCallback(
-        project=arguments.get("swanlab_project", "ms-swift"), workspace=arguments.get("swanlab_workspace"),
-        experiment_name=arguments.get("swanlab_exp_name", "output"), config={"UPPERFRAME": "ms-swift"},
-        mode=arguments.get("swanlab_mode", "cloud"))
-    if arguments["report_to"] == ["all"]:  # then ms-swift leaves it to transformers
+    if arguments["report_to"] == ["all"]:  # ms-swift leaves that to transformers
         callback = transformers.integrations.INTEGRATION_TO_CALLBACK["swanlab"]()
+    else:
+        callback = swanlab.integration.transformers.SwanLabCallback(
+            project=arguments.get("swanlab_project", "ms-swift"), workspace=arguments.get("swanlab_workspace"),
+            experiment_name=arguments.get("swanlab_exp_name", "output"), config={"UPPERFRAME": "ms-swift"},
+            mode=arguments.get("swanlab_mode", "cloud"))
     print("parsed", flush=True)
     args = SimpleNamespace(to_dict=lambda: {"max_steps": 3}, run_name=None)
     model = SimpleNamespace(config=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -195,6 +196,20 @@ def test_with_report_to_all_the_config_arrives_too(imitation: Imitation, place: 
 
     assert trained.code == 0, trained.output
     assert cloud.asked("POST", "/harbour/experiment")[0].body["name"] == "first tide"
+
+
+def test_with_report_to_all_disabled_is_disabled(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
+    (place.cwd / "swanlab.yaml").write_text(f"mode: online\napi_host: {cloud.address}\n")
+    trained = imitation.train(config({"report_to": ["all"]}, mode="disabled"), place, SWANLAB_API_KEY=KEY)
+
+    assert trained.code == 0, trained.output
+    assert cloud.requests == []
+    assert [file.name for file in place.run.iterdir()] == ["train.log"]
+
+
+def test_the_plugin_is_python_3_8() -> None:
+    plugin = make_swanlab_settings(config(), None, None, "/run").plugins[0]
+    ast.parse(Path(plugin).read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 def test_what_the_config_leaves_open_comes_from_the_file_and_is_said(
