@@ -52,6 +52,7 @@ from swift_fa_launcher.runs.record import (
 )
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
+from swift_fa_launcher.runs.turns import output_turn
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
@@ -209,9 +210,14 @@ def _enter(record: RunRecord) -> None:
 
 def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say) -> Finished:
     """Record, start, wait, record. Raises LaunchError where findings block or nothing can be started."""
+    _refuse(prepared.judgement)
+    with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
+        return _launch(prepared, screen, screen_errors, has_folder, say)
+
+
+def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_folder: Callable[[], None], say: Say) -> Finished:
     judgement, plan = prepared.judgement, prepared.plan
     config = judgement.config
-    _refuse(judgement)
     hidden = secret_values(config, os.environ)
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
     record = _make_record(prepared)
@@ -221,6 +227,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
         nonlocal record
         found = parse_version_folder(line)
         if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
+            has_folder()
             record = replace(record, output_dir=found)
             update_record(folder, record, hidden)
 
