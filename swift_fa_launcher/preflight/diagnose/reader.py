@@ -21,9 +21,10 @@ _LONGEST = 4_000  # characters of one line that are matched: dumps of whole data
 _SHAPES = 20_000  # shapes kept of either kind before they are forgotten
 _LOOKS = 1_000  # times that one shape is looked at: by then it is noise
 
-#: A new shape without any of these is not looked at: whatever fails says one of them on the line that says why. Few and
-#: rare in prose, because each is searched for in all text that is new.
-_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imed out", b"onnect", b"illed", b"SIG", b"nterrupt",
+_FEW = 400  # new shapes of one piece that are all looked at
+#: Where more is new at once (generated text, dumps of data), only what holds one of these is looked at: what fails nearly
+#: always says one of them on the line that says why. Few, because each is searched for in all that is new.
+_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imed out", b"imeout", b"onnect", b"illed", b"SIG", b"nterrupt",
          b"erminated", b"CANCELLED", b"exitcode", b"nvalid", b"upported", b"ismatch", b"denied", b"resolve host", b"not match",
          b"nconsistent", b"space left", b"swanlab", b"arning", b"INFO:", b"run sh", b"train_runtime", b"Successfully",
          b"per_node")
@@ -83,7 +84,7 @@ def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ti
         shapes = block.translate(_BREAKS, _DIGITS).split(b"\n")
         distinct = set(shapes)
         fresh = distinct.difference(dull, known)
-        for shape in filter(finder.search, _holding(fresh, (*_GATE, *ticks))):
+        for shape in filter(finder.search, fresh if len(fresh) <= _FEW else _holding(fresh, (*_GATE, *ticks))):
             known[shape] = tuple(sorted({index for needle, index in pairs if needle in shape}))
         dull |= fresh.difference(known)
         live = distinct.intersection(known)
@@ -156,16 +157,20 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _to_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks; recoded where a byte order mark says UTF-16, as a PowerShell redirection writes it."""
-    decoder = None
-    head: bytes | None = b""
+    head, recode = b"", None
     for chunk in chunks:
-        if head is not None:
+        if recode is None:
             head += chunk
             if len(head) < 2:
                 continue
-            if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                decoder = codecs.getincrementaldecoder("utf-16")("replace")
-            chunk, head = head, None
-        yield decoder.decode(chunk).encode("utf-8", "replace") if decoder else chunk
-    if head:
+            recode = _from_utf16() if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else bytes
+            yield recode(head)
+        else:
+            yield recode(chunk)
+    if recode is None:
         yield head
+
+
+def _from_utf16() -> Callable[[bytes], bytes]:
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    return lambda chunk: decoder.decode(chunk).encode("utf-8", "replace")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 
 from swift_fa_launcher.errors import Text, Words
 
@@ -50,7 +50,7 @@ class Signature:
     holds: Callable[[dict[str, str]], bool] | None = None
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(pattern: str) -> re.Pattern[str]:
     """Compiled when first needed: the table is long and most logs need little of it."""
     return re.compile(pattern)
@@ -75,7 +75,7 @@ _NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|
             r"|Cannot connect to proxy|Tunnel connection failed|ProxyError|NewConnectionError|error sending request"
             r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error"
             r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")
-_NETWORK_NEEDLES = ("esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~Connection~onnection refused~onnection reset~imed out"
+_NETWORK_NEEDLES = ("Remote end closed~RemoteDisconnected~esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~Connection~onnection refused~onnection reset~imed out"
                     "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
                     "~Can't connect~urlopen error~dns error~connect error~rror <digits>~Server Error~Bad Gateway"
                     "~error responses~rate limit").replace("~rror <digits>", "~HTTP Error~HTTP error")
@@ -120,8 +120,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-mode-unsupported", "nvalid mode~must be one of", r"(?:Invalid mode: |`?mode`? must be one of .*got )(?P<mode>\S+)",
          "{mode}", around=r"swanlab"),
     _row("swanlab-local-needs-dashboard", "swanboard", r"No module named '(?P<module>swanboard)", _MODULE),
-    _row("swanlab-local-needs-dashboard", "swanboard", r"Please install swanboard|swanboard version does not match|swanlab\[dashboard\]",
-         kind=OMEN),
+    _row("swanlab-local-needs-dashboard", "swanboard", r"Please install swanboard|swanboard version does not match|swanlab\[dashboard\]"),
     _row("swanlab-missing", "swanlab", r"No module named '(?P<module>swanlab)'", _MODULE),
     _row("swanlab-missing", "install swanlab~swanlab to be installed", r"please install swanlab|requires swanlab to be installed"),
     _row("swanlab-version-conflict", "No active Run~requires an active Run", r"No active Run\. Call swanlab\.init"
@@ -213,8 +212,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-missing", "You do not have `flash_attn` installed", r"You do not have `flash_attn` installed", kind=OMEN),
 
     # ---- GPUs, driver, memory
-    _row("gpu-out-of-memory", "out of memory~OutOfMemoryError", r"(?:CUDA|HIP|NPU) (?:error: )?out of memory(?:\. Tried to allocate (?P<size>[\d.]+ \w+))?|torch\.(?:cuda\.)?OutOfMemoryError"
-         r"|cudaErrorMemoryAllocation|Cuda failure \d* ?'out of memory'|OutOfMemoryError: CUDA", Text("{size} more were asked for", "还需要 {size}")),
+    _row("gpu-out-of-memory", "out of memory~OutOfMemoryError", r"(?:(?:CUDA|HIP|NPU) (?:error: )?out of memory|\bOutOfMemoryError|cudaErrorMemoryAllocation|Cuda failure \d* ?'out of memory')"
+         r"(?:.*?Tried to allocate (?P<size>[\d.]+ \w+))?", Text("{size} more were asked for", "还需要 {size}")),
     _row("gpu-out-of-memory", "ALLOC_FAILED~cache blocks", r"CU(?:BLAS|DNN|SOLVER)_STATUS_ALLOC_FAILED|No available memory for the cache blocks"),
     _row("gpu-memory-low", "ree memory on device", r"[Ff]ree memory on device.*less than"),
     _row("gpu-flash-attn-leftover", "only supports Ampere", r"FlashAttention only supports Ampere", noted=("attn_impl", r"(?i)^(?:sdpa|eager|false|flex\w*)$")),
@@ -236,7 +235,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("gpu-none", "No CUDA runtime is found", r"No CUDA runtime is found", kind=OMEN, explains="cuda-home-missing"),
     _row("torch-cpu-only", "not compiled with CUDA~compiled without CUDA", r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA"),
     _row("torch-cpu-only", "expected string or bytes-like object", r"expected string or bytes-like object", frames=r"torch\.version\.cuda|get_cuda_bare_metal|setup\.py"),
-    _row("nproc-exceeds-gpus", "nvalid device ordinal", r"invalid device ordinal", around=r"local_rank|nproc_per_node|NPROC_PER_NODE|\[rank\d|torchrun|distributed|init_process"),
+    _row("nproc-exceeds-gpus", "nvalid device ordinal", r"invalid device ordinal", around=r"local_rank[:= ]+\d|nproc_per_node|NPROC_PER_NODE|\[rank\d|torchrun|torch[./]distributed"),
     _row("gpu-not-visible", "nvalid device ordinal~nvalid device id", r"invalid device ordinal|Invalid device id"),
     _row("nproc-exceeds-gpus", "uplicate GPU detected", r"[Dd]uplicate GPU detected ?:? ?(?P<ranks>.{0,70})", "{ranks}"),
     _row("flash-attn-probe-failed", "illegal memory access~misaligned address~launch failure~an illegal instruction",
@@ -244,7 +243,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-probe-wrong", "flash-attn-probe-wrong", r"flash-attn-probe-wrong"),
     _row("shm-small", "Bus error~shared memory~hared memory~/dev/shm~/torch_",
          r"killed by signal: Bus error|out of shared memory|insufficient shared memory|No space left on device.*/dev/shm|/dev/shm.*No space left"
-         r"|shared memory segment|unable to (?:write to file|open shared memory object) </?torch_|unable to mmap.*torch_"),
+         r"|shared memory segment|unable to (?:write to file|open shared memory object) </?torch_|unable to mmap.*torch_", any_level=True),
     _row("build-memory-low", "Killed~illed signal~died due to signal~SIGKILL", r"(?:cicc|ptxas|cudafe\+\+|nvcc|cc1plus|c\+\+|g\+\+|ninja)\b.*(?:Killed|died due to signal 9|SIGKILL)|Killed.*(?:cicc|ptxas|cudafe|cc1plus|nvcc)|Killed signal terminated program"),
     _row("build-memory-low", "Killed", r"^(?:/bin/(?:ba)?sh: )?(?:line )?[\d: ]*Killed\b(?!.*swift)", around=rf"(?s)(?:{_COMPILE})(?!.*\[INFO:swift)"),
     _row("host-out-of-memory", "oom-kill~oom_kill~OOMKilled~Out of memory: Killed~ut Of Memory~out-of-memory",
@@ -397,7 +396,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("dataset-format", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"),
          any_level=True, holds=lambda values: int(values["kept"]) == 0 < int(values["rows"])),
     _row("rows-too-long", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"), HINT,
-         any_level=True, around=r"MaxLengthError|max_length"),
+         any_level=True, around=r"MaxLengthError|max_length", holds=lambda values: _share_kept(values) <= 0.5),
     _row("dataset-missing", "dataset~Dataset~data files~data_files", r"local path does not exist, dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
          r"|DatasetNotFoundError(?:: .*?'(?P<hub>[\w./-]+)')?|(?:[Rr]equest )?[Dd]ataset:? ?(?P<asked>[\w./-]+) (?:does not exist|is not (?:found|supported|registered))|No \(?supported\)? data files|DataFilesNotFoundError|Please provide subsets"
          r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)", "{id}{script}{name}{hub}{asked}{path}{loose}"),

@@ -68,9 +68,10 @@ def collect_sightings(chunks: Iterable[bytes]) -> tuple[Sighting, ...]:
     seen: dict[int, Sighting] = {}
     notes: dict[str, str] = {}
     progress = Progress()
-    for line, held in read_lines(chunks, needles, _TICKS, lambda: bool(seen)):
+    for line, held in read_lines(chunks, needles, _TICKS, ticking=lambda: bool(seen)):
         progress.count(line.raw)
-        seen = {index: sighting for index, sighting in seen.items() if not progress.overcame(sighting)}
+        for overcome in [index for index, sighting in seen.items() if progress.overcame(sighting)]:
+            del seen[overcome]
         if held and not _SOURCE.match(line.said):
             _read_line(line, held, seen, notes, (progress.losses, progress.steps))
     return tuple(sorted(seen.values(), key=lambda sighting: sighting.line))
@@ -84,7 +85,7 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
         signature = SIGNATURES[index]
         if (quiet and not signature.any_level) or not (match := _matches(signature, line, notes)):
             continue
-        values = {name: value.strip() for name, value in match.groupdict().items() if value}
+        values = {name: _SECRET.sub(r"\1***", value.strip()) for name, value in match.groupdict().items() if value}
         if signature.holds and not signature.holds(values):
             continue
         if signature.kind is Kind.NOTE:
@@ -118,8 +119,8 @@ def _matches(signature: Signature, line: Line, notes: dict[str, str]) -> re.Matc
 def make_evidence(text: str, match: re.Match[str], most: int = 300) -> str:
     """The line, cut around the match where it is long; what looks like a secret is struck out."""
     if len(text) > most:
-        at = max(0, text.find(match[0]))
-        start = max(0, min(at - 40, len(text) - most))
+        at = text.find(match[0])
+        start = 0 if at < most // 2 else min(at - 40, len(text) - most)
         text = ("..." if start else "") + text[start: start + most] + ("..." if start + most < len(text) else "")
     return _SECRET.sub(r"\1***", text)
 

@@ -1,0 +1,244 @@
+"""How a log is read and weighed: noise, ranks, chains, what a run overcame, and every way that bytes can be broken."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swift_fa_launcher.errors import LauncherError
+from swift_fa_launcher.preflight.diagnose import diagnose, diagnose_file
+from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind
+
+OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
+TRACE = f'Traceback (most recent call last):\n  File "/w/swift/cli/sft.py", line 10, in <module>\n    sft_main()\n{OOM}\n'
+WATCHDOG = ("[rank{r}]:[E524 03:42:41.04 ProcessGroupNCCL.cpp:632] [Rank {r}] Watchdog caught collective operation timeout: "
+            "WorkNCCL(SeqNum=57, OpType=ALLREDUCE, NumelIn=1, NumelOut=1, Timeout(ms)=600000) ran for 600015 milliseconds\n")
+SWANBOARD = "ImportError: Please install swanboard to use 'local' mode: pip install 'swanlab[dashboard]'\n"
+
+
+def loss(step: int, of: int = 900) -> str:
+    return (f"{{'loss': 1.{step:06}, 'grad_norm': 0.7, 'learning_rate': 9.9e-05, 'epoch': 0.1, "
+            f"'global_step/max_steps': '{step}/{of}'}}\n")
+
+
+def bar(step: int, of: int = 900) -> str:
+    return f"\rTrain:  {100 * step // of}%|███▌      | {step}/{of} [{step}:{step % 60:02}<1:00:00,  1.63s/it]"
+
+
+def steps(first: int, last: int) -> str:
+    return "".join(bar(step) + loss(step) for step in range(first, last))
+
+
+def codes(log: str | bytes, exit_code: int | None = None) -> list[str]:
+    return [one.code for one in diagnose([log.encode() if isinstance(log, str) else log], exit_code=exit_code)]
+
+
+# -- what is no failure
+
+HEALTHY = {
+    "empty": "",
+    "words": "".join(f"step {i} error_rate=0.1 failed=0 killed: none, no errors found\n" for i in range(50)),
+    "swallowed": SWANBOARD + steps(1, 9),
+    "absent extras": "[INFO:swift] No vLLM installed, if you are using vLLM, you will get `ImportError: cannot import name "
+                     "'get_vllm_engine' from 'swift.llm'`\n" + steps(1, 9),
+    "retry": "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError(...: Failed to establish a new "
+             "connection: [Errno 110] Connection timed out')': /simple/torch/\nSuccessfully installed torch-2.8.0\n",
+    "network comes back": "swanlab: network error, swanlab will resume uploads when the network improves\n" + steps(3, 9),
+    "caught out of memory": f"WARNING {OOM}, trying half the batch\n" + steps(1, 9),
+    "caught traceback": TRACE + steps(1, 9),
+    "some rows dropped": "swift.llm.template.base.MaxLengthError: Current length of row(5762) is larger than the max_length"
+                         "(2048).\n[INFO:swift] Dataset filtered, origin length: 1000, filtered dataset length: 990\n",
+    "finished": TRACE + "[INFO:swift] End time of running main: 2026-01-01 00:00:00\n",
+    "fallback": "You do not have `flash_attn` installed, using `kernels-community/flash-attn2` instead\n",
+    "quoted source": "  raise ValueError(f'remaining_argv: {remaining_argv}')\n    assert x, 'No module named \\'torch\\''\n",
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_log_is_not_named(name: str) -> None:
+    assert codes(HEALTHY[name]) == ["unknown"]
+
+
+def test_nothing_failed_has_no_evidence_and_no_fix() -> None:
+    (only,) = diagnose([HEALTHY["words"].encode()])
+    assert (only.line, only.evidence, only.fix) == (0, "", ())
+
+
+def test_exit_code_0_means_that_nothing_failed() -> None:
+    assert codes(TRACE, exit_code=0) == ["unknown"]
+    assert codes(TRACE, exit_code=1) == ["gpu-out-of-memory"]
+
+
+@pytest.mark.parametrize(("exit_code", "code"), [(-9, "host-out-of-memory"), (137, "host-out-of-memory"), (143, "interrupted"),
+                                                 (-2, "interrupted"), (1, "unknown"), (None, "unknown")])
+def test_the_exit_code_speaks_where_the_log_does_not(exit_code: int | None, code: str) -> None:
+    assert codes(loss(1), exit_code) == [code]
+
+
+def test_a_failure_counts_even_where_only_an_omen_explains_it() -> None:
+    omen = "WARNING: Retrying (Retry(total=4)) after connection broken by 'ConnectTimeoutError(...)': /simple/flash-attn/\n"
+    assert codes(omen) == ["unknown"]
+    assert codes(omen, exit_code=1) == ["mirror-unreachable"]
+
+
+# -- the cause among its consequences
+
+
+def test_the_first_rank_that_failed() -> None:
+    late = "".join(WATCHDOG.format(r=r) for r in range(1, 8))
+    log = steps(1, 40) + "[rank3]: " + TRACE.replace("\n", "\n[rank3]: ") + "\n" + bar(39) + late
+    first, second, *_ = diagnose([log.encode()])
+    assert (first.code, second.code) == ("gpu-out-of-memory", "nccl-timeout")
+    assert first.evidence == f"[rank3]: {OOM}" and first.line == log[: log.index(OOM)].count("\n") + 1
+    assert "2.00 GiB" in first.summary.en and "2.00 GiB" in first.summary.zh  # type: ignore[union-attr]
+
+
+def test_interleaved_ranks_look_back_at_their_own_lines() -> None:
+    """rank 1 dies in flash-attn, rank 0 prints other frames in between."""
+    mine = ['Traceback (most recent call last):', '  File "/x/site-packages/flash_attn/flash_attn_interface.py", line 91, in fwd',
+            "RuntimeError: CUDA error: no kernel image is available for execution on the device"]
+    others = ['Traceback (most recent call last):', '  File "/x/site-packages/torch/nn/modules/linear.py", line 1, in forward', "x"]
+    log = "".join(f"[rank1]: {a}\n[rank0]: {b}\n" for a, b in zip(mine, others, strict=True))
+    assert codes(log) == ["flash-attn-arch-missing"]
+    assert codes(log.replace("[rank1]", "[rank2]").replace("[rank0]", "[rank1]").replace("flash_attn", "other")) == ["gpu-arch-unsupported"]
+
+
+def test_the_compiler_before_the_404() -> None:
+    log = ("Guessing wheel URL:  https://github.com/Dao-AILab/flash-attention/releases/download/v2.8.3/flash_attn.whl\n"
+           "Precompiled wheel not found. Building from source...\n"
+           "/usr/include/crt/host_config.h:143:2: error: #error -- unsupported GNU version! gcc versions later than 13 are not "
+           "supported!\nninja: build stopped: subcommand failed.\nurllib.error.HTTPError: HTTP Error 404: Not Found\n\n"
+           "During handling of the above exception, another exception occurred:\n\nRuntimeError: Error compiling objects\n")
+    assert codes(log)[:2] == ["gcc-unsupported", "wheel-not-found"]
+
+
+def test_a_chain_is_named_by_its_root() -> None:
+    log = ("urllib3.exceptions.NameResolutionError: <...>: Failed to resolve 'api.swanlab.cn' ([Errno -3] Temporary failure)\n\n"
+           "The above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n"
+           "swanlab.exceptions.AuthenticationError: Failed to initialize the SwanLab client. Please check if the provided API "
+           "key is correct.\n")
+    assert codes(log) == ["swanlab-unreachable", "swanlab-login-failed"]
+
+
+def test_only_the_last_failure_of_a_run_that_went_on() -> None:
+    """A cause that was overcome does not hide the one that ended the run, although it has the same shape."""
+    log = TRACE + steps(1, 30) + TRACE.replace("2.00 GiB", "8.00 GiB") + bar(29)
+    (only,) = diagnose([log.encode()])
+    assert "8.00 GiB" in only.evidence and only.line == log[: log.index("8.00 GiB")].count("\n") + 1
+
+
+def test_a_redrawn_bar_and_one_late_loss_are_no_progress() -> None:
+    log = steps(1, 40) + TRACE + bar(39) + loss(40) + bar(40) + "\n"
+    assert codes(log) == ["gpu-out-of-memory"]
+
+
+def test_signals_from_torchrun_are_no_interruption() -> None:
+    log = ("W0612 17:10:55.20 911 torch/distributed/elastic/multiprocessing/api.py:900] Sending process 981 closing signal SIGTERM\n"
+           "E0612 17:10:57.31 911 torch/distributed/elastic/multiprocessing/api.py:874] failed (exitcode: 1) local_rank: 0 (pid: 1)\n")
+    assert codes(log) == ["unknown"]
+
+
+# -- bytes
+
+
+@pytest.mark.parametrize("change", [
+    lambda log: log.replace("\n", "\r\n").encode(),
+    lambda log: log.encode("utf-16"),
+    lambda log: "".join(f"\x1b[31m{line}\x1b[0m\n" for line in log.splitlines()).encode(),
+    lambda log: log.replace("CUDA out", "\x1b[1mCUDA\x1b[0m out").encode(),
+    lambda log: ("训练开始，显存不足会报错\n" + log).encode("gb18030"),
+    lambda log: log.encode() + "半".encode()[:2],
+    lambda log: b"\xff\xfe\x00 broken \xc3\x28\n"[2:] + log.encode(),
+    lambda log: "".join(f"(WorkerDict pid={i}) {line}\n" for i, line in enumerate(log.splitlines())).encode(),
+    lambda log: log.rstrip("\n").encode(),
+], ids=["crlf", "utf-16", "colours", "colour inside", "gb18030", "cut character", "not utf-8", "ray", "no last newline"])
+def test_the_same_failure_in_other_bytes(change: object) -> None:
+    found = diagnose([change(steps(1, 3).replace("\r", "\n") + TRACE)])  # type: ignore[operator]
+    assert found[0].code == "gpu-out-of-memory" and OOM[:40] in found[0].evidence and "\x1b" not in found[0].evidence
+
+
+def test_a_log_cut_at_its_beginning() -> None:
+    assert codes(TRACE[TRACE.index("sft_main"):]) == ["gpu-out-of-memory"]
+
+
+def test_a_progress_bar_of_megabytes_in_one_line() -> None:
+    log = "start\n" + "".join(bar(i % 700, 99999) for i in range(80_000)) + "\r" + OOM
+    assert len(log) > 4_000_000
+    (first,) = diagnose(chunked(log.encode(), 65536))
+    assert (first.code, first.line, first.evidence) == ("gpu-out-of-memory", 2, OOM)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 4096, 1 << 22])
+def test_chunks_do_not_matter(size: int) -> None:
+    log = (steps(1, 20) + "训练" + TRACE + bar(19)).encode()
+    assert diagnose(chunked(log, size)) == diagnose([log])
+
+
+def chunked(log: bytes, size: int) -> Iterator[bytes]:
+    return (log[at: at + size] for at in range(0, len(log), size))
+
+
+def test_line_numbers_far_down() -> None:
+    log = "".join(f"row {i}\n" for i in range(200_000)) + OOM
+    (first,) = diagnose([log.encode()])
+    assert first.line == 200_001
+
+
+def test_memory_stays_constant() -> None:
+    """20 MB in which every line is new, with a failure now and then, in a few mebibytes."""
+    words = random.Random(1)
+    piece = [f"{words.getrandbits(200):x}".translate(str.maketrans("0123456789", "ghijklmnop")) for _ in range(1000)]
+    def chunks() -> Iterator[bytes]:
+        for i in range(300):
+            mark = "".join(chr(97 + int(digit)) for digit in str(i))
+            yield "".join(f"{mark} {line} ValueError: {mark}\n" if at == 5 else f"{mark} {line}\n"
+                          for at, line in enumerate(piece)).encode()
+    tracemalloc.start()
+    diagnose(chunks())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20
+
+
+def test_secrets_are_struck_out() -> None:
+    (first,) = diagnose([b"ValueError: remaining_argv: ['--swanlab_token', 'abcdefghij0123456789x', '--lora_rankk', '8']\n"])
+    assert "abcdefghij" not in first.evidence + first.summary.en and "lora_rankk" in first.evidence  # type: ignore[union-attr]
+
+
+def test_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(TRACE, encoding="utf-8")
+    assert diagnose_file(log)[0].code == "gpu-out-of-memory"
+    for wrong in (tmp_path / "none.log", tmp_path):
+        with pytest.raises(LauncherError) as raised:
+            diagnose_file(wrong)
+        assert raised.value.where == str(wrong)
+
+
+def test_random_logs_never_raise() -> None:
+    """Seeded: slices, splices and flipped bytes of logs that say much."""
+    from_seed = random.Random(20261122)
+    parts = [TRACE, SWANBOARD, WATCHDOG, loss(3), bar(3), *HEALTHY.values(), *(s.pattern for s in SIGNATURES),
+             *(needle for s in SIGNATURES for needle in s.needles)]
+    text = "\n".join(parts).encode()
+    for _ in range(150):
+        log = bytearray(b"".join(text[at: at + from_seed.randrange(2000)] for at in from_seed.sample(range(len(text)), 3)))
+        for _ in range(from_seed.randrange(20)):
+            if log:
+                log[from_seed.randrange(len(log))] = from_seed.randrange(256)
+        found = diagnose(chunked(bytes(log), from_seed.randrange(1, 4000)), exit_code=from_seed.choice([None, 0, 1, -9]))
+        assert found and all(one.line <= log.count(b"\n") + 1 and len(one.evidence) <= 320 for one in found)
+
+
+# -- the table
+
+
+def test_signatures_can_be_found() -> None:
+    for signature in SIGNATURES:
+        for needle in signature.needles:
+            assert len(needle) > 2 and not any(character.isdigit() for character in needle), signature
+        assert signature.code or signature.kind in (Kind.NOTE, Kind.PROOF)
