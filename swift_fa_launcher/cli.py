@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from swift_fa_launcher.flow import Again, Finished, Judgement, Prepared
+    from swift_fa_launcher.flow_install import Choice
     from swift_fa_launcher.machine.facts import Argument
 
 DONE, REFUSED, WRONG, BUG, INTERRUPTED = 0, 1, 2, 3, 130
@@ -109,7 +110,18 @@ def _run_train(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
 
     files, overrides = _split_words(options.words, options.lang)
-    return _start(flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say), options)
+    allow = _allowed(options.allow)
+    prepared = flow.prepare(files, overrides, allow=allow, say=_say)
+    if not options.dry_run and not options.no_install and _mendable(prepared):
+        _print_table(prepared.judgement, options.lang, to_stderr=True)
+        prepared = flow.mend(prepared, allow=allow, say=_say, progress=_show_download, build_progress=_show_build)
+    return _start(prepared, options)
+
+
+def _mendable(prepared: Prepared) -> bool:
+    from swift_fa_launcher.flow_install import would_mend
+
+    return would_mend(prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings)
 
 
 def _start(prepared: Prepared, options: argparse.Namespace) -> int:
@@ -136,7 +148,7 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
     else:
         _print_table(prepared.judgement, options.lang, to_stderr=True)
         print(render_command(prepared.plan))
-    return REFUSED if blocking(findings) else DONE
+    return REFUSED if blocking(findings) and (getattr(options, "no_install", True) or not _mendable(prepared)) else DONE
 
 
 def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
@@ -180,6 +192,103 @@ def _run_preflight(options: argparse.Namespace) -> int:
     else:
         _print_table(judgement, options.lang, to_stderr=False)
     return REFUSED if blocking(judgement.findings) else DONE
+
+
+# --- install ---------------------------------------------------------------------------------------------------------
+
+
+def _declare_install(parser: argparse.ArgumentParser) -> None:
+    _config_words(parser, needed=False)
+    parser.add_argument("--version", metavar="SPEC", help='exact (2.8.3) or a range (">=2.7,<2.9")')
+    parser.add_argument("--wheel", metavar="FILE_OR_URL", help="this wheel or none; #sha256=... gives its digest")
+    parser.add_argument("--from-source", action="store_true", help="build it, even if a wheel fits")
+    parser.add_argument("--index", action="append", default=[], metavar="URL_OR_FILE",
+                        help="ask this source instead of the config's (may be repeated)")
+    parser.add_argument("--mirror", action="append", default=[], metavar="PREFIX",
+                        help="fetch through this prefix instead of the config's (may be repeated)")
+    parser.add_argument("--facts", metavar="FILE", help="choose for saved facts; with --dry-run or --download-only")
+    parser.add_argument("--download-only", metavar="FOLDER", nargs="?", const=".", help="fetch and prove, install nothing")
+    parser.add_argument("--lock", action="store_true", help="write the exact URL and digest beside the config")
+    parser.add_argument("--offline", action="store_true", help="use only indexes and wheels that are on this machine")
+    parser.add_argument("--dry-run", action="store_true", help="choose and say why; fetch and install nothing")
+
+
+def _run_install(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow_install
+    from swift_fa_launcher.config.layers import resolve_config
+    from swift_fa_launcher.machine.collect import collect_facts
+    from swift_fa_launcher.machine.saved import read_facts
+
+    if options.facts and not options.dry_run and options.download_only is None:
+        raise UsageError(Text("--facts are another machine's: nothing can be installed there from here",
+                              "--facts 来自另一台机器：无法在此为它安装"), hint=("--dry-run", "--download-only FOLDER"))
+    files, overrides = _split_words(options.words, options.lang, needed=options.lock)
+    config = resolve_config(files, overrides)
+    wish = flow_install.Wish(options.version, options.wheel, "always" if options.from_source else None,
+                             tuple(options.index), tuple(options.mirror), options.offline)
+    facts = read_facts(options.facts) if options.facts else collect_facts(config, offline=True, probe=False, say=_say)
+    choice = flow_install.choose(config, facts, wish, say=_say, progress=_show_download, build_progress=_show_build)
+    if options.dry_run:
+        return _print_choice(choice, options)
+    if options.download_only is not None:
+        obtained = flow_install.download(facts, choice, Path(options.download_only))
+        _print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
+                       "sha256": obtained.fetched.sha256}, options)
+        return DONE
+    flow_install.recover(facts, _say)
+    installed = flow_install.install(flow_install.wished_config(config, wish), facts, choice, say=_say)
+    lock = flow_install.write_lock(config, facts, choice, installed.receipt) if options.lock else None
+    receipt = installed.receipt
+    _print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
+                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
+                   **({"lock": str(lock)} if lock else {})}, options)
+    return DONE
+
+
+def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
+    from swift_fa_launcher.wheels.choose import choice_to_json, render_choice
+
+    if options.json:
+        refusals = [{"code": code, "reason": render_words(words, options.lang)} for code, words in choice.refusals]
+        sources = [{"source": r.spec, "wheels": len(r.candidates), "error": render_words(r.error or "", options.lang) or None}
+                   for r in choice.reports]
+        print(json.dumps({**choice_to_json(choice.resolution, options.lang), "refusals": refusals, "sources": sources},
+                         ensure_ascii=False))
+    else:
+        for report in choice.reports:
+            if report.error:
+                _tell(f"{report.spec}: {render_words(report.error, options.lang)}", options.lang)
+        print(render_choice(choice.resolution, options.lang))
+        print("".join(f"  {code}: {render_words(words, options.lang)}\n" for code, words in choice.refusals), end="")
+    return REFUSED if choice.resolution.plan == "none" else DONE
+
+
+def _print_result(result: Mapping[str, Any], options: argparse.Namespace) -> None:
+    if options.json:
+        _print_json(result)
+        return
+    width = max(map(len, result))
+    for name, value in result.items():
+        if name != "schema" and value:
+            print(f"{name:<{width}}  {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _show_download(done: int, whole: int | None, rate: float) -> None:
+    """One line that renews itself: how much, how fast, how long still."""
+    if not sys.stderr.isatty():
+        return
+    share = f" of {whole / 2**20:.0f}" if whole else ""
+    left = f", {(whole - done) / rate:.0f} s left" if whole and rate > 0 else ""
+    end = "\n" if whole and done >= whole else ""
+    print(f"\r... {done / 2**20:.0f}{share} MiB, {rate / 2**20:.1f} MiB/s{left}\x1b[K", end=end, file=sys.stderr, flush=True)
+
+
+def _show_build(step: int, steps: int, line: str) -> None:
+    """The compiler's own count; a renewing line on a terminal, one in ten elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r... [{step}/{steps}] {line[:100]}\x1b[K", end="\n" if step == steps else "", file=sys.stderr, flush=True)
+    elif step == steps or step % max(1, steps // 10) == 0:
+        print(f"... [{step}/{steps}]", file=sys.stderr, flush=True)
 
 
 # --- config ----------------------------------------------------------------------------------------------------------
@@ -545,6 +654,8 @@ COMMANDS: Mapping[str, Command] = {
     "preflight": Command("the checks alone; installs nothing, starts nothing",
                          "swift-fa preflight configs/qwen7b-lora.yaml --save-facts facts.json", _declare_preflight,
                          _run_preflight),
+    "install": Command("choose and install a flash-attn wheel, with the reason for every one passed over",
+                       'swift-fa install --version ">=2.7" --dry-run', _declare_install, _run_install),
     "config": Command("the resolved config, and where each value was written",
                       "swift-fa config configs/qwen7b-lora.yaml --explain", _declare_config, _run_config),
     "args": Command("the installed ms-swift's arguments: type, default, choices, help", "swift-fa args learning_rate",

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from swift_fa_launcher import flow_install
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
@@ -53,6 +54,8 @@ from swift_fa_launcher.runs.record import (
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
+from swift_fa_launcher.wheels.build import Progress as BuildProgress
+from swift_fa_launcher.wheels.download import Progress
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
@@ -108,6 +111,8 @@ class Finished:
 def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say) -> Facts:
     """What this machine, its training interpreter and the paths of the config are like."""
     facts = collect_facts(config, offline=offline, probe=probe, say=say)
+    if flow_install.recover(facts, say):
+        facts = collect_facts(config, offline=offline, probe=probe, say=say)
     return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
 
 
@@ -147,6 +152,17 @@ def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[
     """Config, facts, findings and plan of a launch on this machine. Starts and changes nothing."""
     config = resolve_config(files, overrides)
     return plan_launch(judge(config, look(config, say=say), allow))
+
+
+def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progress | None = None,
+         build_progress: BuildProgress = lambda step, steps, line: None) -> Prepared:
+    """The same launch with flash-attn installed, judged and planned anew. Raises InstallError; the old one is back then."""
+    config, facts = prepared.judgement.config, prepared.judgement.facts
+    choice = flow_install.choose(config, facts, say=say, progress=progress, build_progress=build_progress)
+    flow_install.install(config, facts, choice, say=say)
+    judgement = judge(config, look(config, say=say), allow)
+    plan = make_plan(config, judgement.facts, run_id=prepared.run_id, run_dir=prepared.plan.run_dir, cwd=prepared.plan.cwd)
+    return replace(prepared, judgement=judgement, plan=plan)
 
 
 def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:

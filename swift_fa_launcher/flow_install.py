@@ -1,0 +1,197 @@
+"""The story of flash-attn: read the sources, choose, fetch, prove, install, try; the same for `install` and `train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words
+from swift_fa_launcher.machine.collect import collect_facts
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
+from swift_fa_launcher.preflight.codes import CODES
+from swift_fa_launcher.preflight.finding import ERROR, Finding, blocking
+from swift_fa_launcher.preflight.reading import visible_gpus
+from swift_fa_launcher.wheels.build import Progress as BuildProgress
+from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
+from swift_fa_launcher.wheels.download import Progress, split_digest
+from swift_fa_launcher.wheels.install import Receipt, recover_environment
+from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
+from swift_fa_launcher.wheels.name import Candidate
+from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained, elsewhere, install_flash_attn, obtain_wheel
+from swift_fa_launcher.wheels.prove import prove_wheel
+from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
+
+Say = Callable[[Words], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for beyond the config: each wins over the config's own.
+
+    wheel: the one file or URL to take, `#sha256=…` with its digest. build: "always" for a build from source.
+    """
+
+    version: str | None = None
+    wheel: str | None = None
+    build: str | None = None
+    sources: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, from which sources, for which implementation."""
+
+    resolution: Resolution
+    reports: tuple[SourceReport, ...]
+    means: Means
+    refusals: tuple[tuple[str, Words], ...] = ()  # every reason that the user's own file gives against itself
+
+
+def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
+    """Whether an installation is wanted, allowed, and all that stands between this config and its launch."""
+    return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
+
+
+def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
+    """The config with the command line's wishes in its `flash_attn` section."""
+    section = config.flash_attn
+    return replace(config, flash_attn=replace(
+        section, version=wish.version or section.version, build=wish.build or section.build,
+        sources=wish.sources or section.sources, mirrors=wish.mirrors or section.mirrors))
+
+
+def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Say, progress: Progress | None = None,
+           build_progress: BuildProgress = lambda step, steps, line: None) -> Choice:
+    """The wheel for the machine of `facts`: the user's, else the lock's beside the config, else the best of the sources.
+
+    Raises InstallError and ConfigError; installs nothing.
+    """
+    config = wished_config(config, wish)
+    section = config.flash_attn
+    wanted = config.swift.attn_impl
+    implementation = wanted if wanted in FLASH_IMPLEMENTATIONS[2:] else "flash_attn"
+    means = Means(section, implementation, section.version, progress=progress, build_progress=build_progress, say=say)
+    facts = _with_cards_used(config, facts)
+    named = [user_candidate(wish.wheel)] if wish.wheel else _locked(config, wish)
+    if named:
+        means = replace(means, version=None)
+        reasons = _proven_reasons(named[0], facts, implementation, say)
+        resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
+                                  allow_unverified=section.allow_unverified)
+        return Choice(_without(resolution, reasons), (), means, reasons)
+    torch = known(facts.torch)
+    reports = () if section.build == "always" else read_sources(
+        section.sources, implementation=implementation, cuda=known(torch.cuda) if torch else None,
+        network=Network(offline=wish.offline), say=say)
+    offered = [candidate for report in reports for candidate in report.candidates]
+    resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
+                              mirrors=section.mirrors, allow_unverified=section.allow_unverified)
+    return Choice(resolution, reports, means)
+
+
+def user_candidate(wheel: str) -> Candidate:
+    """The candidate that a file or URL of the user's names."""
+    address, digest = split_digest(wheel)
+    if "://" in address:
+        return Candidate(unquote(urlsplit(address).path.rpartition("/")[2]), address, "user", digest)
+    path = Path(address).expanduser().absolute()
+    return Candidate(path.name, path.as_uri(), "user", digest,
+                     path.stat().st_size if path.is_file() else None)
+
+
+def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say) -> Installed:
+    """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
+    python = _python(config, facts)
+    return install_flash_attn(facts, choice.resolution, python, choice.means, environment={**os.environ, **config.env},
+                              probe=lambda: _what_is_wrong(config, say))
+
+
+def recover(facts: Facts, say: Say) -> bool:
+    """Undo what an interrupted installation left in the training environment; whether there was anything."""
+    python = known(facts.python)
+    site = known(python.site_packages) if python else None
+    if python is None or site is None or not recover_environment(str(known(python.executable)), site_packages=Path(site)):
+        return False
+    say(Text("undid an interrupted installation of flash-attn", "已撤销一次中断的 flash-attn 安装"))
+    return True
+
+
+def download(facts: Facts, choice: Choice, into: Path) -> Obtained:
+    """Fetch and prove for the machine of `facts`, and leave the file in `into`."""
+    return obtain_wheel(elsewhere(facts), choice.resolution, choice.means, into=into)
+
+
+def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
+    """Write the exact URL and digest beside the last config file; its path."""
+    if not config.files:
+        raise UsageError(Text("--lock needs a config to lie beside", "--lock 需要一个配置文件"),
+                         hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
+    offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
+    candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
+    lock = make_lock(candidate, facts, implementation=choice.means.implementation, sha256=receipt.sha256)
+    path = lock_path(config.files[-1])
+    path.write_text(render_lock(lock), encoding="utf-8")
+    return path
+
+
+def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
+    """The lock's candidate, where the last config file has a lock and the command line asks for nothing else."""
+    if not config.files or wish.version or wish.build:
+        return []
+    path = lock_path(config.files[-1])
+    try:
+        return [lock_candidate(parse_lock(path.read_text(encoding="utf-8"), str(path)))]
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"), where=str(path),
+                          why=str(error)) from None
+
+
+def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
+                    say: Say) -> tuple[tuple[str, Words], ...]:
+    """What a wheel that lies on this machine says against itself; none where it is still to be fetched."""
+    place = Path(unquote(urlsplit(candidate.url).path))
+    if not candidate.url.startswith("file:"):
+        return ()
+    if not place.is_file():
+        say(Text(f"{place} is not there: judged by its name alone", f"{place} 不存在：仅根据文件名判断"))
+        return ()
+    return prove_wheel(place, facts, implementation=implementation).reasons
+
+
+def _without(resolution: Resolution, reasons: Sequence[tuple[str, Words]]) -> Resolution:
+    """The resolution of one candidate, which its own content may condemn although its name does not."""
+    if not reasons or resolution.chosen is None:
+        return resolution
+    return Resolution(None, (), (Verdict(resolution.chosen, False, *reasons[0]),), "none")
+
+
+def _with_cards_used(config: ResolvedConfig, facts: Facts) -> Facts:
+    used = visible_gpus(config, facts).gpus
+    return facts if used is None or not facts.gpus else replace(facts, gpus=used)
+
+
+def _python(config: ResolvedConfig, facts: Facts) -> str:
+    python = known(facts.python)
+    if python is None:
+        raise InstallError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
+                           where=config.launch.python or sys.executable, hint=("launch.python=PATH",))
+    return known(python.executable) or config.launch.python or sys.executable
+
+
+def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
+    """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
+    facts = collect_facts(config, offline=True, say=say)
+    wrong = [f for f in check_all(config, facts) if f.severity is ERROR and CODES[f.code].area == "flash-attn"]
+    return wrong[0].summary if wrong else None
