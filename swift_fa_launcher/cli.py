@@ -255,9 +255,6 @@ def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
         print(json.dumps({**choice_to_json(choice.resolution, options.lang), "refusals": refusals, "sources": sources},
                          ensure_ascii=False))
     else:
-        for report in choice.reports:
-            if report.error:
-                _tell(f"{report.spec}: {render_words(report.error, options.lang)}", options.lang)
         print(render_choice(choice.resolution, options.lang))
         print("".join(f"  {code}: {render_words(words, options.lang)}\n" for code, words in choice.refusals), end="")
     return REFUSED if choice.resolution.plan == "none" else DONE

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words
+from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, render_words
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import check_all
@@ -25,7 +25,7 @@ from swift_fa_launcher.wheels.download import Progress, split_digest
 from swift_fa_launcher.wheels.install import Receipt, recover_environment
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
 from swift_fa_launcher.wheels.name import Candidate
-from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained, elsewhere, install_flash_attn, obtain_wheel
+from swift_fa_launcher.wheels.obtain import Installed, Means, NothingInstalled, Obtained, elsewhere, install_flash_attn, obtain_wheel
 from swift_fa_launcher.wheels.prove import prove_wheel
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 
@@ -54,7 +54,8 @@ class Choice:
     resolution: Resolution
     reports: tuple[SourceReport, ...]
     means: Means
-    refusals: tuple[tuple[str, Words], ...] = ()  # every reason that the user's own file gives against itself
+    wheel: str = ""  # the file or URL that the user named
+    refusals: tuple[tuple[str, Words], ...] = ()  # every reason that this file gives against itself
 
 
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
@@ -88,11 +89,14 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         reasons = _proven_reasons(named[0], facts, implementation, say)
         resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
                                   allow_unverified=section.allow_unverified)
-        return Choice(_without(resolution, reasons), (), means, reasons)
+        return Choice(_without(resolution, reasons), (), means, wish.wheel or named[0].filename, reasons)
     torch = known(facts.torch)
     reports = () if section.build == "always" else read_sources(
         section.sources, implementation=implementation, cuda=known(torch.cuda) if torch else None,
         network=Network(offline=wish.offline), say=say)
+    for report in reports:
+        if report.error:
+            say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
@@ -112,6 +116,11 @@ def user_candidate(wheel: str) -> Candidate:
 def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say) -> Installed:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
     python = _python(config, facts)
+    if choice.refusals:
+        lines = [(code, render_words(words, "en"), render_words(words, "zh")) for code, words in choice.refusals]
+        raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel,
+                               why=Text(*("\n       ".join(f"{code}: {said[i]}" for code, *said in lines) for i in (0, 1))),
+                               hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, choice.means, environment={**os.environ, **config.env},
                               probe=lambda: _what_is_wrong(config, say))
 

@@ -171,9 +171,10 @@ def _build_and_install(facts: Facts, python: str, means: Means, environment: Map
 def _nothing(resolution: Resolution, refused: Sequence[Refused]) -> NothingInstalled:
     """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
     if not refused:
-        refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in resolution.verdicts[:3] if v.code]
+        near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
+        refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in (near or resolution.verdicts)[:3]]
     lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
-    why = Text("\n".join(line.en for line in lines), "\n".join(line.zh for line in lines)) if lines else Text(
+    why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines)) if lines else Text(
         "no source offers a wheel", "没有来源提供 wheel")
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
