@@ -56,12 +56,13 @@ def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
 
 def _problem(folder: Path) -> Words:
     try:
-        return next(_problems(folder), "")
+        found = tuple(_problems(folder))
+        return Text(", ".join(one.en for one in found), "，".join(one.zh for one in found)) if found else ""
     except OSError as error:
         return f"{folder.name}: {error.strerror or error}"
 
 
-def _problems(folder: Path) -> Iterator[Words]:
+def _problems(folder: Path) -> Iterator[Text]:
     names = {file.name for file in folder.iterdir()}
     if "trainer_state.json" not in names:  # saved near the end
         yield _lacks("trainer_state.json")
@@ -81,7 +82,7 @@ def _problems(folder: Path) -> Iterator[Words]:
             yield _cut_off(file.name)
 
 
-def _deepspeed_problems(folder: Path) -> Iterator[Words]:
+def _deepspeed_problems(folder: Path) -> Iterator[Text]:
     """`latest` is written last and names the folder of the shards."""
     name = (folder / "latest").read_text(encoding="utf-8", errors="replace").strip()
     shards = sorted((folder / name).glob("*.pt")) if name else []
@@ -92,7 +93,7 @@ def _deepspeed_problems(folder: Path) -> Iterator[Words]:
             yield _cut_off(f"{name}/{shard.name}")
 
 
-def _index_problems(index: Path) -> Iterator[Words]:
+def _index_problems(index: Path) -> Iterator[Text]:
     try:
         shards = {str(shard) for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError):

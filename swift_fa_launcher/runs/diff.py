@@ -19,8 +19,8 @@ GROUPS = ("config", "command", "environment", "packages", "wheel", "machine", "g
 
 #: Differences that say where a run was and when a file was touched, and change nothing in what is computed.
 _HARMLESS = {"machine": ("host", "cpus", "memory"), "git": ("branch",), "data": ("time",)}
-#: Of the environment that facts keep: who and where, not how.
-_PERSONAL = frozenset(("HOME", "USER", "VIRTUAL_ENV", "CONDA_PREFIX", "SWIFT_FA_RUN_ID"))
+#: Of the environment that facts keep: who, where and under which job, not how.
+_PERSONAL = frozenset(("HOME", "USER", "LANG", "VIRTUAL_ENV", "CONDA_PREFIX", "SLURM_JOB_ID", "SWIFT_FA_RUN_ID"))
 
 Texts = Mapping[str, str]
 Values = dict[str, Any]

@@ -1,0 +1,206 @@
+"""Real trainings that are cut off, continued and repeated, and one whose SwanLab server goes away."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny  # type: ignore[import-not-found]
+
+pytestmark = pytest.mark.training
+pytest.importorskip("swift", reason="ms-swift is not installed here")
+
+CUT_AT, STEPS = 4, 6
+#: Loaded into the training: ends it by KILL when half of the optimizer's file of one checkpoint is written.
+CUT_OFF = """
+import os, signal, torch
+
+class Dying:
+    def __init__(self, file):
+        self.file, self.left = open(file, "wb"), 40_000
+    def write(self, data):
+        self.left -= len(data)
+        written = self.file.write(data)
+        self.file.flush()
+        if self.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written
+    def flush(self):
+        self.file.flush()
+
+whole_save = torch.save
+
+def save(obj, f, *more, **words):
+    ends = str(f).endswith(f"checkpoint-{os.environ.get('CUT_OFF_AT')}/optimizer.pt")
+    whole_save(obj, Dying(f) if ends else f, *more, **words)
+
+torch.save = save
+"""
+CONFIG = """
+swift:
+  model: {folder}/Qwen2.5-tiny-Instruct
+  model_type: qwen2
+  template: qwen2_5
+  dataset: {folder}/chat.jsonl
+  tuner_type: lora
+  lora_rank: 8
+  torch_dtype: float32
+  fp16: false
+  use_cpu: true
+  attn_impl: sdpa
+  packing: false
+  max_steps: {steps}
+  save_steps: 2
+  gradient_accumulation_steps: 2
+  logging_steps: 1
+  learning_rate: 2e-4
+  seed: 7
+  dataloader_num_workers: 0
+  external_plugins: {folder}/cut_off.py
+  output_dir: out put
+swanlab: {{mode: offline, project: p, experiment: e}}
+run: {{name: cut}}
+launch: {{grace: 5}}
+"""
+
+
+def start(work: Path, *words: str, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "swift_fa_launcher", *words], cwd=work, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1", **env})
+
+
+def swift_fa(work: Path, *words: str, code: int = 0, **env: str) -> tuple[str, str]:
+    child = start(work, *words, **env)
+    out, err = (text.decode() for text in child.communicate())
+    assert child.returncode == code, f"{out[-3000:]}\n{err[-3000:]}"
+    return out, err
+
+
+def runs(work: Path) -> list[dict[str, Any]]:
+    """Oldest first."""
+    listed: list[dict[str, Any]] = json.loads(swift_fa(work, "runs", "--json")[0])["runs"]
+    return listed[::-1]
+
+
+def losses(run: dict[str, Any]) -> dict[str, float]:
+    """Step to loss, as the version folder's log has it."""
+    lines = [json.loads(line) for line in (Path(run["output_dir"]) / "logging.jsonl").read_text().splitlines()]
+    return {line["global_step/max_steps"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with two runs that were started in the same second: one whole, one cut off while it saved."""
+    folder = tmp_path_factory.mktemp("cut off")
+    tiny.make_tiny_model(folder / tiny.MODEL_NAME)
+    tiny.make_chat_rows(folder / "chat.jsonl", 60)
+    (folder / "cut_off.py").write_text(CUT_OFF)
+    work = folder / "work"
+    work.mkdir()
+    (work / "c.yaml").write_text(CONFIG.format(folder=folder, steps=STEPS), encoding="utf-8")
+    cache = {"SWIFT_FA_CACHE": str(folder / "cache")}
+    children = [start(work, "train", "c.yaml", **cache), start(work, "train", "c.yaml", CUT_OFF_AT=str(CUT_AT), **cache)]
+    said = [child.communicate() for child in children]
+    assert [child.returncode for child in children] == [0, 137], said
+    yield work
+
+
+@pytest.fixture
+def whole(work: Path) -> dict[str, Any]:
+    return next(run for run in runs(work) if run["status"] == "finished" and not run["parent"])
+
+
+@pytest.fixture
+def cut(work: Path) -> dict[str, Any]:
+    return next(run for run in runs(work) if run["status"] == "failed")
+
+
+def test_two_launches_at_once_share_nothing(work: Path, whole: dict[str, Any], cut: dict[str, Any]) -> None:
+    assert whole["name"] == cut["name"] and whole["run_dir"] != cut["run_dir"] and whole["output_dir"] != cut["output_dir"]
+    assert Path(whole["output_dir"]).parent == Path(cut["output_dir"]).parent
+    assert len(losses(whole)) == STEPS and whole["progress"]["step"] == STEPS
+    for run in (whole, cut):
+        assert json.loads((Path(run["run_dir"]) / "plan.json").read_text())["run_dir"] == run["run_dir"]
+
+
+def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, whole: dict[str, Any],
+                                                                  cut: dict[str, Any]) -> None:
+    shown = swift_fa(work, "show", cut["id"])[0]
+    assert "optimizer.pt is cut off" in shown and f"swift-fa resume {cut['id']}" in shown
+    # a setting that the checkpoint decides is refused, and nothing is started
+    out, err = swift_fa(work, "resume", cut["id"], "swift.lora_rank=4", code=1)
+    assert "resume-setting-ignored" in err and len(runs(work)) == 2
+
+    out, err = swift_fa(work, "resume", cut["id"])
+    assert f"checkpoint-{CUT_AT} is passed over: trainer_state.json is missing, optimizer.pt is cut off" in err
+    assert f"going on from {cut['output_dir']}/checkpoint-2" in err
+    resumed = runs(work)[-1]
+    assert resumed["parent"] == cut["id"] and resumed["resumed_from"].endswith("checkpoint-2")
+    assert resumed["output_dir"] == cut["output_dir"] and resumed["status"] == "finished"
+    after = {step: loss for step, loss in losses(whole).items() if int(step.partition("/")[0]) > 2}
+    assert len(after) == STEPS - 2 and {step: losses(resumed)[step] for step in after} == after
+    assert {c["step"]: c["complete"] for c in json.loads(swift_fa(work, "show", "latest", "--json")[0])["checkpoints"]} == {
+        2: True, 4: True, 6: True}
+    # one SwanLab run in two parts, and the command that joins them
+    before = json.loads((Path(cut["run_dir"]) / "swanlab.json").read_text())
+    assert resumed["swanlab"]["run_id"] == before["run_id"] and resumed["swanlab"]["dir"] != before["dir"]
+    assert f"swanlab sync '{before['dir']}' '{resumed['swanlab']['dir']}'" in err
+    # and now there is nothing left to do
+    assert "nothing left to do" in swift_fa(work, "resume", "latest", code=1)[1]
+    assert resumed["id"] in swift_fa(work, "rerun", "latest", code=1)[1] and len(runs(work)) == 3
+
+
+def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:
+    # the files that it was made from may be gone
+    (work / "c.yaml").rename(work / "moved.yaml")
+    (work.parent / "chat.jsonl").touch()
+    out, err = swift_fa(work, "rerun", whole["id"], "--strict")
+    (work / "moved.yaml").rename(work / "c.yaml")
+    again = runs(work)[-1]
+    assert again["parent"] == whole["id"] and again["name"] == whole["name"] and again["output_dir"] != whole["output_dir"]
+    assert losses(again) == losses(whole) and len(losses(again)) == STEPS
+    found = json.loads(swift_fa(work, "diff", whole["id"], again["id"], "--json")[0])["differences"]
+    assert not found.keys() - {"data", "result"}, found  # the same command, environment, packages, machine
+    assert [one["key"].rpartition(" ")[2] for one in found["data"]] == ["time"]
+    assert [one["key"] for one in found["result"]] in (["speed"], [])
+
+
+def test_a_server_that_goes_away_costs_neither_the_result_nor_the_machine(tmp_path: Path, work: Path) -> None:
+    spec = importlib.util.spec_from_file_location("fake_swanlab", Path(__file__).parent / "training" / "fake_swanlab.py")
+    assert spec and spec.loader
+    fake_swanlab = importlib.util.module_from_spec(spec)
+    sys.modules["fake_swanlab"] = fake_swanlab
+    spec.loader.exec_module(fake_swanlab)
+    with fake_swanlab.fake_swanlab() as fake:
+        child = start(work, "train", "c.yaml", "swanlab.mode=cloud", f"swanlab.host={fake.address}", "run.name=lost",
+                      "swanlab.finish_timeout=5", "swift.save_strategy=no", f"run.root={tmp_path}", SWANLAB_API_KEY="k" * 21)
+        log = ""
+        while not re.search(r"'loss'", log):
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.2)
+            log = "".join(file.read_text(errors="replace") for file in tmp_path.glob("*/train.log"))
+    begun = time.monotonic()
+    out, err = (text.decode() for text in child.communicate())
+    assert child.returncode == 0, err[-3000:]
+    (run,) = json.loads(swift_fa(work, "runs", "--root", str(tmp_path), "--json")[0])["runs"]
+    assert run["status"] == "finished" and run["unsent"] and run["progress"]["step"] == STEPS
+    assert run["swanlab"]["url"].startswith(fake.address) and Path(run["swanlab"]["dir"]).is_dir()
+    assert f"swanlab sync '{run['swanlab']['dir']}'" in err or f"swanlab sync {run['swanlab']['dir']}" in err
+    assert time.monotonic() - begun < 240
+    assert not [p for p in Path("/proc").glob("[0-9]*/environ") if _mentions(p, run["id"])]
+
+
+def _mentions(file: Path, text: str) -> bool:
+    try:
+        return text.encode() in file.read_bytes()
+    except OSError:
+        return False
