@@ -31,6 +31,7 @@ $(VENV)/.train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH)
 	$(PIP) -e '.[train]'
+	$(BIN)/python -m compileall -q swift_fa_launcher   # starts at once even where Python may not write its bytecode
 	touch $@
 
 clean:

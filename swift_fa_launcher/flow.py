@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from swift_fa_launcher import flow_install
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
@@ -25,7 +24,6 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Argument, Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.diagnose import Diagnosis, diagnose_file
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.again import (
     Continuation,
@@ -54,8 +52,12 @@ from swift_fa_launcher.runs.record import (
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
-from swift_fa_launcher.wheels.build import Progress as BuildProgress
-from swift_fa_launcher.wheels.download import Progress
+from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.preflight.diagnose import Diagnosis
+    from swift_fa_launcher.wheels.build import Progress as BuildProgress
+    from swift_fa_launcher.wheels.download import Progress
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
@@ -111,9 +113,20 @@ class Finished:
 def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say) -> Facts:
     """What this machine, its training interpreter and the paths of the config are like."""
     facts = collect_facts(config, offline=offline, probe=probe, say=say)
-    if flow_install.recover(facts, say):
+    if _undo_interrupted_install(facts, say):
         facts = collect_facts(config, offline=offline, probe=probe, say=say)
     return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
+
+
+def _undo_interrupted_install(facts: Facts, say: Say) -> bool:
+    """What a killed installation left is undone before anything is judged by it; whether there was anything."""
+    python = known(facts.python)
+    site = known(python.site_packages) if python else None
+    if site is None or not Path(site, INSTALL_FOLDER).is_dir():
+        return False
+    from swift_fa_launcher.flow_install import recover  # here, since most environments have nothing to undo
+
+    return recover(facts, say)
 
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
@@ -157,6 +170,8 @@ def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[
 def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progress | None = None,
          build_progress: BuildProgress = lambda step, steps, line: None) -> Prepared:
     """The same launch with flash-attn installed, judged and planned anew. Raises InstallError; the old one is back then."""
+    from swift_fa_launcher import flow_install  # here, since most starts install nothing
+
     config, facts = prepared.judgement.config, prepared.judgement.facts
     choice = flow_install.choose(config, facts, say=say, progress=progress, build_progress=build_progress)
     flow_install.install(config, facts, choice, say=say)
@@ -258,7 +273,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
         raise
     failed = outcome.exit_code != 0 and not outcome.interrupted
-    diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code) if failed else ()
+    diagnoses = _diagnose(folder / "train.log", outcome.exit_code) if failed else ()
     record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
     record = _ended(record, folder, outcome, prepared.earlier)
     update_record(folder, record, hidden)
@@ -300,6 +315,12 @@ def _ended(record: RunRecord, folder: Path, outcome: Outcome, earlier: tuple[str
     swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=swanlab,
                    unsent=outcome.ended_after_training, result=encode(read_progress(output)))
+
+
+def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
+    from swift_fa_launcher.preflight.diagnose import diagnose_file  # here, since most trainings do not fail
+
+    return diagnose_file(log, exit_code=exit_code)
 
 
 def _refuse(judgement: Judgement) -> None:
