@@ -1,9 +1,10 @@
 """One wheel into one environment: the new one, working, or the old one as it was.
 
 pip or uv unpack into a folder beside the environment's packages; there the new one is imported by the training
-interpreter before anything else changes. Then the old and the new change places by renaming, which takes well under a
-millisecond, are tried once more, and the receipt is written. A journal says at every moment what a next start has to
-undo; see `recover_environment`.
+interpreter before anything else changes. Then the old and the new change places by renaming, are tried once more, and
+the receipt is written. While several entries are being renamed a `.pth` file has every interpreter that starts look at
+a whole copy (hard links) of one of the two: appearing and disappearing are single steps, so there is no moment at which
+half of each would be imported. A journal says what a next start has to undo; see `recover_environment`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import base64
 import csv
 import ctypes
 import errno
-import hashlib
 import json
 import os
 import secrets
@@ -31,11 +31,14 @@ from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
+from swift_fa_launcher.wheels.download import NO_ROOM, file_sha256
 
 #: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
 FOLDER = ".swift-fa"
+#: Has an interpreter that starts look at a whole copy first, while entries change places.
+SWITCH = "swift-fa-switch.pth"
 SCRIPT = Path(__file__).with_name("try_import.py")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: Modules that must import, by distribution. `bert_padding` is what transformers takes from it, and needs einops.
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -127,7 +130,7 @@ def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None
     Raises InstallError; what was there before is then as it was.
     """
     environment = {**os.environ} if environment is None else environment
-    digest = sha256 or _file_sha256(wheel)
+    digest = sha256 or file_sha256(wheel)
     target = read_environment(python, environment)
     _expect_writable(target)
     with _alone(target, say):
@@ -197,16 +200,20 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         warnings = _add_einops(wheel, stage, target, environment)
         say(Text("importing it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
-        _expect_import(target, modules, {**environment, "PYTHONPATH": _path(stage, environment)}, stage, timeout)
+        staged = {**environment, "PYTHONPATH": _path(stage, environment)}
+        _expect_import(target, modules, staged, stage, timeout, warnings)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
+        _link_entries(units, stage, work / "live")
+        _link_entries(units, target.site_packages, work / "keep")
         infos = _dist_infos(target.site_packages, draft.distribution) + _dist_infos(stage, draft.distribution)
         journal = _Journal(draft.attempt, work.name, draft.distribution, units,
-                           tuple(_file_sha256(info / "RECORD") for info in infos if (info / "RECORD").is_file()))
+                           tuple(file_sha256(info / "RECORD") for info in infos if (info / "RECORD").is_file()))
         _write_json(target.folder / "journal.json", journal)
+        _look_at(work / "live", target.site_packages)
         for unit in units:
             _change_places(unit, journal, target.folder)
-        _sync(target.site_packages)
+        _look_at(None, target.site_packages)
         after = _expect_import(target, modules, environment, target.site_packages, timeout)
         if after["torch"] != target.torch:
             raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
@@ -218,7 +225,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
-                          warnings=warnings, record_sha256=_file_sha256(record))
+                          warnings=warnings, record_sha256=file_sha256(record))
         _write_json(target.folder / "receipt.json", receipt, without=("already",))
     except BaseException as error:
         with suppress(OSError):  # the next start tries again
@@ -287,8 +294,7 @@ def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[
     command = [*_installer(target), "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
     code, output = _run(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
     if code:
-        full = any(os.strerror(number) in output for number in NO_ROOM)
-        if full:
+        if code == _FILE_TOO_LARGE or any(os.strerror(number) in output for number in NO_ROOM):
             raise OSError(errno.ENOSPC, _last_line(output))
         raise _failed(_last_line(output) or f"exit status {code}", target,
                       Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
@@ -335,13 +341,14 @@ def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
 
 
 def _expect_import(target: Environment, modules: Sequence[str], environment: Mapping[str, str], folder: Path,
-                   timeout: float) -> dict[str, Any]:
-    """The interpreter's last word when all of `modules` import, from `folder`. Raises InstallError."""
+                   timeout: float, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """The interpreter's last word when all of `modules` import, from `folder`. Raises NotRunning, `warnings` in it."""
     answer = run_script(target.python, SCRIPT, *modules, environment=environment, cwd=target.folder, timeout=timeout)
     message = Text("it installs and does not import", "能安装，但无法导入")
     last = answer.steps[-1] if answer.steps else {}
     if "files" not in last:
-        raise _failed(f"import {last.get('module', '')}: {last.get('error') or answer.failure}", target, message)
+        why = f"import {last.get('module', '')}: {last.get('error') or answer.failure}"
+        raise _failed("; ".join((why, *warnings)), target, message)
     for name, file in last["files"].items():
         if not file or not Path(file).resolve().is_relative_to(folder.resolve()):
             raise _failed(Text(f"`import {name}` resolves to {file} instead", f"`import {name}` 实际导入的是 {file}"), target,
@@ -384,10 +391,7 @@ def _carry_over(here: Path, coming: Path, old: set[Path], theirs: set[Path]) -> 
                 continue  # nobody's: a leftover gives way
             into.parent.mkdir(parents=True, exist_ok=True)
             into.unlink(missing_ok=True)
-            try:
-                os.link(file, into, follow_symlinks=False)
-            except OSError:
-                shutil.copy2(file, into, follow_symlinks=False)
+            _link(file, into)
 
 
 def _files_of_others(site: Path, names: Iterable[str], distribution: str) -> set[Path]:
@@ -400,6 +404,38 @@ def _files_of_others(site: Path, names: Iterable[str], distribution: str) -> set
         if _distribution(info) != distribution:
             found.update(site / name for name, _, _ in _read_record(info) if name.startswith(tops))
     return found
+
+
+def _link_entries(units: Iterable[_Unit], source: Path, target: Path) -> None:
+    """The entries as they are in `source`, under `target` too: folders anew, files as hard links."""
+    target.mkdir()
+    for unit in units:
+        entry = source / unit.name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, target / unit.name, symlinks=True, copy_function=_link)
+        elif entry.is_symlink() or entry.exists():
+            _link(entry, target / unit.name)
+
+
+def _link(file: str | Path, into: str | Path) -> None:
+    try:
+        os.link(file, into, follow_symlinks=False)
+    except OSError:  # a file system without hard links
+        shutil.copy2(file, into, follow_symlinks=False)
+
+
+def _look_at(tree: Path | None, site: Path) -> None:
+    """Interpreters that start from now on look into `tree` before `site`; None: no longer. Each is one step."""
+    switch = site / SWITCH
+    if tree is None:
+        switch.unlink(missing_ok=True)
+    else:
+        here = ascii(str(site))
+        scratch = site / f"{SWITCH}.new"
+        scratch.write_text(f"import sys; sys.path.insert(sys.path.index({here}) if {here} in sys.path else 0, "
+                           f"{str(tree)!a})\n")
+        scratch.replace(switch)
+    _sync(site)
 
 
 def _change_places(unit: _Unit, journal: _Journal, folder: Path) -> None:
@@ -477,16 +513,18 @@ def _recover(folder: Path) -> bool:
     journal = _read_journal(folder)
     receipt = read_receipt(folder.parent)
     finished = receipt is not None and receipt.attempt == journal.attempt
-    if journal.units and not finished and not _is_somebody_elses(folder.parent, journal):
+    site, work = folder.parent, folder / journal.work
+    if journal.units and not finished and not _is_somebody_elses(site, journal):
+        _look_at(work / "keep" if any((work / "keep").glob("*")) else work / "live", site)
         for unit in reversed(journal.units):
-            _put_back(unit, folder.parent / unit.name, folder / journal.work)
-        _sync(folder.parent)
+            _put_back(unit, site / unit.name, work)
+    _look_at(None, site)
     return _clean(folder)
 
 
 def _is_somebody_elses(site: Path, journal: _Journal) -> bool:
     records = (info / "RECORD" for info in _dist_infos(site, journal.distribution))
-    return any(_file_sha256(record) not in journal.records for record in records if record.is_file())
+    return any(file_sha256(record) not in journal.records for record in records if record.is_file())
 
 
 def _put_back(unit: _Unit, here: Path, work: Path) -> None:
@@ -512,10 +550,14 @@ def _clean(folder: Path) -> bool:
         journal.unlink()
         _sync(folder)
         found = True
-    for path in (*folder.glob("work-*"), *folder.glob("*.new")):
+    for path in (*folder.glob("work-*"), *folder.glob("*.new"), folder.parent / f"{SWITCH}.new"):
+        if not path.exists():
+            continue
         found = True
-        shutil.rmtree(path, ignore_errors=True)
-        path.unlink(missing_ok=True) if path.is_file() else None
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
     return found
 
 
@@ -569,7 +611,7 @@ def _read_record(info: Path) -> list[tuple[str, str, str]]:
 def _is_whole(info: Path, record_sha256: str | None = None) -> bool:
     """Whether every file is what RECORD says, and RECORD itself what it was."""
     rows = _read_record(info)
-    if not rows or (record_sha256 is not None and _file_sha256(info / "RECORD") != record_sha256):
+    if not rows or (record_sha256 is not None and file_sha256(info / "RECORD") != record_sha256):
         return False
     for name, digest, _ in rows:
         file = info.parent / name
@@ -578,17 +620,9 @@ def _is_whole(info: Path, record_sha256: str | None = None) -> bool:
         kind, _, value = digest.partition("=")
         if kind != "sha256" or not file.is_file():
             return False
-        if base64.urlsafe_b64encode(bytes.fromhex(_file_sha256(file))).rstrip(b"=").decode() != value:
+        if base64.urlsafe_b64encode(bytes.fromhex(file_sha256(file))).rstrip(b"=").decode() != value:
             return False
     return True
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------- files and processes

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -198,10 +199,11 @@ def test_einops_is_looked_after(target, tmp_path):
     needs = make_wheel(tmp_path, "flash_attn-2.8.3-py3-none-any.whl",
                        {"flash_attn/__init__.py": "__version__ = '2.8.3'", "flash_attn/bert_padding.py": "import einops\n"},
                        requires=("torch", "einops"))
-    target.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links)}
+    target.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links), "UV_OFFLINE": "1", "UV_FIND_LINKS": str(links)}
     with pytest.raises(InstallError) as error:
         target.install(needs)
-    assert "einops" in why(error) and target.version == "none"
+    assert "No module named 'einops'; einops is missing and could not be installed" in why(error)
+    assert target.version == "none"
     make_wheel(links, "einops-0.8.0-py3-none-any.whl", {"einops/__init__.py": ""}, name="einops", version="0.8.0")
     assert target.install(needs).warnings == () and target.version == "2.8.3"
     assert (target.site / "einops").is_dir()
@@ -322,8 +324,11 @@ def test_an_interpreter_that_does_not_answer(target, wheels, tmp_path):
 
 
 def kill_all(process: subprocess.Popen[str], *, children: bool) -> None:
-    """SIGKILL to the installing process, and to what it started."""
-    family = psutil.Process(process.pid).children(recursive=True) if children else []
+    """SIGKILL to the installing process, and to what it started; the moment is when it stops."""
+    family: list[psutil.Process] = []
+    process.send_signal(signal.SIGSTOP)
+    with suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True) if children else []
     process.kill()
     for child in family:
         with suppress(psutil.NoSuchProcess):
@@ -343,7 +348,7 @@ def wait_for_change(target: Target, process: subprocess.Popen[str]) -> None:
 
 
 def test_killed_at_random_moments(target, wheels):
-    """Half of the moments anywhere from start to end, half within milliseconds of the exchange."""
+    """A third of the moments anywhere from start to end, a third within milliseconds of the exchange, a third after it."""
     whole = {}
     for wheel, version in zip(wheels, ("2.7.4", "2.8.3"), strict=True):
         began = time.monotonic()
@@ -351,23 +356,22 @@ def test_killed_at_random_moments(target, wheels):
         took = time.monotonic() - began
         whole[version] = target.snapshot()
     chance = random.Random(4)
-    seen, version = {"2.7.4": 0, "2.8.3": 0}, "2.8.3"
+    undone, version = 0, "2.8.3"
     for kill in range(KILLS):
         process = start_install(target, wheels[0] if version == "2.8.3" else wheels[1])
-        if kill % 2:
+        if kill % 3:
             wait_for_change(target, process)
-            time.sleep(chance.random() ** 3 * 0.004)
+            time.sleep(chance.random() ** 3 * 0.004 if kill % 3 == 1 else chance.random() * 0.6)
         else:
             time.sleep(chance.random() * (took + 0.3))
         kill_all(process, children=kill % 4 < 3)
         assert target.version in whole, f"broken right after kill {kill}"
-        recover_environment(target.python, site_packages=target.site)
+        undone += recover_environment(target.python, site_packages=target.site)
         now = target.snapshot()
         version = next((version for version in whole if whole[version] == now), "")
         assert version, f"neither the old nor the new one after kill {kill}"
         assert read_receipt(target.site).version == version
-        seen[version] += 1
-    assert target.version == version and sum(seen.values()) == KILLS and all(seen.values()), seen
+    assert target.version == version and undone > KILLS // 3, undone
     deadline = time.monotonic() + 10
     while recover_environment(target.python, site_packages=target.site) and time.monotonic() < deadline:
         time.sleep(0.2)  # an orphaned unpacking may still be writing
