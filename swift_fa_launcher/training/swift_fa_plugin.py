@@ -71,7 +71,7 @@ def start_swanlab(job: Job) -> None:
             names = {name: value for name, value in {**job["names"], **given}.items() if value is not None}
             if is_first_process():
                 prepare_swanlab(job, names)
-            super().__init__(**{**names, "mode": job["mode"], log_dir_word(): job["log_dir"]})
+            super().__init__(**{**names, "mode": job["mode"]})
             self.announced = False
 
         def setup(self, args: Any, state: Any, model: Any = None, **more: Any) -> None:
@@ -99,7 +99,6 @@ def prepare_swanlab(job: Job, names: Job) -> None:
             settings = swanlab.Settings(**given)
             if job["mode"] == "cloud":
                 check_login(settings.api_host, settings.api_key)
-                given["api_key"] = settings.api_key  # else the key of a saved login for another host could stay
             swanlab.merge_settings(given)
         except Exception as error:  # the config's, or those of a stray file, which it reads even where they lose
             stop(f"SwanLab does not accept its settings: {without_values(error)}")
@@ -117,10 +116,6 @@ def has_settings() -> bool:
     import swanlab
 
     return "api_host" in getattr(getattr(swanlab, "Settings", None), "model_fields", {})
-
-
-def log_dir_word() -> str:
-    return "log_dir" if has_settings() else "logdir"
 
 
 def check_login(host: str, key: str | None) -> None:

@@ -133,6 +133,7 @@ def test_offline_asks_nobody_and_can_be_synced(imitation: Imitation, place: Plac
     assert trained.code == 0, trained.output
     assert cloud.requests == []
     assert place.told["mode"] == "offline" and place.told["url"] is None
+    assert "Run `swanlab sync" in trained.output, "what SwanLab says of an offline run, and not of a local one"
     sync = [str(Path(sys.executable).with_name("swanlab")), "sync", place.told["dir"]]
     subprocess.run(sync, cwd=place.cwd, check=True, timeout=60, stdout=subprocess.DEVNULL,
                    env={**os.environ, "SWANLAB_API_KEY": KEY, "SWANLAB_API_HOST": cloud.address})
@@ -144,6 +145,7 @@ def test_local_writes_into_the_run_folder(imitation: Imitation, place: Place, cl
 
     assert trained.code == 0, trained.output
     assert cloud.requests == []
+    assert "Run `swanlab watch" in trained.output
     assert any(Path(place.told["dir"]).iterdir())
     assert list(place.cwd.iterdir()) == []
 
