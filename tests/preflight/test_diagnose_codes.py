@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (logs have long lines)
 """Every code that a log can show, in logs written in the shape of real ones; the first diagnosis must be it."""
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. G
 TRACE = f'Traceback (most recent call last):\n  File "/w/swift/cli/sft.py", line 10, in <module>\n    sft_main()\n{OOM}\n'
 WATCHDOG = ("[rank{r}]:[E524 03:42:41.04 ProcessGroupNCCL.cpp:632] [Rank {r}] Watchdog caught collective operation timeout: "
             "WorkNCCL(SeqNum=57, OpType=ALLREDUCE, NumelIn=1, NumelOut=1, Timeout(ms)=600000) ran for 600015 milliseconds\n")
+RETRY = "WARNING: Retrying (Retry(total=4)) after connection broken by 'ConnectTimeoutError(...)': /simple/flash-attn/\n"
 SWANBOARD = "ImportError: Please install swanboard to use 'local' mode: pip install 'swanlab[dashboard]'\n"
 
 
@@ -80,9 +81,15 @@ def test_the_exit_code_speaks_where_the_log_does_not(exit_code: int | None, code
 
 
 def test_a_failure_counts_even_where_only_an_omen_explains_it() -> None:
-    omen = "WARNING: Retrying (Retry(total=4)) after connection broken by 'ConnectTimeoutError(...)': /simple/flash-attn/\n"
-    assert codes(omen) == ["unknown"]
-    assert codes(omen, exit_code=1) == ["mirror-unreachable"]
+    log = RETRY + "Collecting torch\nCollecting numpy\nDownloading numpy\n"
+    assert codes(log) == ["unknown"]
+    assert codes(log, exit_code=1) == ["mirror-unreachable"]
+
+
+def test_a_log_that_ends_while_it_is_still_trying() -> None:
+    assert codes("Collecting flash-attn\n" + RETRY) == ["mirror-unreachable"]
+    uploads = "swanlab: Upload failed: timed out, retrying automatically\n"
+    assert codes(steps(1, 9) + "[INFO:swift] End time of running main: now\n" + uploads * 9) == ["swanlab-unreachable"]
 
 
 # -- the cause among its consequences
@@ -99,12 +106,14 @@ def test_the_first_rank_that_failed() -> None:
 
 def test_interleaved_ranks_look_back_at_their_own_lines() -> None:
     """rank 1 dies in flash-attn, rank 0 prints other frames in between."""
-    mine = ['Traceback (most recent call last):', '  File "/x/site-packages/flash_attn/flash_attn_interface.py", line 91, in fwd',
+    mine = ['Traceback (most recent call last):',
+            '  File "/x/site-packages/flash_attn/flash_attn_interface.py", line 91, in fwd',
             "RuntimeError: CUDA error: no kernel image is available for execution on the device"]
-    others = ['Traceback (most recent call last):', '  File "/x/site-packages/torch/nn/modules/linear.py", line 1, in forward', "x"]
+    others = ['Traceback (most recent call last):',
+              '  File "/x/site-packages/torch/nn/modules/linear.py", line 1, in forward', "x"]
     log = "".join(f"[rank1]: {a}\n[rank0]: {b}\n" for a, b in zip(mine, others, strict=True))
     assert codes(log) == ["flash-attn-arch-missing"]
-    assert codes(log.replace("[rank1]", "[rank2]").replace("[rank0]", "[rank1]").replace("flash_attn", "other")) == ["gpu-arch-unsupported"]
+    assert codes(log.replace("flash_attn", "other")) == ["gpu-arch-unsupported"]
 
 
 def test_the_compiler_before_the_404() -> None:
@@ -131,14 +140,21 @@ def test_only_the_last_failure_of_a_run_that_went_on() -> None:
     assert "8.00 GiB" in only.evidence and only.line == log[: log.index("8.00 GiB")].count("\n") + 1
 
 
+def test_ranks_that_waited_for_one_that_died_of_something_unknown() -> None:
+    died = "Traceback (most recent call last):\n  File \"/w/a.py\", line 1, in f\nKeyError: 'nosuch'\n"
+    first, second = diagnose([(died + WATCHDOG.format(r=1)).encode()])
+    assert (first.code, first.evidence, second.code) == ("unknown", "KeyError: 'nosuch'", "nccl-timeout")
+    assert codes(WATCHDOG.format(r=1) + died) == ["nccl-timeout"]
+
+
 def test_a_redrawn_bar_and_one_late_loss_are_no_progress() -> None:
     log = steps(1, 40) + TRACE + bar(39) + loss(40) + bar(40) + "\n"
     assert codes(log) == ["gpu-out-of-memory"]
 
 
 def test_signals_from_torchrun_are_no_interruption() -> None:
-    log = ("W0612 17:10:55.20 911 torch/distributed/elastic/multiprocessing/api.py:900] Sending process 981 closing signal SIGTERM\n"
-           "E0612 17:10:57.31 911 torch/distributed/elastic/multiprocessing/api.py:874] failed (exitcode: 1) local_rank: 0 (pid: 1)\n")
+    log = ("W0612 17:10:55.20 911 elastic/multiprocessing/api.py:900] Sending process 981 closing signal SIGTERM\n"
+           "E0612 17:10:57.31 911 elastic/multiprocessing/api.py:874] failed (exitcode: 1) local_rank: 0 (pid: 1)\n")
     assert codes(log) == ["unknown"]
 
 

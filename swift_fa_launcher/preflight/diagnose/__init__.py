@@ -15,9 +15,10 @@ from typing import Any
 from swift_fa_launcher.errors import LauncherError, Text, Words, render_words
 from swift_fa_launcher.preflight.diagnose.advice import ADVICE
 from swift_fa_launcher.preflight.diagnose.signatures import Kind
-from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, rank
+from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
 
 _CHUNK = 1 << 18
+_END = 3_000  # bytes kept of a log's end
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 #: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
 _KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})
@@ -49,10 +50,12 @@ def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[
 
     exit_code: of the run, where it is known. With 0 nothing failed, and only what harms without failing is told.
     """
-    sightings = collect_sightings(chunks)
+    last = _Last(chunks)
+    sightings = collect_sightings(last)
     if exit_code == 0:
         sightings = tuple(s for s in sightings if s.kind is Kind.HINT)
-    found = tuple(make_diagnosis(sighting) for sighting in rank(sightings, failed=bool(exit_code)))
+    ranked = rank(sightings, failed=bool(exit_code), trying=lingering_codes(last.lines()))
+    found = tuple(make_diagnosis(sighting) for sighting in ranked)
     if exit_code and not [one for one in found if one.code != "unknown"]:
         ended = "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
         if ended:
@@ -98,6 +101,22 @@ def _filled(words: Words, lang: str, values: Mapping[str, str]) -> str:
 
 def _filled_words(words: Words, values: Mapping[str, str]) -> Words:
     return Text(*(_filled(words, lang, values) for lang in ("en", "zh"))) if isinstance(words, Text) else _filled(words, "en", values)
+
+
+class _Last:
+    """Hands on the chunks and keeps the last lines."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._end = chunks, b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._end = (self._end + chunk[-_END:])[-_END:]
+            yield chunk
+
+    def lines(self) -> bytes:
+        """The last three lines that say anything."""
+        return b"\n".join([line for line in self._end.splitlines() if line.strip()][-3:])
 
 
 class _Lenient(dict[str, str]):

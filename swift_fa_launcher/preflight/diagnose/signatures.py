@@ -79,7 +79,6 @@ _NETWORK_NEEDLES = ("Remote end closed~RemoteDisconnected~esolve~name resolution
                     "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
                     "~Can't connect~urlopen error~dns error~connect error~rror <digits>~Server Error~Bad Gateway"
                     "~error responses~rate limit").replace("~rror <digits>", "~HTTP Error~HTTP error")
-_HOST = r"(?:host='|https?://|resolve '|resolve host:? ?|\()(?P<host>[\w-]+(?:\.[\w-]+)+)"
 _HUBS = r"(?:modelscope\.(?:cn|ai)|huggingface\.co|hf-mirror\.com|/api/v1/(?:models|datasets))"
 _PACKAGES = (r"github\.com|githubusercontent|pythonhosted|pypi\.|/simple/|pypi/|download\.pytorch\.org|tuna\.tsinghua|aliyun"
              r"|pip\b|flash[-_]attn|\.whl|\.tar\.gz|conda\.anaconda")
@@ -120,6 +119,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-mode-unsupported", "nvalid mode~must be one of", r"(?:Invalid mode: |`?mode`? must be one of .*got )(?P<mode>\S+)",
          "{mode}", around=r"swanlab"),
     _row("swanlab-local-needs-dashboard", "swanboard", r"No module named '(?P<module>swanboard)", _MODULE),
+    _row("swanlab-local-needs-dashboard", "swanboard", r"Please install swanboard", kind=OMEN, around=r"Error executing 'on_\w+' in callback"),
     _row("swanlab-local-needs-dashboard", "swanboard", r"Please install swanboard|swanboard version does not match|swanlab\[dashboard\]"),
     _row("swanlab-missing", "swanlab", r"No module named '(?P<module>swanlab)'", _MODULE),
     _row("swanlab-missing", "install swanlab~swanlab to be installed", r"please install swanlab|requires swanlab to be installed"),
@@ -139,8 +139,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-login-failed", "swanlab.error.ValidationError~AuthenticationError", r"(?:swanlab\.error\.ValidationError|swanlab\.exceptions\.AuthenticationError)",
          kind=RESULT),
     _row("swanlab-key-malformed", "ey length must be~APIKeyFormatError~key format",
-         r"[Aa]pi ?[Kk]ey length must be (?P<want>\d+)[^,]*, yours was (?P<length>\d+)|APIKeyFormatError|(?i:api.?key format)",
-         Text("{length} characters", "{length} 个字符")),
+         r"(?:APIKeyFormatError.*?)?[Aa]pi ?[Kk]ey length must be (?P<want>\d+)[^,]*, yours was (?P<length>\d+)|APIKeyFormatError|(?i:api.?key format)",
+         Text("{length} characters, not {want}", "{length} 个字符，应为 {want} 个")),
     _row("swanlab-not-logged-in", "online mode~API Key not provided~prompt for API Key~No API key~ey not configured~KeyFileError~Please login~not logged in",
          r"Failed to initialize SwanLab in online mode: (?P<why>[^,.]*)|API Key not provided|Cannot prompt for API Key"
          r"|No API key (?:provided|found)|[Aa]pi ?[Kk]ey not configured|swanlab\.error\.KeyFileError|Please login first|You are not logged in",
@@ -153,10 +153,10 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-resume", "resume~Experiment~run_id~run id~Run id",
          r"can't pass id when resume=(?P<why>\w+)|run_id must be provided when resume|Experiment (?P<run>\w+) does not exist in project"
          r"|Invalid resume value|(?i:run[ _]?id.{0,60}(?:invalid|must be|21))|`?id`? must be (?:a string )?.{0,20}21",
-         "{run}", around=r"(?i)swanlab"),
+         Text("{run} resume={why}", "{run} resume={why}"), around=r"(?i)swanlab"),
     _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES,
          rf"{_NETWORK}.*swanlab|swanlab.*{_NETWORK}|{_TLS}.*swanlab|swanlab.*{_TLS}|{_NETWORK}.*/api/house/|swanlab: network error",
-         "api.swanlab.cn", explains="swanlab-login-failed"),
+         "{host}", explains="swanlab-login-failed"),
     _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES, rf"(?:{_NETWORK}|{_TLS})", "{host}", frames=r"swanlab/|swanlab\\",
          explains="swanlab-login-failed"),
     _row("swanlab-unreachable", "network error", r"swanlab: network error|Upload failed .*retrying automatically", kind=OMEN),
@@ -227,8 +227,8 @@ SIGNATURES: tuple[Signature, ...] = (
          r"driver version is insufficient|NVIDIA driver on your system is too old(?: \(found version (?P<found>\d+)\))?|InsufficientDriver",
          Text("found {found}", "检测到 {found}"), any_level=True),
     _row("driver-too-old", "device kernel image is invalid~unsupported toolchain~unsupported display driver~forward compatibility~update your driver",
-         r"device kernel image is invalid|PTX was compiled with an unsupported toolchain|unsupported display driver|forward compatibility was attempted"
-         r"|please update your driver|unsatisfied condition: cuda", any_level=True),
+         r"(?P<why>device kernel image is invalid|PTX was compiled with an unsupported toolchain|unsupported display driver|forward compatibility was attempted"
+         r"|please update your driver|unsatisfied condition: cuda\S*)", "{why}", any_level=True),
     _row("gpu-none", "No CUDA GPUs~no NVIDIA driver~no CUDA-capable~NVIDIA-SMI has failed~CUDA unknown error~initialize NVML~NVML Shared Library~torch.cuda.is_available() is False",
          r"No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device|NVIDIA-SMI has failed|CUDA unknown error|Failed to initialize NVML"
          r"|NVML Shared Library Not Found|torch\.cuda\.is_available\(\) is False"),
@@ -262,14 +262,16 @@ SIGNATURES: tuple[Signature, ...] = (
          Text("a line of the command ended without its backslash, or with a space after it {name}", "命令换行的反斜杠缺失，或其后有空格 {name}")),
     _row("arg-unknown", "remaining_argv", r"remaining_argv: (?P<argv>\[.*\])", "{argv}"),
     _row("arg-unknown", "unrecognized arguments~ambiguous option", r"error: (?:unrecognized arguments: |ambiguous option: )(?P<argv>.*)", "{argv}"),
-    _row("arg-missing", "arguments are required", r"the following arguments are required: (?P<name>.*)", "{name}"),
-    _row("arg-missing", "input the training dataset", r"lease input the training dataset", "dataset"),
+    _row("arg-missing", "arguments are required", r"the following arguments are required: -*(?P<name>\w+)", "{name}"),
+    _row("arg-missing", "input the training dataset", r"lease input the training (?P<name>dataset)", "{name}"),
     _row("arg-missing", "lease set --model", r"Please set --(?P<name>model)\b", "{name}"),
     _row("arg-missing", "max_steps has to be specified", r"(?P<name>max_steps) has to be specified", Text("{name}, with a streamed dataset", "{name}（流式数据集）")),
-    _row("arg-missing", "match `template_type~specify template~specify `template_type", r"(?:Failed to automatically match|[Pp]lease specify) `?template_type", "template"),
+    _row("arg-missing", "match `template~specify template~specify `template", r"(?:Failed to automatically match|[Pp]lease specify) `?(?P<name>template)_type", "{name}"),
     _row("arg-invalid", "error: argument", r"error: argument (?P<name>--?[\w-]+)[^:]*: (?P<why>.*)", "{name}: {why}"),
     _row("arg-invalid", "attn_implementation", r"Specified `?attn_implementation=[\"'](?P<value>[^\"']*)[\"']`? is not supported", "attn_impl {value}"),
     _row("arg-invalid", "existing deepspeed config~default-zero", r"existing deepspeed config.*Received: (?P<value>.*)|(?:No such file|not (?:found|exist)).*(?P<ds>default-zero\d)", "deepspeed {value}{ds}"),
+    _row("arg-invalid", "is not supported, only", r"(?P<why>\S+ is not supported, only .{0,60})", "{why}"),
+    _row("arg-invalid", "Unable to parse string", r"Unable to parse string: '(?P<value>[^']*)'", "{value}"),
     _row("arg-invalid", "Unknown t~args.t~template_type~At most one of fp~tuner_type~is not a valid ~requires the save and eval~--config` argument~FSDP~Streaming and lazy_tokenize",
          r"(?P<why>Unknown (?:train|tuner)_type: .*|args\.(?:train_type|tuner_type|torch_dtype): .*|template_type: '[^']*' not in|At most one of fp16 and bf16 can be True.*"
          r"|'?[\w-]+'? is not a valid \w+, please select one of.*|requires the save and eval strategy to match.*|`--config` argument requires.*|FSDP2 is not compatible.*|Streaming and lazy_tokenize are incompatible)", "{why}"),
@@ -278,8 +280,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("packing-lazy-tokenize", "acking and lazy_tokenize", r"[Pp]acking and lazy_tokenize are incompatible|lazy_tokenize.*(?:conflict|incompatible).*packing"),
     _row("packing-leaks", "packing/padding-free with multiple", r"packing/padding-free with multiple sequences"),
     _row("packing-model-unsupported", "padding free or packing", r"(?:[Tt]emplate )?[`'\"]?(?P<name>[\w.-]+)[`'\"]? does not support (?:padding free or )?packing", "{name}"),
-    _row("packing-needs-flash-attn", "flash attention~flash_attn",
-         r"(?i)The [\"'](?P<feature>packing|padding_free)[\"'] feature (?:requires a flash|needs to be used in conjunction)|(?:sample_)?packing.{0,40}(?:requires?|needs?|without).{0,20}flash[ _-]attn?(?:ention)?", "{feature}"),
+    _row("packing-needs-flash-attn", "flash attention~flash_att",
+         r"(?i)The [\"'](?:packing|padding_free)[\"'] feature (?:requires a flash|needs to be used in conjunction)|(?:sample_)?packing.{0,40}(?:requires?|needs?|without).{0,20}flash[ _-]att"),
     _row("packing-cache-not-shared", "check_shared_disk~packing_cache~shared disk~packing_share",
          r"No such file or directory: '(?P<path>[^']*check_shared_disk\S*)'|(?i:packing_cache.*(?:shared|same)|not (?:on )?a shared disk)", "{path}"),
     _row("packing-cache-not-shared", "Error", r"^(?:AssertionError|ValueError|FileNotFoundError)\b(?P<why>.{0,90})", frames=r"check_shared_disk"),
@@ -299,7 +301,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("nvcc-too-old", "is only supported on CUDA~nsupported gpu architecture~is not defined for option~nknown option",
          r"FlashAttention\S* is only supported on CUDA (?P<want>[\d.]+) and above|nvcc fatal\s*: (?P<why>Unsupported gpu architecture '\w+'|Value 'c\+\+\d+' is not defined.*|Unknown option '-?-?(?:std|threads|diag)\S*)", Text("{why} needs CUDA {want}", "{why} 需要 CUDA {want}")),
     _row("windows-unsupported", "cl.exe~Microsoft Visual C++~WinError", r"Cannot find compiler 'cl\.exe'|Microsoft Visual C\+\+ 14|cl\.exe' failed|\[WinError 206\]"),
-    _row("gcc-unsupported", "unsupported GNU version~unsupported Microsoft~unsupported clang", r"unsupported (?:GNU|clang) version! (?P<why>gcc versions later than \d+|clang version[^!]*)", "{why}"),
+    _row("gcc-unsupported", "unsupported GNU version~unsupported Microsoft~unsupported clang", r"unsupported (?:GNU|clang) version! (?:gcc versions later than (?P<most>\d+))?", Text("gcc newer than {most} is refused", "不接受比 {most} 更新的 gcc")),
     _row("gcc-unsupported", "The current installed version of~too old version of GCC~compatible compiler is required~unrecognized command",
          r"(?P<why>current installed version of \S+ \([\w.]+\) is (?:greater|less) than the (?:maximum|minimum) required version|too old version of GCC|C\+\+1\d or later compatible compiler is required|unrecognized command(?: |-)line option .-std=\S+)", "{why}"),
     _row("gcc-unsupported", "parameter packs not expanded~_Float~__builtin_ia", r"parameter packs not expanded with|identifier \"(?:_Float32|__builtin_ia32\w+)\" is undefined"),
@@ -329,13 +331,13 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?i:No matching distribution found for (?P<name>flash\S*)|satisfies the requirement (?P<want>flash\S*))|there (?:is|are) no versions? of flash[-_]attn|flash[-_]attn\S* has no wheels?|no wheels? (?:are )?available.*flash", "{name}{want}", RESULT),
 
     # ---- Networks, by what was to be fetched
-    _row("tls-failed", _TLS_NEEDLES, rf"{_TLS}(?:.*{_HOST})?", "{host}", explains=_NET_EXPLAINS),
+    _row("tls-failed", _TLS_NEEDLES, _TLS, "{host}", explains=_NET_EXPLAINS),
     _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*)?(?P<host>(?:[\w-]+\.)*(?:modelscope\.\w+|huggingface\.co|hf-mirror\.com)).*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name} ({host})",
          explains=_NET_EXPLAINS),
-    _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK})", frames=_DATA_FRAMES, explains=_NET_EXPLAINS),
-    _row("model-missing", _NETWORK_NEEDLES, rf"{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK}", explains=_NET_EXPLAINS),
-    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"(?:{_NETWORK}).*?(?:{_HOST})?.*(?:{_PACKAGES})|(?:{_PACKAGES}).*(?:{_NETWORK})", "{host}", explains=_NET_EXPLAINS),
-    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"^(?:error: |ERROR: |fatal: |urllib|requests|\S*Error|WARNING: Retrying|  Caused by|Caused by|\W*<?urlopen).*{_NETWORK}", around=rf"{_BUILD}|Guessing wheel URL|pip install|Collecting ",
+    _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK})", "{host}", frames=_DATA_FRAMES, explains=_NET_EXPLAINS),
+    _row("model-missing", _NETWORK_NEEDLES, rf"{_NETWORK}.*{_HUBS}|{_HUBS}.*{_NETWORK}", "{host}", explains=_NET_EXPLAINS),
+    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"(?:{_NETWORK}).*(?:{_PACKAGES})|(?:{_PACKAGES}).*(?:{_NETWORK})", "{host}", explains=_NET_EXPLAINS),
+    _row("mirror-unreachable", _NETWORK_NEEDLES, rf"^(?:error: |ERROR: |fatal: |urllib|requests|\S*Error|WARNING: Retrying|  Caused by|Caused by|\W*<?urlopen).*{_NETWORK}", "{host}", around=rf"{_BUILD}|Guessing wheel URL|pip install|Collecting ",
          explains=_NET_EXPLAINS),
 
     # ---- Packages that are missing or do not go together
@@ -429,6 +431,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("interrupted", "KeyboardInterrupt~SIGTERM~SIGINT~SIGHUP~SignalException~got signal~exitcode~Terminated", r"\bKeyboardInterrupt\b|Received (?:Signals\.)?(?P<signal>SIG\w+|\d+) (?:death )?signal|SignalException|got signal: (?P<number>\d+)|exitcode\s*: -(?:15|2|1)\b|\(SIG(?:TERM|INT|HUP)\) received by PID|^Terminated$|died with <Signals\.SIG(?:TERM|INT)",
          "{signal}{number}", RESULT, any_level=True),
 
-    # ---- Something failed
+    # ---- Something failed: an exception that ended something, or words to that effect
+    _row("unknown", "Error~Exception", r"^(?:[\w.]+\.)?\w*(?:Error|Exception)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),
     _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |[Ss]egmentation fault|\(core dumped\)|ChildFailedError| FAILED$", kind=FAILURE),
 )

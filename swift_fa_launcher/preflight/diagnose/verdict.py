@@ -6,22 +6,26 @@ main, clear all that was seen before. Of what is left, in this order:
 1. causes, by line: an exception is printed before those raised while it was handled, the first rank that failed before
    those that waited for it, the compiler's error before the 404 of the wheel that was tried before the build;
 2. omens (warnings, retries) that explain a result which followed;
-3. results, by line: what other ranks or wrappers say when something else went wrong, and how a process ended;
-4. hints (nothing failed, yet something is wrong), then other omens if something failed;
+3. results, by line: what other ranks or wrappers say when something else went wrong, and how a process ended. Where ranks
+   waited in vain after one of them died of an exception that we do not know, that one comes first, as "unknown";
+4. hints (nothing failed, yet something is wrong; or the log ends while something is tried again and again), then other
+   omens if something failed;
 5. "unknown", with the first line that says that something failed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
+from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.preflight.diagnose.reader import Line, read_lines
 from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
 
 _STEPS = 3  # a bar is redrawn once when it dies, and one more step may have been under way on another rank
 
+_RETRIED = frozenset({"swanlab-unreachable", "mirror-unreachable", "model-missing", "dataset-missing", "tls-failed"})
 _TICKS = (b"'loss':", b"it/s", b"s/it")
 _BAR = re.compile(rb"(?:^|Train:|Training:|Epoch[^:]{0,20}:)\s*\d+%\|[^|]*\|\s*(\d+/\d+) \[")
 #: Source code that a traceback quotes, which holds the words of errors that were not raised.
@@ -29,6 +33,7 @@ _SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|return|im
                      r"|from \S+ import|File \"|f?['\"])")
 _INFO = re.compile(r".{0,48}?\b(?:INFO|DEBUG)\b")
 _WARNING = re.compile(r".{0,160}?(?:\b(?:WARN(?:ING)?|\w*Warning)\b|\b[Rr]etry(?:ing)?\b)|.{0,12}\[?W\d{3,4} ")
+_HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )([\w-]+(?:\.[\w-]+)+)")
 _SECRET = re.compile(r"(?i)((?:token|secret|api_?key|password)[\w-]*['\"]?[\s,:=]+['\"]?)[^\s'\"]{6,}")
 
 
@@ -86,6 +91,8 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
         if (quiet and not signature.any_level) or not (match := _matches(signature, line, notes)):
             continue
         values = {name: _SECRET.sub(r"\1***", value.strip()) for name, value in match.groupdict().items() if value}
+        if "{host}" in render_words(signature.detail, "en") and (host := _last_host(line)):
+            values.setdefault("host", host)
         if signature.holds and not signature.holds(values):
             continue
         if signature.kind is Kind.NOTE:
@@ -100,6 +107,12 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
                 if index not in seen or (seen[index].kind is Kind.OMEN and kind is not Kind.OMEN):
                     seen[index] = sighting
             return
+
+
+def _last_host(line: Line) -> str | None:
+    """The host that the line names, or the last one named before it."""
+    hosts = _HOST.findall(line.said) or _HOST.findall(line.around)[-1:]
+    return hosts[0] if hosts else None
 
 
 def _matches(signature: Signature, line: Line, notes: dict[str, str]) -> re.Match[str] | None:
@@ -125,24 +138,33 @@ def make_evidence(text: str, match: re.Match[str], most: int = 300) -> str:
     return _SECRET.sub(r"\1***", text)
 
 
-def rank(sightings: Iterable[Sighting], *, failed: bool = False) -> tuple[Sighting, ...]:
+def rank(sightings: Iterable[Sighting], *, failed: bool = False, trying: Container[str] = ()) -> tuple[Sighting, ...]:
     """The best first, by the rule above; one of each code, none for mere omens, `unknown` only where nothing is known.
 
-    failed: the run is known to have failed, whatever its log says.
+    failed: the run is known to have failed, whatever its log says. trying: codes of the omens that the log ends with.
     """
     sightings = tuple(sightings)
     failed = failed or any(s.kind in (Kind.CAUSE, Kind.RESULT, Kind.FAILURE) for s in sightings)
     results = {s.signature.code for s in sightings if s.kind is Kind.RESULT}
+    died = min((s.line for s in sightings if s.kind is Kind.FAILURE and s.signature.frames), default=None)
 
-    def place(sighting: Sighting) -> int:
+    def place(sighting: Sighting) -> tuple[int, int]:
         if sighting.kind is Kind.OMEN:
-            return 1 if sighting.signature.explains & results else 4
-        return {Kind.CAUSE: 0, Kind.RESULT: 2, Kind.HINT: 3, Kind.FAILURE: 5}[sighting.kind]
+            explains = sighting.signature.explains & results
+            return (1 if explains else 4), sighting.line
+        waited = sighting.signature.code == "nccl-timeout" and died is not None and died < sighting.line
+        return {Kind.CAUSE: 0, Kind.RESULT: 6 if waited else 2, Kind.HINT: 3, Kind.FAILURE: 5}[sighting.kind], sighting.line
 
-    told = [s for s in sightings if failed or s.kind is not Kind.OMEN]
     best: dict[str, Sighting] = {}
-    for sighting in sorted(told, key=lambda s: (place(s), s.line)):
-        best.setdefault(sighting.signature.code, sighting)
-    if len(best) > 1:
+    for sighting in sorted(sightings, key=place):
+        if failed or sighting.kind is not Kind.OMEN or sighting.signature.code in trying:
+            best.setdefault(sighting.signature.code, sighting)
+    if next(iter(best), "") != "unknown":
         best.pop("unknown", None)
     return tuple(best.values())
+
+
+def lingering_codes(last_lines: bytes) -> frozenset[str]:
+    """The codes of the networks and servers that a log was still trying to reach when it ended."""
+    return frozenset(s.signature.code for s in collect_sightings([last_lines])
+                     if s.kind is Kind.OMEN and s.signature.code in _RETRIED)
