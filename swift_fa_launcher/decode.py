@@ -52,7 +52,7 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
     Dataclass fields that `data` leaves out take their default; keys that `kind` does not have are passed over.
     Raises DecodeError.
     """
-    if type(data) is kind:  # most values; thousands of run records are listed in a second
+    if type(data) is kind:
         return data
     origin, arguments = _parts(kind)
     if origin in (Union, types.UnionType):
@@ -75,6 +75,8 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
         return tuple(decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), path, "a group of named values", data)
+        if arguments[1] is Any:
+            return types.MappingProxyType({str(k): v for k, v in data.items()})
         return types.MappingProxyType({str(k): decode(arguments[1], v, _join(path, str(k))) for k, v in data.items()})
     return _decode_scalar(kind, data, path)
 
@@ -107,11 +109,31 @@ def field_types(kind: type) -> Mapping[str, Any]:
 
 
 def _decode_fields(kind: Any, data: dict[str, Any], path: str) -> Any:
-    hints = field_types(kind)
-    for field in dataclasses.fields(kind):
-        if field.name not in data and field.default is field.default_factory is dataclasses.MISSING:
-            raise DecodeError(_join(path, field.name), "is missing")
-    return kind(**{name: decode(hint, data[name], _join(path, name)) for name, hint in hints.items() if name in data})
+    for name in _required(kind):
+        if name not in data:
+            raise DecodeError(_join(path, name), "is missing")
+    return kind(**{name: data[name] if type(data[name]) in as_is else decode(hint, data[name], _join(path, name))
+                   for name, hint, as_is in _fields(kind) if name in data})
+
+
+@lru_cache(maxsize=None)
+def _required(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind)
+                 if field.default is field.default_factory is dataclasses.MISSING)
+
+
+@lru_cache(maxsize=None)
+def _fields(kind: type) -> tuple[tuple[str, Any, tuple[type, ...]], ...]:
+    """Name, hint and the plain types that are taken as they are: thousands of run records are read in a second."""
+    return tuple((name, hint, _plain_types(hint)) for name, hint in field_types(kind).items())
+
+
+def _plain_types(kind: Any) -> tuple[type, ...]:
+    origin, arguments = _parts(kind)
+    if origin in (Union, types.UnionType):
+        first = next(a for a in arguments if a not in (type(None), Unknown))
+        return (*_plain_types(first), *(a for a in arguments if a is type(None)))
+    return (kind,) if kind in _SCALAR_NAMES else ()
 
 
 def _decode_version(data: Any, path: str) -> Version | Unknown:

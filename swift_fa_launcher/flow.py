@@ -37,7 +37,7 @@ from swift_fa_launcher.runs.again import (
 )
 from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
-from swift_fa_launcher.runs.output import parse_version_folder, read_progress, read_swanlab, says_training_ended
+from swift_fa_launcher.runs.output import LONG_TAIL, parse_version_folder, read_progress, read_swanlab, says_training_ended
 from swift_fa_launcher.runs.record import (
     RunRecord,
     close_record,
@@ -314,7 +314,7 @@ def _ended(record: RunRecord, folder: Path, outcome: Outcome, earlier: tuple[str
                           interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
     swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=swanlab,
-                   unsent=outcome.ended_after_training, result=encode(read_progress(output)))
+                   unsent=outcome.ended_after_training, result=encode(read_progress(output, LONG_TAIL)))
 
 
 def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import struct
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +127,8 @@ def _is_whole_safetensors(file: Path) -> bool:
 
 def _is_whole_pickle(file: Path) -> bool:
     """torch writes a zip, whose directory stands at its end; before 1.6, and numpy's states, a bare pickle (ends in ".")."""
+    import zipfile
+
     with file.open("rb") as opened:
         first = opened.read(2)
         if first != b"PK":

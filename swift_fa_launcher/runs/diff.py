@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.config.render import leaves
-
 #: In the order in which they are shown.
 GROUPS = ("config", "command", "environment", "packages", "wheel", "machine", "git", "data", "result")
 
@@ -100,6 +98,8 @@ class _Side:
         return text
 
     def _config(self) -> Iterator[tuple[str, Any]]:
+        from swift_fa_launcher.config.render import leaves
+
         yield from leaves(_mapping(self.config.get("values")))
 
     def _command(self) -> Iterator[tuple[str, Any]]:

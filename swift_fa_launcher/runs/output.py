@@ -17,7 +17,9 @@ _LOGGING_FILE = re.compile(rb"The logging file will be saved in: (.+?)[/\\]loggi
 #: ms-swift's last word (swift/pipelines/base.py, swift/llm/base.py): what follows is uploading and tearing down.
 TRAINING_ENDED = b"End time of running main"
 
-_TAIL = 16384  # bytes; the last line of logging.jsonl holds the whole history and is read from its end
+#: Bytes. A training that goes on ends its logging.jsonl with lines of 250; one that has ended, with one line of the whole
+#: history, which is looked at when the end is recorded.
+TAIL, LONG_TAIL = 4096, 2**18
 _LOGGED = re.compile(r'\{[^{}]*"(?:loss|train_runtime)": [^{}]*\}')
 
 
@@ -43,11 +45,11 @@ def says_training_ended(line: bytes) -> bool:
     return TRAINING_ENDED in line
 
 
-def read_progress(folder: Path) -> Progress:
+def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
     """The last words of a version folder's logging.jsonl, empty where there are none. Reads the file's end only."""
     try:
         with (folder / "logging.jsonl").open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
+            log.seek(max(0, os.fstat(log.fileno()).st_size - tail_size))
             tail = log.read().decode("utf-8", "replace")
     except OSError:
         return Progress()
@@ -57,7 +59,10 @@ def read_progress(folder: Path) -> Progress:
 def parse_progress(tail: str) -> Progress:
     """The progress that the end of a logging.jsonl tells. Source: what ms-swift 3.8 to 4.6 wrote."""
     seen: dict[str, Any] = {}
-    for text in _LOGGED.findall(tail):
+    texts = _LOGGED.findall(tail)
+    with_steps = next((text for text in reversed(texts) if "global_step/max_steps" in text), "")
+    with_mean = next((text for text in reversed(texts) if "train_runtime" in text), "")
+    for text in (with_mean, with_steps, *texts[-2:]):
         try:
             seen |= json.loads(text)
         except ValueError:

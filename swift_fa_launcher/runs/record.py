@@ -17,25 +17,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text
-from swift_fa_launcher.launch.plan import SECRET_NAME, LaunchPlan
-from swift_fa_launcher.machine.facts import Facts, facts_to_json
-from swift_fa_launcher.preflight.finding import Finding
-from swift_fa_launcher.runs.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.config.schema import ResolvedConfig
+    from swift_fa_launcher.launch.plan import LaunchPlan
+    from swift_fa_launcher.machine.facts import Facts
+    from swift_fa_launcher.preflight.finding import Finding
+    from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
 REDACTED = "<redacted>"
@@ -79,6 +78,8 @@ class RunRecord:
 
 def new_run_id(name: str, now: datetime) -> str:
     """`20261123-051500-qwen7b-lora-3f9a`: sorts by time, reads by name, and two in one second differ."""
+    import secrets
+
     slug = re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "run"
     return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
 
@@ -91,6 +92,8 @@ def run_name(config: ResolvedConfig) -> str:
 
 def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values that must not be written anywhere: of secret-looking variables, longest first."""
+    from swift_fa_launcher.launch.plan import SECRET_NAME
+
     named = {**environ, **config.env}
     notification = config.swanlab.notification
     values = {value for name, value in named.items() if SECRET_NAME.search(name)}
@@ -136,7 +139,8 @@ def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = folder / "run.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        with open(file, "rb", buffering=0) as opened:
+            data = json.loads(opened.read().decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
@@ -157,6 +161,10 @@ def _damaged(file: Path, why: Any) -> RecordError:
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
                   around: Surroundings, hidden: Sequence[str]) -> dict[str, str]:
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
+    import yaml
+
+    from swift_fa_launcher.machine.facts import facts_to_json
+
     origins = {key: str(origin) for key, origin in config.origins.items()}
     files = {
         "run.json": _json({"schema": SCHEMA, **encode(record)}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import re
 import socket
 from collections.abc import Callable, Collection, Iterable
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words
-from swift_fa_launcher.launch.local import find_running
 from swift_fa_launcher.runs.output import Progress, read_progress
 from swift_fa_launcher.runs.record import RunRecord, read_record
 
@@ -52,19 +52,20 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     A run folder's name begins with its start time, so the names' order is the runs'.
     """
     try:
-        folders = sorted((p for p in root.absolute().iterdir() if not p.name.startswith(".") and p.is_dir()),
-                         key=lambda p: p.name, reverse=True)
+        with os.scandir(root) as found:
+            names = sorted((one.name for one in found if not one.name.startswith(".") and one.is_dir()), reverse=True)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise RecordError(Text(f"cannot list the runs in {root}", f"无法列出 {root} 中的运行"),
                           why=error.strerror or str(error)) from None
-    return tuple(_entry(folder) for folder in folders)
+    root = root.absolute()
+    return tuple(_entry(root / name) for name in names)
 
 
 def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """The entries with state and progress; looks at the machine's processes only where a run has no end."""
-    running = cache(lambda: find_running().keys())
+    running = cache(_running)
     return tuple(_with_state(entry, running) for entry in entries)
 
 
@@ -148,8 +149,14 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
     with suppress(ValueError):
         if record.result:
-            return replace(entry, state=state, progress=decode(Progress, record.result))
+            return replace(entry, state=state, progress=decode(Progress, dict(record.result)))
     return replace(entry, state=state, progress=read_progress(Path(record.cwd, record.output_dir or "")))
+
+
+def _running() -> Collection[str]:
+    from swift_fa_launcher.launch.local import find_running
+
+    return find_running().keys()
 
 
 def _lives(record: RunRecord) -> bool:
