@@ -252,10 +252,10 @@ def _fetch(order: _Order, urls: Sequence[str], allow_unverified: bool) -> Fetche
 
 
 _UNVERIFIED = Text(
-    "a mirror could give any file and there is no digest from the origin, a lock or you to tell; "
-    "flash_attn.allow_unverified=true would install and run whatever it sends",
-    "镜像可以给出任意文件，而来源、锁文件和您都没有给出可核对的摘要；"
-    "设 flash_attn.allow_unverified=true 意味着安装并运行镜像发来的任何内容")
+    "a mirror, or an address without TLS, could give any file and there is no digest from the origin, a lock or you to "
+    "tell; flash_attn.allow_unverified=true would install and run whatever it sends",
+    "镜像或没有 TLS 的地址可以给出任意文件，而来源、锁文件和您都没有给出可核对的摘要；"
+    "设 flash_attn.allow_unverified=true 意味着安装并运行它发来的任何内容")
 
 
 def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
@@ -332,8 +332,7 @@ def _judge_answer(answer: requests.Response, start: int, order: _Order) -> tuple
     _judge_status(answer, order.patience)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise _Refused("not-a-wheel", Text("it sends the file re-encoded", "服务器发送的是重新编码的文件"))
-    length = _whole(answer.headers.get("Content-Length"))
-    total = None if length is None else length
+    total = _whole(answer.headers.get("Content-Length"))
     if answer.status_code == 206:
         found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if not found or int(found.group(1)) != start:
@@ -358,7 +357,7 @@ def _judge_status(answer: requests.Response, patience: Patience) -> None:
         wait = _whole(answer.headers.get("Retry-After"))
         if wait is not None and wait <= patience.retry_after:
             raise _BrokenOff(words, wait)
-    expired = status in (401, 403, 410) and answer.url != answer.request_url  # type: ignore[attr-defined]
+    expired = status in (401, 403, 410) and answer.history  # of a signed link; the first address gives a new one
     if expired or status in (500, 502, 504):
         raise _BrokenOff(words)
     raise _Refused("mirror-unreachable", words)
@@ -455,13 +454,15 @@ def _ask(session: requests.Session, url: str, patience: Patience, headers: dict[
 
     def follow() -> requests.Response:
         address, seen = url, {url}
+        hops: list[requests.Response] = []
         for _ in range(REDIRECTS):
             answer = session.get(address, headers=headers, stream=True, allow_redirects=False,
                                  timeout=(patience.connect, patience.silence))
             if not answer.is_redirect:
-                answer.request_url = url  # type: ignore[attr-defined]
+                answer.history = hops
                 return answer
             answer.close()
+            hops.append(answer)
             target = urljoin(address, answer.headers["Location"])
             if target in seen:
                 raise _Refused("mirror-unreachable", Text("its redirects go round in a circle", "重定向形成循环"))

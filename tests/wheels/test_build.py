@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -103,11 +102,11 @@ PyMODINIT_FUNC PyInit_flash_attn_2_cuda(void) { return PyModule_Create(&def); }
 
 
 @pytest.fixture(scope="session")
-def builder(tmp_path_factory):
+def builder(template, tmp_path_factory):
     """An interpreter with pip and this one's setuptools, and nothing else that flash-attn's build wants."""
     setuptools = pytest.importorskip("setuptools", "70.1", reason="an older setuptools builds no wheel by itself")
     folder = tmp_path_factory.mktemp("builder") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    shutil.copytree(template, folder, symlinks=True)
     site, own = next((folder / "lib").glob("python3*")) / "site-packages", Path(setuptools.__file__).parents[1]
     for name in ("setuptools", "pkg_resources", "_distutils_hack", "setuptools-*.dist-info"):
         for old in site.glob(name):

@@ -150,9 +150,9 @@ def test_a_slow_mirror_is_left_for_the_next(server: WheelServer, fetch, data):
 
 
 def test_the_fastest_answer_goes_first(server: WheelServer, fetch, data):
-    slow = server.serve("/slow", lambda handler: (time.sleep(0.3), good(data)(handler))[1])
+    slow = server.serve("/slow", lambda handler: (time.sleep(1.5), good(data)(handler))[1])
     fast = server.serve("/fast", good(data))
-    assert fetch(slow, fast).url == fast
+    assert fetch(slow, fast, patience=Patience()).url == fast
 
 
 @pytest.mark.parametrize("count", [100, 300_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,9 +37,9 @@ def extension(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory):
+def python(template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("target") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    shutil.copytree(template, folder, symlinks=True)
     return folder / "bin" / "python"
 
 
