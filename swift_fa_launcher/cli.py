@@ -412,7 +412,8 @@ def _run_runs(options: argparse.Namespace) -> int:
                           store.parse_moment(options.until, now, end=True) if options.until else None)
     entries = store.select_runs(store.with_states(store.list_runs(Path(options.root))), wanted)
     if options.json:
-        _print_json({"schema": 1, "runs": [report.entry_to_json(entry) for entry in entries]})
+        listed = [report.entry_to_json(entry) for entry in entries]
+        print(json.dumps({"schema": 1, "runs": listed}, ensure_ascii=False, default=str))  # indented, thousands take seconds
     elif not entries:
         _tell(Text(f"no runs in {options.root}", f"{options.root} 中没有运行记录") if wanted == store.Wanted() else
               Text(f"no such runs in {options.root}", f"{options.root} 中没有符合条件的运行"), options.lang)

@@ -83,6 +83,8 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
 
 def encode(value: Any) -> Any:
     """The value as plain data for JSON; the inverse of `decode`."""
+    if value is None or type(value) in _SCALAR_NAMES:
+        return value
     if isinstance(value, Unknown):
         return {"unknown": value.why}
     if isinstance(value, Version):
