@@ -50,4 +50,5 @@ def main(modules: list[str]) -> None:
     os._exit(0)  # what was imported may crash or hang on its way out, and has answered already
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
