@@ -86,6 +86,13 @@ def test_a_failure_counts_even_where_only_an_omen_explains_it() -> None:
     assert codes(log, exit_code=1) == ["mirror-unreachable"]
 
 
+def test_an_old_warning_is_not_blamed_for_an_unknown_exception() -> None:
+    warning = "You do not have `flash_attn` installed, using `kernels-community/flash-attn2` instead\n"
+    died = "Traceback (most recent call last):\n  File \"/w/a.py\", line 1, in f\nKeyError: 'nosuch'\n"
+    assert codes(warning + died) == ["flash-attn-missing"]
+    assert codes(warning + "loading\n" * 100 + died) == ["unknown", "flash-attn-missing"]
+
+
 def test_a_log_that_ends_while_it_is_still_trying() -> None:
     assert codes("Collecting flash-attn\n" + RETRY) == ["mirror-unreachable"]
     uploads = "swanlab: Upload failed: timed out, retrying automatically\n"
@@ -248,6 +255,16 @@ def test_random_logs_never_raise() -> None:
                 log[from_seed.randrange(len(log))] = from_seed.randrange(256)
         found = diagnose(chunked(bytes(log), from_seed.randrange(1, 4000)), exit_code=from_seed.choice([None, 0, 1, -9]))
         assert found and all(one.line <= log.count(b"\n") + 1 and len(one.evidence) <= 320 for one in found)
+
+
+@pytest.mark.parametrize("before", ["[rank3]: ", "3: ", "(TaskRunner pid=3121) ", "2026-01-01T00:00:00.12Z stderr F ",
+                                    "2026-01-01 00:00:00,123 - trainer - ERROR - ", "worker-0: ", "[1,3]<stderr>:"])
+def test_what_stands_before_each_line_does_not_matter(before: str) -> None:
+    build = ("Guessing wheel URL:  https://github.com/x/flash_attn.whl\n"
+             "      error: <urlopen error [Errno 110] Connection timed out>\n")
+    for log, code in ((TRACE, "gpu-out-of-memory"), (build, "mirror-unreachable"), ("Killed\n", "host-out-of-memory"),
+                      (SWANBOARD, "swanlab-local-needs-dashboard")):
+        assert codes("".join(f"{before}{line}\n" for line in log.splitlines()))[0] == code
 
 
 # -- the table

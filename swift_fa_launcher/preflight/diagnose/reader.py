@@ -17,22 +17,22 @@ _DIGITS = b"0123456789"
 _BREAKS = bytes.maketrans(b"\r", b"\n")  # a redrawn progress bar is many lines to us, one line to the numbering
 _PIECE = 1 << 18  # bytes looked at in one go, and the longest line that is kept whole
 _CONTEXT = 12_000  # bytes before a line that a signature may look back at: some 120 lines, a long traceback
-_LONGEST = 4_000  # characters of one line that are matched: dumps of whole datasets come as one line
+_LONGEST = 2_500  # characters of one line that are matched: dumps of whole datasets come as one line
 _SHAPES = 20_000  # shapes kept of either kind before they are forgotten
 _LOOKS = 1_000  # times that one shape is looked at: by then it is noise
 
 _FEW = 400  # new shapes of one piece that are all looked at
 #: Where more is new at once (generated text, dumps of data), only what holds one of these is looked at: what fails nearly
 #: always says one of them on the line that says why. Few, because each is searched for in all that is new.
-_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imed out", b"imeout", b"onnect", b"illed", b"SIG", b"nterrupt",
-         b"erminated", b"CANCELLED", b"exitcode", b"nvalid", b"upported", b"ismatch", b"denied", b"resolve host", b"not match",
-         b"nconsistent", b"space left", b"swanlab", b"arning", b"INFO:", b"run sh", b"train_runtime", b"Successfully",
-         b"per_node")
+_GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imeout", b"illed", b"SIG", b"nterrupt", b"exitcode",
+         b"swanlab", b"INFO:", b"loss':", b"Successfully", b"nvalid", b"fatal", b"run sh")
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]")
 #: Who speaks, as torchrun, Ray, mpirun, srun, pdsh and docker compose put it before a line.
 _SPEAKER = re.compile(r"^\s{0,4}(?:\[(?:rank|default|worker-?)\d+\]:?|\([\w.]* ?pid=\d+[^)]{0,80}\)|\[\d+,\d+\]<\w+>:?"
                       r"|\d{1,4}:(?=\s)|worker-?\d+:|[\w.-]{1,40}\s*\|(?=\s))\s?")
+#: As docker, Kubernetes and Python's logging put it there.
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\s+(?:(?:stdout|stderr) [FP]\s+)?(?:- [\w.]+ - [A-Z]+ - )?\s*")
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Line:
 
     @cached_property
     def said(self) -> str:
-        """`text` without who speaks."""
-        return _SPEAKER.sub("", self.text, count=1)
+        """`text` without who speaks and when."""
+        return _STAMP.sub("", _SPEAKER.sub("", self.text, count=1).lstrip(), count=1)
 
     @cached_property
     def around(self) -> str:
@@ -139,7 +139,7 @@ def _holding(shapes: set[bytes], words: Sequence[bytes]) -> set[bytes]:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in pieces of about a mebibyte, each with its first line's number."""
+    """Whole lines in pieces of about 256 KiB, each with its first line's number."""
     rest, number = b"", 1
     for chunk in chunks:
         for start in range(0, len(chunk), _PIECE):

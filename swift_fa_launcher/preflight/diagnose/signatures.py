@@ -32,7 +32,8 @@ class Kind(Enum):
 class Signature:
     """needles: a line must hold one of them (no digits in it). pattern: searched in the line without its speaker; its
     groups are the values. detail: the values as the summary names them. around, frames: patterns that the lines before
-    must hold too (frames: since the last traceback began). noted: a NOTE's name and a pattern for its value.
+    must hold too (frames: since the last traceback began). noted: the name that a NOTE gives its value; elsewhere the name
+    of a note and the pattern that it must fit.
     any_level: also on lines of INFO level, and no less sure on those of WARNING level. explains: the results that an
     OMEN goes before. settles: the codes that a PROOF clears; empty for all. holds: a last test of the values."""
 
@@ -77,8 +78,8 @@ _NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|
             r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")
 _NETWORK_NEEDLES = ("Remote end closed~RemoteDisconnected~esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~Connection~onnection refused~onnection reset~imed out"
                     "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
-                    "~Can't connect~urlopen error~dns error~connect error~rror <digits>~Server Error~Bad Gateway"
-                    "~error responses~rate limit").replace("~rror <digits>", "~HTTP Error~HTTP error")
+                    "~Can't connect~urlopen error~dns error~connect error~HTTP Error~HTTP error~Server Error~Bad Gateway"
+                    "~error responses~rate limit")
 _HUBS = r"(?:modelscope\.(?:cn|ai)|huggingface\.co|hf-mirror\.com|/api/v1/(?:models|datasets))"
 _PACKAGES = (r"github\.com|githubusercontent|pythonhosted|pypi\.|/simple/|pypi/|download\.pytorch\.org|tuna\.tsinghua|aliyun"
              r"|pip\b|flash[-_]attn|\.whl|\.tar\.gz|conda\.anaconda")
@@ -373,7 +374,6 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("port-in-use", "ddress already in use~EADDRINUSE~address in use",
          r"(?:port: (?P<port>\d+).*|:(?P<bound>\d+)\b.*)?(?:EADDRINUSE|[Aa]ddress already in use)", Text("port {port}{bound}", "端口 {port}{bound}")),
     _row("launch-nested", "expected, but not set", r"environment variable (?P<name>RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|LOCAL_RANK) expected, but not set", "{name}"),
-    _row("launch-nested", "TORCHELASTIC_RUN_ID", r"TORCHELASTIC_RUN_ID.*already", any_level=True),
     _row("launch-env-misspelt", "proc_per_node~PROC_PER_NODES~NPROC_PERNODE", r"^[\s+$]*(?:export |set )?(?P<name>(?!NPROC_PER_NODE=)(?i:nproc_per_nodes?|nproc_pernode))=\S+", "{name}", HINT),
     _row("master-addr-loopback", "while trying to connect to~lient socket has~imed out after",
          r"timed out (?:after \d+\w+ )?while trying to connect to \(?(?P<host>127\.\d+\.\d+\.\d+|localhost|::1)[, ]+(?P<port>\d+)", "{host}:{port}"),

@@ -9,7 +9,7 @@ main, clear all that was seen before. Of what is left, in this order:
 3. results, by line: what other ranks or wrappers say when something else went wrong, and how a process ended. Where ranks
    waited in vain after one of them died of an exception that we do not know, that one comes first, as "unknown";
 4. hints (nothing failed, yet something is wrong; or the log ends while something is tried again and again), then other
-   omens if something failed;
+   omens if something failed; but where an exception ended the run that we do not know, only those close before it;
 5. "unknown", with the first line that says that something failed.
 """
 
@@ -24,9 +24,11 @@ from swift_fa_launcher.preflight.diagnose.reader import Line, read_lines
 from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
 
 _STEPS = 3  # a bar is redrawn once when it dies, and one more step may have been under way on another rank
+_CLOSE = 60  # lines
+_PLACES = {Kind.CAUSE: 0, Kind.RESULT: 2, Kind.HINT: 3, Kind.OMEN: 4, Kind.FAILURE: 5}
 
 _RETRIED = frozenset({"swanlab-unreachable", "mirror-unreachable", "model-missing", "dataset-missing", "tls-failed"})
-_TICKS = (b"'loss':", b"it/s", b"s/it")
+_TICKS = (b"'loss':", b"%|")
 _BAR = re.compile(rb"(?:^|Train:|Training:|Epoch[^:]{0,20}:)\s*\d+%\|[^|]*\|\s*(\d+/\d+) \[")
 #: Source code that a traceback quotes, which holds the words of errors that were not raised.
 _SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|return|import|logger\.|warnings\.warn|print\(|msg|error_msg)\b"
@@ -85,7 +87,7 @@ def collect_sightings(chunks: Iterable[bytes]) -> tuple[Sighting, ...]:
 def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], notes: dict[str, str],
                ticks: tuple[int, int]) -> None:
     """Adds to `seen` and `notes` what the line says."""
-    quiet, warns = bool(_INFO.match(line.said)), bool(_WARNING.match(line.said))
+    quiet, warns = bool(_INFO.match(line.text)), bool(_WARNING.match(line.text))
     for index in held:
         signature = SIGNATURES[index]
         if (quiet and not signature.any_level) or not (match := _matches(signature, line, notes)):
@@ -149,11 +151,14 @@ def rank(sightings: Iterable[Sighting], *, failed: bool = False, trying: Contain
     died = min((s.line for s in sightings if s.kind is Kind.FAILURE and s.signature.frames), default=None)
 
     def place(sighting: Sighting) -> tuple[int, int]:
-        if sighting.kind is Kind.OMEN:
-            explains = sighting.signature.explains & results
-            return (1 if explains else 4), sighting.line
-        waited = sighting.signature.code == "nccl-timeout" and died is not None and died < sighting.line
-        return {Kind.CAUSE: 0, Kind.RESULT: 6 if waited else 2, Kind.HINT: 3, Kind.FAILURE: 5}[sighting.kind], sighting.line
+        kind, line = sighting.kind, sighting.line
+        if kind is Kind.RESULT and sighting.signature.code == "nccl-timeout" and died is not None and died < line:
+            return 6, line
+        if kind is Kind.OMEN and sighting.signature.explains & results:
+            return 1, line
+        if kind in (Kind.HINT, Kind.OMEN) and died is not None and not 0 <= died - line <= _CLOSE:
+            return 7, line
+        return _PLACES[kind], line
 
     best: dict[str, Sighting] = {}
     for sighting in sorted(sightings, key=place):
