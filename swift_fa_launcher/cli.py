@@ -274,10 +274,10 @@ def _show_download(done: int, whole: int | None, rate: float) -> None:
     """One line that renews itself: how much, how fast, how long still."""
     if not sys.stderr.isatty():
         return
-    share = f" of {whole / 2**20:.0f}" if whole else ""
-    left = f", {(whole - done) / rate:.0f} s left" if whole and rate > 0 else ""
-    end = "\n" if whole and done >= whole else ""
-    print(f"\r... {done / 2**20:.0f}{share} MiB, {rate / 2**20:.1f} MiB/s{left}\x1b[K", end=end, file=sys.stderr, flush=True)
+    from swift_fa_launcher.wheels.download import render_progress
+
+    line = render_progress(done, whole, rate, detect_language(sys.argv, os.environ))
+    print(f"\r{line}\x1b[K", end="\n" if whole and done >= whole else "", file=sys.stderr, flush=True)
 
 
 def _show_build(step: int, steps: int, line: str) -> None:

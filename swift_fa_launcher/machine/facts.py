@@ -253,7 +253,8 @@ def parse_facts(data: Any, source: str) -> Facts:
                               f"环境信息的 schema 是 {data['schema']!r}，本程序只读 schema {SCHEMA}"),
                          where=source, hint=("pip install --upgrade swift-fa-launcher", again))
     try:
-        return decode(Facts, {key: value for key, value in data.items() if key != "schema"})
+        facts: Facts = decode(Facts, {key: value for key, value in data.items() if key != "schema"})
+        return facts
     except DecodeError as error:
         raise FactsError(Text("facts that do not fit their schema", "环境信息与其 schema 不符"), where=source,
                          why=str(error), hint=(again,)) from None

@@ -19,17 +19,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
+from swift_fa_launcher.wheels.connection import ENDED, NO_ANSWER, RESET, connection_words, tls_words, within
 
 if TYPE_CHECKING:
     import requests
 
     from swift_fa_launcher.wheels.name import Candidate
 
-T = TypeVar("T")
 CHUNK = 1 << 20
 REDIRECTS = 8
 LARGEST = 8 << 30  # bytes; no wheel comes near, a server that never ends does
@@ -418,8 +418,8 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
             yield chunk
     except (urllib3.exceptions.HTTPError, requests.RequestException, http.client.HTTPException, ConnectionError,
             TimeoutError) as error:
-        words = _connection_words(error)
-        raise (_BrokenOff(words) if came or words != _NO_ANSWER else _Refused("mirror-unreachable", words)) from error
+        words = connection_words(error)
+        raise (_BrokenOff(words) if came or words != NO_ANSWER else _Refused("mirror-unreachable", words)) from error
 
 
 def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
@@ -475,32 +475,12 @@ def _ask(session: requests.Session, url: str, patience: Patience, headers: dict[
         raise _Refused("mirror-unreachable", Text(f"more than {REDIRECTS} redirects", f"重定向超过 {REDIRECTS} 次"))
 
     try:
-        return _within(patience.answer, follow)
+        return within(patience.answer, follow)
     except requests.exceptions.SSLError as error:
-        raise _Refused("tls-failed", _tls_words(error)) from error
+        raise _Refused("tls-failed", tls_words(error)) from error
     except (requests.RequestException, OSError) as error:
-        words = _connection_words(error)
-        raise (_BrokenOff(words) if words in _PASSING else _Refused("mirror-unreachable", words)) from error
-
-
-def _within(seconds: float, act: Callable[[], T]) -> T:
-    """What `act` returns, or TimeoutError: a socket's own time-out starts anew with every byte of the headers."""
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((act(), None))
-        except BaseException as error:
-            answers.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]
+        words = connection_words(error)
+        raise (_BrokenOff(words) if words in (RESET, ENDED) else _Refused("mirror-unreachable", words)) from error
 
 
 def _fastest_first(urls: Sequence[str], patience: Patience) -> Iterator[str]:
@@ -596,33 +576,6 @@ def _size_words(found: int, wanted: int) -> Words:
 
 def _digest_words(wanted: str, found: str) -> Words:
     return Text(f"its sha256 is {found}, wanted is {wanted}", f"sha256 是 {found}，应为 {wanted}")
-
-
-_RESET = Text("connection reset", "连接被重置")
-_ENDED = Text("the connection ended early", "连接提前结束")
-_NO_ANSWER = Text("no answer in time", "超时无响应")
-_PASSING = (_RESET, _ENDED)  # failures of the moment
-_FAILURES = (
-    (("refused",), Text("connection refused", "连接被拒绝")),
-    (("timed out", "no answer within"), _NO_ANSWER),
-    (("resolve",), Text("the host name cannot be resolved", "无法解析主机名")),
-    (("proxyerror",), Text("the proxy cannot be reached", "无法连接代理")),
-    (("reset",), _RESET),
-    (("incompleteread", "closed connection", "aborted"), _ENDED),
-)
-
-
-def _connection_words(error: BaseException) -> Words:
-    """The innermost reason of a failed connection, without the library's wrapping."""
-    text = f"{type(error).__name__} {error}".lower()
-    known = next((words for marks, words in _FAILURES if any(mark in text for mark in marks)), None)
-    return known or Text(f"connection failed: {text[:160]}", f"连接失败：{text[:160]}")
-
-
-def _tls_words(error: BaseException) -> Words:
-    found = re.search(r"certificate verify failed: ([^(]+)", str(error))
-    detail = found.group(1).strip() if found else "TLS"
-    return Text(f"its certificate or TLS is not good: {detail}", f"证书或 TLS 有问题：{detail}")
 
 
 def render_progress(done: int, total: int | None, rate: float, lang: str = "en", width: int = 24) -> str:

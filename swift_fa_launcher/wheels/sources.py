@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -26,6 +25,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.wheels.connection import connection_words, tls_words, within
 from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
 from swift_fa_launcher.wheels.name import Candidate, without_password
@@ -33,7 +33,6 @@ from swift_fa_launcher.wheels.name import Candidate, without_password
 if TYPE_CHECKING:
     import requests
 
-T = TypeVar("T")
 Say = Callable[[Words], None]
 
 GITHUB_API = "https://api.github.com"
@@ -385,16 +384,13 @@ def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
     import requests
 
     try:
-        return _within(network.whole, lambda: _receive(url, headers, network))
+        return within(network.whole, lambda: _receive(url, headers, network))
     except requests.exceptions.SSLError as error:
-        found = re.search(r"certificate verify failed: ([^(]+)", str(error))
-        detail = found[1].strip() if found else "TLS"
-        raise _Unreadable(Text(f"its certificate or TLS is not good: {detail}", f"证书或 TLS 有问题：{detail}"),
-                          "tls-failed") from None
+        raise _Unreadable(tls_words(error), "tls-failed") from None
     except requests.TooManyRedirects:
         raise _Unreadable(Text("its redirects have no end", "重定向没有尽头")) from None
     except (requests.RequestException, OSError) as error:
-        raise _Unreadable(_connection_words(error)) from None
+        raise _Unreadable(connection_words(error)) from None
 
 
 def _receive(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
@@ -418,35 +414,3 @@ def _read_body(answer: requests.Response) -> bytes:
         if len(body) > LARGEST:
             raise _Unreadable(Text(f"a list over {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
     return bytes(body)
-
-
-def _within(seconds: float, act: Callable[[], T]) -> T:
-    """What `act` returns, or TimeoutError: a socket's own time-out begins anew with every byte."""
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((act(), None))
-        except BaseException as error:
-            answers.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError("timed out") from None
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]
-
-
-def _connection_words(error: BaseException) -> Words:
-    text = str(error)
-    for mark, en, zh in (("refused", "connection refused", "连接被拒绝"), ("reset", "connection reset", "连接被重置"),
-                         ("timed out", "no answer in time", "超时无响应"),
-                         ("ProxyError", "the proxy cannot be reached", "无法连接代理"),
-                         ("resolve", "the host name cannot be resolved", "无法解析主机名"),
-                         ("IncompleteRead", "the connection ended early", "连接提前结束")):
-        if mark.lower() in text.lower():
-            return Text(en, zh)
-    return Text(f"connection failed: {text[:160]}", f"连接失败：{text[:160]}")
