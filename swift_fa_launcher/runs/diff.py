@@ -136,8 +136,7 @@ class _Side:
         for group, name in (("host", "os"), ("host", "machine"), ("host", "glibc"), ("host", "cpus"), ("python", "version"),
                             ("torch", "version"), ("torch", "cuda"), ("driver", "version"), ("driver", "cuda")):
             yield name if group == "host" else f"{group} {name}", _seen(facts[group].get(name))
-        gpus = self.facts.get("gpus")
-        for gpu in gpus if isinstance(gpus, list) else ():
+        for gpu in _mappings(self.facts.get("gpus")):
             yield f"GPU {gpu.get('index')}", f"{_seen(gpu.get('name'))}, {_seen(gpu.get('memory_gib'))} GiB"
 
     def _git(self) -> Iterator[tuple[str, Any]]:
@@ -149,14 +148,13 @@ class _Side:
         yield "uncommitted changes", f"{', '.join(files)} ({_short(diff)})" if diff else None
 
     def _data(self) -> Iterator[tuple[str, Any]]:
-        items = self.parsed("data.json")
-        for item in items if isinstance(items, list) else ():
+        for item in _mappings(self.parsed("data.json")):
             what, files = f"{item.get('role')} {item.get('name')}", _mapping(item.get("files"))
             yield what, item.get("why") or item.get("kind")
             yield f"{what} revision", item.get("revision")
             for name, file in files.items():
                 place = f"{what}: {name}" if item.get("kind") != "file" else what
-                yield from ((f"{place} {title}", file.get(key))
+                yield from ((f"{place} {title}", _mapping(file).get(key))
                             for title, key in (("size", "size"), ("time", "mtime"), ("digest", "digest"), ("unread", "why")))
 
     def _result(self) -> Iterator[tuple[str, Any]]:
@@ -167,6 +165,10 @@ class _Side:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _seen(value: Any) -> Any:

@@ -13,6 +13,7 @@ from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.runs.checkpoints import list_checkpoints
 from swift_fa_launcher.runs.diff import GROUPS, Difference
+from swift_fa_launcher.runs.monitor import render_monitor
 from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry
@@ -56,7 +57,7 @@ def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
         (Text("state", "状态"), state + (f" ({record.exit_code})" if record.exit_code is not None else "")),
         (Text("started", "开始"), record.started), (Text("ended", "结束"), record.ended or ""),
         (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
-        (Text("made from", "来自"), _parent(record, lang)),
+        (Text("measured", "实测"), render_monitor(entry.folder, lang)), (Text("made from", "来自"), _parent(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),

@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
+from run_records import NOW, git, start  # type: ignore[import-not-found]
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import RecordError
-from swift_fa_launcher.launch.plan import make_plan, plan_from_json
-from swift_fa_launcher.machine.facts import Facts, parse_facts
-from swift_fa_launcher.preflight.finding import WARNING, Finding
-from swift_fa_launcher.runs.record import (
-    close_record,
-    make_record,
-    new_run_id,
-    read_record,
-    redact,
-    render_record,
-    secret_values,
-    start_record,
-    update_record,
-)
-from swift_fa_launcher.runs.surroundings import collect_surroundings
+from swift_fa_launcher.launch.plan import plan_from_json
+from swift_fa_launcher.machine.facts import parse_facts
+from swift_fa_launcher.runs.record import close_record, read_record, redact, secret_values, update_record
 from swift_fa_launcher.runs.store import find_run, list_runs
-
-NOW = datetime(2026, 11, 23, 5, 0, tzinfo=timezone.utc)
-
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@x", *words], cwd=folder, check=True, capture_output=True)
-
-
-def start(tmp_path: Path, name: str = "one", text: str = "swift: {seed: 1}\n", hidden: tuple[str, ...] = ()) -> Path:
-    work = tmp_path / "work"
-    work.mkdir(exist_ok=True)
-    file = work / f"{name}.yaml"
-    file.write_text(f"{text}run: {{name: {name}}}\n", encoding="utf-8")
-    config = resolve_config([file])
-    run_id, root = new_run_id(name, NOW), tmp_path / "runs"
-    facts = Facts(packages={"ms-swift": Version("4.6.0"), "gone": None})
-    plan = make_plan(config, facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(work))
-    record = make_record(config, plan, run_id, NOW, pid_started=1.0)
-    around = collect_surroundings(config, facts, work, lambda words: None)
-    return start_record(root, record, render_record(record, config, facts, (Finding("gpu-none", WARNING, "none"),), plan,
-                                                    around, hidden))
 
 
 def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
