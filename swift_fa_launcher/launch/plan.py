@@ -6,6 +6,7 @@ straight into the child's.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -17,10 +18,15 @@ from typing import Any
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import known
+from swift_fa_launcher.launch.monitor import make_monitor_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
 
 SCHEMA = 1
+
+#: Given to the training through --external_plugins; told what to do by the variable, a JSON object.
+PLUGIN = str(PurePath(__file__).parents[1] / "training" / "swift_fa_plugin.py")
+PLUGIN_VARIABLE = "SWIFT_FA_PLUGIN"
 
 #: Names of variables whose values are nobody's business.
 SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|WEBHOOK(_URL)?)$", re.IGNORECASE)
@@ -59,15 +65,18 @@ def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
 
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
     """The plan for this config on the machine of these facts."""
-    settings = make_swanlab_settings(config, facts.package("ms-swift"), facts.package("swanlab"), run_dir)
+    settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
+    monitor = make_monitor_job(config, run_dir)
+    jobs = {**settings.jobs, **({"monitor": monitor} if monitor else {})}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))
     arguments = {**translated.arguments, **_model_check(config, facts), **settings.arguments}
-    if settings.plugins:
-        arguments["external_plugins"] = [*config.swift.names("external_plugins"), *settings.plugins]
+    if jobs:
+        arguments["external_plugins"] = [*config.swift.names("external_plugins"), PLUGIN]
     words = render_arguments(arguments, written_texts(config, translated), known_arguments)
     open_env = {name: value for name, value in config.env.items() if not SECRET_NAME.search(name)}
-    env = {**_launch_env(config), **settings.env, **open_env, "SWIFT_FA_RUN_ID": run_id}
+    plugin_env = {PLUGIN_VARIABLE: json.dumps(jobs, ensure_ascii=False)} if jobs else {}
+    env = {**_launch_env(config), **settings.env, **plugin_env, **open_env, "SWIFT_FA_RUN_ID": run_id}
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
     return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)

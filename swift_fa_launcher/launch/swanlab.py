@@ -8,7 +8,6 @@ SwanLab ranks highest. It is told what by one variable, `SWIFT_FA_PLUGIN`, which
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -18,8 +17,6 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import Notification, ResolvedConfig
 
-PLUGIN = str(PurePath(__file__).parents[1] / "training" / "swift_fa_plugin.py")
-PLUGIN_VARIABLE = "SWIFT_FA_PLUGIN"
 KEY_VARIABLE = "SWANLAB_API_KEY"
 WEBHOOK_VARIABLE, SECRET_VARIABLE = "SWIFT_FA_NOTIFY_WEBHOOK_URL", "SWIFT_FA_NOTIFY_SECRET"
 
@@ -33,17 +30,15 @@ SETTINGS_SINCE = Version("0.8.0a0")
 @dataclass(frozen=True)
 class SwanLabSettings:
     """arguments: for the swift section, over what it holds. env: variables to set. secrets: names of variables that the
-    training needs and nothing may show. plugins: files for --external_plugins."""
+    training needs and nothing may show. jobs: entries for the plugin's variable."""
 
     arguments: Mapping[str, Any]
     env: Mapping[str, str]
     secrets: tuple[str, ...]
-    plugins: tuple[str, ...]
+    jobs: Mapping[str, Any]
 
 
-def make_swanlab_settings(
-    config: ResolvedConfig, ms_swift: Version | None, swanlab: Version | None, run_dir: str
-) -> SwanLabSettings:
+def make_swanlab_settings(config: ResolvedConfig, swanlab: Version | None, run_dir: str) -> SwanLabSettings:
     """What makes a training track itself as the `swanlab` section says, or not at all.
 
     `swift.swanlab_*` written by the user stays as written and wins over the section. Logs go to `run_dir`/swanlab; the
@@ -60,9 +55,8 @@ def make_swanlab_settings(
         "result": str(PurePath(run_dir, "swanlab.json")),
         "notification": None if _notifies_itself(config) else _notification(section.notification, values),
     }
-    env = {PLUGIN_VARIABLE: json.dumps({"swanlab": job}, ensure_ascii=False), "SWANLAB_MODE": mode,
-           "SWANLAB_LOG_DIR": log_dir, **_host(section.host, swanlab)}
-    return SwanLabSettings(arguments, env, (KEY_VARIABLE, *values), (PLUGIN,))
+    env = {"SWANLAB_MODE": mode, "SWANLAB_LOG_DIR": log_dir, **_host(section.host, swanlab)}
+    return SwanLabSettings(arguments, env, (KEY_VARIABLE, *values), {"swanlab": job})
 
 
 def notification_secrets(config: ResolvedConfig) -> dict[str, str]:
@@ -97,10 +91,10 @@ def _untracked(config: ResolvedConfig) -> SwanLabSettings:
     """The user's other trackers stay; `none` where SwanLab was the only one, else ms-swift's own default comes back."""
     trackers, env = config.swift.names("report_to"), {"SWANLAB_MODE": "disabled"}
     if "all" in trackers:
-        return SwanLabSettings({}, {**env, PLUGIN_VARIABLE: json.dumps({"swanlab_off": {}})}, (), (PLUGIN,))
+        return SwanLabSettings({}, env, (), {"swanlab_off": {}})
     if "swanlab" not in trackers:
-        return SwanLabSettings({}, env, (), ())
-    return SwanLabSettings({"report_to": [name for name in trackers if name != "swanlab"] or ["none"]}, env, (), ())
+        return SwanLabSettings({}, env, (), {})
+    return SwanLabSettings({"report_to": [name for name in trackers if name != "swanlab"] or ["none"]}, env, (), {})
 
 
 def _host(host: str | None, swanlab: Version | None) -> dict[str, str]:

@@ -280,7 +280,22 @@ def start_swanlab_off(job: Job) -> None:
     INTEGRATION_TO_CALLBACK["swanlab"] = TrainerCallback
 
 
+# The monitor
+
+
+def start_monitor(job: Job) -> None:
+    """From the file beside this one; where that cannot be loaded, training goes on without a monitor."""
+    try:
+        file = Path(__file__).resolve().with_name("swift_fa_monitor.py")
+        spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
+        monitor: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(monitor)
+        monitor.watch(job, say, stop)
+    except Exception as error:
+        say(f"the monitor is off: {one_line(error)}")
+
+
 #: Entry of the variable's JSON object to what begins it.
-CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off}
+CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "monitor": start_monitor}
 
 start()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +14,11 @@ from swift_fa_launcher.launch.swanlab import SwanLabSettings, make_swanlab_setti
 def settings(swift: dict[str, Any] | None = None, *, name: str | None = None, swanlab: str | None = "0.10.3",
              **section: Any) -> SwanLabSettings:
     config = ResolvedConfig(SwiftArguments(swift or {}), swanlab=SwanLabSection(**section), run=RunSection(name=name))
-    return make_swanlab_settings(config, Version("4.6.0"), Version(swanlab) if swanlab else None, "/runs/one")
+    return make_swanlab_settings(config, Version(swanlab) if swanlab else None, "/runs/one")
 
 
 def job(made: SwanLabSettings) -> dict[str, Any]:
-    return dict(json.loads(made.env["SWIFT_FA_PLUGIN"])["swanlab"])
+    return dict(made.jobs["swanlab"])
 
 
 def test_project_experiment_workspace_mode_and_host_reach_the_training() -> None:
@@ -31,7 +29,6 @@ def test_project_experiment_workspace_mode_and_host_reach_the_training() -> None
     assert made.env["SWANLAB_LOG_DIR"] == "/runs/one/swanlab"
     assert job(made)["host"] == "https://lab.example/"
     assert made.secrets == ("SWANLAB_API_KEY",)
-    assert [Path(plugin).is_file() for plugin in made.plugins] == [True]
 
 
 @pytest.mark.parametrize("mode, argument", [("cloud", "cloud"), ("local", "local"), ("offline", "local")])
@@ -55,7 +52,7 @@ def test_other_trackers_stay(written: Any, tracked: list[str], untracked: list[s
         made = settings({"report_to": written}, **off)
         assert made.arguments.get("report_to") == untracked
         assert made.env["SWANLAB_MODE"] == "disabled" and made.secrets == ()
-        assert bool(made.plugins) == (written == "all"), "only `all` must be talked out of SwanLab from the inside"
+        assert bool(made.jobs) == (written == "all"), "only `all` must be talked out of SwanLab from the inside"
 
 
 def test_what_the_user_wrote_for_ms_swift_stays_as_written() -> None:

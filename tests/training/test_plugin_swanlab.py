@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from swift_fa_launcher.config.schema import Notification, ResolvedConfig, SwanLabSection, SwiftArguments
+from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
 from swift_fa_launcher.launch.swanlab import SwanLabSettings, make_swanlab_settings, notification_secrets
 
 pytest.importorskip("swanlab", reason="the training's packages are not installed")
@@ -77,8 +78,8 @@ class Imitation:
     process: subprocess.Popen[str]
 
     def train(self, config: ResolvedConfig, place: Place, **env: str) -> Trained:
-        settings = make_swanlab_settings(config, None, None, str(place.run))
-        self._say({"plugin": settings.plugins[0], "arguments": {**config.swift, **settings.arguments},
+        settings = make_swanlab_settings(config, None, str(place.run))
+        self._say({"plugin": PLUGIN, "arguments": {**config.swift, **settings.arguments},
                    "cwd": str(place.cwd), "log": str(place.log), "env": environment(config, settings, env)})
         return Trained(self.hear()["code"], place.log.read_text())
 
@@ -104,7 +105,7 @@ def imitation() -> Iterator[Imitation]:
 def environment(config: ResolvedConfig, settings: SwanLabSettings, more: Mapping[str, str]) -> dict[str, str]:
     """What the launcher gives the child; without SwanLab's own `pip list`, which takes a second."""
     return {**os.environ, "PYTHONUNBUFFERED": "1", "SWANLAB_PROBE_REQUIREMENTS": "false", **settings.env,
-            **notification_secrets(config), **more}
+            PLUGIN_VARIABLE: json.dumps(settings.jobs), **notification_secrets(config), **more}
 
 
 def files_with(word: str, *folders: Path) -> list[Path]:
@@ -210,8 +211,8 @@ def test_with_report_to_all_disabled_is_disabled(imitation: Imitation, place: Pl
 
 
 def test_the_plugin_is_python_3_8() -> None:
-    plugin = make_swanlab_settings(config(), None, None, "/run").plugins[0]
-    ast.parse(Path(plugin).read_text(encoding="utf-8"), feature_version=(3, 8))
+    for file in Path(PLUGIN).parent.glob("*.py"):
+        ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 def test_what_the_config_leaves_open_comes_from_the_file_and_is_said(
@@ -302,8 +303,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def train(tiny: list[str], config: ResolvedConfig, place: Place, *words: str, **env: str) -> Trained:
     """Runs `swift sft` as the launcher would, and notes every command line that it and its children have."""
-    settings = make_swanlab_settings(config, None, None, str(place.run))
-    arguments = {**settings.arguments, "external_plugins": settings.plugins, "output_dir": str(place.run / "output")}
+    settings = make_swanlab_settings(config, None, str(place.run))
+    arguments = {**settings.arguments, "external_plugins": PLUGIN if settings.jobs else "",
+                 "output_dir": str(place.run / "output")}
     given = [word for name, value in arguments.items() if value
              for word in (f"--{name}", *([value] if isinstance(value, str) else value))]
     seen: set[str] = set()

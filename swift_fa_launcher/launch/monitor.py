@@ -1,0 +1,24 @@
+"""What the plugin's monitor is told. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+
+
+def make_monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """The folder for its files, and why the model must run flash attention ("" where it need not); None for no monitor.
+
+    Packing counts as asking for it, unless the user allowed packing without.
+    """
+    if not config.run.monitor:
+        return None
+    swift = config.swift
+    if "flash" in (swift.attn_impl or ""):
+        wants = f"attn_impl={swift.attn_impl}"
+    elif swift.packs and "packing-needs-flash-attn" not in config.preflight.allow:
+        wants = "packing" if swift.flag("packing") else "padding_free"
+    else:
+        wants = ""
+    return {"folder": run_dir, "wants": wants}

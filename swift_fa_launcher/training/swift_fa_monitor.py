@@ -1,0 +1,296 @@
+"""What a training really does, written down as it goes: loaded by swift_fa_plugin for the concern `monitor`.
+
+At every logging step one JSON line into `folder`/monitor.jsonl, and its figures into what the trainer logs; at the first
+step `folder`/monitor.json: the attention in effect and the kernel behind it. Where flash attention was asked for and
+something else is in effect, the first step ends the training.
+
+ms-swift 3.8 to 4.6 have no callback hook in common, and callbacks do not see a batch. So a trainer's own `training_step`,
+`log` and `_maybe_log_save_evaluate` are wrapped, on the trainer, when transformers has made it.
+
+It may not cost anything to speak of: what is counted on the device stays there until a step is logged, when the trainer
+itself has just waited for the device. It may not break anything: an exception in here switches the monitor off. On
+several processes that happens at a logging step and to all of them at once, so that none waits for another's counts.
+"""
+# mypy: disable-error-code="import-not-found,import-untyped,no-any-return"
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Job = dict[str, Any]
+
+PACKAGES = ("torch", "transformers", "ms-swift", "flash-attn", "flash-attn-3", "flash-attn-4", "kernels", "peft",
+            "accelerate", "deepspeed", "liger-kernel")
+IGNORED = -100  # the label of a token that is not learned
+NOT_FLASH = ("sdpa", "eager", "flex_attention")
+PAUSE = 5.0  # seconds in which the first process says why, before torchrun sees another one end
+
+
+def watch(job: Job, say: Callable[[str], None], stop: Callable[[str], Any]) -> None:
+    """Puts a monitor into every trainer that transformers makes from now on. job: folder, and wants: why flash attention
+    is expected ("" where it is not)."""
+    from transformers import Trainer
+
+    make = Trainer.__init__
+
+    @functools.wraps(make)
+    def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
+        make(trainer, *args, **kwargs)
+        try:
+            Monitor(trainer, job, say, stop).begin()
+        except Exception as error:
+            say(f"the monitor is off: {reason(error)}")
+
+    Trainer.__init__ = make_watched
+
+
+class Monitor:
+    """Counts since the last logged step, and the clock of the time that was spent training."""
+
+    def __init__(self, trainer: Any, job: Job, say: Callable[[str], None], stop: Callable[[str], Any]) -> None:
+        self.trainer, self.job, self.say, self.stop = trainer, job, say, stop
+        self.folder = Path(job["folder"])
+        self.tokens: Any = 0  # not padding; a tensor once it was counted on a device
+        self.places: int = 0
+        self.examples: Any = 0
+        self.last_step: int = 0
+        self.opened: float | None = None
+        self.own = 0.0  # seconds spent in here
+        self.failed = self.off = False
+
+    def begin(self) -> None:
+        trainer = self.trainer
+        step, log, finish_step = trainer.training_step, trainer.log, trainer._maybe_log_save_evaluate
+
+        @functools.wraps(step)
+        def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self.guarded(self.see, inputs)
+            return step(model, inputs, *args, **kwargs)
+
+        @functools.wraps(log)
+        def log_more(logs: Job, *args: Any, **kwargs: Any) -> Any:
+            if "loss" in logs:  # a training step's; evaluation's and the summary's have other names
+                self.guarded(self.report, logs)
+            return log(logs, *args, **kwargs)
+
+        @functools.wraps(finish_step)
+        def log_save_evaluate(*args: Any, **kwargs: Any) -> Any:
+            """Evaluating and saving are not training: the clock stands still meanwhile."""
+            began = time.perf_counter()
+            try:
+                return finish_step(*args, **kwargs)
+            finally:
+                if self.opened is not None:
+                    self.opened += time.perf_counter() - max(began, self.opened)
+
+        trainer.training_step, trainer.log, trainer._maybe_log_save_evaluate = training_step, log_more, log_save_evaluate
+
+    def guarded(self, act: Callable[[Any], None], given: Any) -> None:
+        if self.off:
+            return
+        began = time.perf_counter()
+        try:
+            act(given)
+        except Exception as error:
+            if not self.failed:
+                self.say(f"the monitor is off: {reason(error)}")
+            self.failed = True
+        self.own += time.perf_counter() - began
+
+    def see(self, inputs: Any) -> None:
+        """One batch of this process, before the forward pass."""
+        if self.failed:
+            return
+        if self.opened is None:
+            self.last_step = self.trainer.state.global_step
+            self.opened = time.perf_counter()
+            self.describe()
+        tokens, places, examples = count(inputs, pad_token(self.trainer), is_packed(self.trainer))
+        self.tokens, self.places, self.examples = self.tokens + tokens, self.places + places, self.examples + examples
+
+    def describe(self) -> None:
+        """Writes down what runs, and ends the training if it is not what was asked for."""
+        told = attention_of(self.trainer.model)
+        wants = self.job["wants"]
+        if is_first():
+            device = self.trainer.args.device
+            told.update(wants=wants, packing=packing_of(self.trainer), world_size=world_size(), device=str(device.type),
+                        device_name=device_name(device), memory_of=device.type if device_memory(device) else "process",
+                        versions={name: found for name in PACKAGES for found in [version(name)] if found})
+            part = self.folder / "monitor.json.part"
+            part.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(str(part), str(self.folder / "monitor.json"))
+        if wants and told["attention"] in NOT_FLASH and not told["flash_modules"]:
+            if not is_first():
+                time.sleep(PAUSE)
+                sys.exit(1)
+            self.stop(f"flash attention was asked for ({wants}), but the model runs {told['kernel']}; "
+                      "stopped in the first step; `swift-fa preflight` looks for the reason")
+
+    def report(self, logs: Job) -> None:
+        """One line about the steps since the last one, from all processes, and its figures into `logs`."""
+        device = self.trainer.args.device
+        mine = [0, 0, 0] if self.failed else [int(self.tokens), self.places, int(self.examples)]
+        rows = from_all([*mine, peak_memory(device), int(self.failed)], device)
+        now, step = time.perf_counter(), self.trainer.state.global_step
+        tokens, places, examples, failures = (sum(row[i] for row in rows) for i in (0, 1, 2, 4))
+        if failures:
+            self.off = True
+            return
+        seconds, steps = now - (self.opened or now), step - self.last_step
+        self.tokens, self.places, self.examples, self.last_step, self.opened = 0, 0, 0, step, now
+        shared = getattr(getattr(self.trainer, "template", None), "sequence_parallel_size", 1) or 1  # see the same rows
+        if seconds <= 0 or steps <= 0 or not places:
+            return
+        figures = {"tokens_per_second": round(tokens / shared / seconds, 1), "padding": round(1 - tokens / places, 4),
+                   "examples_per_step": round(examples / shared / steps, 2)}
+        if is_first():
+            line = {"step": step, "loss": logs["loss"], **figures, "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30,
+                    "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own}
+            with open(str(self.folder / "monitor.jsonl"), "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        self.own = 0.0
+        logs.update(figures)
+
+
+# Counting
+
+
+def count(inputs: Any, pad: int | None, packed: bool) -> tuple[Any, int, Any]:
+    """(tokens that are not padding, all places, examples) of a batch; numbers, or tensors that nobody waited for."""
+    import torch
+
+    mask, ids, labels = inputs.get("attention_mask"), inputs.get("input_ids"), inputs.get("labels")
+    if not packed and mask is not None and mask.dim() == 2:
+        return mask.sum(), mask.numel(), mask.shape[0]
+    grid = ids if ids is not None else labels
+    rows, places = grid.shape[0], grid.numel()
+    if ids is None or pad is None:
+        ends = torch.full((rows, 1), grid.shape[-1], device=grid.device)
+    else:  # padding is at the end, where the padding token is not to be learned either
+        used = ids != pad
+        if labels is not None and labels.shape == ids.shape:
+            used = used | (labels != IGNORED)
+        ends = (used * torch.arange(1, ids.shape[-1] + 1, device=ids.device)).amax(-1, keepdim=True)
+    positions = inputs.get("text_position_ids")
+    positions = inputs.get("position_ids") if positions is None else positions
+    if positions is not None and positions.dim() == 3:  # (time, height, width), which go back where a new row begins
+        positions = positions[0]
+        begins = torch.ones_like(positions, dtype=torch.bool)
+        begins[:, 1:] = positions[:, 1:] < positions[:, :-1]
+    elif positions is not None:
+        begins = positions == 0
+    elif inputs.get("cu_seq_lens_q") is not None:
+        return ends.sum(), places, inputs["cu_seq_lens_q"].numel() - 1
+    else:
+        return ends.sum(), places, rows
+    inside = torch.arange(positions.shape[-1], device=positions.device) < ends.to(positions.device)
+    return ends.sum(), places, (begins & inside).sum()
+
+
+def is_packed(trainer: Any) -> bool:
+    """Whether rows are joined without padding; ms-swift's templates say padding_free for packing too."""
+    return bool(getattr(getattr(trainer, "template", None), "padding_free", False))
+
+
+def packing_of(trainer: Any) -> str:
+    if "Packing" in type(trainer.train_dataset).__name__:
+        return "packing"
+    return "padding_free" if is_packed(trainer) else "none"
+
+
+def pad_token(trainer: Any) -> int | None:
+    made_by = getattr(trainer, "processing_class", None)
+    return getattr(getattr(made_by, "tokenizer", made_by), "pad_token_id", None)
+
+
+# What runs
+
+
+def attention_of(model: Any) -> Job:
+    """The attention that the language model's layers read from their config at every forward pass, and what it is."""
+    config = model.config
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    name = getattr(text, "_attn_implementation", None) or getattr(config, "_attn_implementation", None)
+    modules = [module for module in model.modules() if "Attention" in type(module).__name__]
+    found = Counter(str(getattr(getattr(module, "config", None), "_attn_implementation", None)) for module in modules)
+    # the model's own code may have a class for each attention and not read the config
+    flash = sum("Flash" in type(module).__name__ for module in modules)
+    return {"attention": name, "kernel": kernel_of(name), "modules": dict(found), "flash_modules": flash}
+
+
+def kernel_of(name: str | None) -> str:
+    """What carries out an attention of this name, in words."""
+    packages = {"flash_attention_2": "flash-attn", "flash_attention_3": "flash-attn-3", "flash_attention_4": "flash-attn-4"}
+    if name in packages:
+        found = version(packages[name])
+        return f"{packages[name]} {found}" if found else f"{name}, not from the package {packages[name]}"
+    if name and "/" in name:
+        return f"hub kernel {name}"
+    return {"sdpa": "torch's SDPA", "eager": "eager attention"}.get(name or "", name or "unknown")
+
+
+def version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def device_memory(device: Any) -> Any:
+    """The function of torch that tells a device's peak; None for the CPU."""
+    import torch
+
+    return getattr(getattr(torch, device.type, None), "max_memory_reserved", None)
+
+
+def device_name(device: Any) -> str | None:
+    import torch
+
+    name = getattr(getattr(torch, device.type, None), "get_device_name", None)
+    return name(device) if name else None
+
+
+def peak_memory(device: Any) -> int:
+    """Bytes, the most until now: what torch held of the device, or what the process held of the machine."""
+    of_device = device_memory(device)
+    return of_device(device) if of_device else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def from_all(numbers: list[int], device: Any) -> list[list[int]]:
+    """The numbers of every process, in rank order."""
+    import torch
+
+    if world_size() == 1:
+        return [numbers]
+    mine = torch.tensor(numbers, device="cpu" if torch.distributed.get_backend() == "gloo" else device)
+    rows = [torch.empty_like(mine) for _ in range(world_size())]
+    torch.distributed.all_gather(rows, mine)
+    return torch.stack(rows).tolist()
+
+
+def world_size() -> int:
+    import torch
+
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if ready else 1
+
+
+def is_first() -> bool:
+    return os.environ.get("RANK", "-1") in ("-1", "0")
+
+
+def reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
