@@ -1,0 +1,55 @@
+"""What the plugin's monitor is told, and that the plugin is given for it alone too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swift_fa_launcher.config.layers import resolve_data
+from swift_fa_launcher.launch.monitor import make_monitor_job
+from swift_fa_launcher.launch.plan import PLUGIN, LaunchPlan, make_plan
+from swift_fa_launcher.machine.facts import Facts
+
+
+def plan(data: dict[str, Any]) -> LaunchPlan:
+    return make_plan(resolve_data(data), Facts(), run_id="r1", run_dir="/runs/r1", cwd="/here")
+
+
+def jobs(made: LaunchPlan) -> dict[str, Any]:
+    return dict(json.loads(made.env.get("SWIFT_FA_PLUGIN", "{}")))
+
+
+@pytest.mark.parametrize(("swift", "allow", "wants"), [
+    ({"attn_impl": "flash_attn"}, [], "attn_impl=flash_attn"),
+    ({"attn_impl": "flash_attention_3", "packing": True}, [], "attn_impl=flash_attention_3"),
+    ({"attn_impl": "kernels-community/flash-attn2"}, [], "attn_impl=kernels-community/flash-attn2"),
+    ({"packing": "true"}, [], "packing"), ({"padding_free": True}, [], "padding_free"),
+    ({"packing": True, "attn_impl": "sdpa"}, ["packing-needs-flash-attn"], ""),
+    ({"packing": True, "attn_impl": "flash_attn"}, ["packing-needs-flash-attn"], "attn_impl=flash_attn"),
+    ({"attn_impl": "sdpa"}, [], ""), ({}, [], ""),
+])
+def test_why_flash_attention_is_expected(swift: dict[str, Any], allow: list[str], wants: str) -> None:
+    # the built-in defaults ask for packing
+    config = resolve_data({"swift": {"packing": False, "attn_impl": None, **swift}, "preflight": {"allow": allow}})
+    assert make_monitor_job(config, "/runs/r1") == {"folder": "/runs/r1", "wants": wants}
+
+
+def test_both_concerns_are_in_one_variable() -> None:
+    made = plan({"swanlab": {"mode": "offline", "project": "p"}})
+    assert set(jobs(made)) == {"swanlab", "monitor"} and made.argv.count(PLUGIN) == 1
+    assert Path(PLUGIN).is_file() and Path(PLUGIN).with_name("swift_fa_monitor.py").is_file()
+
+
+def test_the_plugin_is_given_for_the_monitor_alone_after_the_users_own() -> None:
+    made = plan({"swift": {"external_plugins": ["mine.py"]}, "swanlab": {"mode": "disabled"}})
+    at = made.argv.index("--external_plugins")
+    assert set(jobs(made)) == {"monitor"} and made.argv[at + 1:at + 3] == ("mine.py", PLUGIN)
+
+
+def test_without_both_there_is_no_plugin() -> None:
+    made = plan({"swanlab": {"mode": "disabled"}, "run": {"monitor": False}})
+    assert "SWIFT_FA_PLUGIN" not in made.env and "--external_plugins" not in made.argv
+    assert set(jobs(plan({"run": {"monitor": False}}))) == {"swanlab"}
