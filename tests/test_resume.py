@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -153,7 +154,8 @@ def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, wh
     # one SwanLab run in two parts, and the command that joins them
     before = json.loads((Path(cut["run_dir"]) / "swanlab.json").read_text())
     assert resumed["swanlab"]["run_id"] == before["run_id"] and resumed["swanlab"]["dir"] != before["dir"]
-    assert f"swanlab sync '{before['dir']}' '{resumed['swanlab']['dir']}'" in err
+    sync = f"swanlab sync --id {before['run_id']}"
+    assert f"{sync} '{before['dir']}' && {sync} '{resumed['swanlab']['dir']}'" in err
     # and now there is nothing left to do
     assert "nothing left to do" in swift_fa(work, "resume", "latest", code=1)[1]
     assert resumed["id"] in swift_fa(work, "rerun", "latest", code=1)[1] and len(runs(work)) == 3
@@ -196,7 +198,8 @@ def test_a_server_that_goes_away_costs_neither_the_result_nor_the_machine(tmp_pa
     (run,) = json.loads(swift_fa(work, "runs", "--root", str(tmp_path), "--json")[0])["runs"]
     assert run["status"] == "finished" and run["unsent"] and run["progress"]["step"] == STEPS
     assert run["swanlab"]["url"].startswith(fake.address) and Path(run["swanlab"]["dir"]).is_dir()
-    assert f"swanlab sync '{run['swanlab']['dir']}'" in err or f"swanlab sync {run['swanlab']['dir']}" in err
+    assert "upload the rest" in err
+    assert f"swanlab sync --id {run['swanlab']['run_id']} {shlex.quote(run['swanlab']['dir'])}" in err
     assert time.monotonic() - begun < 240
     assert not [p for p in Path("/proc").glob("[0-9]*/environ") if _mentions(p, run["id"])]
 

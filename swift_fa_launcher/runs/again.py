@@ -136,7 +136,7 @@ def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, confi
     """`there` with what lets SwanLab go on with the same run, where `config`'s mode allows it, and the words for it.
 
     SwanLab 0.10 finds a run again by SWANLAB_RUN_ID and SWANLAB_RESUME in the cloud. Offline it writes a second folder of
-    the same id, and `swanlab sync` puts both into one run. A local run cannot be opened again.
+    the same id, and `swanlab sync --id` puts both into one run. A local run cannot be opened again.
     """
     if not config.swanlab.tracks:
         return there
@@ -150,8 +150,8 @@ def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, confi
     own = (f"env.SWANLAB_RUN_ID={json.dumps(str(run_id))}", "env.SWANLAB_RESUME=allow")
     folders = tuple(map(str, (*(swanlab.get("earlier") or ()), swanlab.get("dir") or "")))
     if mode == "offline":
-        words = Text(f"SwanLab writes a further part of run {run_id}; `swanlab sync` joins them",
-                     f"SwanLab 将写入实验 {run_id} 的后续部分；swanlab sync 会把它们合在一起")
+        words = Text(f"SwanLab writes a further part of run {run_id}; `swanlab sync --id` joins them",
+                     f"SwanLab 将写入实验 {run_id} 的后续部分；swanlab sync --id 会把它们合在一起")
         return replace(there, overrides=(*there.overrides, *own), words=words, earlier=folders)
     unsent = upload_command(replace(record, swanlab=swanlab))
     first = Text(f"; it drops steps older than what it has, so first: {unsent}",

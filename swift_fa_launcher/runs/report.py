@@ -109,12 +109,15 @@ def render_duration(record: RunRecord, now: datetime | None = None) -> str:
 def upload_command(record: RunRecord) -> str:
     """What uploads a run that SwanLab has not, or not all of; empty where there is nothing to upload.
 
-    A continued offline run has a folder for each part, all of one id; the older must be uploaded first.
+    `swanlab sync` opens a new run unless it is given an id, and takes one folder at a time with it (0.10.3). So what has a
+    run in the cloud already, and what was continued offline, is uploaded by id, the older part first.
     """
-    folders = [*map(str, record.swanlab.get("earlier") or ()), str(record.swanlab.get("dir") or "")]
-    if folders[-1] and (record.swanlab.get("mode") == "offline" or record.unsent):
-        return shlex.join(["swanlab", "sync", *folders])
-    return ""
+    swanlab = record.swanlab
+    earlier, last = [str(folder) for folder in swanlab.get("earlier") or ()], str(swanlab.get("dir") or "")
+    if not last or not (swanlab.get("mode") == "offline" or record.unsent):
+        return ""
+    same = ["--id", str(swanlab["run_id"])] if swanlab.get("run_id") and (earlier or record.unsent) else []
+    return " && ".join(shlex.join(["swanlab", "sync", *same, folder]) for folder in (*earlier, last))
 
 
 def _line(entry: Entry, lang: str) -> list[str]:
@@ -150,7 +153,7 @@ def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
         (Text("output", "输出"), str(Path(record.cwd, record.output_dir)) if record.output_dir else ""),
         (Text("checkpoint", "检查点"), record.checkpoint or ""),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),
-        (Text("upload it", "上传"), upload_command(record)),
+        (Text("upload the rest", "上传其余部分") if record.unsent else Text("upload it", "上传"), upload_command(record)),
     ]
 
 

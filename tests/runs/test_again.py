@@ -152,7 +152,7 @@ def test_the_same_swanlab_run_where_its_mode_allows_it(cut: Path, mode: str, con
     assert env == ({"SWANLAB_RUN_ID": "abc123", "SWANLAB_RESUME": "allow"} if continued else {}) and said in str(there.words)
     assert there.earlier == (("/old/swanlab/run-1",) if mode == "offline" else ())
     unsent = continue_swanlab(there, entry, replace(record, unsent=True), config)
-    assert ("swanlab sync /old/swanlab/run-1" in str(unsent.words)) == (mode == "cloud")
+    assert ("swanlab sync --id abc123 /old/swanlab/run-1" in str(unsent.words)) == (mode == "cloud")
     os.unlink(cut / "swanlab.json")
     none = continue_swanlab(continue_run(entry, record, ()), entry, record, config)
     assert not resolve_config([], none.overrides).env and ("no run yet" in str(none.words)) == (mode != "disabled")

@@ -33,6 +33,7 @@ class FakeSwanLab:
     status: int | None = None
     requests: list[Request] = field(default_factory=list)
     projects: set[str] = field(default_factory=set)
+    experiments: set[str] = field(default_factory=set)
     address: str = ""
 
     def asked(self, method: str, ending: str) -> list[Request]:
@@ -60,7 +61,11 @@ class FakeSwanLab:
         if parts[0] == "project" and len(parts) == 3:
             return self._project(parts[1], parts[2])
         if method == "POST" and parts[0] == "project" and parts[-1] == "experiment":
-            return 201, {"cuid": request.body["cuid"], "slug": request.body["cuid"], "name": request.body["name"]}
+            run = {"cuid": request.body["cuid"], "slug": request.body["cuid"], "name": request.body["name"]}
+            if run["cuid"] in self.experiments:
+                return 200, {**run, "createdAt": "2026-01-01T00:00:00.000Z"}
+            self.experiments.add(run["cuid"])
+            return 201, run
         return 200, {"code": 0}
 
     def _project(self, user: str, name: str) -> tuple[int, Any]:

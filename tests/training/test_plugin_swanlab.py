@@ -360,3 +360,24 @@ def test_disabled_writes_and_sends_nothing(tiny: list[str], place: Place, cloud:
     assert sorted(path.name for path in place.run.iterdir()) == ["output", "train.log"]
     assert list(place.cwd.iterdir()) == []
     assert list((place.run / "output").glob("*/runs")), "the user's other tracker stays"
+
+
+@pytest.mark.parametrize("mode", ["cloud", "offline"])
+def test_a_run_is_continued_under_its_id(mode: str, tmp_path: Path, imitation: Imitation, cloud: FakeSwanLab) -> None:
+    """SWANLAB_RUN_ID and SWANLAB_RESUME, which `swift-fa resume` sets, hold against what the plugin sets."""
+    told = []
+    for name in ("first", "second"):
+        place = Place(tmp_path / name / "cwd", tmp_path / name / "run")
+        place.cwd.mkdir(parents=True)
+        place.run.mkdir()
+        env = {"SWANLAB_RUN_ID": told[0]["run_id"], "SWANLAB_RESUME": "allow"} if told else {}
+        done = imitation.train(config(mode=mode, host=cloud.address), place, SWANLAB_API_KEY=KEY, **env)
+        assert done.code == 0, done.output
+        told.append(place.told)
+    assert told[0]["run_id"] == told[1]["run_id"] and told[0]["dir"] != told[1]["dir"]
+    if mode == "offline":  # and uploading both parts makes one run of them
+        assert not cloud.requests
+        for part in told:
+            words = [str(Path(sys.executable).with_name("swanlab")), "sync", "--id", part["run_id"], part["dir"]]
+            subprocess.run([*words, "--host", cloud.address, "--api-key", KEY], check=True, capture_output=True, timeout=60)
+    assert [request.body["cuid"] for request in cloud.asked("POST", "/experiment")] == [told[0]["run_id"]] * 2
