@@ -59,10 +59,11 @@ def detect_language(words: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _run(words: list[str]) -> int:
-    while words[:1] and words[0].startswith("--lang"):  # also before the command
-        words = [*words[1 if "=" in words[0] else 2:], *words[:1 if "=" in words[0] else 2]]
+    if words[:1] == ["--lang"] or words[:1] and words[0].startswith("--lang="):  # also before the command
+        count = 2 if words[0] == "--lang" else 1
+        words = [*words[count:count + 1], *words[:count], *words[count + 1:]]
     name = words[0] if words else "--help"
-    if name in ("-h", "--help", "help"):
+    if name in ("-h", "--help", "help") or name.startswith("--lang"):
         print(_overview())
         return DONE
     if name in ("-V", "--version"):

@@ -51,6 +51,7 @@ def test_errors_are_spoken_in_chinese_too(tmp_path: Path) -> None:
     for done in (swift_fa("train", "nix.yaml", "--lang", "zh"), swift_fa("train", "nix.yaml", LANG="zh_CN.UTF-8"),
                  swift_fa("--lang", "zh", "train", "nix.yaml")):
         assert "错误" in done.stderr and "不存在" in done.stderr
+    assert swift_fa("--lang").returncode == swift_fa("--lang", "zh").returncode == 0
     assert "不存在" not in swift_fa("train", "nix.yaml", "--lang", "en", LANG="zh_CN.UTF-8").stderr
 
 
