@@ -16,6 +16,8 @@ import psutil
 import pytest
 import tiny  # type: ignore[import-not-found]
 
+from swift_fa_launcher.runs.monitor import read_monitor
+
 pytestmark = pytest.mark.training
 pytest.importorskip("swift", reason="ms-swift is not installed here")
 
@@ -109,6 +111,14 @@ def test_a_training_from_start_to_record(work: Path) -> None:
     assert any("数据 chat.jsonl" in c for c in commands)
     # SwanLab wrote into the run's folder, and nowhere else
     assert list((run / "swanlab").rglob("*")) and not (work / "swanlog").exists()
+    # the monitor inside said what ran, and its figures went where the loss went
+    seen = read_monitor(run)
+    assert (seen["attention"], seen["packing"], seen["world_size"], seen["last"]["step"]) == ("sdpa", "none", 1, 3)
+    assert seen["last"]["loss"] == pytest.approx(losses(run)[-1], abs=1e-3) and seen["mean"]["tokens_per_second"] > 1
+    logged = [json.loads(line) for line in (Path(record["output_dir"]) / "logging.jsonl").read_text().splitlines()]
+    assert [line["examples_per_step"] for line in logged if "loss" in line] == [16, 16, 16]
+    assert any(b"tokens_per_second" in p.read_bytes() for p in (run / "swanlab").rglob("*") if p.is_file())
+    assert seen["mean"]["monitor_share"] < 0.05, "of steps that take half a second"
     # the key is nowhere
     assert commands and not [c for c in commands if KEY in c]
     leaks = [p for p in [*work.rglob("*")] if p.is_file() and KEY.encode() in p.read_bytes()]
@@ -116,7 +126,7 @@ def test_a_training_from_start_to_record(work: Path) -> None:
     # and the record can be looked at
     shown = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "show", "latest"], cwd=work, capture_output=True,
                            text=True, check=True).stdout
-    assert run.name in shown and "finished" in shown
+    assert run.name in shown and "finished" in shown and "torch's SDPA" in shown
 
 
 def test_two_processes_are_data_parallel(work: Path) -> None:
@@ -127,6 +137,9 @@ def test_two_processes_are_data_parallel(work: Path) -> None:
     assert len(list((work / "out put").iterdir())) == 1  # one training, not two
     assert "world_size: 2" in log or re.search(r"distributed_type.*MULTI_CPU", log), log[-3000:]
     assert len(losses(the_run(work))) == 2  # one rank reports
+    seen = read_monitor(the_run(work))
+    # ms-swift accumulates until an optimizer step has seen 16 examples, however many processes there are
+    assert (seen["world_size"], seen["last"]["step"], seen["last"]["examples_per_step"]) == (2, 2, 16)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
