@@ -111,12 +111,8 @@ def _run_train(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
 
     files, overrides = _split_words(options.words, options.lang)
-    allow = _allowed(options.allow)
-    prepared = flow.prepare(files, overrides, allow=allow, say=_say)
-    if not options.dry_run and not options.no_install and _mendable(prepared):
-        _print_table(prepared.judgement, options.lang, to_stderr=True)
-        prepared = flow.mend(prepared, allow=allow, say=_say, progress=_show_download, build_progress=_show_build)
-    return _start(prepared, options)
+    prepared = flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say)
+    return _start(prepared, options, install=not options.no_install)
 
 
 def _mendable(prepared: Prepared) -> bool:
@@ -125,11 +121,15 @@ def _mendable(prepared: Prepared) -> bool:
     return would_mend(prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings)
 
 
-def _start(prepared: Prepared, options: argparse.Namespace) -> int:
+def _start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:
     from swift_fa_launcher import flow
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
+    if install and _mendable(prepared):
+        _print_table(prepared.judgement, options.lang, to_stderr=True)
+        prepared = flow.mend(prepared, allow=_allowed(options.allow), say=_say, progress=_show_download,
+                             build_progress=_show_build)
     _print_table(prepared.judgement, options.lang, to_stderr=True)
     screen = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
@@ -479,6 +479,7 @@ def _again_words(parser: argparse.ArgumentParser) -> None:
     _run_word(parser)
     parser.add_argument("words", nargs="*", metavar="key=value", help="settings over the recorded ones")
     parser.add_argument("--dry-run", action="store_true", help="print what differs and the command, and start nothing")
+    parser.add_argument("--no-install", action="store_true", help="do not install flash-attn, even if it is missing")
     _allow_option(parser)
     _root_option(parser)
 
@@ -503,7 +504,7 @@ def _run_rerun(options: argparse.Namespace) -> int:
         raise LauncherError(Text(f"not started: {len(again.unexpected)} things differ that matter",
                                  f"未启动：有 {len(again.unexpected)} 处重要差异"),
                             why=", ".join(f"{one.group}: {one.key}" for one in again.unexpected[:8]))
-    return _start(again.prepared, options)
+    return _start(again.prepared, options, install=not (options.no_install or options.exact))
 
 
 def _run_resume(options: argparse.Namespace) -> int:
@@ -512,7 +513,7 @@ def _run_resume(options: argparse.Namespace) -> int:
     again = flow.resume(Path(options.root).absolute(), options.run, _settings(options.words),
                         allow=_allowed(options.allow), say=_say)
     _print_again(again, options)
-    return _start(again.prepared, options)
+    return _start(again.prepared, options, install=not options.no_install)
 
 
 def _print_again(again: Again, options: argparse.Namespace) -> None:

@@ -37,7 +37,13 @@ from swift_fa_launcher.runs.again import (
 )
 from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
-from swift_fa_launcher.runs.output import LONG_TAIL, parse_version_folder, read_progress, read_swanlab, says_training_ended
+from swift_fa_launcher.runs.output import (
+    LONG_TAIL,
+    parse_version_folder,
+    read_progress,
+    read_swanlab,
+    says_training_ended,
+)
 from swift_fa_launcher.runs.record import (
     RunRecord,
     close_record,
@@ -177,7 +183,7 @@ def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progre
     flow_install.install(config, facts, choice, say=say)
     judgement = judge(config, look(config, say=say), allow)
     plan = make_plan(config, judgement.facts, run_id=prepared.run_id, run_dir=prepared.plan.run_dir, cwd=prepared.plan.cwd)
-    return replace(prepared, judgement=judgement, plan=plan)
+    return replace(prepared, judgement=judgement, plan=plan, around=None)
 
 
 def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
