@@ -13,7 +13,7 @@ from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.runs.checkpoints import list_checkpoints
 from swift_fa_launcher.runs.diff import GROUPS, Difference
-from swift_fa_launcher.runs.monitor import render_monitor
+from swift_fa_launcher.runs.monitor import read_monitor, render_monitor
 from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry
@@ -30,6 +30,7 @@ _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命�
 def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
     return {"schema": 1, **entry_to_json(entry), "findings": _read_json(entry.folder / "findings.json") or [],
+            "monitor": read_monitor(entry.folder),
             "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
                              "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
 

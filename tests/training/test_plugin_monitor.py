@@ -144,6 +144,11 @@ def test_flash_attention_that_is_not_there_ends_the_first_step(trainings: Traini
     assert render_monitor(tmp_path, "en") == "torch's SDPA"
 
 
+def test_of_several_processes_one_says_why_before_the_others_end(trainings: Trainings, tmp_path: Path) -> None:
+    ended = trainings.run(tmp_path, [[PADDED]], [[PADDED]], wants="packing")
+    assert [(e.code, len(e.said)) for e in ended] == [(1, 1), (1, 0)], ended
+
+
 @pytest.mark.parametrize(("attention", "kernel"), [
     ("kernels-community/flash-attn2", "hub kernel kernels-community/flash-attn2"), ("flash_attention_2", "flash")])
 def test_flash_attention_under_any_of_its_names_goes_on(
