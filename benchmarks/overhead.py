@@ -44,7 +44,7 @@ def main(rounds: int) -> None:
                                      check=True).stdout)
     by_hand = [str(BIN / "swift"), *plan["argv"][1:]]
     report("--help", *zip(*[(seconds([*us, "--help"], folder), seconds([str(BIN / "swift"), "sft", "--help"], folder))
-                            for _ in range(5)]))  # type: ignore[arg-type]
+                            for _ in range(5)], strict=True))  # type: ignore[arg-type]
     dry = [seconds([*us, "train", str(config), "--dry-run"], folder) for _ in range(5)]
     print(f"train --dry-run, warm: {statistics.median(dry):.2f} s ({min(dry):.2f} to {max(dry):.2f})", flush=True)
     ours, theirs = [], []

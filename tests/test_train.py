@@ -131,7 +131,7 @@ def test_a_training_from_start_to_record(work: Path) -> None:
 
 def test_two_processes_are_data_parallel(work: Path) -> None:
     child = start(work, "launch.nproc_per_node=2", "swift.max_steps=2", "swanlab.mode=disabled", "launch.master_port=29541")
-    out, err = child.communicate(timeout=240)
+    _, err = child.communicate(timeout=240)
     assert child.returncode == 0, err.decode()[-3000:]
     log = (the_run(work) / "train.log").read_text(encoding="utf-8")
     assert len(list((work / "out put").iterdir())) == 1  # one training, not two

@@ -49,9 +49,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_YAML_TAG + "timestamp", _YAML_TAG + "float")]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_YAML_TAG + "timestamp", _YAML_TAG + "float", _YAML_TAG + "int")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(  # neither 010 for eight nor 12:30 for 750
+    _YAML_TAG + "int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$|^[-+]?0x[0-9a-fA-F_]+$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _YAML_TAG + "float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
@@ -99,12 +101,14 @@ def parse_layer(text: str, file: Path) -> Layer:
     """One YAML document as a layer; `file` only names it. Raises ConfigError."""
     try:
         node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return Layer({}, {})
+        reader = _NodeReader(file)
+        data = reader.read(node, "")
     except yaml.YAMLError as error:
         raise _yaml_error(error, file) from None
-    if node is None:
-        return Layer({}, {})
-    reader = _NodeReader(file)
-    data = reader.read(node, "")
+    except RecursionError:
+        raise ConfigError(Text("nested too deep", "嵌套层数过多"), where=str(file)) from None
     if not isinstance(data, dict):
         raise ConfigError(Text("a config is a group of sections", "配置文件应由若干段（section）组成"), where=f"{file}:1",
                           hint=(f"sections: {', '.join(SECTIONS)}",))
@@ -148,7 +152,8 @@ class _NodeReader:
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
-            raise self._error(node, key, Text(f"cannot read {node.value!r}", f"无法读取 {node.value!r}"), why=str(error)) from None
+            message = Text(f"cannot read {node.value!r}", f"无法读取 {node.value!r}")
+            raise self._error(node, key, message, why=str(error)) from None
         self._note(node, key, node.value)
         return value
 
@@ -193,13 +198,12 @@ def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], w
         loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
         raise ConfigError(Text("configs that extend each other in a circle", "配置之间循环继承（extends）"),
                           where=str(file), why=loop)
-    if identity not in read:
-        read[identity] = parse_layer(_read_text(file, chain), file)
-    layer = read.pop(identity)
+    layer = parse_layer(_read_text(file, chain), file)
     below: list[Layer] = []
     for base in _bases(layer, file) if with_bases else ():
-        below += _file_layers(base, read, (*chain, identity))
-    read[identity] = layer  # after its bases: `files` runs from the lowest layer up
+        if base.resolve() not in read:  # a base that two files share stands once, below both
+            below += _file_layers(base, read, (*chain, identity))
+    read[identity] = layer
     own = {key: value for key, value in layer.data.items() if key != "extends"}
     return [*below, Layer(own, {k: o for k, o in layer.origins.items() if k.partition(".")[0] != "extends"})]
 
@@ -210,7 +214,15 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise ConfigError(Text("extends takes a path or a list of paths", "extends 应为路径或路径列表"),
                           where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
-    return [file.parent / Path(base).expanduser() for base in bases]
+    return [file.parent / expand_user(base) for base in bases]
+
+
+def expand_user(path: str) -> Path:
+    """The path with `~` and `~name` in place; as it stands where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
@@ -255,17 +267,19 @@ def _override_layer(words: str) -> Layer:
 
 
 def _override_value(text: str, words: str) -> Any:
+    """A list, a group or a quoted text is read as YAML; all else is one scalar, whatever YAML would see in it."""
+    text = text.strip()
+    if text[:1] not in ("{", "[", '"', "'"):
+        tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        return _Loader("").construct_object(yaml.ScalarNode(tag, text))
+    place = Path("command line")
     try:
-        layer = parse_layer(f"value: {text}" if text[:1] in "{[\"'" else f"value: {text}\n", Path("command line"))
-    except ConfigError as error:
-        if text[:1] not in "{[\"'&*!":
-            return text  # plain words such as `system=You are: helpful`
-        raise ConfigError(Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"), where="command line",
-                          why=error.why or error.message,
+        node = yaml.compose(text, Loader=_Loader)
+        return None if node is None else _NodeReader(place).read(node, "")
+    except (yaml.YAMLError, ConfigError, RecursionError) as error:
+        why = error.why or error.message if isinstance(error, ConfigError) else getattr(error, "problem", "") or str(error)
+        raise ConfigError(Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"), where="command line", why=why,
                           hint=(Text("quote it: key='\"text\"'", "请加引号：key='\"文本\"'"),)) from None
-    value = layer.data.get("value")
-    # `a: b` and `# note` are YAML for something else than the user wrote
-    return text if (isinstance(value, dict) and text[:1] != "{") or (value is None and text.strip()[:1] == "#") else value
 
 
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
@@ -273,7 +287,7 @@ def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[
     origins: dict[str, Origin] = {}
     for layer in layers:
         _check_sections(layer)
-        _merge(data, origins, layer, "")
+        _merge(data, origins, layer.data, layer.origins, "")
     values = _interpolate(data, origins)
     swift, env = values.get("swift") or {}, _decode_env(values.get("env") or {}, origins)
     sections = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
@@ -283,9 +297,9 @@ def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[
                           overrides=overrides, **sections)
 
 
-def _merge(data: dict[str, Any], origins: dict[str, Origin], layer: Layer, prefix: str) -> None:
-    """Lay `layer` over `data`, key by key; lists and scalars are replaced whole, a null section changes nothing."""
-    above = layer.data if not prefix else _at(layer.data, prefix)
+def _merge(data: dict[str, Any], origins: dict[str, Origin], above: Mapping[str, Any], written: Mapping[str, Origin],
+           prefix: str) -> None:
+    """Lay `above` over `data`, key by key; lists and scalars are replaced whole, a null section changes nothing."""
     for name, value in above.items():
         key = _join(prefix, name)
         if isinstance(value, dict) and value:
@@ -293,20 +307,14 @@ def _merge(data: dict[str, Any], origins: dict[str, Origin], layer: Layer, prefi
                 _drop(origins, key)
                 data[name] = {}
             origins.pop(key, None)
-            _merge(data[name], origins, layer, key)
+            _merge(data[name], origins, value, written, key)
         elif (value is None and key in SECTIONS) or (value == {} and isinstance(data.get(name), dict)):
             continue
         else:
             _drop(origins, key)
             data[name] = dict(value) if isinstance(value, dict) else value  # never the layer's own
-            if key in layer.origins:
-                origins[key] = layer.origins[key]
-
-
-def _at(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    for part in key.split("."):
-        data = data[part]
-    return data
+            if key in written:
+                origins[key] = written[key]
 
 
 def _drop(origins: dict[str, Origin], key: str) -> None:
@@ -392,7 +400,7 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
 
 def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Origin]) -> Any:
     try:
-        section = decode(kind, _lenient(kind, value or {}))
+        section = decode(kind, _lenient(kind, value or {}, origins, name))
     except DecodeError as error:
         key = _join(name, error.path)
         raise ConfigError(Text(f"{key}: {error.message}", f"{key} 的类型不对：{error.message}"),
@@ -409,23 +417,24 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     return section
 
 
-def _lenient(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+def _lenient(kind: type, value: Mapping[str, Any], origins: Mapping[str, Origin], prefix: str) -> dict[str, Any]:
     """What an environment variable or a quick hand writes: "8" for 8, "true" for true, one item for a list of it."""
-    return {name: _lenient_value(field_types(kind).get(name), item) for name, item in value.items()}
+    return {name: _lenient_value(field_types(kind).get(name), item, origins, _join(prefix, name))
+            for name, item in value.items()}
 
 
-def _lenient_value(hint: Any, value: Any) -> Any:
+def _lenient_value(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _lenient(hint, value)  # type: ignore[arg-type]
+        return _lenient(hint, value, origins, key)  # type: ignore[arg-type]
     wanted = str(hint)
-    if "tuple" in wanted and isinstance(value, (str, int)) and not isinstance(value, bool):
+    if "tuple" in wanted and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         value = [value]
     if "tuple" in wanted and isinstance(value, list):
-        return [_lenient_scalar(wanted, item) for item in value]
-    return _lenient_scalar(wanted, value)
+        return [_lenient_scalar(wanted, item, None) for item in value]
+    return _lenient_scalar(wanted, value, origins.get(key))
 
 
-def _lenient_scalar(wanted: str, value: Any) -> Any:
+def _lenient_scalar(wanted: str, value: Any, origin: Origin | None) -> Any:
     if isinstance(value, str) and "str" not in wanted:
         try:
             read = yaml.load(value, Loader=_Loader)  # a SafeLoader
@@ -433,8 +442,15 @@ def _lenient_scalar(wanted: str, value: Any) -> Any:
             return value
         return read if isinstance(read, (bool, int, float)) else value
     if "str" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
+        return _written(origin) or str(value)  # a name such as 1e3 or a version such as 2.10 stays what it is
     return value
+
+
+def _written(origin: Origin | None) -> str | None:
+    """The scalar as the user wrote it; None for what was interpolated or never written."""
+    if origin is None or origin.text is None or "${" in origin.text:
+        return None
+    return origin.text.partition("=")[2].strip() if origin.layer == "override" else origin.text
 
 
 def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Mapping[str, str]:
@@ -452,8 +468,7 @@ def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Map
 def _env_text(value: Any, origin: Origin | None) -> str:
     if isinstance(value, str):
         return value
-    written = origin.text if origin and origin.layer == "file" else None
-    return written if written and "${" not in written else str(value).lower() if isinstance(value, bool) else str(value)
+    return _written(origin) or (str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

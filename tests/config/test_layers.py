@@ -48,12 +48,12 @@ def test_later_layers_win_key_by_key_and_lists_whole(tmp_path: Path) -> None:
     assert str(config.origins["swift.lr_scheduler_kwargs.x"]) == f"{tmp_path / 'other.yaml'}:1"
 
 
-def test_a_base_named_twice_is_read_once_and_is_no_cycle(tmp_path: Path) -> None:
+def test_a_base_that_two_share_stands_below_both(tmp_path: Path) -> None:
     write(tmp_path, "root.yaml", "swift: {seed: 1}\n")
     write(tmp_path, "l.yaml", "extends: root.yaml\nswift: {seed: 2}\n")
     write(tmp_path, "r.yaml", "extends: root.yaml\n")
     config = resolve(tmp_path, "extends: [l.yaml, r.yaml]\n")
-    assert config.swift["seed"] == 1  # depth first, left to right: r's base comes after l
+    assert config.swift["seed"] == 2 and [f.name for f in config.files] == ["root.yaml", "l.yaml", "r.yaml", "a.yaml"]
 
 
 def test_replacing_a_group_by_a_value_forgets_what_was_below(tmp_path: Path) -> None:
@@ -81,6 +81,8 @@ def test_interpolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("swift.a=1e-4", 1e-4), ("swift.a=[1, 2]", [1, 2]), ('swift.a={"b": 2}', {"b": 2}), ("swift.a=null", None),
     ("swift.a=You are: helpful", "You are: helpful"), ("swift.a=#1 model", "#1 model"), ("swift.a=a=b", "a=b"),
     ("swift.a=数据 集", "数据 集"), ("swift.a='quoted'", "quoted"), ("swift.a=", None), ("swift.a=true", True),
+    ("swift.a=You are\nhelpful: yes", "You are\nhelpful: yes"), ("swift.a=use C # please", "use C # please"),
+    ("swift.a=12:30", "12:30"), ("swift.a=010", "010"), ("swift.a=*x", "*x"), ("swift.a=!tag", "!tag"),
 ])
 def test_override_values(words: str, value: object) -> None:
     assert resolve_config([], [words]).swift["a"] == value
@@ -95,7 +97,20 @@ def test_a_quick_hand_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert config.flash_attn.version == "2.8"
 
 
+def test_texts_stay_texts(tmp_path: Path) -> None:
+    config = resolve(tmp_path, "run: {name: 0123}\nflash_attn: {version: 2.10}\nswanlab: {experiment: 12:30, project: 1e3}\n",
+                     "run.notes=2024_01_01")
+    assert (config.run.name, config.flash_attn.version, config.swanlab.experiment) == ("0123", "2.10", "12:30")
+    assert (config.swanlab.project, config.run.notes) == ("1e3", "2024_01_01")
+
+
+def test_a_dotted_name_inside_a_group_is_one_name(tmp_path: Path) -> None:
+    config = resolve(tmp_path, "swift: {model_kwargs: {'a.b': {c: 1}}}\n")
+    assert config.swift["model_kwargs"] == {"a.b": {"c": 1}}
+
+
 WRONG = {
+    "too deep": ("swift: {a: " + "[" * 2000 + "]" * 2000 + "}", "a.yaml", "deep"),
     "bad YAML": ("swift: [", "a.yaml:1:9", "not YAML"),
     "tabs": ("swift:\n\ta: 1", "a.yaml:2:1", "not YAML"),
     "a list": ("- a", "a.yaml:1", "sections"),
@@ -116,7 +131,7 @@ WRONG = {
     "same key twice": ("swift:\n  a: 1\n  a: 2", "a.yaml:3: swift.a", "twice"),
     "alias of itself": ("swift: &x\n  a: *x", "a.yaml", "alias"),
     "alias bomb": ("swift:\n  a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"  {c}: &{c} [{','.join(['*' + p] * 10)}]\n" for p, c in zip("abcdefg", "bcdefgh")), "a.yaml", "alias"),
+        f"  {c}: &{c} [{','.join(['*' + p] * 10)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True)), "a.yaml", "alias"),
     "a key that is a list": ("? [a]\n: b", "a.yaml:1", "plain text"),
     "a list as variable": ("env: {A: [1]}", "a.yaml:1: env.A", "plain value"),
     "missing base": ("extends: nix.yaml", "a.yaml", "no config"),

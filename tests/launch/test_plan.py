@@ -33,7 +33,7 @@ def value(plan: LaunchPlan, name: str) -> str | None:
 def test_the_seed_command_in_each_generation(version: str, spelling: str) -> None:
     facts = replace(MACHINE, packages={"ms-swift": Version(version), "swanlab": Version("0.6.8")})
     made = make_plan(resolve_config([SEED]), facts, run_id="r1", run_dir="/runs/r1", cwd="/here")
-    given = dict(zip(made.argv[2::2], made.argv[3::2]))
+    given = dict(zip(made.argv[2::2], made.argv[3::2], strict=True))
     assert made.argv[:2] == ("swift", "sft") and given.pop("--external_plugins").endswith(".py")
     assert given == {
         "--model": "Qwen/Qwen2.5-7B-Instruct", spelling: "lora", "--dataset": "CodyWhy/mh-sharegpt-20250820",
