@@ -17,9 +17,10 @@ from swift_fa_launcher.launch.plan import LaunchPlan, plan_from_json
 from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete, read_trainer_state
 from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.output import read_swanlab
-from swift_fa_launcher.runs.record import REDACTED, RunRecord, recorded_layers
+from swift_fa_launcher.runs.record import RunRecord, recorded_layers
 from swift_fa_launcher.runs.report import upload_command
 from swift_fa_launcher.runs.store import Entry
+from swift_fa_launcher.secrets import REDACTED
 
 #: What `resume` sets itself, so that training goes on in place (ms-swift opens a new version folder otherwise).
 _OWN = ("swift.resume_from_checkpoint", "swift.output_dir", "swift.add_version", "env.SWANLAB_RUN_ID", "env.SWANLAB_RESUME")

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
-REDACTED = "<redacted>"
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
+#: What the launcher itself words in run.json: no secret, whatever it may be equal to.
+_OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,6 @@ def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[s
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
-def redact(text: str, values: Iterable[str]) -> str:
-    """`text` with every secret value replaced."""
-    for value in values:
-        text = text.replace(value, REDACTED)
-    return text
-
-
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
     """Write the record of a run that is about to start; its folder. Raises RecordError where it cannot be written.
 
@@ -116,12 +111,14 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
     folder, draft = root / record.id, root / f".{record.id}.new"
     try:
         draft.mkdir(parents=True)
-        for name, text in texts.items():
-            _write(draft / name, text)
-        draft.rename(folder)
-    except OSError as error:
-        if not isinstance(error, FileExistsError):
+        try:
+            for name, text in texts.items():
+                _write(draft / name, text)
+            draft.rename(folder)
+        except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
+            raise
+    except OSError as error:
         raise RecordError(Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
                           why=error.strerror or str(error),
                           hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
@@ -131,7 +128,7 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
 def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
     """Replace `run.json` whole."""
     fresh = folder / f".run.json.{os.getpid()}"
-    _write(fresh, redact(_json({"schema": SCHEMA, **encode(record)}), hidden))
+    _write(fresh, _render_run(record, hidden))
     fresh.replace(folder / "run.json")
 
 
@@ -166,26 +163,30 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     from swift_fa_launcher.machine.facts import facts_to_json
 
     origins = {key: str(origin) for key, origin in config.origins.items()}
-    files = {
-        "run.json": _json({"schema": SCHEMA, **encode(record)}),
-        "config.yaml": yaml.safe_dump(dict(config.values), allow_unicode=True, sort_keys=False),
-        "config.json": _json({"schema": SCHEMA, "values": dict(config.values), "origins": origins,
-                              "files": [str(f) for f in config.files], "overrides": list(config.overrides)}),
-        "facts.json": _json(facts_to_json(facts)),
-        "findings.json": _json([finding.to_json() for finding in findings]),
-        "plan.json": _json(plan.to_json()),
+    values = redact_data(dict(config.values), hidden)
+    data = {
+        "config.json": {"schema": SCHEMA, "values": values, "origins": origins,
+                        "files": [str(f) for f in config.files], "overrides": list(config.overrides)},
+        "facts.json": facts_to_json(facts),
+        "findings.json": [finding.to_json() for finding in findings],
+        "plan.json": plan.to_json(),
+        "sources.json": around.sources,
+        "wheels.json": around.wheels,
+        "git.json": around.git,
+        "data.json": around.data,
+    }
+    texts = {
         "packages.txt": "".join(f"{name}=={version}\n" for name, version in sorted((known(facts.packages) or {}).items())
                                 if known(version) is not None),
-        "sources.json": _json(around.sources),
-        "wheels.json": _json(around.wheels),
-        "git.json": _json(around.git),
-        "data.json": _json(around.data),
     }
     if around.diff:
-        files["git.diff"] = around.diff
+        texts["git.diff"] = around.diff
     for i, source in enumerate(config.files):
-        files[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
-    return {name: redact(text, hidden) for name, text in files.items()}
+        texts[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
+    return {"run.json": _render_run(record, hidden),
+            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
+            **{name: _json(value, hidden) for name, value in data.items()},
+            **{name: redact(text, hidden) for name, text in texts.items()}}
 
 
 def recorded_layers(folder: Path) -> tuple[Path, ...]:
@@ -195,15 +196,23 @@ def recorded_layers(folder: Path) -> tuple[Path, ...]:
 
 
 def _write(file: Path, text: str) -> None:
+    """Names that are no UTF-8 are escaped: in JSON as JSON does, so that they are read back as they were."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8") as stream:
+    with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
+def _render_run(record: RunRecord, hidden: Sequence[str]) -> str:
+    data = encode(record)
+    return _json({"schema": SCHEMA, **redact_data(data, hidden), **{name: data[name] for name in _OWN_WORDS}})
+
+
+def _json(value: Any, hidden: Sequence[str] = ()) -> str:
+    """The secrets are replaced before texts are escaped, and only in them."""
+    return json.dumps(redact_data(value, hidden), indent=1, ensure_ascii=False,
+                      default=lambda other: redact(str(other), hidden)) + "\n"
 
 
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, pid_started: float | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +16,9 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import RecordError
 from swift_fa_launcher.launch.plan import plan_from_json
 from swift_fa_launcher.machine.facts import parse_facts
-from swift_fa_launcher.runs.record import close_record, read_record, redact, secret_values, update_record
+from swift_fa_launcher.runs.record import close_record, read_record, redact, secret_values, start_record, update_record
 from swift_fa_launcher.runs.store import find_run, list_runs
+from swift_fa_launcher.secrets import redact_data
 
 
 def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
@@ -103,3 +105,52 @@ def test_secret_values_come_from_names(tmp_path: Path) -> None:
     values = secret_values(config, {"SWANLAB_API_KEY": "from-environ", "PATH": "/usr/bin", "SHORT_KEY": "abc"})
     assert set(values) == {"from-config", "from-environ"}
     assert redact("a from-config b", values) == "a <redacted> b"
+
+
+@pytest.mark.parametrize("secret", ['quo"ted\\secret', "it's a secret", "geheim\u00fcber", "two\nlines-of-it"])
+def test_a_secret_is_found_however_it_is_written(tmp_path: Path, secret: str) -> None:
+    quoted = json.dumps(secret)
+    folder = start(tmp_path, text=f"swift: {{system: {quoted}}}\n", hidden=(secret,))
+    update_record(folder, replace(read_record(folder), notes=f"is {secret}"), (secret,))
+    texts = {p: p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
+    forms = (secret, quoted[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret.replace("'", "''"))
+    assert not [(p, form) for p, text in texts.items() for form in forms if form in text]
+    assert json.loads((folder / "config.json").read_text())["values"]["swift"]["system"] == "<redacted>"
+    assert read_record(folder).notes == "is <redacted>"
+    assert resolve_config([folder / "config.yaml"]).swift.text("system") == "<redacted>"
+
+
+def test_hiding_leaves_the_record_itself_alone(tmp_path: Path) -> None:
+    secrets = ("123456", "started", "unfinished", "2026-11")
+    folder = start(tmp_path, text="swift: {seed: 1234567}\n", hidden=secrets)
+    record = read_record(folder)
+    assert record.status == "unfinished" and record.started.startswith("2026-11-23")
+    assert json.loads((folder / "config.json").read_text())["values"]["swift"]["seed"] == 1234567
+    assert resolve_config([folder / "config.yaml"]).values["swift"]["seed"] == 1234567
+    update_record(folder, replace(record, notes="is 123456", exit_code=123456), secrets)
+    assert (read_record(folder).notes, read_record(folder).exit_code) == ("is <redacted>", 123456)
+
+
+def test_data_is_redacted_in_its_texts_only() -> None:
+    data = {"started": ["was started", 1, None, True], "n": {"x": ("started",)}}
+    assert redact_data(data, ["started"]) == {"started": ["was <redacted>", 1, None, True], "n": {"x": ["<redacted>"]}}
+    assert redact_data(data, []) == data
+
+
+def test_names_that_are_no_utf_8_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    data = tmp_path / "work" / "data"
+    data.mkdir()
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (data / name).write_text("{}\n")
+    folder = start(tmp_path, text="swift: {dataset: data}\n")
+    assert name in json.loads((folder / "data.json").read_text(encoding="utf-8"))[0]["files"]
+
+
+def test_a_record_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None:
+    record = read_record(start(tmp_path))
+    root = tmp_path / "other"
+    with pytest.raises(ValueError, match="null"):
+        start_record(root, record, {"run.json": "{}", "layers/0/a\0b": ""})
+    assert list(root.iterdir()) == []
