@@ -11,10 +11,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeVar, Union
+from functools import cache
+from typing import Any, TypeAlias, TypeVar, Union
 
 from packaging.version import InvalidVersion, Version
+
+from swift_fa_launcher.errors import Text, Words, render_words
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ class Unknown:
 
 
 #: A fact: known, absent (None), or not to be seen from here (Unknown).
-Maybe = Union[T, None, Unknown]
+Maybe: TypeAlias = T | Unknown | None
 
 
 def known(value: Maybe[T]) -> T | None:
@@ -35,15 +37,31 @@ def known(value: Maybe[T]) -> T | None:
     return None if isinstance(value, Unknown) else value
 
 
+class Complaint(Text):
+    """What was expected and found; in an f-string the English of it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.en
+
+
 class DecodeError(ValueError):
-    """Data that does not fit: `path` says where (`gpus[0].index`), the message what was expected and found."""
+    """Data that does not fit: `path` says where (`gpus[0].index`), `message` what was expected and found.
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
-        self.path, self.message = path, message
+    `sentence` is both together; so is, in English, the error's own text.
+    """
+
+    def __init__(self, path: str, message: Text) -> None:
+        self.path, self.message = path, Complaint(*message)
+        self.sentence = Text(f"{path}: {message.en}", f"{path}：{message.zh}") if path else message
+        super().__init__(self.sentence.en)
 
 
-_SCALAR_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_SCALAR_NAMES = {bool: Text("true or false", "true 或 false"), int: Text("a whole number", "整数"),
+                 float: Text("a number", "数字"), str: Text("text", "文本")}
+_LIST, _VERSION = Text("a list", "列表"), Text("a version", "版本号")
+_GROUP = Text("a group of named values", "一组带名字的值")
 
 
 def decode(kind: Any, data: Any, path: str = "") -> Any:
@@ -66,18 +84,12 @@ def decode(kind: Any, data: Any, path: str = "") -> Any:
     if kind is Version:
         return _decode_version(data, path)
     if dataclasses.is_dataclass(kind):
-        _expect(isinstance(data, dict), path, "a group of named values", data)
+        _expect(isinstance(data, dict), path, _GROUP, data)
         return _decode_fields(kind, data, path)
     if origin is tuple:
-        _expect(isinstance(data, (list, tuple)), path, "a list", data)
-        if all(type(item) is arguments[0] for item in data):
-            return tuple(data)
-        return tuple(decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
+        return _decode_list(arguments[0], data, path)
     if origin is not None and issubclass(origin, Mapping):
-        _expect(isinstance(data, dict), path, "a group of named values", data)
-        if arguments[1] is Any:
-            return types.MappingProxyType({str(k): v for k, v in data.items()})
-        return types.MappingProxyType({str(k): decode(arguments[1], v, _join(path, str(k))) for k, v in data.items()})
+        return _decode_mapping(arguments[1], data, path)
     return _decode_scalar(kind, data, path)
 
 
@@ -98,12 +110,12 @@ def encode(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     return typing.get_origin(kind), typing.get_args(kind)
 
 
-@lru_cache(maxsize=None)
+@cache
 def field_types(kind: type) -> Mapping[str, Any]:
     """Field name to type hint of a dataclass."""
     hints = typing.get_type_hints(kind)
@@ -113,18 +125,18 @@ def field_types(kind: type) -> Mapping[str, Any]:
 def _decode_fields(kind: Any, data: dict[str, Any], path: str) -> Any:
     for name in _required(kind):
         if name not in data:
-            raise DecodeError(_join(path, name), "is missing")
+            raise DecodeError(_join(path, name), Text("is missing", "缺失"))
     return kind(**{name: data[name] if type(data[name]) in as_is else decode(hint, data[name], _join(path, name))
                    for name, hint, as_is in _fields(kind) if name in data})
 
 
-@lru_cache(maxsize=None)
+@cache
 def _required(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind)
                  if field.default is field.default_factory is dataclasses.MISSING)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields(kind: type) -> tuple[tuple[str, Any, tuple[type, ...]], ...]:
     """Name, hint and the plain types that are taken as they are: thousands of run records are read in a second."""
     return tuple((name, hint, _plain_types(hint)) for name, hint in field_types(kind).items())
@@ -138,8 +150,22 @@ def _plain_types(kind: Any) -> tuple[type, ...]:
     return (kind,) if kind in _SCALAR_NAMES else ()
 
 
+def _decode_list(kind: Any, data: Any, path: str) -> tuple[Any, ...]:
+    _expect(isinstance(data, (list, tuple)), path, _LIST, data)
+    if all(type(item) is kind for item in data):
+        return tuple(data)
+    return tuple(decode(kind, item, f"{path}[{i}]") for i, item in enumerate(data))
+
+
+def _decode_mapping(kind: Any, data: Any, path: str) -> Mapping[str, Any]:
+    _expect(isinstance(data, dict), path, _GROUP, data)
+    if kind is Any:
+        return types.MappingProxyType({str(k): v for k, v in data.items()})
+    return types.MappingProxyType({str(k): decode(kind, v, _join(path, str(k))) for k, v in data.items()})
+
+
 def _decode_version(data: Any, path: str) -> Version | Unknown:
-    _expect(isinstance(data, str), path, "a version", data)
+    _expect(isinstance(data, str), path, _VERSION, data)
     try:
         return Version(data)
     except InvalidVersion:
@@ -153,10 +179,12 @@ def _decode_scalar(kind: Any, data: Any, path: str) -> Any:
     return data
 
 
-def _expect(holds: bool, path: str, wanted: str, data: Any) -> None:
+def _expect(holds: bool, path: str, wanted: Words, data: Any) -> None:
     if not holds:
         shown = repr(data)
-        raise DecodeError(path, f"expected {wanted}, found {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        raise DecodeError(path, Text(f"expected {render_words(wanted, 'en')}, found {shown}",
+                                     f"应为{render_words(wanted, 'zh')}，实际是 {shown}"))
 
 
 def _join(path: str, key: str) -> str:

@@ -20,9 +20,9 @@ CORRIDOR = ("errors", "decode", "cache", "config", "machine", "preflight", "whee
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
-PURE = ("errors", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "preflight.finding",
-        "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.fit", "wheels.choose",
-        "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor")
+PURE = ("errors", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
+        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.fit",
+        "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "elftools", "platform", "threading", "multiprocessing", "signal", "ctypes",

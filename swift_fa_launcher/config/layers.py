@@ -403,7 +403,7 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
         section = decode(kind, _lenient(kind, value or {}, origins, name))
     except DecodeError as error:
         key = _join(name, error.path)
-        raise ConfigError(Text(f"{key}: {error.message}", f"{key} 的类型不对：{error.message}"),
+        raise ConfigError(Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
                           where=_place(_origin_near(origins, key), key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")

@@ -14,6 +14,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
@@ -29,7 +30,7 @@ TARGET_TIMEOUT = 60.0
 ON_LOGIN_NODE = Unknown("this is a login node: the training runs elsewhere (launch.target: slurm)")
 MASTER_PORT = 29500
 
-Say = Callable[[str], None]
+Say = Callable[[Words], None]
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,
@@ -38,7 +39,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
 
     offline: ask nothing over the network. probe: whether flash-attn may be imported and run. say: gets one sentence
     before anything that may take over a second. Raises nothing: what cannot be looked at is Unknown(why) in its place.
-    `ms_swift_args` is left out: `config.swift_args` knows how to ask for those.
+    `ms_swift_args` is left out: `machine.swift_schema` asks for those.
     """
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
@@ -78,7 +79,8 @@ def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bo
                  say: Say) -> Mapping[str, network.Reply] | Unknown:
     if offline or not plan.questions:
         return Unknown("offline")
-    say("asking " + ", ".join(dict.fromkeys(network.host_of(question.url) for question in plan.questions)))
+    hosts = ", ".join(dict.fromkeys(network.host_of(question.url) for question in plan.questions))
+    say(Text(f"asking {hosts}", f"正在询问 {hosts}"))
     return network.ask_all(plan.questions, environment)
 
 

@@ -257,7 +257,7 @@ def parse_facts(data: Any, source: str) -> Facts:
         return facts
     except DecodeError as error:
         raise FactsError(Text("facts that do not fit their schema", "环境信息与其 schema 不符"), where=source,
-                         why=str(error), hint=(again,)) from None
+                         why=error.sentence, hint=(again,)) from None
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def standing_places(site_packages: str | None, output: str | None) -> dict[str, 
     places = {"tmp": Path(tempfile.gettempdir()), "cache": cache_dir()}
     if site_packages:
         places["site_packages"] = Path(site_packages)
-    places["output"] = Path(output or "output").expanduser()
+    places["output"] = Path(os.path.expanduser(output or "output"))  # pathlib's raises for "~nobody/out"
     return places
 
 

@@ -36,7 +36,7 @@ class Answer:
 
 def find_interpreter(python: str, environment: Mapping[str, str]) -> str | None:
     """The executable that `python` names (a path, or a command on the training's PATH); None where there is none."""
-    return shutil.which(str(Path(python).expanduser()), path=environment.get("PATH"))
+    return shutil.which(os.path.expanduser(python), path=environment.get("PATH"))  # pathlib's raises for "~nobody/python"
 
 
 def run_script(python: str, script: Path, *arguments: str, environment: Mapping[str, str], cwd: Path,

@@ -96,7 +96,7 @@ def local_path(named: Named) -> Path:
         plain = named.text.split("::", 1)[-1]
         texts += [plain, plain.rsplit("#", 1)[0], hub_name(named.text)]
     found = next((text for text in texts if os.path.exists(text)), texts[0] if len(texts) == 1 else texts[2])
-    return Path(found).expanduser()
+    return Path(os.path.expanduser(found))  # pathlib's raises for "~nobody/data"
 
 
 def looks_like_hub_name(text: str) -> bool:

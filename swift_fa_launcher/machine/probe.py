@@ -18,6 +18,7 @@ from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Driver, Gpu, ProbedDevice
 from swift_fa_launcher.machine.interpreter import Answer, run_script
 
@@ -48,12 +49,13 @@ class Tried:
 
 
 def probe_flash_attn(job: Job, environment: Mapping[str, str], cwd: Path, timeout: float,
-                     say: Callable[[str], None]) -> Tried:
+                     say: Callable[[Words], None]) -> Tried:
     """Imports and runs flash attention as `job` says, or gives back the kept answer. timeout: seconds for all of it."""
     kept = cache_dir() / "probe" / f"{answer_key(job, environment)}.json"
     if (tried := read_kept(kept, job.gpus)) is not None:
         return tried
-    say(f"trying {job.module} on {len(job.gpus)} GPU(s)" if job.gpus else f"importing {job.module} once")
+    say(Text(f"trying {job.module} on {len(job.gpus)} GPU(s)", f"正在 {len(job.gpus)} 块 GPU 上试运行 {job.module}")
+        if job.gpus else Text(f"importing {job.module} once", f"正在试导入 {job.module}（仅一次）"))
     tried = run_probe(job, environment, cwd, timeout)
     if tried.torch_error is None and tried.import_error is None and all(device.ok for device in tried.devices):
         keep(kept, tried)

@@ -9,6 +9,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.errors import Words
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, Probe
 from swift_fa_launcher.machine.flash_attention import (
     FA2,
@@ -22,6 +23,7 @@ from swift_fa_launcher.machine.flash_attention import (
 )
 from swift_fa_launcher.machine.installed import Report, known_path
 from swift_fa_launcher.machine.probe import Job, Tried, probe_flash_attn
+from swift_fa_launcher.machine.visible import visible_gpus
 
 HALF_PRECISION = ("bfloat16", "float16")
 #: Head sizes to try where the model's are not known.
@@ -29,7 +31,7 @@ USUAL_HEAD_DIMS = (64, 128)
 
 
 def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, environment: Mapping[str, str], cwd: Path, *,
-                     may_run: bool, say: Callable[[str], None]) -> Facts:
+                     may_run: bool, say: Callable[[Words], None]) -> Facts:
     """The facts with flash attention imported and run, as far as that is wanted and can succeed.
 
     What is not tried has `import_error` and `probe` Unknown("not run: …").
@@ -43,7 +45,7 @@ def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, envir
         if reason:
             facts = _with(facts, variant, unproven(attention, f"not run: {reason}"))
             continue
-        gpus = gpus_to_probe(config, facts, environment) if wanted else Unknown("no flash implementation is wanted")
+        gpus = gpus_to_probe(config, facts) if wanted else Unknown("no flash implementation is wanted")
         tried = probe_flash_attn(make_job(variant, known(gpus) or (), facts, report, config), environment, cwd,
                                  config.preflight.timeout, say)
         facts = _with(facts, variant, with_tried(attention, tried, gpus))
@@ -87,23 +89,14 @@ def _is_old(gpu: Gpu) -> bool:
     return capability is not None and capability.major < 8
 
 
-def gpus_to_probe(config: ResolvedConfig, facts: Facts, environment: Mapping[str, str]) -> tuple[Gpu, ...] | Unknown:
+def gpus_to_probe(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...] | Unknown:
     """The GPUs that the training will use, as far as flash attention may run on them; Unknown(why) for none."""
     if facts.gpus is None or isinstance(facts.gpus, Unknown):
         return facts.gpus or Unknown("no GPU")
-    gpus = [gpu for gpu in visible_gpus(config, facts.gpus, environment) if not _is_old(gpu)]
-    return tuple(gpus) or Unknown("no GPU that it runs on")
-
-
-def visible_gpus(config: ResolvedConfig, gpus: tuple[Gpu, ...], environment: Mapping[str, str]) -> list[Gpu]:
-    """`launch.gpus`, else those of CUDA_VISIBLE_DEVICES (numbers or starts of UUIDs), else all."""
-    if config.launch.gpus is not None:
-        return [gpu for gpu in gpus if gpu.index in config.launch.gpus]
-    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is None:
-        return list(gpus)
-    names = [name.strip() for name in visible.split(",") if name.strip()]
-    return [gpu for gpu in gpus if any(
-        name == str(gpu.index) or (name.startswith("GPU-") and (known(gpu.uuid) or "").startswith(name)) for name in names)]
+    seen = visible_gpus(config, facts)
+    if seen.gpus is None:
+        return Unknown(f"cannot tell which GPUs {seen.chosen_by} names" if seen.chosen_by else "no GPU")
+    return tuple(dict.fromkeys(gpu for gpu in seen.gpus if not _is_old(gpu))) or Unknown("no GPU that it runs on")
 
 
 def make_job(variant: Variant, gpus: tuple[Gpu, ...], facts: Facts, report: Report, config: ResolvedConfig) -> Job:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.codes import AREAS, CODES
 from swift_fa_launcher.preflight.finding import Finding, Severity, status
@@ -68,44 +68,52 @@ def _area_summary(area: str, config: ResolvedConfig, facts: Facts, lang: str) ->
     """The few values that show what an area that is fine was judged by."""
     tell = _SUMMARIES.get(area)
     parts = tell(config, facts) if tell else ()
-    return ", ".join(part for part in parts if part)
+    return ", ".join(render_words(part, lang) for part in parts if part)
 
 
-def _machine(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _both(en: str, zh: str, value: object) -> Text:
+    return Text(f"{en} {value}", f"{zh} {value}")
+
+
+def _count(number: int, thing: Text, plural: str) -> Text:
+    return Text(f"{number} {thing.en}{plural if number != 1 else ''}", f"{number} {thing.zh}")
+
+
+def _machine(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     gpus, driver = known(facts.gpus), known(facts.driver)
     torch, python = known(facts.torch), known(facts.python)
     names = {str(known(gpu.name)): sum(g.name == gpu.name for g in gpus) for gpu in gpus} if gpus else {}
     return (f"Python {known(python.version)}" if python else "", f"torch {known(torch.version)}" if torch else "",
             *(f"{n} x {name}" if n > 1 else name for name, n in names.items()),
-            f"driver {known(driver.version)}" if driver and known(driver.version) else "")
+            _both("driver", "驱动", known(driver.version)) if driver and known(driver.version) else "")
 
 
-def _flash_attn(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _flash_attn(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     flash = known(facts.flash_attn)
     return (f"flash-attn {flash.version}" if flash and known(flash.version) else f"attn_impl {config.swift.attn_impl}",)
 
 
-def _swift(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _swift(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     return tuple(f"{name} {version}" for name in ("ms-swift", "transformers", "peft") if (version := facts.package(name)))
 
 
-def _launch(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _launch(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     launch = config.launch
     gpus = "" if launch.gpus is None else f"GPU {','.join(map(str, launch.gpus))}"
-    return (gpus, f"{launch.nproc_per_node} processes" if launch.nproc_per_node else "1 process",
-            f"{launch.nnodes} nodes" if launch.nnodes else "")
+    return (gpus, _count(launch.nproc_per_node or 1, Text("process", "个进程"), "es"),
+            _count(launch.nnodes, Text("node", "个节点"), "s") if launch.nnodes else "")
 
 
-def _data(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _data(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     return (config.swift.text("model") or "", *config.swift.names("dataset")[:3], config.swift.text("output_dir") or "")
 
 
-def _swanlab(config: ResolvedConfig, facts: Facts) -> tuple[str, ...]:
+def _swanlab(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     section = config.swanlab
     if not section.tracks:
-        return ("off",)
-    return (f"mode {section.mode}", section.project or "", section.experiment or "")
+        return (Text("off", "关闭"),)
+    return (_both("mode", "模式", section.mode), section.project or "", section.experiment or "")
 
 
-_SUMMARIES: Mapping[str, Callable[[ResolvedConfig, Facts], tuple[str, ...]]] = {
+_SUMMARIES: Mapping[str, Callable[[ResolvedConfig, Facts], tuple[Words, ...]]] = {
     "machine": _machine, "flash-attn": _flash_attn, "swift": _swift, "launch": _launch, "data": _data, "swanlab": _swanlab}

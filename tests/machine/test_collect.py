@@ -23,6 +23,7 @@ from swift_fa_launcher.config.schema import (
     SwiftArguments,
 )
 from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.collect import collect_facts, kept_environment
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, facts_to_json, parse_facts
 
@@ -66,10 +67,18 @@ def test_no_interpreter_leaves_the_rest_of_the_machine_known(tmp_path: Path) -> 
     assert parse_facts(json.loads(json.dumps(facts_to_json(facts))), "again") == facts
 
 
+def test_a_home_of_nobody_is_a_place_that_is_not_there() -> None:
+    facts = collect_facts(config_of("~no-such-user/python", model="~no-such-user/model", output_dir="~no-such-user/out"),
+                          offline=True)
+    assert facts.python is None
+    model = facts.path("~no-such-user/model")
+    assert model is not None and model.kind == "missing"
+
+
 def test_torch_and_flash_attn_by_their_files(bare: str, tmp_path: Path) -> None:
     libraries = make_torch(tmp_path, "2.6.0+cu124", "12.4", abi=OLD_ABI)
     file = make_flash_attn(tmp_path, libraries, abi=OLD_ABI)
-    said: list[str] = []
+    said: list[Words] = []
     facts = collect_facts(config_of(bare, tmp_path, **WANTED), offline=True, say=said.append)
     torch, attention = known(facts.torch), flash_attn_of(facts)
     assert torch is not None
@@ -77,7 +86,7 @@ def test_torch_and_flash_attn_by_their_files(bare: str, tmp_path: Path) -> None:
     assert (torch.cxx11_abi, torch.import_error, torch.origin) == (False, None, str(tmp_path / "torch"))
     assert (attention.distribution, attention.version) == ("flash-attn", Version("2.8.3"))
     assert attention.origin == str(tmp_path / "flash_attn" / "__init__.py")
-    assert attention.import_error is None and said == ["importing flash_attn once"]
+    assert attention.import_error is None and said == [Text("importing flash_attn once", "正在试导入 flash_attn（仅一次）")]
     assert isinstance(attention.probe, Unknown)  # no GPU here
     extension = known(attention.extension)
     assert extension is not None and (extension.file, extension.unresolved, extension.copies) == (file.name, (), ())

@@ -19,6 +19,7 @@ from swift_fa_launcher.config.schema import (
     SwiftArguments,
 )
 from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Words, render_words
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, PathFacts, Reach, SwanLab
 from swift_fa_launcher.machine.network import (
@@ -176,11 +177,12 @@ def test_facts_of_a_machine_with_a_network_and_without(server: str, tmp_path: Pa
     config = ResolvedConfig(swift=SwiftArguments({"model": "some/absent-model"}), swanlab=SwanLabSection(host=server),
                             launch=LaunchSection(python=str(tmp_path / "none")),
                             env={"MODELSCOPE_ENDPOINT": server, "SWANLAB_API_KEY": GOOD_KEY})
-    said: list[str] = []
+    said: list[Words] = []
     facts = collect_facts(config, say=said.append)
     assert facts.network == {server.removeprefix("http://"): Reach(True, None), "model-hub": Reach(True, None)}
     assert facts.path("some/absent-model").known_to_hub is False  # type: ignore[union-attr]
-    assert len(said) == 1 and said[0].startswith("asking ") and GOOD_KEY not in said[0]
+    assert len(said) == 1 and GOOD_KEY not in str(said)
+    assert [render_words(said[0], lang).split()[0] for lang in ("en", "zh")] == ["asking", "正在询问"]
     seen = len(Handler.seen)
     facts = collect_facts(config, offline=True, say=said.append)
     assert set(facts.network.values()) == {Unknown("offline")} and len(Handler.seen) == seen and len(said) == 1

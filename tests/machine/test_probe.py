@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import LaunchSection, ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine import probe_script
 from swift_fa_launcher.machine.facts import Driver, Facts, FlashAttn, Gpu, ModelConfig, PathFacts, Probe, ProbedDevice
 from swift_fa_launcher.machine.interpreter import Answer
@@ -27,7 +28,7 @@ from swift_fa_launcher.machine.probe import (
     run_probe,
     visible,
 )
-from swift_fa_launcher.machine.prove import gpus_to_probe, visible_gpus, wanted_dtype, wanted_head_dims, with_tried
+from swift_fa_launcher.machine.prove import gpus_to_probe, wanted_dtype, wanted_head_dims, with_tried
 
 H100 = Gpu(0, "NVIDIA H100", Version("9.0"), 79.6, 79.1, "GPU-aaa")
 GPUS = (H100, replace(H100, index=1, uuid="GPU-bbb"), replace(H100, index=2, uuid="GPU-ccc"))
@@ -106,11 +107,11 @@ def test_a_hang_ends_with_the_time(tmp_path: Path) -> None:
 
 
 def test_a_good_answer_is_kept_and_a_bad_one_is_not(tmp_path: Path) -> None:
-    said: list[str] = []
+    said: list[Words] = []
     good = stand_in(tmp_path)
     first = probe_flash_attn(good, os.environ, tmp_path, 60, said.append)
     assert probe_flash_attn(good, os.environ, tmp_path, 60, said.append) == first and len(runs(tmp_path)) == 1
-    assert said == ["trying flash_attn on 3 GPU(s)"]
+    assert said == [Text("trying flash_attn on 3 GPU(s)", "正在 3 块 GPU 上试运行 flash_attn")]
     probe_flash_attn(replace(good, driver=Driver(Version("580.1"))), os.environ, tmp_path, 60, said.append)
     assert len(runs(tmp_path)) == 2
     bad = stand_in(tmp_path, crashes="2")
@@ -157,18 +158,24 @@ def config_of(launch: LaunchSection | None = None, **swift: object) -> ResolvedC
 
 
 def test_which_gpus_are_tried() -> None:
-    def indices(config: ResolvedConfig, **environment: str) -> list[int]:
-        return [gpu.index for gpu in visible_gpus(config, GPUS, environment)]
+    def indices(config: ResolvedConfig, **environment: str) -> list[int] | Unknown:
+        gpus = gpus_to_probe(config, Facts(gpus=GPUS, env=environment))
+        return gpus if isinstance(gpus, Unknown) else [gpu.index for gpu in gpus]
 
     assert indices(config_of()) == [0, 1, 2]
     assert indices(config_of(LaunchSection(gpus=(2,))), CUDA_VISIBLE_DEVICES="0") == [2]
     assert indices(config_of(), CUDA_VISIBLE_DEVICES=" 0, GPU-c ") == [0, 2]
-    assert indices(config_of(), CUDA_VISIBLE_DEVICES="") == []
+    assert indices(replace(config_of(), env={"CUDA_VISIBLE_DEVICES": "1"}), CUDA_VISIBLE_DEVICES="0") == [1]
+    assert indices(config_of(), CUDA_VISIBLE_DEVICES="2,9,1") == [2]  # CUDA stops at the first that is not there
+    assert indices(config_of(), CUDA_VISIBLE_DEVICES="1,1") == [1]
+    assert indices(config_of(), CUDA_VISIBLE_DEVICES="") == Unknown("no GPU that it runs on")
+    assert indices(config_of(), CUDA_VISIBLE_DEVICES="MIG-1") == Unknown(
+        "cannot tell which GPUs CUDA_VISIBLE_DEVICES names")
     old = replace(H100, index=3, compute_capability=Version("7.5"))
-    assert gpus_to_probe(config_of(), Facts(gpus=(*GPUS, old)), {}) == GPUS
-    assert isinstance(gpus_to_probe(config_of(), Facts(gpus=(old,)), {}), Unknown)
-    assert isinstance(gpus_to_probe(config_of(), Facts(gpus=()), {}), Unknown)
-    assert gpus_to_probe(config_of(), Facts(gpus=Unknown("no NVML")), {}) == Unknown("no NVML")
+    assert gpus_to_probe(config_of(), Facts(gpus=(*GPUS, old))) == GPUS
+    assert isinstance(gpus_to_probe(config_of(), Facts(gpus=(old,))), Unknown)
+    assert isinstance(gpus_to_probe(config_of(), Facts(gpus=())), Unknown)
+    assert gpus_to_probe(config_of(), Facts(gpus=Unknown("no NVML"))) == Unknown("no NVML")
 
 
 def test_type_and_head_sizes_are_the_models_where_the_config_says_nothing() -> None:

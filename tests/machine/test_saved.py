@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import FactsError, render_words
-from swift_fa_launcher.machine.facts import Facts, Gpu, PathFacts
+from swift_fa_launcher.decode import DecodeError, Unknown, decode
+from swift_fa_launcher.errors import FactsError, Text, render_words
+from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts, parse_facts
 from swift_fa_launcher.machine.saved import read_facts, write_facts
 
 FACTS = Facts(where="中文主机", gpus=(Gpu(3, "H100"),), driver=Unknown("no NVML"), torch=None,
@@ -44,6 +44,17 @@ def test_files_that_are_no_facts(tmp_path: Path, content: bytes, told: str) -> N
     shown = render_words(caught.value.message, "en") + render_words(caught.value.why, "en")
     assert told in shown and str(file) in caught.value.where and caught.value.hint and caught.value.exit_code == 2
     assert render_words(caught.value.message, "zh") != render_words(caught.value.message, "en")
+
+
+def test_what_does_not_fit_is_told_in_both_languages() -> None:
+    with pytest.raises(FactsError) as caught:
+        parse_facts({"schema": 1, "host": {"cpus": "x"}}, "test")
+    assert caught.value.why == Text("host.cpus: expected a whole number, found 'x'", "host.cpus：应为整数，实际是 'x'")
+    with pytest.raises(DecodeError) as error:
+        decode(Driver, 3, "driver")
+    assert str(error.value) == "driver: expected a group of named values, found 3"
+    assert f"{error.value.path}, {error.value.message}" == "driver, expected a group of named values, found 3"
+    assert error.value.message.zh == "应为一组带名字的值，实际是 3"
 
 
 def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.codes import AREAS, CODES, DIAGNOSE_ONLY
 from swift_fa_launcher.preflight.finding import Finding
+from swift_fa_launcher.preflight.table import render_table
 
 
 @pytest.mark.parametrize(("expect", "facts", "swift", "sections"), ALL)
@@ -36,6 +37,20 @@ def assert_well_said(finding: Finding) -> None:
     assert any("\u4e00" <= c <= "\u9fff" for c in finding.summary.zh), "Chinese"
     assert finding.fix, "what mends it"
     finding.to_json("zh")
+
+
+def test_the_table_of_a_fine_machine_is_in_its_language() -> None:
+    from rich.console import Console
+
+    wanted = config(launch={"nproc_per_node": 2, "nnodes": 1}, swanlab={"enabled": False})
+    shown = {}
+    for lang in ("en", "zh"):
+        console = Console(width=200)
+        with console.capture() as capture:
+            console.print(render_table((), wanted, machine(), lang))
+        shown[lang] = capture.get()
+    for en, zh in (("2 processes, 1 node", "2 个进程, 1 个节点"), ("driver ", "驱动 "), ("off", "关闭")):
+        assert en in shown["en"] and zh in shown["zh"] and en not in shown["zh"]
 
 
 def test_every_code_is_found_above() -> None:
