@@ -6,8 +6,10 @@ Nothing here prints: results are values, progress goes through `say`, and `cli` 
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
+_UNWRITTEN = Text("the run record cannot be written", "无法写入运行记录")
 
 
 @dataclass(frozen=True)
@@ -266,29 +269,49 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
             has_folder()
             record = replace(record, output_dir=found)
-            update_record(folder, record, hidden)
+            with _only_said(_UNWRITTEN, say):
+                update_record(folder, record, hidden)
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
         outcome = run_training(plan.starts, env=_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
                                run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
-                               redact=tuple(value.encode() for value in hidden), on_line=notice,
+                               redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
                                ended_marker=says_training_ended)
     except LaunchError as error:
-        update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
+        with _only_said(_UNWRITTEN, say):
+            update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
         raise
-    failed = outcome.exit_code != 0 and not outcome.interrupted
-    diagnoses = _diagnose(folder / "train.log", outcome.exit_code) if failed else ()
-    record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
-    record = _ended(record, folder, outcome, prepared.earlier)
-    update_record(folder, record, hidden)
+    # The training has had its say: from here on nothing takes its exit code from it.
+    diagnoses: tuple[Diagnosis, ...] = ()
+    if outcome.exit_code != 0 and not outcome.interrupted:
+        with _only_said(Text("why it failed cannot be told", "无法诊断失败原因"), say):
+            diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
+    record = _ended(replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses)), outcome)
+    with _only_said(Text("what the training left cannot be read", "无法读取训练的产物"), say):
+        record = _with_results(record, folder, prepared.earlier)
+    with _only_said(_UNWRITTEN, say):
+        update_record(folder, record, hidden)
     return Finished(record, folder, outcome, diagnoses)
 
 
+@contextmanager
+def _only_said(what: Text, say: Say) -> Iterator[None]:
+    """Says what went wrong beside a training, which matters more."""
+    try:
+        yield
+    except (OSError, LauncherError) as error:
+        say(Text(f"{what.en}: {error}", f"{what.zh}：{error}"))
+
+
 def end(root: Path, word: str, *, say: Say) -> Entry:
-    """End a run from outside, also where its launcher is gone. Raises LaunchError for processes that cannot be ended."""
+    """End a run from outside, also where its launcher is gone. Raises LaunchError for processes that cannot be ended, and
+    for a run of another host."""
     entry, record = readable_run(root, word)
+    if record.host not in (None, socket.gethostname()):
+        raise LaunchError(Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
+                          hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
     say(Text(f"ending {record.id}", f"正在结束 {record.id}"))
     left = end_run(record.id, grace=20.0)
     if left:
@@ -312,15 +335,22 @@ def _texts(prepared: Prepared, record: RunRecord, hidden: Sequence[str]) -> Mapp
                          prepared.plan, prepared.around, hidden)
 
 
-def _ended(record: RunRecord, folder: Path, outcome: Outcome, earlier: tuple[str, ...]) -> RunRecord:
-    """The record with its end and what the training left behind."""
-    output = Path(record.cwd, record.output_dir or "")
-    checkpoint = newest_complete(list_checkpoints(output))
+def _ended(record: RunRecord, outcome: Outcome) -> RunRecord:
     record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
                           interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
+    return replace(record, unsent=outcome.ended_after_training)
+
+
+def _with_results(record: RunRecord, folder: Path, earlier: tuple[str, ...]) -> RunRecord:
+    """The record with what the training left behind; without an output folder of its own that is SwanLab's run at most."""
     swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
-    return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None, swanlab=swanlab,
-                   unsent=outcome.ended_after_training, result=encode(read_progress(output, LONG_TAIL)))
+    record = replace(record, swanlab=swanlab)
+    if not record.output_dir:
+        return record
+    output = Path(record.cwd, record.output_dir)
+    checkpoint = newest_complete(list_checkpoints(output))
+    return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None,
+                   result=encode(read_progress(output, LONG_TAIL)))
 
 
 def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:

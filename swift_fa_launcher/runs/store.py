@@ -108,10 +108,10 @@ def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
         return now - timedelta(hours=int(ago[1]) * (24 if ago[2] == "d" else 1))
     try:
         moment = datetime.fromisoformat(text).astimezone()
+        return moment + timedelta(days=1) if end and len(text) <= len("2026-11-23") else moment
     except (ValueError, OverflowError):
         raise UsageError(Text(f"not a time: {text}", f"不是时间：{text}"),
                          hint=("2026-11-23, 2026-11-23T18:30, 36h, 7d",)) from None
-    return moment + timedelta(days=1) if end and len(text) <= len("2026-11-23") else moment
 
 
 def _find(root: Path, word: str) -> Entry:
@@ -150,7 +150,9 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     with suppress(ValueError):
         if record.result:
             return replace(entry, state=state, progress=decode(Progress, dict(record.result)))
-    return replace(entry, state=state, progress=read_progress(Path(record.cwd, record.output_dir or "")))
+    if not record.output_dir:
+        return replace(entry, state=state)
+    return replace(entry, state=state, progress=read_progress(Path(record.cwd, record.output_dir)))
 
 
 def _running() -> Collection[str]:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,8 +32,10 @@ _GIT_SECONDS = 10
 _DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
 #: Bytes. A file below this is read whole for its digest; of a larger one, evenly spread samples are.
 WHOLE_BELOW = 2**30
+#: Bytes that are read whole before one start, all files together; of what is beyond, samples are.
+WHOLE_TOGETHER = 2 * 2**30
 _SAMPLES, _SAMPLE = 16, 256 * 1024
-_WORTH_SAYING = 256 * 2**20  # bytes that take about a second to read
+_WORTH_SAYING = 200 * 2**20  # bytes that take about a second to read
 _MOST_FILES = 1000  # of one folder
 _MOST_DIGESTS = 20_000  # that are remembered
 
@@ -75,7 +78,7 @@ def _git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     if commit is None:
         return None, ""
     changed = (_git(folder, "status", "--porcelain") or "").splitlines()
-    diff = _git(folder, "diff", "HEAD") or ""
+    diff = _git(folder, "diff", "--no-ext-diff", "--no-color", "HEAD") or ""
     if len(diff) > _DIFF_LIMIT:
         diff = diff[:_DIFF_LIMIT] + "\n# cut here: the diff is larger\n"
     return {"commit": commit.strip(), "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
@@ -192,10 +195,11 @@ def _revision(folder: Path) -> str | None:
 
 
 class Digests:
-    """SHA-256 of files, remembered by path, size and time of change."""
+    """SHA-256 of files, remembered by path, size and time of change. budget: bytes of files that are read whole."""
 
-    def __init__(self, file: Path, say: Say) -> None:
-        self.file, self.say = file, say
+    def __init__(self, file: Path, say: Say, budget: int = WHOLE_TOGETHER) -> None:
+        self.file, self.say, self.budget = file, say, budget
+        self.read, self.said = 0, False  # bytes of this start
         self.known: dict[str, Any] = {}
         self.fresh = False
         try:
@@ -217,9 +221,15 @@ class Digests:
         seen = self.known.get(key)
         if isinstance(seen, list) and seen[:2] == [size, status.st_mtime_ns]:
             return str(seen[2])
-        if _WORTH_SAYING <= size < WHOLE_BELOW:
-            self.say(Text(f"reading {file} for its digest", f"正在读取 {file} 以计算摘要"))
-        digest = make_digest(file, size)
+        # Sampling saves nothing where the samples are as much as the file.
+        whole = size <= _SAMPLES * _SAMPLE or (size < WHOLE_BELOW and size <= self.budget)
+        self.read += size if whole else _SAMPLES * _SAMPLE
+        if self.read > _WORTH_SAYING and not self.said:
+            self.said = True
+            self.say(Text(f"reading data and model files for their digests, now {file}",
+                          f"正在读取数据和模型文件以计算摘要，当前 {file}"))
+        digest = make_digest(file, size, whole=whole)
+        self.budget -= size if whole else 0
         self.known[key], self.fresh = [size, status.st_mtime_ns, digest], True
         return digest
 
@@ -234,17 +244,18 @@ class Digests:
             part.write_text(json.dumps(kept), encoding="utf-8")
             part.replace(self.file)
         except OSError:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
 
-def make_digest(file: Path, size: int) -> str:
-    """`sha256:…` of a file, or `sampled-sha256:…` of a large one's size and 16 spread pieces of 256 KiB.
+def make_digest(file: Path, size: int, *, whole: bool) -> str:
+    """`sha256:…` of a file, or, not whole, `sampled-sha256:…` of its size and 16 spread pieces of 256 KiB.
 
     A sampled digest tells two trainings' weights apart, not a file from one that was changed to have the same.
     """
     digest = hashlib.sha256()
     with file.open("rb") as opened:
-        if size < WHOLE_BELOW:
+        if whole:
             while chunk := opened.read(2**20):
                 digest.update(chunk)
             return f"sha256:{digest.hexdigest()}"

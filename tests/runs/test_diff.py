@@ -117,4 +117,16 @@ def test_another_result_and_another_build(tmp_path: Path, work: Path) -> None:
 def test_a_damaged_file_is_compared_as_empty(tmp_path: Path, work: Path, name: str, damage: str) -> None:
     first, second = start(tmp_path, text=TEXT), start(tmp_path, text=TEXT)
     (second / name).write_text(damage)
-    compare(read_texts(first), read_texts(second))
+    assert compare(read_texts(second), read_texts(second)) == ()
+    groups = {"plan.json": {"command", "environment"}, "facts.json": {"machine"}, "data.json": {"data"},
+              "git.json": {"git"}, "config.json": {"config"}, "wheels.json": set()}
+    differs = compare(read_texts(first), read_texts(second))
+    assert {one.group for one in differs} == groups[name] and not any(one.second for one in differs)
+
+
+def test_a_whole_and_a_sampled_digest_say_nothing(tmp_path: Path, work: Path) -> None:
+    first, second = start(tmp_path, text=TEXT), start(tmp_path, text=TEXT)
+    text = (second / "data.json").read_text()
+    (second / "data.json").write_text(text.replace("sha256:", "sampled-sha256:"))
+    (one,) = found(first, second).values()
+    assert one.key == "dataset rows.jsonl digest" and not one.matters

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from run_records import NOW, start  # type: ignore[import-not-found]
 
-from swift_fa_launcher.errors import UsageError
+from swift_fa_launcher.errors import LaunchError, UsageError
 from swift_fa_launcher.flow import end
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
@@ -72,6 +72,14 @@ def test_what_a_killed_launcher_left_running_is_shown_and_can_be_ended(orphan: P
         time.sleep(0.1)
 
 
+def test_a_run_of_another_host_is_not_ended_here(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    update_record(folder, replace(read_record(folder), host="node-7"))
+    with pytest.raises(LaunchError) as caught:
+        end(folder.parent, folder.name, say=lambda words: None)
+    assert "node-7" in str(caught.value.hint) and read_record(folder).status == "unfinished"
+
+
 def _of(process: psutil.Process, run_id: str) -> bool:
     try:
         return process.pid != os.getpid() and process.environ().get("SWIFT_FA_RUN_ID") == run_id
@@ -122,9 +130,9 @@ def test_times_as_people_write_them() -> None:
     assert parse_moment("36h", now) == now - timedelta(hours=36) and parse_moment("7d", now) == now - timedelta(days=7)
     assert parse_moment("2026-11-23", now, end=True) - parse_moment("2026-11-23", now) == timedelta(days=1)
     assert parse_moment("2026-11-23T18:30+00:00", now, end=True) == now + timedelta(hours=6.5)
-    for text in ("", "soon", "7", "2026-13-01", "99999999d"):
+    for text in ("", "soon", "7", "2026-13-01", "99999999d", "9999-12-31"):
         with pytest.raises(UsageError):
-            parse_moment(text, now)
+            parse_moment(text, now, end=True)
 
 
 def test_progress_is_read_from_the_end_of_the_log() -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 from packaging.version import Version
-from run_records import FACTS, start  # type: ignore[import-not-found]
+from run_records import FACTS, git, start  # type: ignore[import-not-found]
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import LaunchError, RecordError, Words
 from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Python
 from swift_fa_launcher.runs import surroundings
 from swift_fa_launcher.runs.requirements import render_requirements
-from swift_fa_launcher.runs.surroundings import Digests, collect_surroundings, make_digest
+from swift_fa_launcher.runs.surroundings import Digests, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
 
 
@@ -80,12 +80,46 @@ def test_a_large_file_is_sampled_and_says_so(tmp_path: Path) -> None:
     with file.open("wb") as opened:
         opened.truncate(2 * 2**30)  # a hole: takes no space
     begin = time.perf_counter()
-    digest = make_digest(file, file.stat().st_size)
+    digest = Digests(tmp_path / "digests.json", quiet).describe(file)["digest"]
     assert digest.startswith("sampled-sha256:") and time.perf_counter() - begin < 2
     with file.open("r+b") as opened:
         opened.seek(-1, 2)
         opened.write(b"x")
-    assert make_digest(file, file.stat().st_size) != digest
+    assert Digests(tmp_path / "digests.json", quiet).describe(file)["digest"] != digest
+
+
+def test_many_files_are_read_whole_up_to_a_budget_and_said_once(tmp_path: Path) -> None:
+    said = list[Words]()
+    digests = Digests(tmp_path / "digests.json", said.append, budget=250 * 2**20)
+    kinds = []
+    for i in range(3):
+        file = tmp_path / f"shard-{i}"
+        with file.open("wb") as opened:
+            opened.truncate(120 * 2**20)
+        kinds.append(digests.describe(file)["digest"].partition(":")[0])
+    small = tmp_path / "small"
+    small.write_text("{}")
+    assert kinds == ["sha256", "sha256", "sampled-sha256"] and digests.describe(small)["digest"].startswith("sha256:")
+    assert len(said) == 1 and "shard-1" in str(said[0])
+
+
+def test_a_cache_folder_below_a_file_costs_only_time(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    digests = Digests(tmp_path / "cache" / "swift-fa" / "digests.json", quiet)
+    (tmp_path / "a").write_text("one")
+    assert digests.describe(tmp_path / "a")["digest"]
+    digests.save()
+
+
+def test_the_diff_is_plain_whatever_git_is_set_to(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("one\n")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "first")
+    (tmp_path / "a").write_text("two\n")
+    git(tmp_path, "config", "diff.external", "false")
+    git(tmp_path, "config", "color.ui", "always")
+    assert "\n-one\n+two\n" in look(tmp_path).diff
 
 
 def test_the_installed_flash_attn_build(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Launches of a stand-in for the training, whose record meets trouble."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_records import FACTS  # type: ignore[import-not-found]
+
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.errors import LaunchError, Words, render_words
+from swift_fa_launcher.flow import Finished, Judgement, launch, plan_launch
+from swift_fa_launcher.runs.record import read_record
+
+MOVED = "import os, sys; os.rename(sys.argv[1], sys.argv[1] + '.moved'); open(sys.argv[1], 'w'); sys.exit(7)"
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWIFT_FA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def train(script: str, said: list[Words], *overrides: str, program: str = sys.executable) -> Finished:
+    config = resolve_config([], ["swanlab.mode=disabled", "run.name=one", *overrides])
+    prepared = plan_launch(Judgement(config, FACTS, ()))
+    plan = replace(prepared.plan, starts=(program, "-c", script, prepared.plan.run_dir))
+    with open("screen", "wb") as screen:
+        return launch(replace(prepared, plan=plan), screen=screen, screen_errors=screen, say=said.append)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_run_folder_that_vanishes_takes_no_exit_code(code: int) -> None:
+    said = list[Words]()
+    finished = train(MOVED.replace("7", str(code)), said)
+    assert finished.outcome.exit_code == code == finished.record.exit_code
+    assert any("the run record cannot be written" in render_words(words, "en") for words in said)
+
+
+def test_a_version_folder_that_cannot_be_noted_ends_no_training() -> None:
+    said = list[Words]()
+    script = MOVED.replace("sys.exit", "print('output_dir: /x/v0-20261123-051500'); sys.exit")
+    finished = train(script, said)
+    assert finished.outcome.exit_code == 7 and finished.record.output_dir == "/x/v0-20261123-051500"
+    assert finished.outcome.detail is None
+
+
+def test_a_start_that_fails_says_so_and_is_recorded() -> None:
+    with pytest.raises(LaunchError):
+        train("", [], program="./nothing")
+    (folder,) = [p for p in Path("runs").iterdir() if not p.name.startswith(".")]
+    assert read_record(folder).status == "failed"
+
+
+def test_nothing_is_taken_from_the_working_folder(work: Path) -> None:
+    (work / "logging.jsonl").write_text('{"loss": 1.0, "global_step/max_steps": "1/3"}\n')
+    finished = train("", [], "swift.output_dir=null")
+    assert finished.record.output_dir is None and not finished.record.result and finished.record.checkpoint is None
+
+
+def test_a_secret_of_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD_TOKEN", os.fsdecode(b"gef\xe9hrlich"))
+    finished = train("import os, sys; sys.stdout.buffer.write(os.environb[b'ODD_TOKEN'] + b'\\n')", [])
+    log = (finished.folder / "train.log").read_bytes()
+    assert finished.outcome.exit_code == 0 and log == b"<redacted>\n"
