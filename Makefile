@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 # A CPU build where PyTorch's own index can be reached; else what PyPI has, which runs on a CPU too but is larger.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+REACHED = $(shell $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_INDEX)', timeout=5)" 2>/dev/null \
+	&& echo --extra-index-url $(TORCH_INDEX))
 
 .PHONY: demo test lint clean
 
@@ -29,7 +31,8 @@ $(VENV)/.dev: $(VENV)/.train
 
 $(VENV)/.train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH)
+	@echo "installing torch, ms-swift and SwanLab into $(VENV): some minutes"
+	$(PIP) $(REACHED) $(TORCH)
 	$(PIP) -e '.[train]'
 	$(BIN)/python -m compileall -q swift_fa_launcher   # starts at once even where Python may not write its bytecode
 	touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from swift_fa_launcher.flow_install import Choice
     from swift_fa_launcher.machine.facts import Argument
 
-DONE, REFUSED, WRONG, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, REFUSED, BUG, INTERRUPTED = 0, 1, 3, 130
+CLOSED_PIPE = 141  # 128 + SIGPIPE: what was said may not have been heard
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
 
 
@@ -31,9 +33,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see the contract: 0 done, 1 refused, 2 wrong, 3 a bug, 130 interrupted)."""
     arguments = list(sys.argv[1:] if words is None else words)
     lang = detect_language(arguments, os.environ)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that is no text ends nothing
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except LauncherError as error:
+        if "--json" in arguments:
+            _print_json({"schema": 1, "error": {"message": render_words(error.message, lang), "where": error.where,
+                                                "why": render_words(error.why, lang),
+                                                "hint": [render_words(line, lang) for line in error.hint]}})
         _print_error(error, lang)
         return error.exit_code
     except KeyboardInterrupt:
@@ -41,7 +50,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # `swift-fa runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return CLOSED_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            _print_bug(lang)
+            return BUG
+        _tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
     except Exception:
         _print_bug(lang)
         return BUG
@@ -59,7 +75,7 @@ def detect_language(words: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] == ["--lang"] or words[:1] and words[0].startswith("--lang="):  # also before the command
+    if words[:1] == ["--lang"] or (words[:1] and words[0].startswith("--lang=")):  # also before the command
         count = 2 if words[0] == "--lang" else 1
         words = [*words[count:count + 1], *words[:count], *words[count + 1:]]
     name = words[0] if words else "--help"
@@ -123,14 +139,19 @@ def _mendable(prepared: Prepared) -> bool:
 
 def _start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:
     from swift_fa_launcher import flow
+    from swift_fa_launcher.preflight.finding import blocking
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
+    flow.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):
         _print_table(prepared.judgement, options.lang, to_stderr=True)
         prepared = flow.mend(prepared, allow=_allowed(options.allow), say=_say, progress=_show_download,
                              build_progress=_show_build)
     _print_table(prepared.judgement, options.lang, to_stderr=True)
+    if options.json and blocking(prepared.judgement.findings):
+        _print_json({"schema": 1, "status": "blocked", "findings": _findings_json(prepared.judgement, options.lang)})
+        return REFUSED
     screen = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
     sys.stderr.flush()
@@ -142,14 +163,27 @@ def _start(prepared: Prepared, options: argparse.Namespace, *, install: bool) ->
 def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
     from swift_fa_launcher.launch.plan import render_command
     from swift_fa_launcher.preflight.finding import blocking
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact, redact_data
 
-    findings = prepared.judgement.findings
+    judgement = prepared.judgement
+    hidden = secret_values(judgement.config, os.environ)
     if options.json:
-        _print_json({**prepared.plan.to_json(), "findings": [f.to_json(options.lang) for f in findings]})
+        _print_json(redact_data({**prepared.plan.to_json(), "findings": _findings_json(judgement, options.lang)}, hidden))
     else:
-        _print_table(prepared.judgement, options.lang, to_stderr=True)
-        print(render_command(prepared.plan))
-    return REFUSED if blocking(findings) and (getattr(options, "no_install", True) or not _mendable(prepared)) else DONE
+        _print_table(judgement, options.lang, to_stderr=True)
+        print(redact(render_command(prepared.plan), hidden))
+    mended = not getattr(options, "no_install", True) and _mendable(prepared)
+    refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
+    return REFUSED if refused else DONE
+
+
+def _findings_json(judgement: Judgement, lang: str) -> list[dict[str, Any]]:
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact_data
+
+    hidden = secret_values(judgement.config, os.environ)
+    return [redact_data(finding.to_json(lang), hidden) for finding in judgement.findings]
 
 
 def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
@@ -177,6 +211,7 @@ def _declare_preflight(parser: argparse.ArgumentParser) -> None:
 
 def _run_preflight(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
+    from swift_fa_launcher.decode import known
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.preflight.finding import blocking, status
@@ -186,9 +221,13 @@ def _run_preflight(options: argparse.Namespace) -> int:
                                allow=_allowed(options.allow), offline=options.offline, probe=not options.no_probe, say=_say)
     if options.save_facts:
         write_facts(judgement.facts, Path(options.save_facts))
+        _tell(Text(f"facts written to {options.save_facts}", f"环境信息已写入 {options.save_facts}"), options.lang)
+    if options.facts:
+        told = f"{known(judgement.facts.where)}, {known(judgement.facts.collected_at)}"
+        _tell(Text(f"judged by the saved facts of {told}", f"依据保存的环境信息：{told}"), options.lang)
     if options.json:
         _print_json({"schema": 1, "status": status(judgement.findings),
-                     "findings": [f.to_json(options.lang) for f in judgement.findings],
+                     "findings": _findings_json(judgement, options.lang),
                      "facts": facts_to_json(judgement.facts)})
     else:
         _print_table(judgement, options.lang, to_stderr=False)
@@ -300,7 +339,8 @@ def _declare_config(parser: argparse.ArgumentParser) -> None:
 
 def _run_config(options: argparse.Namespace) -> int:
     from swift_fa_launcher.config import layers, render
-    from swift_fa_launcher.runs.record import redact, secret_values
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact
 
     files, overrides = _split_words(options.words, options.lang, needed=not options.defaults)
     if options.defaults and not files and not overrides and not options.json:
@@ -563,6 +603,10 @@ def _root_option(parser: argparse.ArgumentParser) -> None:
 
 def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tuple[list[Path], list[str]]:
     files = [Path(word) for word in words if not _SETTING.match(word)]
+    for file in files:
+        if re.match(r"\w+=", file.name) and not file.exists():
+            raise UsageError(Text(f"not a setting and not a file: {file}", f"既不是设置也不是文件：{file}"),
+                             hint=(f"swift.{file}",))
     if needed and not files:
         raise UsageError(Text("no config named", "没有指定配置文件"), hint=("swift-fa train configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
@@ -583,8 +627,15 @@ def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
 
 def _print_table(judgement: Judgement, lang: str, *, to_stderr: bool) -> None:
     from swift_fa_launcher.preflight.table import render_table
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact
 
-    _console(stderr=to_stderr).print(render_table(judgement.findings, judgement.config, judgement.facts, lang))
+    hidden = secret_values(judgement.config, os.environ)
+    console = _console(stderr=to_stderr)
+    with console.capture() as captured:
+        console.print(render_table(judgement.findings, judgement.config, judgement.facts, lang))
+    lines = redact(captured.get(), hidden).splitlines()
+    print("\n".join(line.rstrip() for line in lines), file=sys.stderr if to_stderr else sys.stdout)
 
 
 def _print_json(data: Any) -> None:
@@ -629,7 +680,9 @@ def _tell(words: Words, lang: str) -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    # into a file or a pipe nothing is cut in two: a fix is to be copied
+    wide = None if (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ else 400
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=wide)
 
 
 def _nearest_command(name: str) -> str:

@@ -5,6 +5,7 @@ Nothing here prints: results are values, progress goes through `say`, and `cli` 
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 import sys
@@ -15,10 +16,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
+from swift_fa_launcher.errors import ConfigError, LauncherError, LaunchError, Text, Words
 from swift_fa_launcher.launch.local import Outcome, end_run, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import notification_secrets
@@ -26,6 +27,7 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Argument, Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.codes import CODES
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.again import (
     Continuation,
@@ -124,6 +126,12 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     facts = collect_facts(config, offline=offline, probe=probe, say=say)
     if _undo_interrupted_install(facts, say):
         facts = collect_facts(config, offline=offline, probe=probe, say=say)
+    if known(facts.python) is None:
+        why = facts.python.why if isinstance(facts.python, Unknown) else Text("there is no such program", "没有这个程序")
+        origin = config.origin("launch.python")
+        raise LaunchError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
+                          where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}", why=why,
+                          hint=("launch.python=PATH",))
     return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
 
 
@@ -159,7 +167,16 @@ def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Ma
 
 
 def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Judgement:
-    """Every check on this config and these facts; `allow` (and the config's own list) lowers errors to warnings."""
+    """Every check on this config and these facts; `allow` (and the config's own list) lowers errors to warnings.
+
+    Raises ConfigError for a code in the config's list that is none.
+    """
+    for code in config.preflight.allow:
+        if code not in CODES:
+            near = difflib.get_close_matches(code, CODES, n=1)
+            raise ConfigError(Text(f"preflight.allow: there is no finding code {code}", f"preflight.allow：没有检查代码 {code}"),
+                              where=str(config.origin("preflight.allow") or ""),
+                              hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
     return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
 
 
@@ -194,7 +211,7 @@ def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
     config = judgement.config
     name = config.run.name or config.swanlab.experiment or name or run_name(config)
     run_id = new_run_id(name, datetime.now(timezone.utc))
-    root = Path(config.run.root).expanduser().absolute()
+    root = expand_user(config.run.root).absolute()
     plan = make_plan(config, judgement.facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(Path.cwd()))
     return Prepared(judgement, plan, run_id, root, name)
 
@@ -359,11 +376,16 @@ def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
     return diagnose_file(log, exit_code=exit_code)
 
 
-def _refuse(judgement: Judgement) -> None:
-    if judgement.config.launch.target != "local":
+def refuse_target(config: ResolvedConfig) -> None:
+    """Raises LaunchError where the config wants a launch that is not built."""
+    if config.launch.target != "local":
         raise LaunchError(Text("launch.target=slurm is not built yet: preflight judges for it, train starts locally only",
                                "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
                           hint=("launch.target=local",))
+
+
+def _refuse(judgement: Judgement) -> None:
+    refuse_target(judgement.config)
     errors = blocking(judgement.findings)
     if errors:
         raise LaunchError(Text(f"not started: {', '.join(dict.fromkeys(f.code for f in errors))}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, render_words
@@ -25,7 +26,15 @@ from swift_fa_launcher.wheels.download import Progress, split_digest
 from swift_fa_launcher.wheels.install import Receipt, recover_environment
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
 from swift_fa_launcher.wheels.name import Candidate
-from swift_fa_launcher.wheels.obtain import Installed, Means, NothingInstalled, Obtained, elsewhere, install_flash_attn, obtain_wheel
+from swift_fa_launcher.wheels.obtain import (
+    Installed,
+    Means,
+    NothingInstalled,
+    Obtained,
+    elsewhere,
+    install_flash_attn,
+    obtain_wheel,
+)
 from swift_fa_launcher.wheels.prove import prove_wheel
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 
@@ -100,6 +109,8 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
+    if resolution.plan == "source-build" and section.build == "auto" and not any(c.filename.endswith(".whl") for c in offered):
+        resolution = replace(resolution, plan="none")  # no source was heard: that is no reason for an hour of compiling
     return Choice(resolution, reports, means)
 
 
@@ -108,14 +119,14 @@ def user_candidate(wheel: str) -> Candidate:
     address, digest = split_digest(wheel)
     if "://" in address:
         return Candidate(unquote(urlsplit(address).path.rpartition("/")[2]), address, "user", digest)
-    path = Path(address).expanduser().absolute()
+    path = expand_user(address).absolute()
     return Candidate(path.name, path.as_uri(), "user", digest,
                      path.stat().st_size if path.is_file() else None)
 
 
 def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say) -> Installed:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
-    python = _python(config, facts)
+    python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.refusals:
         lines = [(code, render_words(words, "en"), render_words(words, "zh")) for code, words in choice.refusals]
         raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel,
@@ -149,13 +160,20 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.means.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
-    path.write_text(render_lock(lock), encoding="utf-8")
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(render_lock(lock), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InstallError(Text("flash-attn is installed, but its lock cannot be written",
+                                "flash-attn 已安装，但无法写入锁定文件"),
+                           where=str(path), why=error.strerror or str(error)) from None
     return path
 
 
 def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
     """The lock's candidate, where the last config file has a lock and the command line asks for nothing else."""
-    if not config.files or wish.version or wish.build:
+    if not config.files or wish.version or wish.build or wish.sources:
         return []
     path = lock_path(config.files[-1])
     try:
@@ -174,6 +192,8 @@ def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
     if not candidate.url.startswith("file:"):
         return ()
     if not place.is_file():
+        if place.suffix != ".whl":
+            raise InstallError(Text(f"there is no file {place}", f"文件 {place} 不存在"))
         say(Text(f"{place} is not there: judged by its name alone", f"{place} 不存在：仅根据文件名判断"))
         return ()
     return prove_wheel(place, facts, implementation=implementation).reasons

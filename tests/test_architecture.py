@@ -15,17 +15,17 @@ PACKAGE = Path(swift_fa_launcher.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the top of the corridor down; a module imports from its own room and those above.
-CORRIDOR = ("errors", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs", "flow_install", "flow",
+CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs", "flow_install", "flow",
             "cli")
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
-PURE = ("errors", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
+PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
         "preflight.finding", "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.fit",
         "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
-           "urllib", "http", "psutil", "pynvml", "elftools", "platform", "threading", "multiprocessing", "signal", "ctypes",
+           "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",
            "importlib", "filelock"}
 REACHING = {"read_text", "write_text", "read_bytes", "write_bytes", "exists", "is_file", "is_dir", "iterdir", "glob", "rglob",
             "mkdir", "unlink", "resolve", "stat", "cwd", "home", "expanduser", "touch", "now", "today", "utcnow"}
@@ -104,7 +104,7 @@ def test_the_launcher_never_imports_heavy_packages() -> None:
                if module_name(f).partition(".")[0] not in ("", "__main__", "training") and not is_script(f)]
     script = ("import sys, importlib\n"
               f"for m in {modules!r}: importlib.import_module(m)\n"
-              "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'elftools', 'pynvml'} "
+              "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'pynvml'} "
               "& set(sys.modules)\n"
               "print(sorted(heavy))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

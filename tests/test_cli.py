@@ -124,6 +124,44 @@ def test_the_dry_run_prints_the_command_and_no_secret(tmp_path: Path) -> None:
     assert done.returncode == asked.returncode == (1 if blocked else 0)
 
 
+@pytest.mark.parametrize("words", [["--dry-run"], ["--dry-run", "--json"]])
+def test_no_secret_of_the_config_is_printed(tmp_path: Path, words: list[str]) -> None:
+    settings = ["swift.hub_token=${oc.env:HF_TOKEN}", "env.DBURL=https://u:${oc.env:HF_TOKEN}@h", "env.PGPASSWORD=pa\"ss-s3cr3t"]
+    for command in (["train", *words], ["config", "--json"], ["config", "--explain"], ["preflight", "--offline", "--json"]):
+        done = swift_fa(command[0], SEED, *settings, *command[1:], cwd=tmp_path, HF_TOKEN="hf_s3cr3t_0123")
+        assert "s3cr3t" not in done.stdout + done.stderr
+        assert "<redacted>" in done.stdout or command[0] == "preflight"
+
+
+def test_an_interpreter_that_is_not_there_is_no_ready_machine(tmp_path: Path) -> None:
+    for python in ("/no/python", "/bin/false", "~nobody-here/python"):
+        done = swift_fa("preflight", SEED, f"launch.python={python}", "--offline", cwd=tmp_path)
+        assert done.returncode == 1 and "interpreter" in done.stderr and python in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["train", "nix.yaml"], ["show", "nix"], ["install", "--wheel", "nix"], ["diagnose", "nix"],
+                                   ["train", SEED, "--no-install"]])
+def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[object]) -> None:
+    done = swift_fa(*words, "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert done.returncode in (1, 2) and answer["schema"] == 1 and ("error" in answer or answer["status"] == "blocked")
+
+
+def test_nothing_is_cut_where_nobody_looks(tmp_path: Path) -> None:
+    done = swift_fa("preflight", SEED, "--offline", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) > 80 and lines == [line.rstrip() for line in lines]
+
+
+def test_a_full_disk_and_a_code_that_is_none(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "config", "--defaults"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and "cannot write" in done.stderr
+    wrong = swift_fa("preflight", SEED, "preflight.allow=[torch-mising]", "--offline", cwd=tmp_path)
+    assert wrong.returncode == 2 and "torch-missing" in wrong.stderr
+
+
 def test_train_refuses_and_leaves_nothing(tmp_path: Path) -> None:
     python = bare_python(tmp_path / "venv")
     work = tmp_path / "work"

@@ -48,8 +48,9 @@ class _Loader(yaml.SafeLoader):
     """YAML as OmegaConf reads it: 2e-4 is a number and 2024-01-01 is text, where PyYAML has it the other way round."""
 
 
+_OWN_TAGS = tuple(_YAML_TAG + name for name in ("timestamp", "float", "int"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_YAML_TAG + "timestamp", _YAML_TAG + "float", _YAML_TAG + "int")]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OWN_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(  # neither 010 for eight nor 12:30 for 750

@@ -6,6 +6,7 @@ All other sections are closed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,17 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "launch.target": ("local", "slurm"),
     "preflight.probe": ("auto", "never"),
 }
+
+
+_SECRET_NAME = re.compile(
+    r"(^|_)(api_?key|key|token|secret|pat|credentials?|webhook(_url)?|secret_key_base)$|_pwd$|passw(or)?d$|passphrase$",
+    re.IGNORECASE)
+_TOKENS_OF_A_VOCABULARY = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token"))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value of a variable or argument of this name is nobody's business. `PWD` is the working folder."""
+    return _SECRET_NAME.search(name) is not None and name not in _TOKENS_OF_A_VOCABULARY
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.launch.monitor import make_monitor_job
@@ -27,9 +27,6 @@ SCHEMA = 1
 #: Given to the training through --external_plugins; told what to do by the variable, a JSON object.
 PLUGIN = str(PurePath(__file__).parents[1] / "training" / "swift_fa_plugin.py")
 PLUGIN_VARIABLE = "SWIFT_FA_PLUGIN"
-
-#: Names of variables whose values are nobody's business.
-SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|WEBHOOK(_URL)?)$", re.IGNORECASE)
 
 #: ms-swift's launch variables, in the order in which it hands them to torchrun (swift/cli/main.py, 3.8 to 4.6).
 _TORCHRUN_VARIABLES = ("NPROC_PER_NODE", "MASTER_PORT", "NNODES", "NODE_RANK", "MASTER_ADDR")
@@ -74,7 +71,7 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     if jobs:
         arguments["external_plugins"] = [*config.swift.names("external_plugins"), PLUGIN]
     words = render_arguments(arguments, written_texts(config, translated), known_arguments)
-    open_env = {name: value for name, value in config.env.items() if not SECRET_NAME.search(name)}
+    open_env = {name: value for name, value in config.env.items() if not is_secret_name(name)}
     plugin_env = {PLUGIN_VARIABLE: json.dumps(jobs, ensure_ascii=False)} if jobs else {}
     env = {**_launch_env(config), **settings.env, **plugin_env, **open_env, "SWIFT_FA_RUN_ID": run_id}
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
@@ -87,6 +84,7 @@ def render_command(plan: LaunchPlan) -> str:
     lines = [f"cd {shlex.quote(plan.cwd)}"]
     if plan.secrets:
         lines.append(f"# from your environment, never shown: {' '.join(plan.secrets)}")
+    lines.append(f"# starts at once what this would: {shlex.join(plan.starts[:len(plan.starts) - len(plan.argv) + 2])} ...")
     command = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     command.append(shlex.join(plan.argv[:2]))
     command += [f"  {shlex.join(group)}" for group in _argument_groups(plan.argv[2:])]

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
+from swift_fa_launcher.config.schema import is_secret_name
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text
 from swift_fa_launcher.secrets import redact, redact_data
@@ -94,11 +95,9 @@ def run_name(config: ResolvedConfig) -> str:
 
 def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values that must not be written anywhere: of secret-looking variables, longest first."""
-    from swift_fa_launcher.launch.plan import SECRET_NAME
-
-    named = {**environ, **config.env}
+    named = {**environ, **config.env, **{name: value for name, value in config.swift.items() if isinstance(value, str)}}
     notification = config.swanlab.notification
-    values = {value for name, value in named.items() if SECRET_NAME.search(name)}
+    values = {value for name, value in named.items() if is_secret_name(name)}
     values |= {value for value in (notification.secret, notification.webhook_url) if value}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
 

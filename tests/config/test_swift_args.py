@@ -152,7 +152,7 @@ def written_words(tmp_path: Path, text: str, *overrides: str, known_args: Argume
     ("  learning_rate: 0.00010\n", ("--learning_rate", "0.00010")),
     ("  max_steps: 1e3\n", ("--max_steps", "1000")),
     ("  lora_rank: 8\n", ("--lora_rank", "8")),
-    ("  lora_rank: 010\n", ("--lora_rank", "010")),  # YAML 1.1: octal
+    ("  lora_rank: 010\n", ("--lora_rank", "010")),
     ("  model: 2024_01_01\n", ("--model", "2024_01_01")),
     ("  model: 1.10\n", ("--model", "1.10")),
     ("  model: yes\n", ("--model", "yes")),

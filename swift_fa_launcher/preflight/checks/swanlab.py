@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, Reach
@@ -27,8 +27,6 @@ GUARDS_GET_RUN = Version("4.4.0.dev0")
 #: From here on a run id is any text that a file name may hold.
 FREE_RUN_ID = Version("0.8.0a0")
 
-_SECRET_NAME = re.compile(r"(^|_)(key|token|secret|password|passwd|pwd|credentials?)$", re.IGNORECASE)
-_SPECIAL_TOKENS = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token"))
 
 
 def swanlab_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -229,14 +227,15 @@ def written_secrets(config: ResolvedConfig) -> Iterator[str]:
     candidates: list[tuple[str, object]] = [
         ("swanlab.notification.secret", notification.secret),
         *((f"swift.{name}", value) for name, value in config.swift.items()
-          if _SECRET_NAME.search(name) and name not in _SPECIAL_TOKENS),
-        *((f"env.{name}", value) for name, value in config.env.items() if _SECRET_NAME.search(name)),
+          if is_secret_name(name) and not name.endswith("webhook_url")),
+        *((f"env.{name}", value) for name, value in config.env.items() if is_secret_name(name)),
         *((key, url) for key, url in (("swanlab.notification.webhook_url", notification.webhook_url),
                                       *((f"swift.{n}", v) for n, v in config.swift.items() if n.endswith("webhook_url")))
           if isinstance(url, str) and _carries_credentials(url)),
     ]
     for key, value in candidates:
-        if isinstance(value, str) and _looks_secret(value) and not _interpolated(config, key):
+        # from a variable is fine for the environment; an argument would stand in the process list all the same
+        if isinstance(value, str) and _looks_secret(value) and (key.startswith("swift.") or not _interpolated(config, key)):
             yield key
 
 
@@ -249,7 +248,7 @@ def _looks_secret(value: str) -> bool:
 def _carries_credentials(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return bool(parts.password) or any(_SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query))
+        return bool(parts.password) or any(is_secret_name(name) for name, _ in parse_qsl(parts.query))
     except ValueError:
         return False
 
