@@ -15,8 +15,8 @@ PACKAGE = Path(swift_fa_launcher.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the top of the corridor down; a module imports from its own room and those above.
-CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs", "flow_install", "flow",
-            "cli")
+CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs",
+            "flow_install", "flow", "cli")
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
