@@ -256,7 +256,6 @@ def _declare_install(parser: argparse.ArgumentParser) -> None:
 def _run_install(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow_install
     from swift_fa_launcher.config.layers import resolve_config
-    from swift_fa_launcher.machine.collect import collect_facts
     from swift_fa_launcher.machine.saved import read_facts
 
     if options.facts and not options.dry_run and options.download_only is None:
@@ -266,7 +265,7 @@ def _run_install(options: argparse.Namespace) -> int:
     config = resolve_config(files, overrides)
     wish = flow_install.Wish(options.version, options.wheel, "always" if options.from_source else None,
                              tuple(options.index), tuple(options.mirror), options.offline)
-    facts = read_facts(options.facts) if options.facts else collect_facts(config, offline=True, probe=False, say=_say)
+    facts = read_facts(options.facts) if options.facts else flow_install.look(config, _say)
     choice = flow_install.choose(config, facts, wish, say=_say, progress=_show_download, build_progress=_show_build)
     if options.dry_run:
         return _print_choice(choice, options)

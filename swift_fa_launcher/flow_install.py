@@ -13,7 +13,6 @@ from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, render_words
-from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
@@ -112,6 +111,13 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     if resolution.plan == "source-build" and section.build == "auto" and not any(c.filename.endswith(".whl") for c in offered):
         resolution = replace(resolution, plan="none")  # no source was heard: that is no reason for an hour of compiling
     return Choice(resolution, reports, means)
+
+
+def look(config: ResolvedConfig, say: Say) -> Facts:
+    """This machine, as far as an installation needs to know it."""
+    from swift_fa_launcher.machine.collect import collect_facts  # here, since a choice for saved facts needs none of it
+
+    return collect_facts(config, offline=True, probe=False, say=say)
 
 
 def user_candidate(wheel: str) -> Candidate:
@@ -221,6 +227,8 @@ def _python(config: ResolvedConfig, facts: Facts) -> str:
 
 def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
     """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
+    from swift_fa_launcher.machine.collect import collect_facts
+
     facts = collect_facts(config, offline=True, say=say)
     wrong = [f for f in check_all(config, facts) if f.severity is ERROR and CODES[f.code].area == "flash-attn"]
     return wrong[0].summary if wrong else None
