@@ -612,16 +612,9 @@ def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tup
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
-    import difflib
+    from swift_fa_launcher.preflight.codes import require_codes
 
-    from swift_fa_launcher.preflight.codes import CODES
-
-    for code in codes:
-        if code not in CODES:
-            near = difflib.get_close_matches(code, CODES, n=1)
-            raise UsageError(Text(f"--allow {code}: there is no such finding code", f"--allow {code}：没有这个检查代码"),
-                             hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
-    return tuple(codes)
+    return require_codes(codes, "--allow")
 
 
 def _print_table(judgement: Judgement, lang: str, *, to_stderr: bool) -> None:

@@ -5,7 +5,6 @@ Nothing here prints: results are values, progress goes through `say`, and `cli` 
 
 from __future__ import annotations
 
-import difflib
 import os
 import socket
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import ConfigError, LauncherError, LaunchError, Text, Words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
 from swift_fa_launcher.launch.local import Outcome, end_run, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import notification_secrets
@@ -27,7 +26,7 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Argument, Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.codes import CODES
+from swift_fa_launcher.preflight.codes import require_codes
 from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.again import (
     Continuation,
@@ -169,14 +168,9 @@ def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Ma
 def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Judgement:
     """Every check on this config and these facts; `allow` (and the config's own list) lowers errors to warnings.
 
-    Raises ConfigError for a code in the config's list that is none.
+    Raises UsageError for a code in the config's list that is none.
     """
-    for code in config.preflight.allow:
-        if code not in CODES:
-            near = difflib.get_close_matches(code, CODES, n=1)
-            raise ConfigError(Text(f"preflight.allow: there is no finding code {code}", f"preflight.allow：没有检查代码 {code}"),
-                              where=str(config.origin("preflight.allow") or ""),
-                              hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
+    require_codes(config.preflight.allow, f"{config.origin('preflight.allow')}: preflight.allow")
     return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
 
 

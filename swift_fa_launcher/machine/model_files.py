@@ -22,14 +22,8 @@ def read_json(file: Path) -> Any:
 
 def read_model_config(folder: Path) -> Maybe[ModelConfig]:
     """What a model's config.json says; None where there is none, Unknown where it cannot be read."""
-    file = folder / "config.json"
-    try:
-        said = read_json(file)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return Unknown(f"{file}: {error}")
-    return make_model_config(said) if isinstance(said, dict) else Unknown(f"{file} is not a JSON object")
+    said = _read_object(folder / "config.json")
+    return make_model_config(said) if isinstance(said, dict) else said
 
 
 def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
@@ -85,15 +79,9 @@ ADAPTER_SETTINGS = {
 
 def read_adapter(folder: Path) -> Maybe[dict[str, Any]]:
     """What a checkpoint's adapter_config.json fixes, by ms-swift's names; None where there is none."""
-    file = folder / "adapter_config.json"
-    try:
-        said = read_json(file)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return Unknown(f"{file}: {error}")
+    said = _read_object(folder / "adapter_config.json")
     if not isinstance(said, dict):
-        return Unknown(f"{file} is not a JSON object")
+        return said
     return {name: said[key] for key, name in ADAPTER_SETTINGS.items() if key in said}
 
 
@@ -120,3 +108,14 @@ def _is_pointer(file: Path) -> bool:
         return False
     with file.open("rb") as opened:
         return opened.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def _read_object(file: Path) -> Maybe[dict[str, Any]]:
+    """The JSON object in a file; None where there is no file, Unknown where it holds no such thing."""
+    try:
+        said = read_json(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    return said if isinstance(said, dict) else Unknown(f"{file} is not a JSON object")

@@ -6,10 +6,11 @@ that each is produced by a check (those of the area "run" by `diagnose` alone).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, UsageError
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Severity
 
 #: Areas in the order of display.
@@ -95,3 +96,13 @@ CODES: Mapping[str, Code] = {code.name: code for code in _listed_codes()}
 
 #: Codes that only a log shows; no check yields them.
 DIAGNOSE_ONLY = frozenset(name for name, code in CODES.items() if code.area == "run")
+
+
+def require_codes(names: Iterable[str], where: str) -> tuple[str, ...]:
+    """The names, all of which are codes. Raises UsageError for one that is none, with the nearest; `where` says who named it."""
+    for name in names:
+        if name not in CODES:
+            near = difflib.get_close_matches(name, CODES, n=1)
+            raise UsageError(Text(f"there is no finding code {name}", f"没有检查代码 {name}"), where=where,
+                             hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
+    return tuple(names)
