@@ -30,8 +30,8 @@ THINGS = ("seven stones", "the same letter", "two rivers", "每一个字", "an e
 def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     """Writes config, weights and tokenizer into `folder`, which comes back."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = _write_tokenizer(folder)
-    _write_json(folder / "config.json", {
+    vocabulary = write_tokenizer(folder)
+    write_json(folder / "config.json", {
         "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": vocabulary, "hidden_size": HIDDEN,
         "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
         "num_key_value_heads": KEY_HEADS, "max_position_embeddings": POSITIONS, "hidden_act": "silu",
@@ -39,7 +39,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
         "use_sliding_window": False, "tie_word_embeddings": True, "torch_dtype": "float32", "use_cache": True,
         "eos_token_id": 2, "pad_token_id": 0,
     })
-    _write_json(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
+    write_json(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
     _write_weights(folder / "model.safetensors", vocabulary, seed)
     return folder
 
@@ -58,16 +58,16 @@ def _conversation(draw: random.Random) -> list[dict[str, str]]:
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         subject = draw.choice(SUBJECTS)
         turns.append({"role": "user", "content": f"What does {subject} do?"})
-        answer = " ".join(_sentence(draw, subject) for _ in range(draw.randint(1, 6)))
+        answer = " ".join(sentence(draw, subject) for _ in range(draw.randint(1, 6)))
         turns.append({"role": "assistant", "content": answer})
     return turns
 
 
-def _sentence(draw: random.Random, subject: str) -> str:
+def sentence(draw: random.Random, subject: str) -> str:
     return f"{subject} {draw.choice(DEEDS)} {draw.choice(THINGS)} {draw.randint(0, 99)} times."
 
 
-def _write_tokenizer(folder: Path) -> int:
+def write_tokenizer(folder: Path) -> int:
     """Byte-level BPE over the rows' own words; returns how many tokens it knows."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -80,40 +80,46 @@ def _write_tokenizer(folder: Path) -> int:
         vocab_size=512, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False))
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", {
+    write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
         "model_max_length": POSITIONS, "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE})
     return int(tokenizer.get_vocab_size())
 
 
 def _write_weights(file: Path, vocabulary: int, seed: int) -> None:
-    """Qwen2's parameters by name; normal(0, 0.02) as Qwen2 starts, ones for the norms, zero biases."""
+    """normal(0, 0.02) as Qwen2 starts, ones for the norms, zero biases."""
     import numpy
     from safetensors.numpy import save_file
 
     draw = numpy.random.default_rng(seed)
-    keys = HIDDEN * KEY_HEADS // HEADS
     weights: dict[str, Any] = {}
-
-    def matrix(name: str, *shape: int) -> None:
-        weights[name] = draw.normal(0.0, 0.02, shape).astype(numpy.float32)
-
-    matrix("model.embed_tokens.weight", vocabulary, HIDDEN)
-    for layer in (f"model.layers.{i}" for i in range(LAYERS)):
-        for name, size in (("q", HIDDEN), ("k", keys), ("v", keys)):
-            matrix(f"{layer}.self_attn.{name}_proj.weight", size, HIDDEN)
-            weights[f"{layer}.self_attn.{name}_proj.bias"] = numpy.zeros(size, numpy.float32)
-        matrix(f"{layer}.self_attn.o_proj.weight", HIDDEN, HIDDEN)
-        matrix(f"{layer}.mlp.gate_proj.weight", INNER, HIDDEN)
-        matrix(f"{layer}.mlp.up_proj.weight", INNER, HIDDEN)
-        matrix(f"{layer}.mlp.down_proj.weight", HIDDEN, INNER)
-        for norm in ("input_layernorm", "post_attention_layernorm"):
-            weights[f"{layer}.{norm}.weight"] = numpy.ones(HIDDEN, numpy.float32)
-    weights["model.norm.weight"] = numpy.ones(HIDDEN, numpy.float32)
+    for name, size in parameter_shapes(vocabulary, HIDDEN, INNER, LAYERS, HIDDEN * KEY_HEADS // HEADS).items():
+        if "norm" in name:
+            weights[name] = numpy.ones(size, numpy.float32)
+        elif "bias" in name:
+            weights[name] = numpy.zeros(size, numpy.float32)
+        else:
+            weights[name] = draw.normal(0.0, 0.02, size).astype(numpy.float32)
     save_file(weights, file, metadata={"format": "pt"})
 
 
-def _write_json(file: Path, data: dict[str, Any]) -> None:
+def parameter_shapes(vocabulary: int, hidden: int, inner: int, layers: int, keys: int) -> dict[str, tuple[int, ...]]:
+    """Qwen2's parameters by name, but for lm_head. keys: width of all key heads together."""
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for layer in (f"model.layers.{i}" for i in range(layers)):
+        for name, size in (("q", hidden), ("k", keys), ("v", keys)):
+            shapes[f"{layer}.self_attn.{name}_proj.weight"] = (size, hidden)
+            shapes[f"{layer}.self_attn.{name}_proj.bias"] = (size,)
+        shapes[f"{layer}.self_attn.o_proj.weight"] = (hidden, hidden)
+        shapes[f"{layer}.mlp.gate_proj.weight"] = (inner, hidden)
+        shapes[f"{layer}.mlp.up_proj.weight"] = (inner, hidden)
+        shapes[f"{layer}.mlp.down_proj.weight"] = (hidden, inner)
+        shapes.update({f"{layer}.{norm}.weight": (hidden,) for norm in ("input_layernorm", "post_attention_layernorm")})
+    shapes["model.norm.weight"] = (hidden,)
+    return shapes
+
+
+def write_json(file: Path, data: dict[str, Any]) -> None:
     file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
