@@ -1,7 +1,7 @@
 """Reading configs: files, `extends`, overrides, interpolation, and the origin of every value.
 
-The only user of OmegaConf, which does the interpolation. Merging is done here, since every leaf must keep the file and
-line that wrote it.
+The only user of OmegaConf, which does the interpolation, and is loaded only where there is any. Merging is done here,
+since every leaf must keep the file and line that wrote it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from swift_fa_launcher.config.schema import (
     CHOICES,
@@ -360,6 +358,11 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
 
 def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
     """`data` with every `${…}` resolved by OmegaConf; a failure names the leaf that asked."""
+    if not any(mark in str(value) for _, value in _leaves(data) for mark in ("${", "???")):
+        return {name: _copy(value) for name, value in data.items()}
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     for key, value in _leaves(data):  # OmegaConf names no place when it cannot read the whole
         if "${" in str(value):
             try:
@@ -370,7 +373,17 @@ def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[st
     return {str(name): _plain(tree, name, str(name), origins) for name in tree}
 
 
+def _copy(value: Any) -> Any:
+    """Plain data anew, as OmegaConf gives it back: tuples as lists."""
+    if isinstance(value, dict):
+        return {str(k): _copy(v) for k, v in value.items()}
+    return [_copy(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
 def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> Any:
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         value = parent[name]
         if value is None and OmegaConf.is_missing(parent, name):
