@@ -118,7 +118,7 @@ def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch
     reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits
                if code != "unverified"]
     reasons += _contradictions(path, facts, name, info, tags.get_all("Tag") or [], extension,
-                               scratch.folder / PurePosixPath(extension).name if extension else None)
+                               scratch.folder / PurePosixPath(extension).name if extension else None, contents.undefined)
     return Proof(path, name, inside_version, tuple(metadata.get_all("Requires-Dist") or ()), members, read,
                  tuple(reasons))
 
@@ -215,8 +215,8 @@ def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
 
 
 def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[str],
-                    extension: str | None, file: Path | None) -> Iterator[Reason]:
-    """What the inside says that the file name does not."""
+                    extension: str | None, file: Path | None, undefined: Maybe[tuple[str, ...]]) -> Iterator[Reason]:
+    """What the inside says that the file name does not. undefined: the extension's symbols, Unknown for a damaged one."""
     claimed = parse_wheel_name(path.name)
     own = {canonicalize_name(name), canonicalize_name(info[:-len(".dist-info")].rpartition("-")[0])}
     if len(own) > 1:
@@ -234,6 +234,9 @@ def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[s
     if known(facts.host.os) == "Linux" and machine in _ELF_MACHINES.values() and found != machine:
         yield "platform-mismatch", Text(f"its extension is for {found or 'no Linux machine'}, this is {machine}",
                                         f"扩展模块适用于 {found or '非 Linux 平台'}，本机是 {machine}")
+    elif found and isinstance(undefined, Unknown):
+        yield "wheel-invalid", Text(f"its extension {file.name} cannot be loaded: {undefined.why}",
+                                    f"扩展模块 {file.name} 无法加载：{undefined.why}")
 
 
 def _elf_machine(file: Path) -> str | None:
