@@ -34,7 +34,7 @@ def list_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     try:
         numbered = [(int(p.name.rpartition("-")[2]), p) for p in folder.glob("checkpoint-*")
                     if p.name.rpartition("-")[2].isdigit() and p.is_dir()]
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have, in a damaged record
         return ()
     return tuple(Checkpoint(path, step, _problem(path)) for step, path in sorted(numbered, reverse=True))
 

@@ -51,7 +51,7 @@ def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
         with (folder / "logging.jsonl").open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - tail_size))
             tail = log.read().decode("utf-8", "replace")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have, in a damaged record
         return Progress()
     return parse_progress(tail)
 

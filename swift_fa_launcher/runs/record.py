@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.config.schema import is_secret_name
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
-from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.errors import RecordError, Text, Words
 from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ def run_name(config: ResolvedConfig) -> str:
 
 def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values that must not be written anywhere: of secret-looking variables, longest first."""
+    from swift_fa_launcher.config.schema import is_secret_name  # here, since a list of runs does without the schema
+
     named = {**environ, **config.env, **{name: value for name, value in config.swift.items() if isinstance(value, str)}}
     notification = config.swanlab.notification
     values = {value for name, value in named.items() if is_secret_name(name)}
@@ -133,7 +134,7 @@ def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -
 
 def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
-    file = folder / "run.json"
+    file = f"{folder}/run.json"  # a path object costs as much as the reading, and thousands are read
     try:
         with open(file, "rb", buffering=0) as opened:
             data = json.loads(opened.read().decode("utf-8"))
@@ -145,13 +146,16 @@ def read_record(folder: Path) -> RunRecord:
         return decode(RunRecord, data)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise _damaged(file, Text("there is no run.json", "没有 run.json")) from None
+    except DecodeError as error:
+        raise _damaged(file, error.sentence) from None
+    except json.JSONDecodeError as error:
+        raise _damaged(file, Text(f"not complete JSON: {error}", f"不是完整的 JSON：{error}")) from None
     except (ValueError, TypeError, OSError, RecursionError) as error:
-        why = f"{error.path}: {error.message}" if isinstance(error, DecodeError) else str(error)
-        raise _damaged(file, why) from None
+        raise _damaged(file, str(error)) from None
 
 
-def _damaged(file: Path, why: Any) -> RecordError:
-    return RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(file), why=why)
+def _damaged(file: str, why: Words) -> RecordError:
+    return RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=file, why=why)
 
 
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,

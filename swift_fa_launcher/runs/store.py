@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -147,12 +147,15 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     state = entry.state
     if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
+    return Entry(entry.folder, record, state=state, progress=_progress(record))
+
+
+def _progress(record: RunRecord) -> Progress:
+    """What was recorded at the end, else what the training's log says by now."""
     with suppress(ValueError):
         if record.result:
-            return replace(entry, state=state, progress=decode(Progress, dict(record.result)))
-    if not record.output_dir:
-        return replace(entry, state=state)
-    return replace(entry, state=state, progress=read_progress(Path(record.cwd, record.output_dir)))
+            return decode(Progress, dict(record.result))  # type: ignore[no-any-return]
+    return read_progress(Path(record.cwd, record.output_dir)) if record.output_dir else Progress()
 
 
 def _running() -> Collection[str]:
@@ -166,23 +169,26 @@ def _lives(record: RunRecord) -> bool:
     import psutil
 
     try:
-        return record.pid is not None and record.pid_started is not None and \
+        return record.pid is not None and record.pid_started is not None and psutil.pid_exists(record.pid) and \
             abs(psutil.Process(record.pid).create_time() - record.pid_started) < 1
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no number of a process
         return False
 
 
 def _fits(entry: Entry, wanted: Wanted) -> bool:
     record, folder = entry.record, entry.folder.name
     name = record.name if record else folder[16:-5]
+    return ((wanted.name is None or fnmatch.fnmatchcase(name, wanted.name))
+            and (wanted.tag is None or (record is not None and wanted.tag in record.tags))
+            and (wanted.state is None or entry.state == wanted.state)
+            and _fits_time(entry, wanted))
+
+
+def _fits_time(entry: Entry, wanted: Wanted) -> bool:
+    if wanted.since is None and wanted.until is None:
+        return True
     started = _started(entry)
-    return all((
-        wanted.name is None or fnmatch.fnmatchcase(name, wanted.name),
-        wanted.tag is None or (record is not None and wanted.tag in record.tags),
-        wanted.state is None or entry.state == wanted.state,
-        wanted.since is None or (started is not None and started >= wanted.since),
-        wanted.until is None or (started is not None and started <= wanted.until),
-    ))
+    return started is not None and not ((wanted.since and started < wanted.since) or (wanted.until and started > wanted.until))
 
 
 def _started(entry: Entry) -> datetime | None:

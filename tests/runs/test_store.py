@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,10 +17,12 @@ import psutil
 import pytest
 from run_records import NOW, start  # type: ignore[import-not-found]
 
-from swift_fa_launcher.errors import LaunchError, UsageError
+from swift_fa_launcher.cli import main
+from swift_fa_launcher.errors import LaunchError, UsageError, render_words
 from swift_fa_launcher.flow import end
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
+from swift_fa_launcher.runs.report import render_list
 from swift_fa_launcher.runs.store import Wanted, find_run, list_runs, parse_moment, see_run, select_runs, with_states
 
 SWIFT_4 = ('{"loss": 6.2, "epoch": 0.1, "global_step/max_steps": "9/10", "train_speed(s/it)": 3.5}\n'
@@ -107,6 +110,25 @@ def test_many_runs_with_damaged_ones_among_them(tmp_path: Path) -> None:
     assert listed.count("damaged") == 200 and len(listed.splitlines()) == 402
 
 
+@pytest.mark.parametrize("odd", [{"pid": 2**70}, {"pid": -5}, {"output_dir": "a\0b"}, {"cwd": "\0"}, {"result": {"loss": "x"}},
+                                 {"started": "0000"}, {"ended": "never"}, {"tags": []}])
+def test_odd_values_in_a_record_hide_nothing(tmp_path: Path, odd: dict[str, object]) -> None:
+    folder, other = start(tmp_path), start(tmp_path, "other")
+    update_record(folder, replace(read_record(folder), **odd))  # type: ignore[arg-type]
+    for words in (["runs"], ["runs", "--json"], ["runs", "--since", "2020-01-01"], ["show", folder.name]):
+        code = main([*words, "--root", str(tmp_path / "runs")])
+        assert code == 0
+    listed = render_list(with_states(list_runs(folder.parent)), "en")
+    assert folder.name in listed and other.name in listed
+
+
+def test_a_damaged_record_says_so_in_both_languages(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    (folder / "run.json").write_text(json.dumps({**json.loads((folder / "run.json").read_text()), "command": [1]}))
+    problem = see_run(folder).problem
+    assert render_words(problem, "en").startswith("command[0]: expected text") and "应为文本" in render_words(problem, "zh")
+
+
 def test_filters(tmp_path: Path) -> None:
     one = start(tmp_path, "alpha", now=NOW - timedelta(days=2))
     two = start(tmp_path, "alpine", now=NOW)
@@ -158,5 +180,3 @@ def test_a_run_is_found_with_its_state(tmp_path: Path) -> None:
     finish(folder, result={"step": 3, "steps": 3, "loss": 1.5})
     entry = find_run(tmp_path / "runs", "one")
     assert entry.state == "finished" and entry.progress == Progress(step=3, steps=3, loss=1.5)
-
-
