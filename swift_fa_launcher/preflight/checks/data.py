@@ -140,8 +140,8 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """Checkpoints go to output_dir, SwanLab's local files to SWANLAB_LOG_DIR."""
-    folders = [("swift.output_dir", config.swift.text("output_dir"))]
+    """Checkpoints go to output_dir, the record to run.root, SwanLab's local files to SWANLAB_LOG_DIR."""
+    folders = [("swift.output_dir", config.swift.text("output_dir")), ("run.root", config.run.root)]
     if config.swanlab.tracks:
         folders.append(("env.SWANLAB_LOG_DIR", environment(config, facts, "SWANLAB_LOG_DIR")))
     for key, folder in folders:
