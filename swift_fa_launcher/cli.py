@@ -265,17 +265,18 @@ def _run_install(options: argparse.Namespace) -> int:
     config = resolve_config(files, overrides)
     wish = flow_install.Wish(options.version, options.wheel, "always" if options.from_source else None,
                              tuple(options.index), tuple(options.mirror), options.offline)
+    wished = flow_install.wished_config(config, wish)  # a version that is none is said before anybody is asked
     facts = read_facts(options.facts) if options.facts else flow_install.look(config, _say)
-    choice = flow_install.choose(config, facts, wish, say=_say, progress=_show_download, build_progress=_show_build)
+    choice = flow_install.choose(config, facts, wish, say=_say)
     if options.dry_run:
         return _print_choice(choice, options)
     if options.download_only is not None:
-        obtained = flow_install.download(facts, choice, Path(options.download_only))
+        obtained = flow_install.download(facts, choice, Path(options.download_only), say=_say, progress=_show_download)
         _print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
                        "sha256": obtained.fetched.sha256}, options)
         return DONE
     flow_install.recover(facts, _say)
-    installed = flow_install.install(flow_install.wished_config(config, wish), facts, choice, say=_say)
+    installed = flow_install.install(wished, facts, choice, say=_say, progress=_show_download, build_progress=_show_build)
     lock = flow_install.write_lock(config, facts, choice, installed.receipt) if options.lock else None
     receipt = installed.receipt
     _print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,

@@ -193,8 +193,8 @@ def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progre
     from swift_fa_launcher import flow_install  # here, since most starts install nothing
 
     config, facts = prepared.judgement.config, prepared.judgement.facts
-    choice = flow_install.choose(config, facts, say=say, progress=progress, build_progress=build_progress)
-    flow_install.install(config, facts, choice, say=say)
+    choice = flow_install.choose(config, facts, say=say)
+    flow_install.install(config, facts, choice, say=say, progress=progress, build_progress=build_progress)
     judgement = judge(config, look(config, say=say), allow)
     plan = make_plan(config, judgement.facts, run_id=prepared.run_id, run_dir=prepared.plan.run_dir, cwd=prepared.plan.cwd)
     return replace(prepared, judgement=judgement, plan=plan, around=None)

@@ -7,35 +7,28 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from swift_fa_launcher.config.layers import expand_user
-from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
+from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, render_words
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
-from swift_fa_launcher.preflight.codes import CODES
-from swift_fa_launcher.preflight.finding import ERROR, Finding, blocking
-from swift_fa_launcher.preflight.reading import visible_gpus
-from swift_fa_launcher.wheels.build import Progress as BuildProgress
+from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
-from swift_fa_launcher.wheels.download import Progress, split_digest
-from swift_fa_launcher.wheels.install import Receipt, recover_environment
+from swift_fa_launcher.wheels.fit import parse_wanted_version
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
 from swift_fa_launcher.wheels.name import Candidate
-from swift_fa_launcher.wheels.obtain import (
-    Installed,
-    Means,
-    NothingInstalled,
-    Obtained,
-    elsewhere,
-    install_flash_attn,
-    obtain_wheel,
-)
-from swift_fa_launcher.wheels.prove import prove_wheel
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
+
+# What fetches, builds, proves and installs is imported where it is needed: a choice is to be had in a third of a second.
+if TYPE_CHECKING:
+    from swift_fa_launcher.preflight.finding import Finding
+    from swift_fa_launcher.wheels.build import Progress as BuildProgress
+    from swift_fa_launcher.wheels.download import Progress
+    from swift_fa_launcher.wheels.install import Receipt
+    from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained
 
 Say = Callable[[Words], None]
 
@@ -61,26 +54,32 @@ class Choice:
 
     resolution: Resolution
     reports: tuple[SourceReport, ...]
-    means: Means
+    section: FlashAttnSection
+    implementation: str
+    version: str | None = None  # None: the wheel is named, and whatever version it is will do
     wheel: str = ""  # the file or URL that the user named
     refusals: tuple[tuple[str, Words], ...] = ()  # every reason that this file gives against itself
 
 
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
     """Whether an installation is wanted, allowed, and all that stands between this config and its launch."""
+    from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
+    from swift_fa_launcher.preflight.finding import blocking
+
     return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
 
 
 def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
-    """The config with the command line's wishes in its `flash_attn` section."""
+    """The config with the command line's wishes in its `flash_attn` section. Raises ConfigError for a version that is none."""
     section = config.flash_attn
+    parse_wanted_version(wish.version or section.version,
+                         "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
         section, version=wish.version or section.version, build=wish.build or section.build,
         sources=wish.sources or section.sources, mirrors=wish.mirrors or section.mirrors))
 
 
-def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Say, progress: Progress | None = None,
-           build_progress: BuildProgress = lambda step, steps, line: None) -> Choice:
+def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Say) -> Choice:
     """The wheel for the machine of `facts`: the user's, else the lock's beside the config, else the best of the sources.
 
     Raises InstallError and ConfigError; installs nothing.
@@ -89,15 +88,15 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     section = config.flash_attn
     wanted = config.swift.attn_impl
     implementation = wanted if wanted in FLASH_IMPLEMENTATIONS[2:] else "flash_attn"
-    means = Means(section, implementation, section.version, progress=progress, build_progress=build_progress, say=say)
     facts = _with_cards_used(config, facts)
     named = [user_candidate(wish.wheel)] if wish.wheel else _locked(config, wish)
     if named:
-        means = replace(means, version=None)
         reasons = _proven_reasons(named[0], facts, implementation, say)
         resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
                                   allow_unverified=section.allow_unverified)
-        return Choice(_without(resolution, reasons), (), means, wish.wheel or named[0].filename, reasons)
+        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons)
+    if section.build == "always":
+        section = _buildable(section, implementation, say)
     torch = known(facts.torch)
     reports = () if section.build == "always" else read_sources(
         section.sources, implementation=implementation, cuda=known(torch.cuda) if torch else None,
@@ -108,9 +107,35 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
-    if resolution.plan == "source-build" and section.build == "auto" and not any(c.filename.endswith(".whl") for c in offered):
-        resolution = replace(resolution, plan="none")  # no source was heard: that is no reason for an hour of compiling
-    return Choice(resolution, reports, means)
+    resolution = _with_remark(resolution, offered, section.build)
+    return Choice(resolution, reports, section, implementation, section.version)
+
+
+def _with_remark(resolution: Resolution, offered: Sequence[Candidate], build: str) -> Resolution:
+    """Where no wheel was offered at all, nothing is built unasked: an hour of compiling is no answer to a network that is down."""
+    if resolution.plan == "wheel" or build == "always" or any(c.filename.endswith(".whl") for c in offered):
+        return resolution
+    archives = sum(c.filename.endswith((".tar.gz", ".zip")) for c in offered)
+    en, zh = "no source offers a wheel", "没有来源提供 wheel"
+    if archives:
+        en, zh = (f"the sources offer no wheel, only source archives ({archives}), which are not built unasked",
+                  f"来源只有源码包（{archives} 个），没有 wheel；不会擅自编译")
+    if resolution.plan == "source-build":
+        en, zh = f"{en}; to build flash-attn: swift-fa install --from-source", f"{zh}；如需编译：swift-fa install --from-source"
+    return replace(resolution, plan="none", remark=Text(en, zh))
+
+
+def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> FlashAttnSection:
+    """The section where a build is asked for: of FlashAttention 4 there is nothing to build, of 3 we cannot."""
+    if implementation == "flash_attention_3":
+        from swift_fa_launcher.wheels.build import fa3_not_built
+
+        raise fa3_not_built()
+    if implementation == "flash_attention_4":
+        say(Text("FlashAttention 4 is plain Python: nothing to build, its wheel is taken",
+                 "FlashAttention 4 是纯 Python：无需编译，直接使用其 wheel"))
+        return replace(section, build="never")
+    return section
 
 
 def look(config: ResolvedConfig, say: Say) -> Facts:
@@ -122,6 +147,8 @@ def look(config: ResolvedConfig, say: Say) -> Facts:
 
 def user_candidate(wheel: str) -> Candidate:
     """The candidate that a file or URL of the user's names."""
+    from swift_fa_launcher.wheels.download import split_digest
+
     address, digest = split_digest(wheel)
     if "://" in address:
         return Candidate(unquote(urlsplit(address).path.rpartition("/")[2]), address, "user", digest)
@@ -130,20 +157,25 @@ def user_candidate(wheel: str) -> Candidate:
                      path.stat().st_size if path.is_file() else None)
 
 
-def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say) -> Installed:
+def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, progress: Progress | None = None,
+            build_progress: BuildProgress = lambda step, steps, line: None) -> Installed:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
+    from swift_fa_launcher.wheels.obtain import NothingInstalled, install_flash_attn
+
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.refusals:
         lines = [(code, render_words(words, "en"), render_words(words, "zh")) for code, words in choice.refusals]
         raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel,
                                why=Text(*("\n       ".join(f"{code}: {said[i]}" for code, *said in lines) for i in (0, 1))),
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
-    return install_flash_attn(facts, choice.resolution, python, choice.means, environment={**os.environ, **config.env},
-                              probe=lambda: _what_is_wrong(config, say))
+    return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
+                              environment={**os.environ, **config.env}, probe=lambda: _what_is_wrong(config, say))
 
 
 def recover(facts: Facts, say: Say) -> bool:
     """Undo what an interrupted installation left in the training environment; whether there was anything."""
+    from swift_fa_launcher.wheels.install import recover_environment
+
     python = known(facts.python)
     site = known(python.site_packages) if python else None
     if python is None or site is None or not recover_environment(str(known(python.executable)), site_packages=Path(site)):
@@ -152,9 +184,19 @@ def recover(facts: Facts, say: Say) -> bool:
     return True
 
 
-def download(facts: Facts, choice: Choice, into: Path) -> Obtained:
+def download(facts: Facts, choice: Choice, into: Path, *, say: Say, progress: Progress | None = None) -> Obtained:
     """Fetch and prove for the machine of `facts`, and leave the file in `into`."""
-    return obtain_wheel(elsewhere(facts), choice.resolution, choice.means, into=into)
+    from swift_fa_launcher.wheels.obtain import elsewhere, obtain_wheel
+
+    return obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
+
+
+def _means(choice: Choice, say: Say, progress: Progress | None,
+           build_progress: BuildProgress = lambda step, steps, line: None) -> Means:
+    from swift_fa_launcher.wheels.obtain import Means
+
+    return Means(choice.section, choice.implementation, choice.version, progress=progress, build_progress=build_progress,
+                 say=say)
 
 
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
@@ -164,7 +206,7 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
                          hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
     offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
-    lock = make_lock(candidate, facts, implementation=choice.means.implementation, sha256=receipt.sha256)
+    lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
     part = path.with_name(f"{path.name}.part")
     try:
@@ -202,6 +244,8 @@ def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
             raise InstallError(Text(f"there is no file {place}", f"文件 {place} 不存在"))
         say(Text(f"{place} is not there: judged by its name alone", f"{place} 不存在：仅根据文件名判断"))
         return ()
+    from swift_fa_launcher.wheels.prove import prove_wheel
+
     return prove_wheel(place, facts, implementation=implementation).reasons
 
 
@@ -228,6 +272,9 @@ def _python(config: ResolvedConfig, facts: Facts) -> str:
 def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
     """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
     from swift_fa_launcher.machine.collect import collect_facts
+    from swift_fa_launcher.preflight.checks import check_all
+    from swift_fa_launcher.preflight.codes import CODES
+    from swift_fa_launcher.preflight.finding import ERROR
 
     facts = collect_facts(config, offline=True, say=say)
     wrong = [f for f in check_all(config, facts) if f.severity is ERROR and CODES[f.code].area == "flash-attn"]

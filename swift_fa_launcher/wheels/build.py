@@ -35,6 +35,18 @@ UNIT_SECONDS = 260  # of one core, for one architecture
 #: Compute capability's major to the architecture that its GPUs run; 8.6 and 8.9 run 8.0's code.
 ARCHITECTURES = {8: "80", 9: "90", 10: "100", 11: "110", 12: "120"}
 
+#: FlashAttention 3 has no source archive: it is built from a clone, whose submodule its setup.py fetches through git.
+FA3_WHY = Text("it is published as a folder of a git repository, not as a source archive",
+               "它只以 git 仓库中的一个目录发布，没有源码包")
+FA3_BUILD: tuple[Words, ...] = (
+    Text("build its wheel where nvcc 12.3 or newer is, with the training's Python, and name it:",
+         "在有 nvcc 12.3 或更新版本的机器上，用训练所用的 Python 编译出 wheel，再指定它："),
+    "git clone https://github.com/Dao-AILab/flash-attention && cd flash-attention/hopper",
+    "pip install packaging psutil ninja wheel setuptools",
+    "FLASH_ATTENTION_FORCE_BUILD=TRUE MAX_JOBS=4 python setup.py bdist_wheel",
+    "swift-fa install swift.attn_impl=flash_attention_3 --wheel dist/flash_attn_3-*.whl",
+)
+
 #: Step, of how many, the line that said so.
 Progress = Callable[[int, int, str], None]
 Say = Callable[[Words], None]
@@ -98,6 +110,12 @@ def render_build_plan(plan: BuildPlan) -> Text:
         f"{plan.memory_gib:.0f} GiB of memory and {plan.disk_gib:.0f} GiB of disk; it uses nvcc, gcc and ninja",
         f"为 {archs} 编译 {plan.requirement}：{plan.jobs} 个任务约需 {plan.minutes} 分钟，最多占用 "
         f"{plan.memory_gib:.0f} GiB 内存、{plan.disk_gib:.0f} GiB 磁盘；需要 nvcc、gcc 和 ninja")
+
+
+def fa3_not_built() -> InstallError:
+    """The refusal to build FlashAttention 3, with the commands that do."""
+    return InstallError(Text("the launcher does not build FlashAttention 3", "启动器不编译 FlashAttention 3"), why=FA3_WHY,
+                        hint=FA3_BUILD)
 
 
 def cached_build(plan: BuildPlan, cache: Path) -> Path | None:

@@ -23,6 +23,7 @@ from swift_fa_launcher.wheels.fit import (
     make_contents,
     make_need,
     misfits,
+    unverified,
 )
 from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
 
@@ -44,13 +45,15 @@ class Resolution:
     """The choice and its trace.
 
     ranked: all that fit, best first, so that the installer can try the next. verdicts: one per candidate, best first;
-    of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none".
+    of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none". remark: what else
+    is to be said of the plan.
     """
 
     chosen: Candidate | None
     ranked: tuple[Candidate, ...]
     verdicts: tuple[Verdict, ...]
     plan: str
+    remark: Words = ""
 
 
 def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",
@@ -71,8 +74,14 @@ def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementatio
     inside = {filename: make_contents(found) for filename, found in (contents or {}).items()}
     fitting: list[_Named] = []
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
+    by_name: dict[str, WheelName | Misfit] = {}  # a list offers many a file more than once
     for candidate in candidates:
-        judged = _judge(candidate, need, inside.get(candidate.filename, NOTHING_READ))
+        filename = candidate.filename
+        if filename not in by_name:
+            by_name[filename] = _judge(filename, need, inside.get(filename, NOTHING_READ))
+        judged = by_name[filename]
+        if isinstance(judged, WheelName) and (words := unverified(candidate, need)):
+            judged = "unverified", words
         if isinstance(judged, WheelName):
             fitting.append((candidate, judged))
         else:
@@ -94,6 +103,7 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
         "candidates": [{"filename": v.candidate.filename, "accepted": v.accepted, "code": v.code,
                         "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
         "plan": resolution.plan,
+        **({"remark": render_words(resolution.remark, lang)} if resolution.remark else {}),
     }
 
 
@@ -112,6 +122,7 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
         lines += [chosen.filename, f"  {without_password(chosen.url)}", f"  sha256: {render_words(digest, lang)}"]
     else:
         lines.append(_NO_WHEEL[resolution.plan])
+        lines += [resolution.remark] if resolution.remark else []
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in resolution.verdicts:
         if verdict.code:
@@ -124,12 +135,13 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     return "\n".join(render_words(line, lang) for line in lines)
 
 
-def _judge(candidate: Candidate, need: Need, contents: WheelContents) -> WheelName | Misfit:
+def _judge(filename: str, need: Need, contents: WheelContents) -> WheelName | Misfit:
+    """The first reason that a file of this name has against itself, whoever offers it; else what its name says."""
     try:
-        name = parse_wheel_name(candidate.filename)
+        name = parse_wheel_name(filename)
     except WheelNameError as error:
         return "not-a-wheel", error.message
-    return next(misfits(candidate, name, need, contents), name)
+    return next(misfits(name, need, contents), name)
 
 
 def _rank(fitting: Sequence[_Named], need: Need, contents: Mapping[str, WheelContents]) -> list[_Named]:
@@ -210,5 +222,5 @@ def _make_plan(facts: Facts, found: bool, build: str, implementation: str) -> st
         return "wheel"
     toolchain, torch = known(facts.toolchain), known(facts.torch)
     buildable = (known(facts.host.os) == "Linux" and torch is not None and torch.cuda is not None
-                 and not (toolchain and toolchain.nvcc is None) and DISTRIBUTIONS[implementation] != "flash-attn-4")
+                 and not (toolchain and toolchain.nvcc is None) and DISTRIBUTIONS[implementation] == "flash-attn")
     return "source-build" if build != "never" and buildable else "none"

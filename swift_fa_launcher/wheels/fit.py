@@ -95,7 +95,7 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
         if facts.torch and isinstance(value := getattr(facts.torch, name), Unknown):
             raise _too_little(f"torch.{name}", value.why)
     torch, driver, glibc = facts.torch, known(facts.driver), known(facts.host.glibc)
-    versions, local = _parse_wanted_version(version)
+    versions, local = parse_wanted_version(version)
     return Need(
         DISTRIBUTIONS[implementation], abi, os, machine, _interpreter_pairs(release, abi),
         _platforms(os, machine, None if facts.host.glibc is None else glibc.minor if glibc else _NEWEST_GLIBC),
@@ -113,16 +113,14 @@ def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "f
         name = parse_wheel_name(candidate.filename)
     except WheelNameError as error:
         return (("not-a-wheel", error.message),)
-    return tuple(misfits(candidate, name, need, make_contents(contents)))
+    return tuple(misfits(name, need, make_contents(contents)))
 
 
-def misfits(candidate: Candidate, name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
-    """The reasons against a wheel, in the order of `_REASONS`."""
+def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
+    """The reasons against a wheel, in the order of `_REASONS`; `unverified` is one more."""
     for code, reason in _REASONS:
         if words := reason(name, need, contents):
             yield code, words
-    if words := _unverified(candidate, need):
-        yield "unverified", words
 
 
 def parse_contents(data: Mapping[str, Any]) -> WheelContents:
@@ -156,8 +154,11 @@ def _too_little(name: str, why: str) -> InstallError:
                    "在训练所用的机器上收集：swift-fa preflight CONFIG --save-facts FILE"),))
 
 
-def _parse_wanted_version(text: str | None) -> tuple[SpecifierSet, str | None]:
-    """`2.8.3`, `2.8.*` and `>=2.7,<2.9` as a range; the local label of an exact version beside it."""
+def parse_wanted_version(text: str | None, where: str = "flash_attn.version") -> tuple[SpecifierSet, str | None]:
+    """`2.8.3`, `2.8.*` and `>=2.7,<2.9` as a range; the local label of an exact version beside it.
+
+    where: names the setting in the ConfigError that a text that is none raises.
+    """
     text = (text or "").strip()
     try:
         exact = Version(text)
@@ -168,8 +169,8 @@ def _parse_wanted_version(text: str | None) -> tuple[SpecifierSet, str | None]:
         return SpecifierSet(f"=={text}" if re.fullmatch(r"v?\d[\d.]*\.\*", text) else text), None
     except InvalidSpecifier:
         message = Text(f"{text!r} is no version and no range of versions", f"{text!r} 不是版本号，也不是版本范围")
-        raise ConfigError(message, where="flash_attn.version",
-                          hint=("flash_attn.version=2.8.3", 'flash_attn.version=">=2.7,<2.9"')) from None
+        asked = "--version " if where == "--version" else "flash_attn.version="
+        raise ConfigError(message, where=where, hint=(f"{asked}2.8.3", f'{asked}">=2.7,<2.9"')) from None
 
 
 def _minimum(facts: Facts, implementation: str) -> tuple[Version, str]:
@@ -371,7 +372,7 @@ def _other_digest(name: WheelName, need: Need, contents: WheelContents) -> Words
     return None
 
 
-def _unverified(candidate: Candidate, need: Need) -> Words | None:
+def unverified(candidate: Candidate, need: Need) -> Words | None:
     """Nobody vouches for the bytes: there is no digest, and the address is a mirror's or not encrypted."""
     if candidate.sha256 or need.allow_unverified:
         return None

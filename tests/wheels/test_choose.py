@@ -457,15 +457,21 @@ def test_never_for_another_python_or_platform(shared: Path) -> None:
 
 
 def test_a_whole_process_takes_under_half_a_second(shared: Path) -> None:
-    """Start, imports, parsing and choice: processor time, which does not depend on what else the machine does."""
-    benchmark = Path(__file__).parents[2] / "benchmarks" / "choose.py"
-    program = benchmark.read_text().split('"""')[3]
+    """The command line from its start: processor time, which does not depend on what else the machine does."""
+    command = [sys.executable, "-m", "swift_fa_launcher", "install", "--version", "2.6.3", "--dry-run", "--json",
+               "--facts", shared / "contracts/facts-h100.json", "--index", shared / "wheels/releases-mjun0812.json"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", program, shared / "wheels/releases-mjun0812.json",
-                           shared / "contracts/facts-h100.json", "2.6.3"], capture_output=True, check=True, text=True)
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert len(json.loads(done.stdout)["candidates"]) == 3567
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_a_choice_loads_nothing_that_it_does_not_need() -> None:
+    program = "import swift_fa_launcher.flow_install, swift_fa_launcher.cli, sys; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split())
+    assert not loaded & {"omegaconf", "requests", "rich", "torch", "zipfile", "swift_fa_launcher.preflight.checks",
+                         "swift_fa_launcher.wheels.obtain", "swift_fa_launcher.machine.collect"}
 
 
 @settings(max_examples=200, deadline=None)

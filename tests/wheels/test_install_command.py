@@ -1,0 +1,79 @@
+"""`swift-fa install` as a user meets it, where nothing is installed: what it refuses, and what it says of the choice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+FACTS: dict[str, Any] = {
+    "schema": 1, "host": {"os": "Linux", "machine": "x86_64", "glibc": "2.35"},
+    "python": {"version": "3.10.14", "implementation": "CPython", "abi": "cp310"},
+    "torch": {"version": "2.6.0+cu124", "cuda": "12.4", "hip": None, "npu": None, "cxx11_abi": False},
+    "gpus": [{"index": 0, "compute_capability": "9.0"}], "toolchain": {"nvcc": "12.4", "gcc": "11.4.0"},
+    "packages": {"transformers": "4.55.4"},
+}
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps(FACTS))
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "swift_fa_launcher", "install", "--facts", facts, "--dry-run", *words]
+        return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                              env={**os.environ, "SWIFT_FA_CACHE": str(tmp_path / "cache"), "LANG": "C.UTF-8"}, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("version", ["foo", ">=x", "2.8.3.whl"])
+def test_a_version_that_is_none_is_said_before_anybody_is_asked(install: Any, version: str) -> None:
+    asked: list[str] = []
+
+    class Listens(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listens) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}/simple/"
+        heard = install("--index", index)
+        assert heard.returncode == 1 and asked
+        asked.clear()
+        for words in (["--version", version], [f"flash_attn.version={version}"]):
+            done = install("--index", index, *words)
+            assert done.returncode == 2 and version in done.stderr and words[0].partition("=")[0] in done.stderr
+        assert not asked
+        server.shutdown()
+
+
+def test_source_archives_alone_are_said_to_be_that(install: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(json.dumps(["flash_attn-2.8.3.tar.gz", "flash_attn-2.8.2.tar.gz"]))
+    told = install("--index", "list.json")
+    assert told.returncode == 1 and "only source archives (2)" in told.stdout and "--from-source" in told.stdout
+    assert "源码包" in install("--index", "list.json", "--lang", "zh").stdout
+    answer = json.loads(install("--index", "list.json", "--json").stdout)
+    assert answer["plan"] == "none" and "source archives" in answer["remark"]
+    assert "source archives" not in install("--index", "list.json", "--from-source").stdout
+
+
+def test_flash_attention_3_is_not_built_and_4_need_not_be(install: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(json.dumps(["flash_attn_4-4.0.0b36-py3-none-any.whl", "flash_attn_4-4.0.0b36.tar.gz"]))
+    refused = install("--from-source", "swift.attn_impl=flash_attention_3")
+    assert refused.returncode == 1 and "hopper" in refused.stderr and "bdist_wheel" in refused.stderr and not refused.stdout
+    nothing = json.loads(install("--index", "list.json", "swift.attn_impl=flash_attention_3", "--json").stdout)
+    assert nothing["plan"] == "none"  # and never FlashAttention 2 built in its place
+    taken = install("--index", "list.json", "--from-source", "swift.attn_impl=flash_attention_4", "--json")
+    assert taken.returncode == 0 and "plain Python" in taken.stderr
+    assert json.loads(taken.stdout)["chosen"]["filename"] == "flash_attn_4-4.0.0b36-py3-none-any.whl"
