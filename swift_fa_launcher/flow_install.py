@@ -112,7 +112,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
 
 
 def _with_remark(resolution: Resolution, offered: Sequence[Candidate], build: str) -> Resolution:
-    """Where no wheel was offered at all, nothing is built unasked: an hour of compiling is no answer to a network that is down."""
+    """Where no wheel was offered at all, nothing is built unasked: an hour of compiling is no answer to a dead network."""
     if resolution.plan == "wheel" or build == "always" or any(c.filename.endswith(".whl") for c in offered):
         return resolution
     archives = sum(c.filename.endswith((".tar.gz", ".zip")) for c in offered)
@@ -230,7 +230,8 @@ def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"), where=str(path),
-                          why=str(error)) from None
+                          why=Text("it is not UTF-8 text", "不是 UTF-8 文本") if isinstance(error, UnicodeDecodeError)
+                          else error.strerror or str(error)) from None
 
 
 def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,

@@ -69,11 +69,11 @@ def parse_lock(text: str, where: str) -> Lock:
         lock: Lock = decode(Lock, data)
         parse_wheel_name(lock.filename)
     except DecodeError as error:
-        raise _broken(where, str(error)) from None
+        raise _broken(where, error.sentence) from None
     except WheelNameError as error:
         raise _broken(where, error.message) from None
     except (ValueError, RecursionError) as error:
-        raise _broken(where, str(error)) from None
+        raise _broken(where, Text(f"damaged JSON: {error}", f"JSON 已损坏：{error}")) from None
     if lock.implementation not in DISTRIBUTIONS:
         raise _broken(where, Text(f"implementation {lock.implementation!r} is not known",
                                   f"未知的 implementation {lock.implementation!r}"))

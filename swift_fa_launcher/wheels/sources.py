@@ -149,8 +149,11 @@ class _Useless(_Unreadable):
 
 
 def _read_path(spec: str, source: str) -> Iterator[Candidate]:
+    from swift_fa_launcher.config.layers import expand_user
+
     try:
-        path = Path(os.path.abspath(Path(unquote(urlsplit(spec).path) if spec.startswith("file:") else spec).expanduser()))
+        named = Path(unquote(urlsplit(spec).path)) if spec.startswith("file:") else expand_user(spec)
+        path = Path(os.path.abspath(named))
         if path.is_dir():
             wheels = sorted(path.glob("*.whl"))
             if not wheels:
@@ -166,7 +169,7 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
         raise _Unreadable(Text("no such file or folder", "没有这个文件或文件夹")) from None
     except ListingError as error:
         raise _Unreadable(error.words) from None
-    except (OSError, ValueError, RuntimeError) as error:  # also a name with a zero byte, a home that nobody has
+    except (OSError, ValueError) as error:  # also a name with a zero byte
         raise _Unreadable(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
 
 

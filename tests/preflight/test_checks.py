@@ -53,6 +53,22 @@ def test_the_table_of_a_fine_machine_is_in_its_language() -> None:
         assert en in shown["en"] and zh in shown["zh"] and en not in shown["zh"]
 
 
+def test_a_mirror_that_failed_is_not_what_helps() -> None:
+    missing: dict[str, Any] = {"flash_attn": None, "packages": {"flash-attn": None}}
+
+    def advice(mirrors: list[str], **answers: bool) -> str:
+        network = {host.replace("_", "."): {"ok": ok, "error": None if ok else "timed out"} for host, ok in answers.items()}
+        wanted = config(flash_attn={"mirrors": mirrors, "sources": ["github:Dao-AILab/flash-attention"]})
+        found = [f for f in check_all(wanted, machine(**missing, network=network)) if f.code == "mirror-unreachable"]
+        return " ".join(line if isinstance(line, str) else line.en for line in found[0].fix)
+
+    both = ["https://ghproxy.net/", "https://ghfast.top/", "direct"]
+    nothing = advice(both, github_com=False, ghproxy_net=False, ghfast_top=False)
+    assert "ghproxy" not in nothing and "ghfast" not in nothing and "HTTPS_PROXY" in nothing and "--download-only" in nothing
+    assert "mirrors=[https://ghfast.top/,direct]" in advice(both[::2], github_com=False, ghproxy_net=False)
+    assert "nothing, if ghfast.top will do" in advice(both, github_com=False, ghproxy_net=False, ghfast_top=True)
+
+
 def test_every_code_is_found_above() -> None:
     found = {word for param in ALL for word in str(param.values[0]).replace(",", "").split()}
     assert {*CODES} - {*DIAGNOSE_ONLY} <= found

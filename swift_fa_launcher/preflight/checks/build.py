@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
 from swift_fa_launcher.preflight.checks import flash_attn as installed
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
@@ -48,6 +48,9 @@ MENDED_BY_INSTALL = frozenset((
     "flash-attn-torch-mismatch", "flash-attn-cuda-mismatch", "flash-attn-glibc-too-new", "flash-attn-arch-missing",
     "flash-attn-too-old", "flash-attn-variant-missing",
 ))
+
+#: Public prefixes that serve GitHub's files, for a config that names none of them.
+MIRRORS = ("https://ghproxy.net/", "https://ghfast.top/")
 
 BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
 _TLS = re.compile(r"\bssl|certificate|\btls\b|handshake|eof occurred in violation|wrong.version.number", re.IGNORECASE)
@@ -306,7 +309,7 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     cut_off = not local and len(down) == len(hosts)
     tools = _toolchain(facts)
     may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" \
-        and not (tools is not None and tools.nvcc is None)
+        and config.swift.attn_impl not in installed.VARIANTS and not (tools is not None and tools.nvcc is None)
     severity: Severity = ERROR if cut_off and not may_build else WARNING
     tls = {h: known(r.error) or "" for h, r in down.items() if _TLS.search(known(r.error) or "")}
     if tls:
@@ -319,8 +322,32 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         yield Finding("mirror-unreachable", severity,
                       Text(f"{'no' if cut_off else 'not every'} wheel source can be reached: {shown}",
                            f"{'所有 wheel 来源都' if cut_off else '部分 wheel 来源'}连不上：{shown}"),
-                      ("flash_attn.mirrors=[https://ghproxy.net/,https://ghfast.top/]", "swift-fa install --wheel FILE"),
+                      _ways_to_a_wheel(reaches),
                       {"hosts": {h: known(r.error) for h, r in down.items()}})
+
+
+def _ways_to_a_wheel(reaches: Mapping[str, Reach | None]) -> tuple[Words, ...]:
+    """What helps where some hosts do not answer: those that do, a mirror that has not failed yet, a way round the network."""
+    answering = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
+    untried = [mirror for mirror in MIRRORS if _host(mirror) not in reaches] if "github.com" in reaches else []
+    if untried:
+        return f"flash_attn.mirrors=[{','.join((*untried, 'direct'))}]", *_FROM_ELSEWHERE
+    if answering:
+        return (Text(f"nothing, if {', '.join(answering)} will do: what answers is taken",
+                     f"若 {', '.join(answering)} 够用则无需处理：启动器会使用能访问的来源"), *_FROM_ELSEWHERE)
+    return Text("another mirror that you can reach: flash_attn.mirrors=[https://...]",
+                "换用能访问的镜像：flash_attn.mirrors=[https://...]"), *_FROM_ELSEWHERE
+
+
+#: Through a proxy, or by hand through a machine that has a network.
+_FROM_ELSEWHERE: tuple[Words, ...] = (
+    Text("or through this network's proxy: export HTTPS_PROXY=http://HOST:PORT",
+         "或通过本网络的代理：export HTTPS_PROXY=http://主机:端口"),
+    Text("or carry it over: swift-fa preflight --save-facts node.json here, "
+         "swift-fa install --facts node.json --download-only DIR where a network is, swift-fa install --wheel DIR/FILE here",
+         "或拷贝过来：在本机 swift-fa preflight --save-facts node.json，在有网络的机器上 "
+         "swift-fa install --facts node.json --download-only 目录，再在本机 swift-fa install --wheel 目录/文件"),
+)
 
 
 def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
