@@ -40,6 +40,7 @@ from swift_fa_launcher.runs.again import (
 )
 from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
+from swift_fa_launcher.runs.monitor import read_measured
 from swift_fa_launcher.runs.output import (
     LONG_TAIL,
     parse_version_folder,
@@ -330,7 +331,8 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
         raise LaunchError(Text(f"these processes of {record.id} cannot be ended: {pids}", f"{record.id} 的进程无法结束：{pids}"))
     if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
         update_record(entry.folder, replace(record, status="interrupted", ended=datetime.now(timezone.utc).isoformat(
-            timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress)))
+            timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress),
+            measured=read_measured(entry.folder)))
     return see_run(entry.folder)
 
 
@@ -353,9 +355,10 @@ def _ended(record: RunRecord, outcome: Outcome) -> RunRecord:
 
 
 def _with_results(record: RunRecord, folder: Path, earlier: tuple[str, ...]) -> RunRecord:
-    """The record with what the training left behind; without an output folder of its own that is SwanLab's run at most."""
+    """The record with what the training left behind; without an output folder of its own that is what the monitor
+    measured and SwanLab's run at most."""
     swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
-    record = replace(record, swanlab=swanlab)
+    record = replace(record, swanlab=swanlab, measured=read_measured(folder))
     if not record.output_dir:
         return record
     output = Path(record.cwd, record.output_dir)

@@ -19,6 +19,8 @@ GROUPS = ("config", "command", "environment", "packages", "wheel", "machine", "g
 _HARMLESS = {"machine": ("host", "cpus", "memory"), "git": ("branch",), "data": ("time",)}
 #: Of the environment that facts keep: who, where and under which job, not how.
 _PERSONAL = frozenset(("HOME", "USER", "LANG", "VIRTUAL_ENV", "CONDA_PREFIX", "SLURM_JOB_ID", "SWIFT_FA_RUN_ID"))
+#: Of what the monitor measured: what says nothing of the training.
+_NO_RESULT = ("monitor_share", "memory_of")
 
 Texts = Mapping[str, str]
 Values = dict[str, Any]
@@ -162,6 +164,7 @@ class _Side:
         yield "outcome", self.record.get("status")
         yield "exit code", self.record.get("exit_code")
         yield from _mapping(self.record.get("result")).items()
+        yield from ((name, value) for name, value in _mapping(self.record.get("measured")).items() if name not in _NO_RESULT)
 
 
 def _differently_read(key: str, *digests: Any) -> bool:

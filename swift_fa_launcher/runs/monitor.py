@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.errors import Text
 
+#: Bytes of a monitor.jsonl's end that tell how a training goes now.
+TAIL = 4096
+_DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
+_LARGEST = 1e15  # of any figure; what is beyond is damage
 
-def read_monitor(run_dir: Path) -> Mapping[str, Any]:
+
+def read_monitor(run_dir: Path, tail: int | None = None) -> Mapping[str, Any]:
     """monitor.json's entries, `last` (the last line of monitor.jsonl) and `mean`; empty where there is no such file.
 
     The means are over the logged steps but the first, which warms up, unless it is the only one. `monitor_share` is the
-    monitor's own part of the training's time.
+    monitor's own part of the training's time. tail: bytes; only lines that stand in so much of the file's end count.
     """
     told = _parse(_text(run_dir / "monitor.json"))
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
+    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl", tail).splitlines())
     lines = [line for line in parsed if _numbers(line)]
     if not lines:
         return told
@@ -30,30 +36,54 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     return {**told, "last": lines[-1], "mean": mean}
 
 
-def render_monitor(run_dir: Path, lang: str) -> str:
+def read_measured(run_dir: Path, tail: int | None = None) -> Mapping[str, Any]:
+    """What a record keeps of the monitor: attention, kernel, packing, memory_of ("process" or the kind of device),
+    tokens_per_second, padding (0 to 1), examples_per_step, monitor_share (0 to 1), peak_memory_gib.
+
+    Only what is known is there. tail: as for `read_monitor`.
+    """
+    found = read_monitor(run_dir, tail)
+    told = {name: found[name] for name in ("attention", "kernel", "packing", "memory_of") if isinstance(found.get(name), str)}
+    if "mean" not in found:
+        return told
+    mean = {name: round(found["mean"][name], digits) for name, digits in _DIGITS.items() if name in found["mean"]}
+    return {**told, **mean, "peak_memory_gib": round(found["last"]["peak_memory_gib"], 3)}
+
+
+def figure(measured: Mapping[str, Any], name: str) -> float | None:
+    """A number of `read_measured`; None where it is not there."""
+    value = measured.get(name)
+    return value if isinstance(value, (int, float)) and abs(value) < _LARGEST else None
+
+
+def render_measured(measured: Mapping[str, Any], lang: str) -> str:
     """One line: the attention in effect, tokens a second, padding, examples a step, peak memory; "" if nothing is known."""
-    found = read_monitor(run_dir)
-    words = [str(found.get("kernel") or "")]
-    if found.get("packing") in ("packing", "padding_free"):
-        words.append(found["packing"])
-    if "mean" in found:
-        mean, place = found["mean"], Text("RAM", "内存") if found.get("memory_of") == "process" else Text("GPU", "显存")
-        words += [f"{mean['tokens_per_second']:,.0f} tokens/s",
-                  Text(f"padding {mean['padding']:.1%}", f"填充 {mean['padding']:.1%}").render(lang),
-                  Text(f"{mean['examples_per_step']:.4g} examples a step",
-                       f"每步 {mean['examples_per_step']:.4g} 条样本").render(lang),
-                  f"{found['last']['peak_memory_gib']:.1f} GiB {place.render(lang)}"]
+    words = [str(measured.get("kernel") or "")]
+    if measured.get("packing") in ("packing", "padding_free"):
+        words.append(measured["packing"])
+    if (speed := figure(measured, "tokens_per_second")) is not None:
+        words.append(f"{speed:,.0f} tokens/s")
+    if (padding := figure(measured, "padding")) is not None:
+        words.append(Text(f"padding {padding:.1%}", f"填充 {padding:.1%}").render(lang))
+    if (examples := figure(measured, "examples_per_step")) is not None:
+        words.append(Text(f"{examples:.4g} examples a step", f"每步 {examples:.4g} 条样本").render(lang))
+    if (memory := figure(measured, "peak_memory_gib")) is not None:
+        place = Text("RAM", "内存") if measured.get("memory_of") == "process" else Text("GPU", "显存")
+        words.append(f"{memory:.1f} GiB {place.render(lang)}")
     return ", ".join(word for word in words if word)
 
 
 def _numbers(line: Mapping[str, Any]) -> bool:
     names = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
-    return all(isinstance(line.get(name), (int, float)) for name in names) and line["seconds"] > 0
+    return all(figure(line, name) is not None for name in names) and line["seconds"] > 0
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, tail: int | None = None) -> str:
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        with file.open("rb") as opened:
+            if tail is not None:
+                opened.seek(max(0, os.fstat(opened.fileno()).st_size - tail))
+            return opened.read().decode("utf-8", "replace")
     except OSError:
         return ""
 

@@ -75,6 +75,7 @@ class RunRecord:
     swanlab: Mapping[str, Any] = field(default_factory=dict)
     unsent: bool = False  # training had ended, SwanLab was still uploading and was ended
     result: Mapping[str, Any] = field(default_factory=dict)  # runs.output.Progress at the end
+    measured: Mapping[str, Any] = field(default_factory=dict)  # runs.monitor.read_measured at the end
     diagnoses: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -13,7 +13,7 @@ from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.runs.checkpoints import list_checkpoints
 from swift_fa_launcher.runs.diff import GROUPS, Difference
-from swift_fa_launcher.runs.monitor import read_monitor, render_monitor
+from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry
@@ -30,7 +30,7 @@ _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命�
 def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
     return {"schema": 1, **entry_to_json(entry), "findings": _read_json(entry.folder / "findings.json") or [],
-            "monitor": read_monitor(entry.folder),
+            "measured": _measured(entry), "monitor": read_monitor(entry.folder),
             "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
                              "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
 
@@ -40,13 +40,14 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     if entry.record is None:
         return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged", "state": "damaged",
                 "problem": render_words(entry.problem, "en")}
-    return {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress)}
+    return {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress),
+            "measured": encode(entry.measured)}
 
 
 def render_list(entries: Sequence[Entry], lang: str) -> str:
     """The runs as a table, one line each. Plain text: thousands of lines are to be there at once."""
     titles = [Text("run", "运行"), Text("state", "状态"), Text("duration", "时长"), Text("step", "步数"), Text("loss", "损失"),
-              Text("tags", "标签")]
+              Text("tokens/s", "tokens/s"), Text("tags", "标签")]
     return _columns([[title.render(lang) for title in titles], *(_line(entry, lang) for entry in entries)])
 
 
@@ -58,7 +59,7 @@ def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
         (Text("state", "状态"), state + (f" ({record.exit_code})" if record.exit_code is not None else "")),
         (Text("started", "开始"), record.started), (Text("ended", "结束"), record.ended or ""),
         (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
-        (Text("measured", "实测"), render_monitor(entry.folder, lang)), (Text("made from", "来自"), _parent(record, lang)),
+        (Text("measured", "实测"), render_measured(_measured(entry), lang)), (Text("made from", "来自"), _parent(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),
@@ -128,8 +129,15 @@ def _line(entry: Entry, lang: str) -> list[str]:
         return [entry.folder.name, said, render_words(entry.problem, lang)]
     now = datetime.now(timezone.utc) if state in ("running", "orphaned") else None
     step = "" if progress.step is None else f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)
+    speed = figure(entry.measured, "tokens_per_second")
     return [entry.folder.name, said, render_duration(record, now), step,
-            "" if progress.loss is None else f"{progress.loss:.4g}", ", ".join(record.tags)]
+            "" if progress.loss is None else f"{progress.loss:.4g}", "" if speed is None else f"{speed:,.0f}",
+            ", ".join(record.tags)]
+
+
+def _measured(entry: Entry) -> Any:
+    """What the record keeps of the monitor; of one without, what the monitor's files say from the first step on."""
+    return encode(entry.record.measured if entry.record else {}) or read_measured(entry.folder)
 
 
 def _parent(record: RunRecord, lang: str) -> str:

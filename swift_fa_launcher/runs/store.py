@@ -7,15 +7,17 @@ import fnmatch
 import os
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words
+from swift_fa_launcher.runs.monitor import TAIL, read_measured
 from swift_fa_launcher.runs.output import Progress, read_progress
 from swift_fa_launcher.runs.record import RunRecord, read_record
 
@@ -26,13 +28,17 @@ STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinishe
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder below the root: its record and state, or why there is none to read."""
+    """One folder below the root: its record and state, or why there is none to read.
+
+    progress, measured: what the record says, and where that has no end, what the training has written by now.
+    """
 
     folder: Path
     record: RunRecord | None
     problem: Words = ""
     state: str = "damaged"
     progress: Progress = Progress()
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,10 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     state = entry.state
     if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
-    return Entry(entry.folder, record, state=state, progress=_progress(record))
+    measured = record.measured
+    if record.status == "unfinished" and not measured:
+        measured = read_measured(entry.folder, TAIL)
+    return Entry(entry.folder, record, state=state, progress=_progress(record), measured=measured)
 
 
 def _progress(record: RunRecord) -> Progress:

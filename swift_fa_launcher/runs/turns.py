@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import LaunchError, Text, Words
 
@@ -34,7 +35,7 @@ def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
     if (config.launch.nnodes or 1) > 1:
         yield lambda: None
         return
-    folder = Path(cwd, config.swift.text("output_dir") or "output").expanduser().resolve()
+    folder = Path(cwd, expand_user(config.swift.text("output_dir") or "output")).resolve()
     shares = config.swift.flag("add_version") is False
     lock = FileLock(cache_dir() / "locks" / f"output-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
     try:

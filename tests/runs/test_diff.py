@@ -54,6 +54,16 @@ def test_a_changed_seed(tmp_path: Path, work: Path) -> None:
     assert "配置" in shown and "    + 2  # command line: swift.seed=2" in shown
 
 
+def test_what_was_measured_is_a_result(tmp_path: Path, work: Path) -> None:
+    first, second = start(tmp_path, text=TEXT), start(tmp_path, text=TEXT)
+    for folder, speed in ((first, 100.0), (second, 285.0)):
+        update_record(folder, replace(read_record(folder), measured={"kernel": "flash-attn 2.8.3", "tokens_per_second": speed,
+                                                                     "monitor_share": speed / 1e6}))
+    differs = found(first, second)
+    assert {key: (one.first, one.second) for key, one in differs.items()} == {("result", "tokens_per_second"): (100.0, 285.0)}
+    assert not differs["result", "tokens_per_second"].matters
+
+
 def test_a_changed_package(tmp_path: Path, work: Path) -> None:
     newer = replace(FACTS, packages={"ms-swift": Version("4.6.1"), "peft": Version("0.20")})
     differs = found(start(tmp_path, text=TEXT), start(tmp_path, text=TEXT, facts=newer))

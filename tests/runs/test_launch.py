@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import replace
@@ -62,6 +63,19 @@ def test_nothing_is_taken_from_the_working_folder(work: Path) -> None:
     (work / "logging.jsonl").write_text('{"loss": 1.0, "global_step/max_steps": "1/3"}\n')
     finished = train("", [], "swift.output_dir=null")
     assert finished.record.output_dir is None and not finished.record.result and finished.record.checkpoint is None
+
+
+def test_what_the_monitor_measured_is_in_the_record_without_an_output_folder_too() -> None:
+    lines = [{"step": n, "seconds": 2.0, "tokens": 80 * n, "tokens_per_second": 40.0 * n, "padding": 0.5, "monitor_seconds": 0.01,
+              "examples_per_step": 4, "peak_memory_gib": 1.5} for n in (1, 2, 3)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    told = {"attention": "sdpa", "kernel": "torch's SDPA", "packing": "none", "memory_of": "process", "device_name": "x"}
+    script = (f"import pathlib, sys; run = pathlib.Path(sys.argv[1]); (run / 'monitor.jsonl').write_text({text!r}); "
+              f"(run / 'monitor.json').write_text({json.dumps(told)!r}); sys.exit(3)")
+    finished = train(script, [], "swift.output_dir=null")
+    assert finished.record.measured == read_record(finished.folder).measured == {
+        "attention": "sdpa", "kernel": "torch's SDPA", "packing": "none", "memory_of": "process", "tokens_per_second": 100.0,
+        "padding": 0.5, "examples_per_step": 4.0, "monitor_share": 0.005, "peak_memory_gib": 1.5}
 
 
 def test_a_secret_of_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from swift_fa_launcher.errors import LaunchError, UsageError, render_words
 from swift_fa_launcher.flow import end
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
-from swift_fa_launcher.runs.report import render_list
+from swift_fa_launcher.runs.report import entry_to_json, render_list, render_run, run_to_json
 from swift_fa_launcher.runs.store import Wanted, find_run, list_runs, parse_moment, see_run, select_runs, with_states
 
 SWIFT_4 = ('{"loss": 6.2, "epoch": 0.1, "global_step/max_steps": "9/10", "train_speed(s/it)": 3.5}\n'
@@ -127,6 +127,22 @@ def test_a_damaged_record_says_so_in_both_languages(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps({**json.loads((folder / "run.json").read_text()), "command": [1]}))
     problem = see_run(folder).problem
     assert render_words(problem, "en").startswith("command[0]: expected text") and "应为文本" in render_words(problem, "zh")
+
+
+def test_what_was_measured_is_listed_from_the_record_or_of_an_open_run_from_its_last_steps(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    lines = [{"seconds": 1.0, "tokens": 1000 if n < 400 else 1234, "tokens_per_second": 0, "padding": 0.25, "monitor_seconds": 0,
+              "examples_per_step": 4, "peak_memory_gib": 1.5} for n in range(500)]
+    (folder / "monitor.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"seconds": 1, "tok')
+    assert see_run(folder).measured["tokens_per_second"] == 1234
+    assert "1,047 tokens/s, padding 25.0%" in render_run(see_run(folder), read_record(folder), "en")
+    assert render_list([see_run(folder)], "en").split()[-1] == "1,234"
+    finish(folder, measured={"tokens_per_second": 12345.6, "padding": "odd"})
+    entry = see_run(folder)
+    assert render_list([entry], "en").split()[-1] == "12,346"
+    assert entry_to_json(entry)["measured"]["tokens_per_second"] == run_to_json(entry)["measured"]["tokens_per_second"] == 12345.6
+    finish(folder, measured={})  # a record from before the monitor's summary was in it
+    assert see_run(folder).measured == {} and run_to_json(see_run(folder))["measured"]["padding"] == 0.25
 
 
 def test_filters(tmp_path: Path) -> None:

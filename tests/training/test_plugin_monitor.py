@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
-from swift_fa_launcher.runs.monitor import read_monitor, render_monitor
+from swift_fa_launcher.runs.monitor import read_measured, read_monitor, render_measured
 
 torch = pytest.importorskip("torch", reason="the training's packages are not installed")
 NO = -100
@@ -104,6 +104,10 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "monitor.jsonl").read_text().splitlines()]
 
 
+def shown(folder: Path, lang: str = "en") -> str:
+    return render_measured(read_measured(folder), lang)
+
+
 def test_a_training_is_written_down_and_its_figures_are_logged(trainings: Trainings, tmp_path: Path) -> None:
     (ended,) = trainings.run(tmp_path, [[PADDED, PADDED], [PADDED], [PADDED]], wait=0.6)
     assert ended.code == 0 and ended.said == [] and ended.told["seen"] == 4, ended.output
@@ -121,8 +125,8 @@ def test_a_training_is_written_down_and_its_figures_are_logged(trainings: Traini
     assert (found["attention"], found["kernel"], found["packing"], found["world_size"]) == ("sdpa", "torch's SDPA", "none", 1)
     assert found["versions"]["torch"] == torch.__version__ and found["last"] == third
     assert found["mean"]["examples_per_step"] == 2, "without the first, which warms up"
-    assert "torch's SDPA" in render_monitor(tmp_path, "en") and "padding 20.0%" in render_monitor(tmp_path, "en")
-    assert "填充 20.0%" in render_monitor(tmp_path, "zh")
+    assert "torch's SDPA" in shown(tmp_path) and "padding 20.0%" in shown(tmp_path)
+    assert "填充 20.0%" in shown(tmp_path, "zh")
 
 
 def test_all_processes_are_counted_and_one_writes(trainings: Trainings, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_flash_attention_that_is_not_there_ends_the_first_step(trainings: Traini
     assert len(ended.said) == 1 and "attn_impl=flash_attn" in ended.said[0] and "torch's SDPA" in ended.said[0]
     assert "Traceback" not in ended.output
     assert read_monitor(tmp_path)["attention"] == "sdpa" and not (tmp_path / "monitor.jsonl").exists()
-    assert render_monitor(tmp_path, "en") == "torch's SDPA"
+    assert shown(tmp_path) == "torch's SDPA"
 
 
 def test_of_several_processes_one_says_why_before_the_others_end(trainings: Trainings, tmp_path: Path) -> None:
@@ -163,7 +167,7 @@ def test_a_monitor_that_fails_says_so_once_and_the_training_goes_on(trainings: T
     assert ended.code == 0 and ended.told["seen"] == 3
     assert ended.told["logged"] == [{"loss": 1.5}, {"eval_loss": 1.0}] * 3
     assert len(ended.said) == 1 and "the monitor is off: FileNotFoundError" in ended.said[0]
-    assert read_monitor(tmp_path / "gone") == {} and render_monitor(tmp_path / "gone", "en") == ""
+    assert read_monitor(tmp_path / "gone") == {} and shown(tmp_path / "gone") == ""
 
 
 def test_where_one_process_cannot_count_none_waits_for_it(trainings: Trainings, tmp_path: Path) -> None:
