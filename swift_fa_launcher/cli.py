@@ -456,8 +456,7 @@ def _run_runs(options: argparse.Namespace) -> int:
         listed = [report.entry_to_json(entry) for entry in entries]
         print(json.dumps({"schema": 1, "runs": listed}, ensure_ascii=False, default=str))  # indented, thousands take seconds
     elif not entries:
-        _tell(Text(f"no runs in {options.root}", f"{options.root} 中没有运行记录") if wanted == store.Wanted() else
-              Text(f"no such runs in {options.root}", f"{options.root} 中没有符合条件的运行"), options.lang)
+        _tell(store.say_none(Path(options.root), wanted), options.lang)
     else:
         print(report.render_list(entries, options.lang))
     return DONE

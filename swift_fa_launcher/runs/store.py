@@ -24,6 +24,7 @@ from swift_fa_launcher.runs.record import RunRecord, read_record
 #: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "damaged": its
 #: record cannot be read.
 STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
+_ANOTHER_ROOT = Text("--root FOLDER", "--root 目录")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
         return ()
     except OSError as error:
         raise RecordError(Text(f"cannot list the runs in {root}", f"无法列出 {root} 中的运行"),
-                          why=error.strerror or str(error)) from None
+                          why=error.strerror or str(error), hint=(_ANOTHER_ROOT,)) from None
     root = root.absolute()
     return tuple(_entry(root / name) for name in names)
 
@@ -78,6 +79,16 @@ def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
     """The entries that are wanted. A damaged record is judged by its folder's name, which holds time and name."""
     return tuple(entry for entry in entries if _fits(entry, wanted))
+
+
+def say_none(root: Path, wanted: Wanted) -> Text:
+    """Why no run is listed."""
+    if not root.is_dir():
+        return Text(f"no runs: there is no folder {root} (another one: {_ANOTHER_ROOT.en})",
+                    f"没有运行记录：目录 {root} 不存在（指定其他目录：{_ANOTHER_ROOT.zh}）")
+    if wanted == Wanted():
+        return Text(f"no runs in {root}", f"{root} 中没有运行记录")
+    return Text(f"no such runs in {root}", f"{root} 中没有符合条件的运行")
 
 
 def find_run(root: Path, word: str) -> Entry:
@@ -132,6 +143,9 @@ def _find(root: Path, word: str) -> Entry:
     if begun:
         some = ", ".join(e.folder.name for e in begun[:4])
         raise RecordError(Text(f"{len(begun)} runs begin with {word}: {some}", f"有 {len(begun)} 个运行以 {word} 开头：{some}"))
+    if not root.is_dir():
+        raise RecordError(Text(f"there is no run {word}", f"没有运行 {word}"),
+                          why=Text(f"there is no folder {root}", f"目录 {root} 不存在"), hint=(_ANOTHER_ROOT,))
     names = [e.folder.name for e in entries] + [e.record.name for e in entries if e.record]
     near = difflib.get_close_matches(word, names, n=1)
     raise RecordError(Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),

@@ -32,7 +32,9 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["rerun", "one", "seed=3"], 2, "not a setting"), (["rerun", "one", "--exact", "swift.seed=3"], 2, "--exact"),
     (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no checkpoint"),
     (["resume", "one", "swift.add_version=true"], 2, "itself"),
-    (["show", "one", "--requirements", "--root", "elsewhere"], 1, "elsewhere"),
+    (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
+    (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),
+    (["show", "latest", "--root", "work/one.yaml"], 1, "--root FOLDER"), (["runs", "--root", "work"], 0, "no runs in work"),
 ])
 def test_what_cannot_be_done_is_said(tmp_path: Path, words: list[str], code: int, said: str) -> None:
     start(tmp_path)
