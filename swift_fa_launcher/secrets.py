@@ -11,7 +11,7 @@ REDACTED = "<redacted>"
 
 
 def redact(text: str, values: Iterable[str]) -> str:
-    """`text` with every secret value replaced, also where it stands escaped as JSON and YAML write it."""
+    """`text` with every secret value replaced, also where it stands escaped, folded or indented as JSON and YAML write it."""
     pattern = _pattern(values)
     return pattern.sub(REDACTED, text) if pattern else text
 
@@ -34,10 +34,17 @@ def _redacted(data: Any, pattern: re.Pattern[str]) -> Any:
 
 def _pattern(values: Iterable[str]) -> re.Pattern[str] | None:
     """Any of the values, the longest first; None for no values."""
-    forms = {form for value in values if value for form in _forms(value)}
-    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+    split = {tuple(re.findall(r"[^ \t\r\n]+", value)) for value in values} - {()}
+    secrets = sorted(split, key=lambda words: -sum(map(len, words)))
+    return re.compile("|".join(_GAP.join(map(_forms, words)) for words in secrets)) if secrets else None
 
 
-def _forms(value: str) -> tuple[str, ...]:
-    """The value as it is, in double quotes (JSON, YAML), and in YAML's single quotes."""
-    return value, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1], value.replace("'", "''")
+#: What may stand between two words of a secret: YAML indents the lines of a block, folds lines at spaces, ends them with a
+#: backslash or writes line ends as such; a diff and a comment put a sign before each.
+_GAP = r"(?:\s|\\[nrt]|\\(?=\s)|(?<=\n)[+-]|#)+"
+
+
+def _forms(word: str) -> str:
+    """A word as it is, in double quotes (JSON, YAML), and in YAML's single quotes."""
+    forms = {word, json.dumps(word, ensure_ascii=False)[1:-1], json.dumps(word)[1:-1], word.replace("'", "''")}
+    return f"(?:{'|'.join(map(re.escape, sorted(forms, key=len, reverse=True)))})"

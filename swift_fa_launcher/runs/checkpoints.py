@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def list_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(path, step, _problem(path)) for step, path in sorted(numbered, reverse=True))
 
 
-def newest_complete(checkpoints: tuple[Checkpoint, ...]) -> Checkpoint | None:
+def newest_complete(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
     """The one to go on from."""
     return next((checkpoint for checkpoint in checkpoints if not checkpoint.problem), None)
 

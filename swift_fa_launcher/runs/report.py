@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
-from swift_fa_launcher.runs.checkpoints import list_checkpoints
+from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import GROUPS, Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Progress
@@ -25,6 +25,7 @@ _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "
 _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命令"), "environment": Text("environment", "环境变量"),
            "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
            "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
+_FEW = 3  # checkpoints on a screen
 
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def render_list(entries: Sequence[Entry], lang: str) -> str:
 def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
     """One run's story on a screen: what it was, how it went, what was found, what it left."""
     state = _STATES[entry.state].render(lang) if entry.state in _STATES else entry.state
+    checkpoints = _checkpoints(entry)
     rows = [
         (Text("run", "运行"), record.id), (Text("name", "名称"), record.name),
         (Text("state", "状态"), state + (f" ({record.exit_code})" if record.exit_code is not None else "")),
@@ -65,7 +67,8 @@ def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
         *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),
     ]
     parts = [_aligned([(title.render(lang), value) for title, value in rows if value]), _render_found(entry, lang),
-             _render_diagnoses(record, lang), _render_checkpoints(entry, lang), _render_ways(entry, record, lang)]
+             _render_diagnoses(record, lang), _render_checkpoints(checkpoints, lang),
+             _render_ways(entry, record, checkpoints, lang)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -181,23 +184,29 @@ def _render_diagnoses(record: RunRecord, lang: str) -> str:
     return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
 
 
-def _render_checkpoints(entry: Entry, lang: str) -> str:
-    lines = [f"  {c.path}" + (f"  ({render_words(c.problem, lang)})" if c.problem else "") for c in _checkpoints(entry)]
+def _render_checkpoints(checkpoints: Sequence[Checkpoint], lang: str) -> str:
+    """The newest few and the one to go on from; a long training leaves hundreds."""
+    whole = newest_complete(checkpoints)
+    shown = [c for i, c in enumerate(checkpoints) if i < _FEW or c is whole]
+    lines = [f"  {c.path}" + (f"  ({render_words(c.problem, lang)})" if c.problem else "") for c in shown]
+    more = len(checkpoints) - len(shown)
+    if more:
+        lines.append("  " + Text(f"and {more} more, listed by --json", f"另有 {more} 个，用 --json 列出").render(lang))
     return "\n".join([Text("checkpoints", "检查点").render(lang), *lines]) if lines else ""
 
 
-def _render_ways(entry: Entry, record: RunRecord, lang: str) -> str:
+def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoint], lang: str) -> str:
     """The commands that come next."""
     run = shlex.quote(record.id)
     if entry.state == "orphaned":
         return Text(f"its launcher is gone and its processes are not: swift-fa runs --end {run}",
                     f"启动器已不在，但训练进程仍在：swift-fa runs --end {run}").render(lang)
-    if entry.state in ("failed", "interrupted", "unfinished") and any(not c.problem for c in _checkpoints(entry)):
+    if entry.state in ("failed", "interrupted", "unfinished") and newest_complete(checkpoints):
         return Text(f"to go on: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
     return ""
 
 
-def _checkpoints(entry: Entry) -> Iterable[Any]:
+def _checkpoints(entry: Entry) -> tuple[Checkpoint, ...]:
     record = entry.record
     return list_checkpoints(Path(record.cwd, record.output_dir)) if record and record.output_dir else ()
 

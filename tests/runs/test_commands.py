@@ -59,10 +59,18 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
                   "gpu-out-of-memory: no memory (train.log:7)", "-> swift.max_length=1024", "warning  gpu-none",
                   "checkpoint-20  (optimizer.pt is cut off)", f"swift-fa resume {folder.name}"):
         assert words in shown
+    for step in (1, 2, 3, 4, 5):
+        make_checkpoint(output, step)
+    shown = swift_fa(tmp_path, "show", "one").stdout
+    assert "checkpoint-5\n" in shown and "checkpoint-4" not in shown and "and 4 more, listed by --json" in shown
+    (output / "checkpoint-10" / "optimizer.pt").unlink()
+    (output / "checkpoint-5" / "optimizer.pt").unlink()
+    assert "checkpoint-4\n  and 3 more" in swift_fa(tmp_path, "show", "one").stdout, "the one to go on from"
     assert "失败原因" in swift_fa(tmp_path, "show", "one", "--lang", "zh").stdout
     story = json.loads(swift_fa(tmp_path, "show", "one", "--json").stdout)
     assert story["schema"] == 1 and story["state"] == "failed" and story["findings"][0]["code"] == "gpu-none"
-    assert [(c["step"], c["complete"]) for c in story["checkpoints"]] == [(20, False), (10, True)]
+    assert [(c["step"], c["complete"]) for c in story["checkpoints"]] == [
+        (20, False), (10, False), (5, False), (4, True), (3, True), (2, True), (1, True)]
     assert json.loads(swift_fa(tmp_path, "runs", "--json").stdout)["runs"][0]["progress"]["loss"] == 1.23456789
     assert swift_fa(tmp_path, "show", "one", "--requirements").stdout.splitlines()[1:] == ["ms-swift==4.6.0"]
 

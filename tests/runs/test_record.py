@@ -120,6 +120,23 @@ def test_a_secret_is_found_however_it_is_written(tmp_path: Path, secret: str) ->
     assert resolve_config([folder / "config.yaml"]).swift.text("system") == "<redacted>"
 
 
+@pytest.mark.parametrize("written", [
+    "swift:\n  system: |-\n    -----BEGIN KEY-----\n    MIIx'9f\n      q7\n    -----END KEY-----\n",
+    "swift:\n  system: >-\n    -----BEGIN KEY-----\n\n    MIIx'9f\n\n    q7\n\n    -----END KEY-----\n",
+    "swift:\n  system: '-----BEGIN\n    KEY-----\n\n    MIIx''9f\n\n    q7\n\n    -----END KEY-----'\n",
+    'swift:\n  system: "-----BEGIN KEY-----\\nMIIx\'9f\\n\\\n    q7\\n-----END\\\n    \\ KEY-----"\n',
+    "swift:\n  # -----BEGIN KEY-----\n  # MIIx'9f\n  # q7\n  # -----END KEY-----\n  system: x\n",
+])
+def test_a_secret_of_several_lines_is_found_however_they_are_laid_out(tmp_path: Path, written: str) -> None:
+    secret = "-----BEGIN KEY-----\nMIIx'9f\nq7\n-----END KEY-----\n"
+    folder = start(tmp_path, text=written, hidden=(secret, "2026-other"))
+    (copy,) = (folder / "layers").rglob("*.yaml")
+    assert "<redacted>" in copy.read_text() and "MIIx" not in copy.read_text() and "q7" not in copy.read_text()
+    assert resolve_config([copy]).swift.text("system") in ("<redacted>", "x")
+    diff = "".join(f"+{line}\n" for line in written.splitlines())
+    assert "q7" not in redact(diff, [secret]) and redact(diff, [secret]).endswith("\n")
+
+
 def test_hiding_leaves_the_record_itself_alone(tmp_path: Path) -> None:
     secrets = ("123456", "started", "unfinished", "2026-11")
     folder = start(tmp_path, text="swift: {seed: 1234567}\n", hidden=secrets)
