@@ -16,6 +16,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
+from swift_fa_launcher.preflight.packing import MOST_ROWS, Packed, cuts, longest_row, make_packed, row_count
 from swift_fa_launcher.preflight.reading import (
     ANOTHER_PYTHON,
     environment,
@@ -203,14 +204,8 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
 
 def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
     """Rows of all datasets whose number is known, `#N` taken into account."""
-    total = 0
-    for name in config.swift.names("dataset"):
-        path = facts.path(name)
-        rows = known(path.rows) if path else None
-        limit = re.search(r"#(\d{1,15})$", name)
-        if rows is not None:
-            total += min(rows, int(limit[1])) if limit else rows
-    return min(max(total, 0), 10**12)
+    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    return min(sum(count or 0 for count in counts), MOST_ROWS)
 
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -218,19 +213,22 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
     https://github.com/modelscope/ms-swift/issues/2745
     """
+    given = config.swift.whole("max_length")
+    limit = Text(*[setting(config, "max_length")] * 2) if given else Text(
+        f"the model's own {longest_row(config, facts)} tokens", f"模型自身的 {longest_row(config, facts)} 个 token")
     for name in config.swift.names("dataset"):
         path = facts.path(name)
         long, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
         if not long or long < 0:
             continue
-        long, checked = min(long, 10**12), min(checked or 0, 10**12)
+        long, checked = min(long, MOST_ROWS), min(checked or 0, MOST_ROWS)
         of = f" of {checked}" if checked else ""
         share = f" ({min(long / checked, 1):.0%})" if checked and checked > 0 else ""
-        cut = config.swift.get("truncation_strategy") in ("left", "right", "split")
+        cut = cuts(config)
         yield Finding("rows-too-long", WARNING,
-                      Text(f"{name}: {long}{of} rows{share} are longer than {setting(config, 'max_length')} and will be "
+                      Text(f"{name}: {long}{of} rows{share} are longer than {limit.en} and will be "
                            f"{'cut' if cut else 'dropped'}",
-                           f"{name}：{long}{f'/{checked}' if checked else ''} 行{share} 超过 {setting(config, 'max_length')}，"
+                           f"{name}：{long}{f'/{checked}' if checked else ''} 行{share} 超过 {limit.zh}，"
                            f"将被{'截断' if cut else '丢弃'}"),
                       (Text("raise swift.max_length", "增大 swift.max_length"),
                        "swift.truncation_strategy=delete" if cut else "swift.truncation_strategy=right"),
@@ -239,29 +237,35 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A packed row holds several examples: the same batch size means fewer, larger steps."""
-    swift = config.swift
-    paths = [p for name in swift.names("dataset") if (p := facts.path(name))]
-    means = [mean for p in paths if (mean := known(p.mean_row_tokens)) and math.isfinite(mean) and mean >= 1]
-    length = swift.whole("packing_length") or swift.whole("max_length")
-    if not swift.flag("packing") or not means or not length or not 1 <= length < 10**9:
+    packed = make_packed(config, facts) if config.swift.flag("packing") else None
+    if packed is None:
         return
-    per_row = max(1.0, length / (sum(means) / len(means)))
-    batch, accumulation, processes = (min(max(1, n or 1), 10**6) for n in (
-        swift.whole("per_device_train_batch_size"), swift.whole("gradient_accumulation_steps"), process_count(config, facts)))
-    per_step = batch * accumulation * processes
-    rows, suggested = dataset_rows(config, facts), max(1, round(batch * accumulation / per_row))
-    context = {"examples_per_packed_row": round(per_row, 1), "rows_per_step": per_step, "packed_batch": suggested}
+    batch, per_row = packed.batch, packed.examples_per_row
+    seen = per_row * batch.per_step
+    context: dict[str, float | None] = {"examples_per_packed_row": round(per_row, 2), "rows_per_step": batch.per_step,
+               "examples_per_step": round(seen, 1), "packed_batch": math.prod(packed.same_examples)}
     steps = Text("", "")
-    if rows:
-        before, after = -(-rows // per_step), math.ceil(rows / per_row / per_step)
-        context |= {"steps_per_epoch": after, "steps_per_epoch_unpacked": before}
-        steps = Text(f", {after} steps an epoch instead of {before}", f"，每轮 {after} 步（不打包时 {before} 步）")
+    if packed.steps is not None:
+        context |= {"rows": packed.rows, "steps_per_epoch": packed.steps, "steps_per_epoch_unpacked": packed.steps_unpacked}
+        steps = Text(f"; {packed.steps:,} steps an epoch instead of {packed.steps_unpacked:,}",
+                     f"；每轮 {packed.steps:,} 步（不打包时 {packed.steps_unpacked:,} 步）")
     yield Finding("packing-changes-batch", INFO,
-                  Text(f"packing puts about {per_row:.1f} examples into a row{steps.en}",
-                       f"packing 使每行约含 {per_row:.1f} 个样本{steps.zh}"),
-                  (Text(f"to keep the examples per step: batch size × accumulation = {suggested} instead of "
-                        f"{batch * accumulation}",
-                        f"若要保持每步样本数：批大小 × 梯度累积 = {suggested}（现为 {batch * accumulation}）"),), context)
+                  Text(f"packing puts about {per_row:.1f} examples into a row: a step sees {seen:,.0f} instead of "
+                       f"{batch.per_step:,}{steps.en}",
+                       f"packing 使每行约含 {per_row:.1f} 个样本：每步看到 {seen:,.0f} 个而非 {batch.per_step:,} 个{steps.zh}"),
+                  (_same_examples(packed),), context)
+
+
+def _same_examples(packed: Packed) -> Text:
+    """What keeps the examples of a step, or that nothing smaller does."""
+    batch, (size, accumulation) = packed.batch, packed.same_examples
+    if (size, accumulation) == (batch.per_device, batch.accumulation):
+        return Text(f"the batch of {batch.per_device} × {batch.accumulation} is the nearest to an unpacked step's examples",
+                    f"批大小 {batch.per_device} × 梯度累积 {batch.accumulation} 已最接近不打包时每步的样本数")
+    see = size * accumulation * batch.processes * packed.examples_per_row
+    override = f"swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}"
+    return Text(f"{override} (now {batch.per_device} and {batch.accumulation}) keeps a step at {see:,.0f} examples",
+                f"{override}（现为 {batch.per_device} 和 {batch.accumulation}）可使每步仍约为 {see:,.0f} 个样本")
 
 
 def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -357,7 +361,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     https://github.com/modelscope/ms-swift/issues/3268
     """
     for conflict in known(facts.requirement_conflicts) or ():
-        requires, installed = known(conflict.requires) or "?", known(conflict.installed)
+        requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
             name = canonicalize_name(Requirement(requires).name)
         except InvalidRequirement:
