@@ -248,7 +248,7 @@ def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words 
                         f"torch {need.torch} 是厂商版或 nightly 版，公开的 wheel 不适用")
     lacking = known(contents.unresolved) or ()
     if lacking and (_abi_of(lacking) is None or _abi_of(lacking) is need.abi):
-        return Text(f"torch {need.torch} lacks {len(lacking)} symbols that it needs, {lacking[0]} for one",
+        return Text(f"torch {need.torch} lacks symbols that it needs ({len(lacking)}), such as {lacking[0]}",
                     f"torch {need.torch} 缺少它需要的 {len(lacking)} 个符号，例如 {lacking[0]}")
     return None
 
