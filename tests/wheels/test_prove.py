@@ -133,6 +133,12 @@ def test_an_extension_that_is_none(wheel):
     assert codes(wheel(body=b"not an ELF file")) != []
 
 
+def test_a_truncated_extension_in_a_sound_zip(wheel):
+    whole = prove_source(wheel)
+    assert codes(wheel(body=whole[:len(whole) // 2])) == ["wheel-invalid"]
+    assert codes(wheel(body=whole[:-100])) == ["wheel-invalid"]
+
+
 def prove_source(wheel) -> bytes:
     with zipfile.ZipFile(wheel()) as archive:
         return archive.read(f"flash_attn_2_cuda{SUFFIX}")
