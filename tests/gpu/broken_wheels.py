@@ -16,7 +16,8 @@ from swift_fa_launcher.machine.elf import ElfFile
 from swift_fa_launcher.machine.fatbin import CUBIN, MAGIC
 
 #: Of torch 2.11 (the line's number is unsigned), and the same function of the releases before it.
-TORCH_SYMBOL = (b"_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb", b"_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib")
+TORCH_SYMBOL = (b"_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb",
+                b"_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib")
 OTHER_ARCHITECTURE = 75
 
 
