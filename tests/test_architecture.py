@@ -21,7 +21,7 @@ CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "prefli
 NEIGHBOURS = {("config", "machine.facts")}
 
 PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
-        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.checks.*", "wheels.name", "wheels.fit",
+        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name", "wheels.fit",
         "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",

@@ -22,6 +22,9 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: What Qwen2's tokenizers take as one word (transformers/models/qwen2/tokenization_qwen2.py).
+WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+         r"|\s+(?!\S)|\s+")
 SUBJECTS = ("a gauge", "the harbour", "ein Zug", "une horloge", "一台机器", "黄河", "the north wind", "a ledger")
 DEEDS = ("counts", "forgets", "measures", "carries", "repeats", "等待", "记录", "mends")
 THINGS = ("seven stones", "the same letter", "two rivers", "每一个字", "an empty room", "三分之一", "what was left")
@@ -68,11 +71,16 @@ def sentence(draw: random.Random, subject: str) -> str:
 
 
 def write_tokenizer(folder: Path) -> int:
-    """Byte-level BPE over the rows' own words; returns how many tokens it knows."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """Byte-level BPE over the rows' own words; returns how many tokens it knows.
+
+    Text is cut as Qwen2's tokenizers cut it (each digit alone): transformers 5 does that whatever the file says.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(WORDS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     draw = random.Random(0)
     text = [turn["content"] for _ in range(200) for turn in _conversation(draw)]

@@ -16,13 +16,14 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
-from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
+from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts
 from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script
 from swift_fa_launcher.machine.prove import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
+from swift_fa_launcher.machine.row_tokens import with_row_tokens
 
 TARGET = Path(__file__).with_name("target.py")
 #: Seconds for the training interpreter's answer: a tenth as a rule, far more from a cold network file system.
@@ -47,7 +48,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         asked = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         devices = pool.submit(_gpus, config)
         toolchain = pool.submit(host.collect_toolchain, environment)
-        path_facts = pool.submit(paths.collect_paths, config, environment)
+        path_facts = pool.submit(_paths, config, environment, cwd, say)
         ports = pool.submit(host.collect_ports_in_use, _ports(config))
         report = asked.result()
         seen = make_installed(report, environment, cwd, login)
@@ -112,6 +113,10 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
         "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in VARIANTS}}
+
+
+def _paths(config: ResolvedConfig, environment: Mapping[str, str], cwd: Path, say: Say) -> Mapping[str, Maybe[PathFacts]]:
+    return with_row_tokens(paths.collect_paths(config, environment), config, environment, cwd, say)
 
 
 def _gpus(config: ResolvedConfig) -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:

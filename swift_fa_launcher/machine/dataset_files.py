@@ -14,7 +14,12 @@ from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.machine.facts import FirstBad, PathFacts
 from swift_fa_launcher.machine.rows import make_judge
 
-SAMPLE = 200
+#: Rows that are read of a file. Of a few hundred the mean length would be off by more than packing is to be told by.
+SAMPLE = 1000
+#: Places of a large file that the sample is taken from: a seek on a network file system takes a millisecond.
+PLACES = 200
+#: Bytes. Long rows are taken singly.
+PLACE_BYTES = 2**16
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
 #: Bytes. A longer row is not followed to its end.
@@ -50,41 +55,50 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
     """
     size = file.stat().st_size
     plain = replace(plain, size_gib=round(size / GIB, 3))
-    reader = READERS.get(file.suffix.lower())
-    if reader is None:
-        return _unseen(plain, f"{file.suffix or 'a file without suffix'} is not read by the launcher")
     if task not in (None, "causal_lm", "seq_cls"):
         return _unseen(plain, f"rows for task_type {task} have a form of their own")
-    later = Unknown("not tokenized")
     try:
-        sampled = reader(file, size)
-        if not sampled.rows:
-            raise UnreadableRows(1, "it has no rows")
+        sampled = read_sample(file)
     except UnseenRows as error:
         return _unseen(plain, str(error))
     except UnreadableRows as error:
         line: Maybe[int] = error.line if error.line is not None else Unknown("its line was not counted")
         return replace(plain, rows=Unknown("the file cannot be read"), rows_checked=1, usable_rows=0,
-                       first_bad=FirstBad(line, error.why), rows_over_max_length=later)
+                       first_bad=FirstBad(line, error.why))
     bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
     first = next(iter(bad), None)
     return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
-                   first_bad=FirstBad(*first) if first else None, rows_over_max_length=later)
+                   first_bad=FirstBad(*first) if first else None)
+
+
+def read_sample(file: Path) -> Sampled:
+    """Up to SAMPLE rows from all over the file. Raises UnreadableRows, UnseenRows or OSError."""
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        raise UnseenRows(f"{file.suffix or 'a file without suffix'} is not read by the launcher")
+    sampled = reader(file, file.stat().st_size)
+    if not sampled.rows:
+        raise UnreadableRows(1, "it has no rows")
+    return sampled
 
 
 def _unseen(plain: PathFacts, why: str) -> PathFacts:
     unknown = Unknown(why)
-    return replace(plain, rows=unknown, rows_checked=unknown, usable_rows=unknown, first_bad=unknown,
-                   rows_over_max_length=unknown)
+    return replace(plain, rows=unknown, rows_checked=unknown, usable_rows=unknown, first_bad=unknown)
 
 
 def judge_rows(rows: Sequence[tuple[int | None, Any]], renamed: Mapping[str, str],
                needs_label: bool) -> list[tuple[Maybe[int], str]]:
     """Line and reason of every row that cannot be used."""
-    read = [(line, row if isinstance(row, dict) else {"text": row}) for line, row in rows]
+    read = [(line, as_columns(row)) for line, row in rows]
     judge = make_judge(dict.fromkeys(column for _, row in read for column in row), renamed, needs_label=needs_label)
     return [(Unknown("its line was not counted") if line is None else line, reason)
             for line, row in read if (reason := judge(row))]
+
+
+def as_columns(row: Any) -> Mapping[str, Any]:
+    """A row by column; of plain text, as `datasets` names it."""
+    return row if isinstance(row, dict) else {"text": row}
 
 
 def _read_json(file: Path, size: int) -> Sampled:
@@ -167,15 +181,22 @@ def spread(rows: Sequence[tuple[int | None, Any]]) -> Sequence[tuple[int | None,
 
 
 def _spread_lines(file: Path, size: int) -> Iterator[bytes]:
-    """A whole line from each of SAMPLE places."""
+    """A few whole lines from each of PLACES places, none of them twice."""
+    end = 0
     with file.open("rb") as opened:
-        for place in range(SAMPLE):
-            opened.seek(place * size // SAMPLE)
-            if place:
+        for start in (place * size // PLACES for place in range(PLACES)):
+            if start < end:
+                continue
+            opened.seek(start)
+            if start:
                 opened.readline(LONGEST_ROW)  # the rest of the line that the place is in
-            line = opened.readline(LONGEST_ROW)
-            if line.strip() and len(line) < LONGEST_ROW:
-                yield line
+            for _ in range(SAMPLE // PLACES):
+                line = opened.readline(LONGEST_ROW)
+                if line.strip() and len(line) < LONGEST_ROW:
+                    yield line
+                end = opened.tell()
+                if end - start > PLACE_BYTES:
+                    break
 
 
 def _count_lines(file: Path, size: int) -> int:

@@ -171,6 +171,7 @@ class ModelConfig:
     layer_types: Maybe[tuple[str, ...]] = NOT_COLLECTED
     torch_dtype: Maybe[str] = NOT_COLLECTED
     head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED
+    max_length: Maybe[int] = NOT_COLLECTED  # ms-swift's max_length where the config sets none
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ class PathFacts:
     usable_rows: Maybe[int] = NOT_COLLECTED
     rows_over_max_length: Maybe[int] = NOT_COLLECTED
     mean_row_tokens: Maybe[float] = NOT_COLLECTED  # over the checked rows, cut at max_length
+    row_tokens: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of the checked usable rows, in the file's order, uncut
     size_gib: Maybe[float] = NOT_COLLECTED
     first_bad: Maybe[FirstBad] = NOT_COLLECTED
     cached: Maybe[bool] = NOT_COLLECTED

@@ -26,6 +26,11 @@ def read_model_config(folder: Path) -> Maybe[ModelConfig]:
     return make_model_config(said) if isinstance(said, dict) else said
 
 
+#: What a config.json calls the longest row; ms-swift takes the smallest (utils/hf_config.py, get_max_model_len).
+LENGTHS = ("seq_length", "max_position_embeddings", "n_positions", "model_max_length", "seq_len", "max_seq_len",
+           "max_sequence_length", "max_seq_length")
+
+
 def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
     """The facts in a config.json. A multimodal one has its language model's below `text_config` and the like."""
     text = next((inner for key in ("text_config", "llm_config", "language_config", "thinker_config")
@@ -38,6 +43,7 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(
         model_type=_text(said.get("model_type")), torch_dtype=_text(dtype), layer_types=_layer_types(both),
         architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else None,
+        max_length=min((both[key] for key in LENGTHS if type(both.get(key)) is int and both[key] > 0), default=None),
         head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None)
 
 

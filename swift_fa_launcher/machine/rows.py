@@ -11,6 +11,7 @@ import ast
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -34,17 +35,7 @@ def make_judge(columns: Iterable[str], renamed: Mapping[str, str], *, needs_labe
 
     renamed: the config's own `columns` argument. needs_label: for the task of classification.
     """
-    names = _rename(columns, renamed)
-    present = set(names.values())
-    if present & set(MESSAGE_COLUMNS):
-        read, mapping = _read_messages, {**dict.fromkeys(MESSAGE_COLUMNS, "messages"),
-                                         **dict.fromkeys(SYSTEM_COLUMNS, "system")}
-    else:
-        read = _read_alpaca if {"instruction", "input"} <= present else _read_response
-        mapping = {**dict.fromkeys(SYSTEM_COLUMNS, "system"), **dict.fromkeys(QUERY_COLUMNS, "query"),
-                   **dict.fromkeys(RESPONSE_COLUMNS, "response")}
-    standard = _rename(present, mapping)
-    final = {column: standard[name] for column, name in names.items()}
+    read, final = _reading(columns, renamed)
 
     def judge(row: Row) -> str | None:
         fields = {final[column]: value for column, value in row.items() if column in final}
@@ -56,6 +47,85 @@ def make_judge(columns: Iterable[str], renamed: Mapping[str, str], *, needs_labe
         return reason
 
     return judge
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A row as ms-swift's templates get it: (role, content) with the roles system, user, assistant, tool_call and tool."""
+
+    messages: tuple[tuple[str, str], ...]
+    tools: Any = None
+
+
+def make_reader(columns: Iterable[str], renamed: Mapping[str, str]) -> Callable[[Row], Conversation | None]:
+    """A function that reads a row of a dataset with these columns; None for one that is no text of known form.
+
+    Only for rows that `make_judge` finds no fault with: what is wrong in another way may raise anything.
+    """
+    judge, final = _reading(columns, renamed)
+
+    def read(row: Row) -> Conversation | None:
+        fields = {final[column]: value for column, value in row.items() if column in final}
+        said = _said_in_messages(fields) if judge is _read_messages else _said_in_pairs(fields, judge is _read_alpaca)
+        if not said or not all(isinstance(content, str) for _, content in said):
+            return None
+        tools = fields.get("tools")
+        return Conversation(tuple(said), _parse_text(tools) if isinstance(tools, str) and tools else tools or None)
+
+    return read
+
+
+def has_media(row: Row) -> bool:
+    """Whether a row brings images, videos or audio, whose tokens only the model's own processor can count."""
+    return any(value and column.lower().rstrip("s") in ("image", "video", "audio") for column, value in row.items())
+
+
+def _said_in_messages(row: Row) -> list[tuple[str, Any]] | None:
+    messages = row.get("messages")
+    messages = (_parse_text(messages) if isinstance(messages, str) else messages) or []
+    if not messages or any(message.get("tool_calls") for message in messages):
+        return None  # another provider's form
+    if {"role", "from", "content", "value"} & set(messages[0]):
+        said = [(_role(message), message.get("content", message.get("value"))) for message in messages]
+    else:
+        said = [(role, next((message[name] for name in names if name in message), None)) for message in messages
+                for role, names in (("user", ("user", "human")), ("assistant", ("assistant", "gpt", "bot")))]
+    said = [("tool" if role == "tool_response" else role,
+             json.dumps(content, ensure_ascii=False) if role == "tool_call" and isinstance(content, dict) else content)
+            for role, content in said]
+    system = row.get("system")
+    return said if system is None or said[0][0] == "system" else [("system", system), *said]
+
+
+def _said_in_pairs(row: Row, alpaca: bool) -> list[tuple[str, Any]]:
+    """`history`, `query` and `response`; of the alpaca form `instruction`, `input` and `output`."""
+    query, response = row.get("query"), row.get("response")
+    if alpaca:
+        query = "\n".join(part for part in (row.get("instruction"), row.get("input")) if part)
+        response = response if row.get("output") is None else row["output"]
+    if isinstance(response, (list, tuple)):
+        response = response[0]
+    history = row.get("history") or ()
+    history = _parse_text(history) if isinstance(history, str) else history
+    system = row.get("system")
+    said = [("system", system), *((role, content) for pair in (*history, (query, response))
+                                  for role, content in zip(("user", "assistant"), pair, strict=False))]
+    return [(role, content) for role, content in said if content is not None]
+
+
+def _reading(columns: Iterable[str], renamed: Mapping[str, str]) -> tuple[Callable[[Row], str | None], dict[str, str]]:
+    """The judge of rows with these columns, and each column's standard name."""
+    names = _rename(columns, renamed)
+    present = set(names.values())
+    if present & set(MESSAGE_COLUMNS):
+        judge, mapping = _read_messages, {**dict.fromkeys(MESSAGE_COLUMNS, "messages"),
+                                          **dict.fromkeys(SYSTEM_COLUMNS, "system")}
+    else:
+        judge = _read_alpaca if {"instruction", "input"} <= present else _read_response
+        mapping = {**dict.fromkeys(SYSTEM_COLUMNS, "system"), **dict.fromkeys(QUERY_COLUMNS, "query"),
+                   **dict.fromkeys(RESPONSE_COLUMNS, "response")}
+    standard = _rename(present, mapping)
+    return judge, {column: standard[name] for column, name in names.items()}
 
 
 def _rename(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:

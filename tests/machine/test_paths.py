@@ -128,14 +128,14 @@ def test_mounts(tmp_path: Path, path: str, kind: str) -> None:
 # ------------------------------------------------------------------------------------------------ models
 
 CONFIG = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "hidden_size": 3584, "num_attention_heads": 28,
-          "torch_dtype": "bfloat16"}
+          "torch_dtype": "bfloat16", "max_position_embeddings": 32768}
 
 
 def test_a_complete_model(tmp_path: Path) -> None:
     write_json(tmp_path / "m" / "config.json", CONFIG)
     (tmp_path / "m" / "model.safetensors").write_bytes(b"x")
     found = collected(model="m")["m"]
-    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,))
+    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), 32768)
     assert found.missing_files == ()
 
 

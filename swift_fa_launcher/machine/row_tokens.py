@@ -1,0 +1,226 @@
+"""How long the training's rows are in tokens: a sample, counted in the training interpreter, kept while nothing changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.machine.dataset_files import UnreadableRows, UnseenRows, as_columns, judge_rows, read_sample
+from swift_fa_launcher.machine.facts import PathFacts
+from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.interpreter import find_interpreter, only_step, run_script
+from swift_fa_launcher.machine.paths import DATASET, MODEL, Named, local_path
+from swift_fa_launcher.machine.rows import Conversation, has_media, make_reader
+
+TARGET = Path(__file__).with_name("row_tokens_target.py")
+#: Whose change makes kept counts worthless.
+READERS = (TARGET, *(Path(__file__).with_name(name) for name in (
+    "swift_schema_target.py", "row_tokens.py", "rows.py", "dataset_files.py")))
+#: Seconds; a second as a rule.
+TIMEOUT = 30.0
+#: Characters of rows that are counted: some three seconds of one processor at most.
+BUDGET = 4_000_000
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
+
+Say = Callable[[Words], None]
+Paths = Mapping[str, Maybe[PathFacts]]
+
+
+class NotCounted(Exception):
+    """Why the rows are not counted."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What decides how rows become tokens."""
+
+    python: str
+    tokenizer: Path
+    template: str | None
+    chat: bool
+    system: str | None
+    prefix: bool  # whether ms-swift may put an empty thought before a reply
+    columns: Mapping[str, str]
+
+
+def with_row_tokens(paths: Paths, config: ResolvedConfig, environment: Mapping[str, str], cwd: Path,
+                    say: Say = lambda text: None) -> Paths:
+    """`paths` with `row_tokens`, `mean_row_tokens` and `rows_over_max_length` of the training's dataset files.
+
+    They are Unknown(why) where they cannot be counted or no setting depends on them. environment and cwd: the training's.
+    """
+    changed = dict(paths)
+    for name in config.swift.names("dataset"):
+        facts = known(paths.get(name))
+        if facts is None or facts.kind != "file" or not known(facts.usable_rows):
+            continue
+        try:
+            layout = make_layout(config, environment)
+            tokens: Maybe[tuple[int, ...]] = count_tokens(local_path(Named(name, DATASET)), layout, environment, cwd, say)
+        except NotCounted as error:
+            tokens = Unknown(str(error))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            tokens = Unknown(f"{type(error).__name__}: {error}"[:300])  # rows of a form that nobody thought of
+        changed[name] = with_counts(facts, tokens, longest_row(config, paths))
+    return changed
+
+
+def longest_row(config: ResolvedConfig, paths: Paths) -> int | None:
+    """ms-swift's max_length: the config's, else the model's own; None where neither is known."""
+    model = known(paths.get(config.swift.text("model") or ""))
+    said = known(model.model_config) if model else None
+    return config.swift.whole("max_length") or (known(said.max_length) if said else None)
+
+
+def with_counts(facts: PathFacts, tokens: Maybe[tuple[int, ...]], longest: int | None) -> PathFacts:
+    """`facts` with the counted rows' tokens and what follows from them.
+
+    Where not all checked rows were counted, `rows_over_max_length` is their share of the usable ones.
+    """
+    if tokens is None or isinstance(tokens, Unknown):
+        return replace(facts, row_tokens=tokens, mean_row_tokens=tokens, rows_over_max_length=tokens)
+    over = sum(1 for count in tokens if longest and count > longest)
+    usable = known(facts.usable_rows) or len(tokens)
+    mean = sum(min(count, longest or count) for count in tokens) / len(tokens)
+    return replace(facts, row_tokens=tokens, mean_row_tokens=round(mean, 2),
+                   rows_over_max_length=round(over * usable / len(tokens)) if longest else Unknown("max_length is not known"))
+
+
+def make_layout(config: ResolvedConfig, environment: Mapping[str, str]) -> Layout:
+    """How this config's rows are laid out. Raises NotCounted, OSError where `system` names a file that cannot be read."""
+    swift = config.swift
+    if not swift.flag("packing") and not swift.whole("max_length"):
+        raise NotCounted("neither packing nor max_length is set")
+    if swift.flag("streaming"):
+        raise NotCounted("the dataset is streamed")
+    if swift.text("task_type") not in (None, "causal_lm"):
+        raise NotCounted(f"rows for task_type {swift.text('task_type')} have a form of their own")
+    python = find_interpreter(config.launch.python or sys.executable, environment)
+    if python is None:
+        raise NotCounted("there is no such Python interpreter")
+    columns = swift.get("columns")
+    return Layout(python=python, tokenizer=find_tokenizer(config, environment),
+                  template=None if swift.get("template_backend") == "jinja" else swift.text("template"),
+                  chat=swift.flag("use_chat_template") is not False, system=_system(swift.text("system")),
+                  prefix=swift.flag("add_non_thinking_prefix") is not False,
+                  columns=columns if isinstance(columns, Mapping) else {})
+
+
+def find_tokenizer(config: ResolvedConfig, environment: Mapping[str, str]) -> Path:
+    """The folder of the model's tokenizer. Raises NotCounted where it is not here, or of a form that is not read."""
+    model = config.swift.text("model")
+    folder = local_path(Named(model, MODEL)) if model else None
+    if model and folder and not folder.is_dir():
+        huggingface = uses_huggingface(model, environment, config.swift.flag("use_hf"))
+        folder = cached_folder(hub_name(model), "models", environment, huggingface)
+    if folder is None:
+        raise NotCounted("the model is not on this machine")
+    if not (folder / "tokenizer.json").is_file():
+        raise NotCounted(f"{folder} has no tokenizer.json")
+    return folder
+
+
+def _system(text: str | None) -> str | None:
+    """The system prompt that `swift.system` says or names a file of (arguments/base_args/template_args.py)."""
+    if text is None:
+        return None
+    return Path(text).read_text("utf-8") if text.endswith(".txt") else text.replace("\\n", "\n")
+
+
+def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd: Path, say: Say) -> tuple[int, ...]:
+    """The tokens of a sample of the file's usable rows, in its order. Raises NotCounted, OSError."""
+    place = cache_dir() / "row-tokens" / f"{_key(file, layout)}.json"
+    kept = _read_kept(place)
+    if kept is not None:
+        return kept
+    rows = read_conversations(file, layout.columns)
+    say(Text(f"counting the tokens of {len(rows)} rows of {file.name}", f"正在统计 {file.name} 中 {len(rows)} 行的 token 数"))
+    counted = _ask(rows, layout, environment, cwd)
+    tokens = tuple(count for count in counted if count is not None)
+    if len(tokens) < 0.9 * len(rows):
+        raise NotCounted(f"the chat template took {len(tokens)} of {len(rows)} rows")
+    _keep(place, tokens)
+    return tokens
+
+
+def read_conversations(file: Path, columns: Mapping[str, str]) -> Sequence[Conversation]:
+    """Usable rows from all over the file, no more than BUDGET characters. Raises NotCounted."""
+    try:
+        sampled = read_sample(file).rows
+    except (UnreadableRows, UnseenRows) as error:
+        raise NotCounted(str(error)) from None
+    rows = [as_columns(row) for _, row in sampled]
+    if any(map(has_media, rows)):
+        raise NotCounted("rows with images, videos or audio are counted by the model's own processor")
+    read = make_reader(dict.fromkeys(column for row in rows for column in row), columns)
+    usable = [row for row in rows if not judge_rows([(None, row)], columns, needs_label=False)]
+    said = [conversation for row in usable if (conversation := read(row))]
+    if len(said) < 0.9 * len(usable) or not said:
+        raise NotCounted(f"{len(usable) - len(said)} of {len(usable)} rows are in a form that is not counted")
+    size = sum(len(content) for row in said for _, content in row.messages)
+    step = max(1, -(-size // BUDGET))
+    return said[::step]
+
+
+def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str, str], cwd: Path) -> list[int | None]:
+    job = {**asdict(layout), "tokenizer": str(layout.tokenizer), "swift": str(TARGET.parent), "rows": [asdict(r) for r in rows]}
+    with tempfile.TemporaryDirectory(prefix="swift-fa-") as folder:
+        file = Path(folder, "rows.json")
+        file.write_text(json.dumps(job), encoding="utf-8")
+        answer = run_script(layout.python, TARGET, str(file), environment=environment, cwd=cwd, timeout=TIMEOUT)
+    said = only_step(answer, "counting tokens")
+    if isinstance(said, Unknown):
+        raise NotCounted(said.why)
+    if "tokens" not in said:
+        raise NotCounted(said.get("error", "no answer"))
+    return list(said["tokens"])
+
+
+def _key(file: Path, layout: Layout) -> str:
+    """A name for everything that the counts depend on."""
+    stamps = [[str(f), *_stamp(f)] for f in (file.resolve(), *(layout.tokenizer / name for name in TOKENIZER_FILES))]
+    readers = hashlib.sha256(b"".join(f.read_bytes() for f in READERS)).hexdigest()
+    said: list[Any] = [readers, stamps, {**asdict(layout), "tokenizer": str(layout.tokenizer)}]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_kept(place: Path) -> tuple[int, ...] | None:
+    try:
+        kept = json.loads(place.read_bytes())
+        return tuple(kept) if kept and all(type(count) is int for count in kept) else None
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None  # whatever is wrong with it, it can be counted again
+
+
+def _keep(place: Path, tokens: tuple[int, ...]) -> None:
+    """Writes the counts, whole or not at all. A cache that cannot be written only costs time."""
+    temporary = ""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
+            temporary = file.name
+            json.dump(tokens, file)
+        os.replace(temporary, place)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)

@@ -1,0 +1,192 @@
+"""What packing makes of a dataset: rows in a packed row, steps in an epoch. Pure.
+
+Source: ms-swift's swift/dataset/packing.py (PackingDataset, calculate_matched_group), dataset_meta.py (post_process),
+trainers/arguments.py (gradient_accumulation_steps), transformers' Trainer.set_initial_training_values.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.machine.facts import Facts, PathFacts
+from swift_fa_launcher.preflight.reading import process_count
+
+#: Rows that are packed together (PackingDataset.PACKING_BATCH_SIZE).
+TOGETHER = 1000
+MOST_ROWS = 10**12
+
+
+@dataclass(frozen=True)
+class Batch:
+    """per_device × accumulation × processes rows make a step. processes: those that get rows of their own."""
+
+    per_device: int
+    accumulation: int
+    processes: int
+
+    @property
+    def per_step(self) -> int:
+        return self.per_device * self.accumulation * self.processes
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What an epoch becomes. rows and the steps are None where the number of rows is not known."""
+
+    examples_per_row: float
+    batch: Batch
+    rows: int | None  # that are trained on: usable, not too long, not kept for validation
+    steps: int | None
+    steps_unpacked: int | None
+    same_examples: tuple[int, int]  # per_device and accumulation with which a step sees as many examples as unpacked
+
+
+def longest_row(config: ResolvedConfig, facts: Facts) -> int | None:
+    """ms-swift's max_length: the config's, else the model's own."""
+    path = facts.path(config.swift.get("model"))
+    model = known(path.model_config) if path else None
+    length = config.swift.whole("max_length") or (known(model.max_length) if model else None)
+    return length if length and 1 <= length < 10**9 else None
+
+
+def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
+    """What packing makes of the config's datasets; None where that cannot be told."""
+    longest, packing_length = longest_row(config, facts), config.swift.whole("packing_length")
+    length = packing_length or longest
+    names = config.swift.names("dataset")
+    paths = [(name, path) for name in names if (path := facts.path(name)) and _mean(path)]
+    if not paths or not length or not 1 <= length < 10**9:
+        return None
+    shares = [(share_kept(path, config), path, row_count(name, path)) for name, path in paths]
+    per_row = _examples_per_row([(path, kept, rows) for kept, path, rows in shares], config, longest, length)
+    batch = make_batch(config, facts)
+    counts = [None if rows is None else round(trained(rows, config, facts) * kept) for kept, _, rows in shares]
+    rows = sum(count or 0 for count in counts) if len(paths) == len(names) and None not in counts else None
+    if config.swift.flag("streaming"):
+        rows = None
+    return Packed(per_row, batch, rows, same_examples=smaller_batch(batch, per_row),
+                  steps=math.ceil(math.ceil(rows / per_row) / batch.per_step) if rows else None,
+                  steps_unpacked=math.ceil(rows / batch.per_step) if rows else None)
+
+
+def _mean(path: PathFacts) -> float | None:
+    mean = known(path.mean_row_tokens)
+    return mean if mean and math.isfinite(mean) and mean >= 1 else None
+
+
+def cuts(config: ResolvedConfig) -> bool:
+    """Whether rows that are too long are cut; the default drops them."""
+    return config.swift.get("truncation_strategy") in ("left", "right", "split")
+
+
+def share_kept(path: PathFacts, config: ResolvedConfig) -> float:
+    """The share of a file's rows that are trained on: those that can be used and are not dropped for their length."""
+    checked, usable, over = (known(value) for value in (path.rows_checked, path.usable_rows, path.rows_over_max_length))
+    if not checked or checked < 0:
+        return 1.0
+    usable = checked if usable is None else usable
+    return min(1.0, max(0.0, (usable - (0 if cuts(config) else over or 0)) / checked))
+
+
+def row_count(name: str, path: PathFacts) -> int | None:
+    """Rows of a dataset; with `#N` that many, some of them repeatedly where it has fewer. None where it is not known."""
+    limit = re.search(r"#(\d{1,12})$", name)
+    rows = int(limit[1]) if limit else known(path.rows)
+    return None if rows is None else min(max(rows, 0), MOST_ROWS)
+
+
+def trained(rows: int, config: ResolvedConfig, facts: Facts) -> int:
+    """Of a dataset's rows those that are not kept for validation."""
+    swift = config.swift
+    arguments = known(facts.ms_swift_args) or {}
+    declared = arguments.get("split_dataset_ratio")
+    value = swift.get("split_dataset_ratio", declared.default if declared else None)
+    try:
+        ratio = float(str(value))
+    except ValueError:
+        return rows
+    strategy = swift.text("eval_strategy") or swift.text("save_strategy")
+    if swift.names("val_dataset") or strategy == "no" or not 0 < ratio < 1:
+        return rows
+    return max(0, rows - max(int(rows * ratio), 1))
+
+
+def make_batch(config: ResolvedConfig, facts: Facts) -> Batch:
+    """The batch in effect. Without gradient_accumulation_steps ms-swift takes what brings a step to 16 rows."""
+    swift = config.swift
+    processes = min(max(1, process_count(config, facts)), 10**6)
+    per_device = min(max(1, swift.whole("per_device_train_batch_size") or 1), 10**6)
+    accumulation = swift.whole("gradient_accumulation_steps") or math.ceil(16 / per_device / processes)
+    parallel = max(1, swift.whole("sequence_parallel_size") or 1)
+    return Batch(per_device, min(max(1, accumulation), 10**6), max(1, processes // parallel))
+
+
+def smaller_batch(batch: Batch, per_row: float) -> tuple[int, int]:
+    """The per_device and accumulation nearest to as many examples in a step as before packing, few passes first."""
+    wanted = batch.per_device * batch.accumulation / per_row
+    pairs = ((size, max(1, round(wanted / size))) for size in range(min(batch.per_device, 1000), 0, -1))
+    return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - wanted), pair[1]))
+
+
+def _examples_per_row(datasets: Sequence[tuple[PathFacts, float, int | None]], config: ResolvedConfig,
+                      longest: int | None, length: int) -> float:
+    """Rows of the datasets, in their shares, that a packed row holds."""
+    known_rows = [rows for _, _, rows in datasets if rows is not None]
+    weights = [(rows if len(known_rows) == len(datasets) and rows is not None else 1) * kept for _, kept, rows in datasets]
+    samples = [tuple(_as_trained(known(path.row_tokens) or (), config, longest)) for path, _, _ in datasets]
+    if not all(samples) or not sum(weights):
+        means = [_mean(path) or 1.0 for path, _, _ in datasets]
+        total = sum(weights)
+        mean = sum(m * w for m, w in zip(means, weights, strict=True)) / total if total else sum(means) / len(means)
+        return max(1.0, length / mean)
+    size = min(TOGETHER, max(1, round(sum(weights)))) if len(known_rows) == len(datasets) else TOGETHER
+    rows = [part for sample, weight in zip(samples, weights, strict=True)
+            for part in _stretched(sample, round(size * weight / sum(weights)))]
+    packed = count_packed([tokens for row in rows for tokens in row], length, config.swift.text("packing_strategy"))
+    return len(rows) / packed if packed else 1.0  # below 1 only where `split` makes several of one
+
+
+def _as_trained(tokens: Sequence[int], config: ResolvedConfig, longest: int | None) -> Iterator[tuple[int, ...]]:
+    """Each row's parts in tokens: too long ones dropped, cut, or split as `truncation_strategy` says."""
+    for count in tokens:
+        if longest is None or count <= longest:
+            yield (max(1, count),)
+        elif config.swift.get("truncation_strategy") == "split":
+            whole, rest = divmod(min(count, longest * 64), longest)
+            yield (longest,) * whole + ((rest,) if rest else ())
+        elif cuts(config):
+            yield (longest,)
+
+
+def _stretched(sample: Sequence[tuple[int, ...]], size: int) -> Iterator[tuple[int, ...]]:
+    """`size` of the sample's rows, evenly; each several times where there are fewer."""
+    return (sample[place * len(sample) // size] for place in range(size))
+
+
+def count_packed(tokens: Sequence[int], length: int, strategy: str | None = None) -> int:
+    """Packed rows that ms-swift makes of rows of these lengths, of no more than TOGETHER rows."""
+    if strategy == "sequential":
+        return _count_in_order(tokens, length)
+    loads: list[int] = []
+    for count in sorted(tokens, reverse=True):  # each goes where most is free (binpacking.to_constant_volume)
+        if loads and loads[0] + count <= length:
+            heapq.heapreplace(loads, loads[0] + count)
+        else:
+            heapq.heappush(loads, count)
+    return len(loads)
+
+
+def _count_in_order(tokens: Sequence[int], length: int) -> int:
+    rows, load = 0, 0
+    for count in tokens:
+        if load and load + count <= length:
+            load += count
+        else:
+            rows, load = rows + 1, count
+    return rows
