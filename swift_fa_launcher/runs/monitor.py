@@ -10,20 +10,20 @@ from typing import Any
 
 from swift_fa_launcher.errors import Text
 
-#: Bytes of a monitor.jsonl's end that tell how a training goes now.
-TAIL = 4096
+_TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
+_TOLD = ("attention", "kernel", "packing", "memory_of")
 _DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
 _LARGEST = 1e15  # of any figure; what is beyond is damage
 
 
-def read_monitor(run_dir: Path, tail: int | None = None) -> Mapping[str, Any]:
+def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     """monitor.json's entries, `last` (the last line of monitor.jsonl) and `mean`; empty where there is no such file.
 
     The means are over the logged steps but the first, which warms up, unless it is the only one. `monitor_share` is the
-    monitor's own part of the training's time. tail: bytes; only lines that stand in so much of the file's end count.
+    monitor's own part of the training's time.
     """
     told = _parse(_text(run_dir / "monitor.json"))
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl", tail).splitlines())
+    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
     lines = [line for line in parsed if _numbers(line)]
     if not lines:
         return told
@@ -36,18 +36,30 @@ def read_monitor(run_dir: Path, tail: int | None = None) -> Mapping[str, Any]:
     return {**told, "last": lines[-1], "mean": mean}
 
 
-def read_measured(run_dir: Path, tail: int | None = None) -> Mapping[str, Any]:
+def read_measured(run_dir: Path) -> Mapping[str, Any]:
     """What a record keeps of the monitor: attention, kernel, packing, memory_of ("process" or the kind of device),
     tokens_per_second, padding (0 to 1), examples_per_step, monitor_share (0 to 1), peak_memory_gib.
 
-    Only what is known is there. tail: as for `read_monitor`.
+    Only what is known is there.
     """
-    found = read_monitor(run_dir, tail)
-    told = {name: found[name] for name in ("attention", "kernel", "packing", "memory_of") if isinstance(found.get(name), str)}
+    found = read_monitor(run_dir)
+    told = {name: found[name] for name in _TOLD if isinstance(found.get(name), str)}
     if "mean" not in found:
         return told
-    mean = {name: round(found["mean"][name], digits) for name, digits in _DIGITS.items() if name in found["mean"]}
+    mean = {name: round(found["mean"][name], digits) for name, digits in _DIGITS.items()}
     return {**told, **mean, "peak_memory_gib": round(found["last"]["peak_memory_gib"], 3)}
+
+
+def read_latest(run_dir: Path) -> Mapping[str, Any]:
+    """What a training that goes on measured at its last logged step, as in `read_measured`; reads the files' ends only."""
+    told = _parse(_text(run_dir / "monitor.json", _TAIL))
+    told = {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
+    for text in _text(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
+        line = _parse(text)
+        if _numbers(line):
+            return {**told, **{name: line[name] for name in _DIGITS if name in line},
+                    "peak_memory_gib": round(line["peak_memory_gib"], 3)}
+    return told
 
 
 def figure(measured: Mapping[str, Any], name: str) -> float | None:
@@ -80,7 +92,7 @@ def _numbers(line: Mapping[str, Any]) -> bool:
 
 def _text(file: Path, tail: int | None = None) -> str:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", buffering=0) as opened:
             if tail is not None:
                 opened.seek(max(0, os.fstat(opened.fileno()).st_size - tail))
             return opened.read().decode("utf-8", "replace")

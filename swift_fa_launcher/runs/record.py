@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
+_USUAL_SIZE = 2**16  # bytes; hardly any run.json is larger
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
 _OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
@@ -117,6 +117,8 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
                 _write(draft / name, text)
             draft.rename(folder)
         except BaseException:
+            import shutil
+
             shutil.rmtree(draft, ignore_errors=True)
             raise
     except OSError as error:
@@ -135,10 +137,9 @@ def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -
 
 def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
-    file = f"{folder}/run.json"  # a path object costs as much as the reading, and thousands are read
+    file = f"{folder}/run.json"
     try:
-        with open(file, "rb", buffering=0) as opened:
-            data = json.loads(opened.read().decode("utf-8"))
+        data = json.loads(_read(file).decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
@@ -153,6 +154,19 @@ def read_record(folder: Path) -> RunRecord:
         raise _damaged(file, Text(f"not complete JSON: {error}", f"不是完整的 JSON：{error}")) from None
     except (ValueError, TypeError, OSError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
+
+
+def _read(file: str) -> bytes:
+    """A whole file by as few system calls as it takes: thousands are read, and path and file objects cost as much again."""
+    opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = part = os.read(opened, _USUAL_SIZE)
+        while len(part) == _USUAL_SIZE:
+            part = os.read(opened, _USUAL_SIZE)
+            data += part
+        return data
+    finally:
+        os.close(opened)
 
 
 def _damaged(file: str, why: Words) -> RecordError:

@@ -41,8 +41,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     if entry.record is None:
         return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged", "state": "damaged",
                 "problem": render_words(entry.problem, "en")}
-    return {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress),
-            "measured": encode(entry.measured)}
+    told = {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress)}
+    return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 
 def render_list(entries: Sequence[Entry], lang: str) -> str:
@@ -233,13 +233,17 @@ def _aligned(rows: Sequence[tuple[str, str]]) -> str:
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows side by side; the last cell of a row does not widen its column. A Chinese character takes two places."""
-    from rich.cells import cell_len
-
     widths = [0] * max((len(row) for row in rows), default=0)
-    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in row] for row in rows]
+    sizes = [[len(cell) if cell.isascii() else _places_of(cell) for cell in row] for row in rows]
     for row in sizes:
         for i, size in enumerate(row[:-1]):
             widths[i] = max(widths[i], size)
     return "\n".join("  ".join([cell + " " * (widths[i] - size if i < len(row) - 1 else 0)
                                 for i, (cell, size) in enumerate(zip(row, cells, strict=True))]).rstrip()
                      for row, cells in zip(rows, sizes, strict=True))
+
+
+def _places_of(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)

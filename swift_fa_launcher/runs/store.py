@@ -17,7 +17,7 @@ from typing import Any
 
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words
-from swift_fa_launcher.runs.monitor import TAIL, read_measured
+from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
 from swift_fa_launcher.runs.record import RunRecord, read_record
 
@@ -169,7 +169,7 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
     measured = record.measured
     if record.status == "unfinished" and not measured:
-        measured = read_measured(entry.folder, TAIL)
+        measured = read_latest(entry.folder)
     return Entry(entry.folder, record, state=state, progress=_progress(record), measured=measured)
 
 
