@@ -119,6 +119,8 @@ def test_a_training_from_start_to_record(work: Path) -> None:
     assert [line["examples_per_step"] for line in logged if "loss" in line] == [16, 16, 16]
     assert any(b"tokens_per_second" in p.read_bytes() for p in (run / "swanlab").rglob("*") if p.is_file())
     assert seen["mean"]["monitor_share"] < 0.05, "of steps that take half a second"
+    assert record["measured"]["attention"] == "sdpa" and record["measured"]["peak_memory_gib"] > 0
+    assert record["measured"]["tokens_per_second"] == pytest.approx(seen["mean"]["tokens_per_second"], abs=0.1)
     # the key is nowhere
     assert commands and not [c for c in commands if KEY in c]
     leaks = [p for p in [*work.rglob("*")] if p.is_file() and KEY.encode() in p.read_bytes()]

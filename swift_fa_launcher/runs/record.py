@@ -158,7 +158,7 @@ def read_record(folder: Path) -> RunRecord:
 
 def _read(file: str) -> bytes:
     """A whole file by as few system calls as it takes: thousands are read, and path and file objects cost as much again."""
-    opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    opened = os.open(file, os.O_RDONLY)
     try:
         data = part = os.read(opened, _USUAL_SIZE)
         while len(part) == _USUAL_SIZE:

@@ -129,10 +129,10 @@ def test_a_damaged_record_says_so_in_both_languages(tmp_path: Path) -> None:
     assert render_words(problem, "en").startswith("command[0]: expected text") and "应为文本" in render_words(problem, "zh")
 
 
-def test_what_was_measured_is_listed_from_the_record_or_of_an_open_run_from_its_last_steps(tmp_path: Path) -> None:
+def test_what_was_measured_is_listed_from_the_record_or_of_an_open_run_at_its_last_step(tmp_path: Path) -> None:
     folder = start(tmp_path)
-    lines = [{"seconds": 1.0, "tokens": 1000 if n < 400 else 1234, "tokens_per_second": 1000.0 + n, "padding": 0.25, "monitor_seconds": 0,
-              "examples_per_step": 4, "peak_memory_gib": 1.5} for n in range(500)]
+    lines = [{"seconds": 1.0, "tokens": 1000 if n < 400 else 1234, "tokens_per_second": 1000.0 + n, "padding": 0.25,
+              "monitor_seconds": 0, "examples_per_step": 4, "peak_memory_gib": 1.5} for n in range(500)]
     (folder / "monitor.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"seconds": 1, "tok')
     assert see_run(folder).measured["tokens_per_second"] == 1499
     assert "1,047 tokens/s, padding 25.0%" in render_run(see_run(folder), read_record(folder), "en")
