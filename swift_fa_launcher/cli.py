@@ -271,9 +271,10 @@ def _run_install(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _print_choice(choice, options)
     if options.download_only is not None:
-        obtained = flow_install.download(facts, choice, Path(options.download_only), say=_say, progress=_show_download)
+        obtained, beside = flow_install.download(facts, choice, Path(options.download_only), offline=options.offline,
+                                                 say=_say, progress=_show_download)
         _print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
-                       "sha256": obtained.fetched.sha256}, options)
+                       "sha256": obtained.fetched.sha256, "beside": [str(file) for file in beside]}, options)
         return DONE
     flow_install.recover(facts, _say)
     installed = flow_install.install(wished, facts, choice, say=_say, progress=_show_download, build_progress=_show_build)

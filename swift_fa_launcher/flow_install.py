@@ -107,22 +107,29 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
-    resolution = _with_remark(resolution, offered, section.build)
+    resolution = _with_remark(resolution, offered, section.build, implementation)
     return Choice(resolution, reports, section, implementation, section.version)
 
 
-def _with_remark(resolution: Resolution, offered: Sequence[Candidate], build: str) -> Resolution:
-    """Where no wheel was offered at all, nothing is built unasked: an hour of compiling is no answer to a dead network."""
-    if resolution.plan == "wheel" or build == "always" or any(c.filename.endswith(".whl") for c in offered):
+def _with_remark(resolution: Resolution, offered: Sequence[Candidate], build: str, implementation: str) -> Resolution:
+    """Where no wheel is to be had, why, and how to build. Where none was even offered nothing is built unasked: an hour of
+    compiling is no answer to a network that is down."""
+    if resolution.plan == "wheel" or build == "always":
         return resolution
-    archives = sum(c.filename.endswith((".tar.gz", ".zip")) for c in offered)
-    en, zh = "no source offers a wheel", "没有来源提供 wheel"
-    if archives:
-        en, zh = (f"the sources offer no wheel, only source archives ({archives}), which are not built unasked",
-                  f"来源只有源码包（{archives} 个），没有 wheel；不会擅自编译")
-    if resolution.plan == "source-build":
-        en, zh = f"{en}; to build flash-attn: swift-fa install --from-source", f"{zh}；如需编译：swift-fa install --from-source"
-    return replace(resolution, plan="none", remark=Text(en, zh))
+    remarks = []
+    if not any(candidate.filename.endswith(".whl") for candidate in offered):
+        archives = sum(candidate.filename.endswith((".tar.gz", ".zip")) for candidate in offered)
+        remarks.append(Text(f"the sources offer no wheel, only source archives ({archives}), which are not built unasked",
+                            f"来源只有源码包（{archives} 个），没有 wheel；不会擅自编译") if archives else
+                       Text("no source offers a wheel", "没有来源提供 wheel"))
+    if implementation == "flash_attention_3":
+        how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
+        remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
+    elif remarks and resolution.plan == "source-build":
+        remarks.append(Text("to build flash-attn: swift-fa install --from-source", "如需编译：swift-fa install --from-source"))
+    if not remarks:
+        return resolution
+    return replace(resolution, plan="none", remark=Text("; ".join(r.en for r in remarks), "；".join(r.zh for r in remarks)))
 
 
 def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> FlashAttnSection:
@@ -169,7 +176,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
                                why=Text(*("\n       ".join(f"{code}: {said[i]}" for code, *said in lines) for i in (0, 1))),
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
-                              environment={**os.environ, **config.env}, probe=lambda: _what_is_wrong(config, say))
+                              environment={**os.environ, **config.env},
+                              probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
 
 def recover(facts: Facts, say: Say) -> bool:
@@ -184,11 +192,13 @@ def recover(facts: Facts, say: Say) -> bool:
     return True
 
 
-def download(facts: Facts, choice: Choice, into: Path, *, say: Say, progress: Progress | None = None) -> Obtained:
-    """Fetch and prove for the machine of `facts`, and leave the file in `into`."""
-    from swift_fa_launcher.wheels.obtain import elsewhere, obtain_wheel
+def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False, say: Say,
+             progress: Progress | None = None) -> tuple[Obtained, tuple[Path, ...]]:
+    """Fetch and prove for the machine of `facts`, and leave the file in `into`; (it, the files that it needs beside it)."""
+    from swift_fa_launcher.wheels.obtain import elsewhere, fetch_beside, obtain_wheel
 
-    return obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
+    obtained = obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
+    return obtained, () if offline else fetch_beside(facts, obtained, say).files
 
 
 def _means(choice: Choice, say: Say, progress: Progress | None,

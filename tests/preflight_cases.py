@@ -32,6 +32,11 @@ def path(name: str, **facts: Any) -> dict[str, Any]:
     return {"paths": {name: facts}}
 
 
+def variant(distribution: str, version: str, file: str, extension: dict[str, Any] | None) -> dict[str, Any]:
+    return {"distribution": distribution, "version": version, "origin": f"/opt/conda/lib/python3.10/site-packages/{file}",
+            "import_error": None, "extension": extension}
+
+
 def model(kind: str, **more: Any) -> dict[str, Any]:
     return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind, **more}}}}
 
@@ -90,6 +95,10 @@ MACHINE = [
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "12.0")]}, FA3),
     case("", HOPPER, FA3),
+    case("", {**HOPPER, "flash_attn_3": variant("flash-attn-3", "3.0.0b1", "flash_attn_interface.py", {"needs": []})}, FA3),
+    case("E flash-attn-shadowed", {**HOPPER, "flash_attn_3": variant("flash-attn-3", "3.0.0b1", "x/other.py", {})}, FA3),
+    case("", {"gpus": [gpu(0, "9.0")], "flash_attn_4": variant("flash-attn-4", "4.0.0b4", "flash_attn/cute/__init__.py", None),
+              **packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0")}, FA4),
     case("E gpu-arch-unsupported", packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0"), FA4),
     *(case("", {"gpus": [gpu(0, c)], **packages(flash_attn_4="4.0.0b4", ms_swift="4.6.0", transformers="5.5.0")}, FA4)
       for c in ("9.0", "10.0", "10.3", "11.0", "12.0", "12.1")),
@@ -281,6 +290,9 @@ SWIFT = [
     case("", LONG, {"ddp_timeout": 1800}),
     case("W rows-too-long", path(DATA, kind="file", rows_checked=200, usable_rows=200, rows_over_max_length=30)),
     case("I packing-changes-batch", path(DATA, kind="file", rows=5000, mean_row_tokens=300.0)),
+    case("I packing-changes-batch, W rows-too-long", path(
+        DATA, kind="file", rows=5000, rows_checked=3, usable_rows=3, rows_over_max_length=1, mean_row_tokens=1200.0,
+        row_tokens=[200, 400, 9000]), {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split"}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
     case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),

@@ -15,6 +15,8 @@ import ctypes
 import errno
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 import subprocess
@@ -31,6 +33,14 @@ from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
+from swift_fa_launcher.wheels.companions import (
+    Companions,
+    Tool,
+    add_companions,
+    last_line,
+    markers_of,
+    missing_requirements,
+)
 from swift_fa_launcher.wheels.download import NO_ROOM, file_sha256
 
 #: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
@@ -86,7 +96,7 @@ class Environment:
     site_packages: Path
     python_version: str
     torch: str | None
-    einops: bool
+    installed: Mapping[str, str]  # canonical name to version
     pip: bool
     externally_managed: bool
 
@@ -149,7 +159,8 @@ def read_environment(python: str, environment: Mapping[str, str]) -> Environment
         raise InstallError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"), where=python,
                            why=answer.failure, hint=("launch.python=PATH",))
     said = answer.steps[0]
-    return Environment(python, Path(said["site_packages"]), said["python"], said["torch"], said["einops"], said["pip"],
+    return Environment(python, Path(said["site_packages"]), said["python"], said["torch"],
+                       {canonicalize_name(name): version for name, version in said["installed"].items()}, said["pip"],
                        said["externally_managed"])
 
 
@@ -197,11 +208,11 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         (work / "tmp").mkdir()
         say(Text(f"unpacking {wheel.name}", f"正在解压 {wheel.name}"))
         _unpack(wheel, stage, target, environment, timeout * 10)
-        warnings = _add_einops(wheel, stage, target, environment)
+        companions = _add_companions(wheel, stage, target, environment, say)
         say(Text("importing it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
         staged = {**environment, "PYTHONPATH": _path(stage, environment)}
-        _expect_import(target, modules, staged, stage, timeout, warnings)
+        _expect_import(target, modules, staged, stage, timeout, companions)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
         _link_entries(units, stage, work / "live")
@@ -225,7 +236,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
-                          warnings=warnings, record_sha256=file_sha256(record))
+                          warnings=_warnings(companions, say), record_sha256=file_sha256(record))
         _write_json(target.folder / "receipt.json", receipt, without=("already",))
     except BaseException as error:
         with suppress(OSError):  # the next start tries again
@@ -292,11 +303,11 @@ def _installed_already(target: Environment, digest: str, environment: Mapping[st
 def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], timeout: float) -> None:
     """The wheel's files into `stage`, by uv where it is there, else pip: nothing but this file, and no index."""
     command = [*_installer(target), "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
-    code, output = _run(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
+    code, output = run_tool(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
     if code:
         if code == _FILE_TOO_LARGE or any(os.strerror(number) in output for number in NO_ROOM):
-            raise OSError(errno.ENOSPC, _last_line(output))
-        raise _failed(_last_line(output) or f"exit status {code}", target,
+            raise OSError(errno.ENOSPC, last_line(output))
+        raise _failed(last_line(output) or f"exit status {code}", target,
                       Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
     infos = list(stage.glob("*.dist-info"))
     if len(infos) != 1 or not _is_whole(infos[0]):
@@ -319,17 +330,44 @@ def _plain(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(temporary), "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
 
 
-def _add_einops(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """einops beside it where flash-attn asks for it and it is missing; the warning where it cannot be had."""
-    metadata = next(stage.glob("*.dist-info")) / "METADATA"
-    if target.einops or "\nRequires-Dist: einops" not in metadata.read_text("utf-8", "replace"):
-        return ()
-    index = ["-m", "pip", "install", "--quiet", "--no-input", "--timeout", "10", "--retries", "1"]
+def _add_companions(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], say: Say) -> Companions:
+    """einops, and what else the wheel asks for and the environment lacks, beside it: see `companions`."""
+    metadata = (next(stage.glob("*.dist-info")) / "METADATA").read_text("utf-8", "replace")
+    requires = re.findall(r"^Requires-Dist:\s*(.+?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE)
+    markers = markers_of(target.python_version, platform.system(), platform.machine())
+    needs = missing_requirements(requires, target.installed, markers)
+    if not needs:
+        return Companions()
+    names = ", ".join(str(need) for need in needs)
+    say(Text(f"adding what it needs and is missing: {names}", f"补充缺少的依赖：{names}"))
     uv = shutil.which("uv")
-    command = [uv, "pip", "install", "--python", target.python, "--quiet"] if uv else [target.python, *index]
-    code, output = _run([*command, "--target", str(stage), "--no-deps", "einops"],
-                        {**environment, "TMPDIR": str(stage.parent / "tmp")}, stage.parent, 120.0)
-    return (f"einops is missing and could not be installed: {_last_line(output)}",) if code else ()
+    tool = Tool((uv, "pip", "install", "--python", target.python), True) if uv else Tool(
+        (target.python, "-m", "pip", "--disable-pip-version-check", "install"), False)
+    there = {**environment, "TMPDIR": str(stage.parent / "tmp")}
+    return add_companions(needs, wheel.absolute().parent, stage, target.installed, tool,
+                          lambda command: run_tool(command, there, stage.parent, 900.0))
+
+
+def _lacks(companions: Companions, why: str, target: Environment) -> InstallError:
+    """The error that says what is missing beside flash-attn, and the ways to have it."""
+    names = " ".join(f'"{name}"' if set(name) & set("<>[]!*; ") else name for name in companions.names)
+    return InstallError(
+        Text(f"flash-attn needs {names}, which is missing and could not be installed",
+             f"flash-attn 需要 {names}，但缺少且无法安装"), where=str(target.site_packages), why=f"{why}; {companions.failure}",
+        hint=(f"{target.python} -m pip install {names}",
+              Text("or lay its wheel beside flash-attn's, as swift-fa install --download-only does where a network is",
+                   "或将其 wheel 与 flash-attn 的放在同一目录：在有网络的机器上运行 swift-fa install --download-only 即可"),
+              Text("what was there before is back as it was", "原有内容已原样恢复")))
+
+
+def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
+    """For the receipt: what flash-attn asks for, imports without, and could not be had."""
+    if not companions.failure:
+        return ()
+    names = ", ".join(companions.names)
+    say(Text(f"it works without {names}, which it asks for and which could not be installed: {companions.failure}",
+             f"缺少它声明的依赖 {names} 也能运行，但未能安装：{companions.failure}"))
+    return (f"{names} could not be installed: {companions.failure}",)
 
 
 def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
@@ -341,14 +379,20 @@ def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
 
 
 def _expect_import(target: Environment, modules: Sequence[str], environment: Mapping[str, str], folder: Path,
-                   timeout: float, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """The interpreter's last word when all of `modules` import, from `folder`. Raises NotRunning, `warnings` in it."""
-    answer = run_script(target.python, SCRIPT, *modules, environment=environment, cwd=target.folder, timeout=timeout)
+                   timeout: float, companions: Companions = Companions()) -> dict[str, Any]:
+    """The interpreter's last word when all of `modules` import, from `folder`. Raises NotRunning.
+
+    companions: those that could not be had; where one of them is what an import lacks, another wheel would lack it too.
+    """
+    answer = run_script(target.python, SCRIPT, f"--site={folder}", *modules, environment=environment, cwd=target.folder,
+                        timeout=timeout)
     message = Text("it installs and does not import", "能安装，但无法导入")
     last = answer.steps[-1] if answer.steps else {}
     if "files" not in last:
         why = f"import {last.get('module', '')}: {last.get('error') or answer.failure}"
-        raise _failed("; ".join((why, *warnings)), target, message)
+        if companions.failure and "No module named" in why:
+            raise _lacks(companions, why, target)
+        raise _failed(why, target, message)
     for name, file in last["files"].items():
         if not file or not Path(file).resolve().is_relative_to(folder.resolve()):
             raise _failed(Text(f"`import {name}` resolves to {file} instead", f"`import {name}` 实际导入的是 {file}"), target,
@@ -660,7 +704,7 @@ def _sync_tree(folder: Path) -> None:
                 os.close(descriptor)
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
+def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
     """Exit status and output of a child with a process group of its own, all of which ends with us or in `timeout`."""
     try:
         child = subprocess.Popen(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
@@ -680,12 +724,6 @@ def _run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, time
 
 def _path(stage: Path, environment: Mapping[str, str]) -> str:
     return os.pathsep.join(filter(None, (str(stage), environment.get("PYTHONPATH"))))
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or [""])[-1][:300]
 
 
 def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:

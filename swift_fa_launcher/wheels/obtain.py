@@ -5,6 +5,7 @@ What was refused on the way, and why, comes back with the receipt or with the er
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +17,19 @@ from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Text, Words, render_words
 from swift_fa_launcher.machine.facts import Facts, Torch
+from swift_fa_launcher.wheels.build import FA3_BUILD, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
-from swift_fa_launcher.wheels.build import make_build_plan, run_build
 from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.companions import Companions, fetch_companions
 from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel, shown_url
-from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel
+from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
 from swift_fa_launcher.wheels.mirrors import mirror_urls
 from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
 #: Wheels that are tried: each may be a download of 200 MB.
 MOST_TRIED = 5
+FETCH_SECONDS = 900.0  # for what a wheel needs beside itself; FlashAttention 4 brings 300 MB
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
     if resolution.plan == "source-build":
         means.say(Text("no wheel fits: building from source", "没有合适的 wheel：从源码编译"))
         return Installed(_build_and_install(facts, python, means, environment, probe), tuple(refused))
-    raise _nothing(resolution, refused)
+    raise _nothing(resolution, refused, means.implementation)
 
 
 def obtain_wheel(facts: Facts, resolution: Resolution, means: Means = Means(), *, into: Path | None = None) -> Obtained:
@@ -118,7 +121,20 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means = Means(), *
             raise InstallError(Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
                                why=str(error)) from error
         return replace(obtained, fetched=replace(obtained.fetched, path=target))
-    raise _nothing(resolution, refused)
+    raise _nothing(resolution, refused, means.implementation)
+
+
+def fetch_beside(facts: Facts, obtained: Obtained, say: Say = lambda words: None) -> Companions:
+    """What the wheel needs beside itself on the machine of `facts`, into the wheel's folder; says what could not be had."""
+    folder, environment = obtained.fetched.path.parent, {**os.environ}
+    found = fetch_companions(obtained.proof.requires, facts, folder,
+                             lambda command: run_tool(command, environment, folder, FETCH_SECONDS), say)
+    names = " ".join(f'"{name}"' if set(name) & set("<>[]!*; ") else name for name in found.names)
+    if found.failure:
+        say(Text(f"{names}, which it needs too, could not be fetched: {found.failure}; to fetch it: "
+                 f"pip download --no-deps {names} --dest {folder}",
+                 f"它还需要 {names}，但获取失败：{found.failure}；手动获取：pip download --no-deps {names} --dest {folder}"))
+    return found
 
 
 def elsewhere(facts: Facts) -> Facts:
@@ -168,19 +184,20 @@ def _build_and_install(facts: Facts, python: str, means: Means, environment: Map
                          environment=environment, probe=probe, say=means.say)
 
 
-def _nothing(resolution: Resolution, refused: Sequence[Refused]) -> NothingInstalled:
+def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> NothingInstalled:
     """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
     if not refused:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
         refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in (near or resolution.verdicts)[:3]]
     lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
-    why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines)) if lines else Text(
-        "no source offers a wheel", "没有来源提供 wheel")
+    if resolution.remark or not lines:
+        lines.insert(0, _text(resolution.remark) if resolution.remark else Text("no source offers a wheel", "没有来源提供 wheel"))
+    why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
         hints.append(Text("a wheel fetched elsewhere: swift-fa install --wheel FILE",
                           "使用在别处下载的 wheel：swift-fa install --wheel FILE"))
-    hints.append("swift-fa install --from-source")
+    hints += {"flash_attention_3": FA3_BUILD, "flash_attention_4": ()}.get(implementation, ("swift-fa install --from-source",))
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
     return NothingInstalled(Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"), refused,
                             where=where, why=why, hint=tuple(hints))
@@ -188,6 +205,10 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused]) -> NothingInsta
 
 def _joined(error: InstallError) -> Text:
     return Text(*(f"{render_words(error.message, lang)}: {render_words(error.why, lang)}" for lang in ("en", "zh")))
+
+
+def _text(words: Words) -> Text:
+    return words if isinstance(words, Text) else Text(words, words)
 
 
 def _at(what: str, reason: Words) -> Text:

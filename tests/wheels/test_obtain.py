@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,10 +20,18 @@ from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.machine.facts import Facts, Host, Python, Toolchain, Torch
 from swift_fa_launcher.wheels.build import make_build_plan
 from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.companions import Companions
 from swift_fa_launcher.wheels.download import Patience, render_progress
 from swift_fa_launcher.wheels.install import read_receipt
 from swift_fa_launcher.wheels.name import Candidate
-from swift_fa_launcher.wheels.obtain import Means, NothingInstalled, elsewhere, install_flash_attn, obtain_wheel
+from swift_fa_launcher.wheels.obtain import (
+    Means,
+    NothingInstalled,
+    elsewhere,
+    fetch_beside,
+    install_flash_attn,
+    obtain_wheel,
+)
 
 FACTS = Facts(
     host=Host(os="Linux", machine="x86_64", glibc=Version("2.36"), cpus=2, available_memory_gib=8.0),
@@ -134,6 +143,28 @@ def test_a_wheel_for_another_machine_is_only_fetched(offer, means, tmp_path):
     obtained = obtain_wheel(there, Resolution(wheel, (wheel,), (), "wheel"), means, into=tmp_path / "usb")
     assert obtained.fetched.path == tmp_path / "usb" / wheel.filename and obtained.proof.ok
     assert sha256(obtained.fetched.path) == wheel.sha256 == obtained.fetched.sha256
+
+
+def test_for_another_machine_what_the_wheel_needs_lies_beside_it(offer, means, tmp_path, monkeypatch):
+    """Fetched by a real pip, from a folder of wheels; what that machine says that it has is not."""
+    links = tmp_path / "links"
+    for name, tag, needs in (("einops", "py3-none-any", ()), ("dsl", f"{HERE}-{HERE}-linux_x86_64", ("core", "torch")),
+                             ("dsl", f"{HERE}-{HERE}-win_amd64", ()), ("core", "py3-none-any", ()),
+                             ("torch", "py3-none-any", ("huge",)), ("huge", "py3-none-any", ())):
+        make_wheel(links, f"{name}-1-{tag}.whl", {}, name=name, version="1", tag=tag, requires=needs)
+    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(links)), ("PIP_CONFIG_FILE", os.devnull)):
+        monkeypatch.setenv(name, value)
+    wheel = offer("2.8.3", requires=("torch", "einops"))
+    obtained = obtain_wheel(elsewhere(FACTS), Resolution(wheel, (wheel,), (), "wheel"), means, into=tmp_path / "usb")
+    assert [file.name for file in fetch_beside(FACTS, obtained).files] == ["einops-1-py3-none-any.whl"]
+    has_it = replace(FACTS, packages={"einops": Version("0.8")})
+    assert fetch_beside(has_it, obtained) == Companions()
+    more = replace(obtained, proof=replace(obtained.proof, requires=("torch", "dsl>=1", "einops")))
+    assert [file.name for file in fetch_beside(has_it, more).files] == ["core-1-py3-none-any.whl",
+                                                                       f"dsl-1-{HERE}-{HERE}-linux_x86_64.whl"]
+    (links / "einops-1-py3-none-any.whl").unlink()
+    said = []
+    assert not fetch_beside(FACTS, obtained, said.append).files and "pip download --no-deps einops" in said[-1].en
 
 
 def test_a_build_kept_from_a_machine_alike_is_installed(install, offer, means, python, tmp_path):

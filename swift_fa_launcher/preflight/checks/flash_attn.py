@@ -89,9 +89,7 @@ def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator
     said = Text(f"only the placeholder {name} {version}", f"只有占位的 {name} {version}") if version else \
         Text(f"{name} is not installed", f"没有安装 {name}")
     yield Finding("flash-attn-variant-missing", ERROR, Text(f"attn_impl={impl}: {said.en}", f"attn_impl={impl}：{said.zh}"),
-                  ("swift.attn_impl=flash_attn", pip(facts, "install --pre", name) if name == "flash-attn-4" else
-                   Text("build it from the hopper folder of flash-attention's repository",
-                        "在 flash-attention 仓库的 hopper 目录中编译安装")),
+                  ("swift.attn_impl=flash_attn", f"{INSTALL} swift.attn_impl={impl}"),
                   {"attn_impl": impl, "distribution": name, "version": version})
 
 
@@ -135,6 +133,8 @@ def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     if flash_attn.distribution is None or on_rocm(facts):
         return
     extension = flash_attn.extension
+    if extension is None and flash_attn.distribution == "flash-attn-4":
+        return  # its kernels are compiled when they are first used
     if extension is None and not shadowed:
         yield Finding("flash-attn-extension-missing", ERROR,
                       Text(f"flash-attn {known(flash_attn.version)} is installed without its compiled extension",
@@ -156,7 +156,7 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     origin, error = known(flash_attn.origin), known(flash_attn.import_error) or ""
     if flash_attn.import_error is None and any(d.ok for d in _devices(flash_attn)):
         return  # an editable install that works is one too
-    where, fix = _outsider(origin, error, facts), (INSTALL,)
+    where, fix = _outsider(origin, error, _MODULE_FILES.get(known(flash_attn.distribution) or "", _FA2_FILE), facts), (INSTALL,)
     if where is None:
         return
     folder = (origin or "").replace("\\", "/").removesuffix("/__init__.py").rpartition("/")[0]
@@ -168,8 +168,13 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
                   {"origin": origin, "import_error": error or None})
 
 
-def _outsider(origin: str | None, error: str, facts: Facts) -> Text | None:
-    """What `flash_attn` is, when it is not the package of a distribution."""
+#: The end of the file that an import runs, by distribution.
+_FA2_FILE = "/flash_attn/__init__.py"
+_MODULE_FILES = {"flash-attn-3": "/flash_attn_interface.py", "flash-attn-4": "/flash_attn/cute/__init__.py"}
+
+
+def _outsider(origin: str | None, error: str, own: str, facts: Facts) -> Text | None:
+    """What `flash_attn` is, when it is not the package of a distribution; own: the end of that one's file."""
     if "is not a package" in error:
         return Text(f"a stub without a package {origin or ''}".rstrip(), f"一个空壳模块 {origin or ''}".rstrip())
     if "(unknown location)" in error:
@@ -180,7 +185,7 @@ def _outsider(origin: str | None, error: str, facts: Facts) -> Text | None:
     path = origin.replace("\\", "/")
     python = known(facts.python)
     home = (known(python.site_packages) if python else None) or ""
-    if not path.endswith("/flash_attn/__init__.py"):
+    if not path.endswith(own):
         return Text(f"the file {origin}", f"文件 {origin}")
     installed = "/site-packages/" in path or "/dist-packages/" in path or (home and path.startswith(home.replace("\\", "/")))
     return None if installed else Text(f"the folder of {origin}", f"{origin} 所在的目录")
