@@ -579,6 +579,57 @@ def _settings(words: Sequence[str]) -> list[str]:
     return list(words)
 
 
+# --- bench -----------------------------------------------------------------------------------------------------------
+
+
+def _declare_bench(parser: argparse.ArgumentParser) -> None:
+    from swift_fa_launcher.runs.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
+
+    _config_words(parser)
+    listed = ", ".join(name + (" (only if named)" if name in NOT_BY_DEFAULT else "") for name in VARIANTS)
+    parser.add_argument("--variants", metavar="A,B,...", default="", help=f"only these, and what they follow from: {listed}")
+    parser.add_argument("--rows", default=str(ROWS), metavar="N", help=f"how many rows each trains on, or all (default: {ROWS})")
+    parser.add_argument("--out", metavar="FOLDER", help="folder of bench.json, table.md and the plot (default: bench/NAME); "
+                                                        "what was measured there already is not measured again")
+    parser.add_argument("--no-install", action="store_true", help="do not install flash-attn, even if it is missing")
+    _allow_option(parser)
+
+
+def _run_bench(options: argparse.Namespace) -> int:
+    from swift_fa_launcher import flow_bench
+    from swift_fa_launcher.runs.bench import bench_to_json
+
+    files, overrides = _split_words(options.words, options.lang)
+    wish = flow_bench.Wish(_variant_names(options.variants), _row_count(options.rows),
+                           Path(options.out) if options.out else None, not options.no_install, _allowed(options.allow))
+    ended = flow_bench.run_bench(files, overrides, wish, say=_say, progress=_show_download, build_progress=_show_build)
+    if options.json:
+        _print_json(bench_to_json(ended.bench, options.lang))
+    else:
+        print(ended.table(options.lang), end="")
+    _tell(Text(f"the results are in {ended.folder}", f"结果在 {ended.folder}"), options.lang)
+    return ended.exit_code
+
+
+def _variant_names(words: str) -> tuple[str, ...]:
+    from swift_fa_launcher.runs.bench import VARIANTS
+
+    names = tuple(name.strip() for name in words.split(",") if name.strip())
+    for name in names:
+        if name not in VARIANTS:
+            raise UsageError(Text(f"there is no variant {name}", f"没有变体 {name}"), hint=(f"--variants {','.join(VARIANTS)}",))
+    return names
+
+
+def _row_count(word: str) -> int | None:
+    if word == "all":
+        return None
+    if not word.isdecimal() or int(word) < 1:
+        raise UsageError(Text(f"--rows takes a number from 1, or all, not {word}", f"--rows 应为正整数或 all，而不是 {word}"),
+                         hint=("--rows 500",))
+    return int(word)
+
+
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 
@@ -716,6 +767,8 @@ COMMANDS: Mapping[str, Command] = {
                      "swift-fa rerun latest swift.seed=2", _declare_rerun, _run_rerun),
     "resume": Command("go on with a run that was cut off, from its newest whole checkpoint", "swift-fa resume latest",
                       _again_words, _run_resume),
+    "bench": Command("the same rows through sdpa, flash attention, padding_free and packing, compared in a table and a plot",
+                     "swift-fa bench configs/qwen7b-lora.yaml --rows 500 --out bench/h200", _declare_bench, _run_bench),
 }
 
 

@@ -16,13 +16,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the top of the corridor down; a module imports from its own room and those above.
 CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs",
-            "flow_install", "flow", "cli")
+            "flow_install", "flow", "flow_bench", "cli")
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
 PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
-        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name", "wheels.fit",
-        "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor")
+        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name",
+        "wheels.fit", "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab",
+        "launch.monitor", "runs.bench")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",
@@ -104,7 +105,7 @@ def test_the_launcher_never_imports_heavy_packages() -> None:
                if module_name(f).partition(".")[0] not in ("", "__main__", "training") and not is_script(f)]
     script = ("import sys, importlib\n"
               f"for m in {modules!r}: importlib.import_module(m)\n"
-              "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'pynvml'} "
+              "heavy = {'torch', 'transformers', 'swift', 'swanlab', 'numpy', 'requests', 'rich', 'pynvml', 'matplotlib'} "
               "& set(sys.modules)\n"
               "print(sorted(heavy))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -85,6 +85,12 @@ def render_measured(measured: Mapping[str, Any], lang: str) -> str:
     return ", ".join(word for word in words if word)
 
 
+def read_monitor_lines(run_dir: Path) -> list[Mapping[str, Any]]:
+    """The whole lines of monitor.jsonl, one a logged step; those that were cut off or lack a figure are left out."""
+    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
+    return [line for line in parsed if _numbers(line)]
+
+
 def _numbers(line: Mapping[str, Any]) -> bool:
     names = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
     return all(figure(line, name) is not None for name in names) and line["seconds"] > 0

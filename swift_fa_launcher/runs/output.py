@@ -32,6 +32,7 @@ class Progress:
     loss: float | None = None
     train_loss: float | None = None  # the mean over the whole training, once it has ended
     speed: float | None = None
+    runtime: float | None = None  # seconds of the whole training, once it has ended
 
 
 def parse_version_folder(line: bytes) -> str | None:
@@ -70,7 +71,8 @@ def parse_progress(tail: str) -> Progress:
     step, _, steps = str(seen.get("global_step/max_steps", "")).partition("/")
     speed, rate = _number(seen.get("train_speed(s/it)")), _number(seen.get("train_speed(iter/s)"))  # 4.x, 3.x
     return Progress(step=_whole(step) or _whole(seen.get("step")), steps=_whole(steps), loss=_number(seen.get("loss")),
-                    train_loss=_number(seen.get("train_loss")), speed=round(1 / rate, 6) if rate and not speed else speed)
+                    train_loss=_number(seen.get("train_loss")), runtime=_number(seen.get("train_runtime")),
+                    speed=round(1 / rate, 6) if rate and not speed else speed)
 
 
 def read_swanlab(run_dir: Path) -> Mapping[str, Any]:

@@ -128,6 +128,7 @@ class Monitor:
             device = self.trainer.args.device
             told.update(wants=wants, packing=packing_of(self.trainer), world_size=world_size(), device=str(device.type),
                         device_name=device_name(device), memory_of=device.type if device_memory(device) else "process",
+                        **size_of(self.trainer.model), **batch_of(self.trainer.args, self.trainer.model),
                         versions={name: found for name in PACKAGES for found in [version(name)] if found})
             part = self.folder / "monitor.json.part"
             part.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -240,6 +241,42 @@ def kernel_of(name: str | None) -> str:
     if name and "/" in name:
         return f"hub kernel {name}"
     return {"sdpa": "torch's SDPA", "eager": "eager attention"}.get(name or "", name or "unknown")
+
+
+def size_of(model: Any) -> Job:
+    """How many parameters the model has and how many are trained; None where that cannot be counted. Reads no weight.
+
+    experts: how many a mixture has, of which a token meets only some; None for a model without. DeepSpeed keeps the size of
+    a parameter that it has taken apart in `ds_numel`; bitsandbytes puts two 4-bit weights into a byte; other quantized
+    models keep their weights elsewhere.
+    """
+    config = model.config
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    experts = next((found for found in (getattr(text, name, None) for name in names) if isinstance(found, int)), None)
+    told = {"parameters": None, "trainable": None, "experts": experts if experts and experts > 1 else None}
+    quantized = getattr(config, "quantization_config", None)
+    if quantized is not None and "bitsandbytes" not in str(getattr(quantized, "quant_method", quantized)).lower():
+        return told
+    try:
+        sizes = [(whole_size(one), one.requires_grad) for one in model.parameters()]
+    except Exception:  # a kind of parameter that nobody has heard of is no reason to switch the monitor off
+        return told
+    return {**told, "parameters": sum(size for size, _ in sizes), "trainable": sum(size for size, trained in sizes if trained)}
+
+
+def whole_size(parameter: Any) -> int:
+    if type(parameter).__name__ == "Params4bit":
+        return 2 * parameter.numel() * parameter.element_size()
+    return getattr(parameter, "ds_numel", None) or parameter.numel()
+
+
+def batch_of(args: Any, model: Any) -> Job:
+    """Rows (packed ones where rows are packed) in a batch of one device, batches in an optimizer step, and whether
+    activations are computed anew for the backward pass."""
+    recomputes = getattr(args, "gradient_checkpointing", None) or getattr(model, "is_gradient_checkpointing", None)
+    return {"batch": getattr(args, "per_device_train_batch_size", None),
+            "accumulation": getattr(args, "gradient_accumulation_steps", None), "recomputes": bool(recomputes)}
 
 
 def version(package: str) -> str | None:

@@ -175,9 +175,10 @@ def test_times_as_people_write_them() -> None:
 
 def test_progress_is_read_from_the_end_of_the_log() -> None:
     assert parse_progress(SWIFT_4) == Progress(step=10, steps=10, loss=6.1, speed=3.25)
-    assert parse_progress(SWIFT_4 + ENDED % "") == Progress(step=10, steps=10, loss=6.06, train_loss=6.14, speed=3.3)
+    assert parse_progress(SWIFT_4 + ENDED % "") == Progress(step=10, steps=10, loss=6.06, train_loss=6.14, speed=3.3,
+                                                                runtime=34.5)
     long = SWIFT_4 + ENDED % ('{"loss": 7.0, "step": 1}, ' * 1000)
-    assert parse_progress(long[-4096:]) == Progress(step=10, loss=6.06, train_loss=6.14)
+    assert parse_progress(long[-4096:]) == Progress(step=10, loss=6.06, train_loss=6.14, runtime=34.5)
     assert parse_progress('{"loss": 6.2, "global_step/max_steps": "1/3", "train_speed(iter/s)": 0.5}') == Progress(
         step=1, steps=3, loss=6.2, speed=2.0)  # ms-swift 3.8
     for text in ("", "\x00", '{"loss": ', '{"eval_loss": 1.0}', "[]"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,12 +28,17 @@ JOINED = {"input_ids": [[7, 8, 9, 1, 2, 3, 4, 5]], "position_ids": [[0, 1, 2, 0,
           "labels": [[NO, 8, 9, NO, 2, 3, 4, 5]]}
 
 
-def count(inputs: dict[str, Any], packed: bool) -> tuple[int, int, int]:
+def load_monitor() -> Any:
     file = Path(PLUGIN).with_name("swift_fa_monitor.py")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader
     monitor = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(monitor)
+    return monitor
+
+
+def count(inputs: dict[str, Any], packed: bool) -> tuple[int, int, int]:
+    monitor = load_monitor()
     tensors = {name: torch.tensor(value) for name, value in inputs.items()}
     tokens, places, examples = monitor.count(tensors, 0, packed)
     return int(tokens), places, int(examples)
@@ -181,3 +187,18 @@ def test_a_line_that_was_cut_off_is_no_entry(tmp_path: Path) -> None:
              "peak_memory_gib": 1.0, "monitor_seconds": 0.01}
     (tmp_path / "monitor.jsonl").write_text(json.dumps(whole) + '\n{"step": 2, "tok')
     assert read_monitor(tmp_path)["last"] == whole and read_monitor(tmp_path)["mean"]["tokens_per_second"] == 4.0
+
+
+def test_parameters_are_counted_as_the_model_would_be_whole() -> None:
+    class Params4bit(torch.nn.Parameter):
+        pass
+
+    monitor = load_monitor()
+    whole, taken_apart = torch.nn.Linear(4, 4, bias=False), torch.nn.Parameter(torch.empty(0))
+    taken_apart.ds_numel = 100
+    whole.register_parameter("shard", taken_apart)
+    whole.register_parameter("four_bit", Params4bit(torch.zeros(8, dtype=torch.uint8), requires_grad=False))
+    whole.config = SimpleNamespace(quantization_config=SimpleNamespace(quant_method="bitsandbytes"))
+    assert monitor.size_of(whole) == {"parameters": 132, "trainable": 116, "experts": None}
+    whole.config = SimpleNamespace(quantization_config={"quant_method": "gptq"}, num_experts=64)
+    assert monitor.size_of(whole) == {"parameters": None, "trainable": None, "experts": 64}

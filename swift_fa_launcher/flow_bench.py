@@ -1,0 +1,364 @@
+"""The story of a bench: the same rows through each variant, each a recorded run; what was measured is kept at once.
+
+What is in the folder of an earlier bench, cut off or not, and still holds is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import Unknown
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, render_words
+from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare, refuse_target
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.matrix import measure_matrix_rate
+from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.preflight.finding import Finding, blocking
+from swift_fa_launcher.runs.bench import (
+    DIVIDED,
+    FAILED,
+    INTERRUPTED,
+    MEASURED,
+    ROWS,
+    SKIPPED,
+    VARIANTS,
+    Bench,
+    Rate,
+    Result,
+    Variant,
+    bench_to_json,
+    changed_keys,
+    changes_nothing,
+    choose_names,
+    describe_data,
+    describe_machine,
+    division_settings,
+    file_name,
+    make_key,
+    make_measured,
+    make_variant,
+    render_line,
+    render_table,
+    results_from_json,
+    sample_datasets,
+    shared_settings,
+)
+from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
+from swift_fa_launcher.runs.record import run_name, secret_values
+from swift_fa_launcher.secrets import redact_data
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.wheels.build import Progress as BuildProgress
+    from swift_fa_launcher.wheels.download import Progress
+
+FILE, TABLE, OLD = "bench.json", "table.md", "bench.before.json"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for. names: variants, none for all. rows: None for all. out: folder of the results."""
+
+    names: tuple[str, ...] = ()
+    rows: int | None = ROWS
+    out: Path | None = None
+    install: bool = True
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A bench that has ended. exit_code: 0 where something was measured and nothing failed, 130 after Ctrl-C, else 1."""
+
+    bench: Bench
+    folder: Path
+    titles: Mapping[str, Text]
+    exit_code: int
+
+    def table(self, lang: str) -> str:
+        return render_table(self.bench, self.titles, lang)
+
+
+@dataclass
+class _Course:
+    """What the steps of one bench share. install_problem: why flash-attn could not be installed; not tried twice."""
+
+    files: Sequence[Path]
+    overrides: Sequence[str]
+    wish: Wish
+    config: ResolvedConfig
+    facts: Facts
+    folder: Path
+    say: Say
+    progress: Progress | None = None
+    build_progress: BuildProgress = lambda step, steps, line: None
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    install_problem: Words = ""
+    exit_code: int | None = None  # of an interruption
+
+    def settings(self, variant: Variant, division: Sequence[str]) -> tuple[str, ...]:
+        datasets = sample_datasets(self.config, self.facts, self.wish.rows)
+        shared = shared_settings(self.config, datasets, name=f"{run_name(self.config)}-bench-{variant.name}",
+                                 output=str(self.folder / "output" / variant.name))
+        return (*self.overrides, *shared, *variant.settings, *division)
+
+    def key(self, config: ResolvedConfig, facts: Facts, variant: Variant) -> dict[str, Any]:
+        """Without secrets: it is written down."""
+        key = make_key(config, facts, describe_data(self.config, self.facts), flash=variant.flash)
+        return dict(redact_data(key, secret_values(config, os.environ)))
+
+
+def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, say: Say, progress: Progress | None = None,
+              build_progress: BuildProgress = lambda step, steps, line: None) -> Ended:
+    """Measure the variants that are wanted and not measured yet; results are written after each.
+
+    A variant that this machine cannot run is skipped, one whose training fails is kept as failed; the others go on.
+    Raises LauncherError where nothing could begin: the config is wrong, or there is no training interpreter.
+    """
+    course = _begin(files, overrides, wish, say)
+    course.progress, course.build_progress = progress, build_progress
+    bench = _earlier(course)
+    names = [name for name in choose_names(wish.names) if name in course.variants or name in wish.names]
+    try:
+        bench = _with_rate(course, bench)
+        for place, name in enumerate(names, 1):
+            bench = _step(course, bench, name, f"({place}/{len(names)}) {name}")
+            if course.exit_code is not None:
+                break
+    except KeyboardInterrupt:  # between two trainings; what was measured is written
+        course.exit_code = 130
+    bench = _save(course, bench)
+    _plot(course, bench)
+    return Ended(bench, course.folder, _titles(course), _exit_code(course, bench, names))
+
+
+def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say) -> _Course:
+    config = resolve_config(files, overrides)
+    refuse_target(config)
+    if (config.launch.nnodes or 1) > 1:
+        raise LaunchError(Text("bench measures one machine", "bench 只测量一台机器"), where="launch.nnodes",
+                          hint=("launch.nnodes=1",))
+    facts = look(config, offline=True, probe=False, say=say)
+    folder = (wish.out or Path("bench", file_name(run_name(config)))).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).touch()
+    except OSError as error:
+        raise LaunchError(Text("the results cannot be written", "无法写入结果"), where=str(folder / FILE),
+                          why=error.strerror or str(error), hint=("--out FOLDER",)) from None
+    made = {name: make_variant(name, config, facts) for name in VARIANTS}
+    return _Course(files, overrides, wish, config, facts, folder, say,
+                   variants={name: variant for name, variant in made.items() if variant})
+
+
+def _titles(course: _Course) -> dict[str, Text]:
+    return {name: variant.title for name, variant in course.variants.items()}
+
+
+def _exit_code(course: _Course, bench: Bench, names: Sequence[str]) -> int:
+    if course.exit_code is not None:
+        return course.exit_code
+    statuses = {one.status for one in bench.results if one.variant in names}
+    return 0 if MEASURED in statuses and FAILED not in statuses else 1
+
+
+# What an earlier bench left
+
+
+def _earlier(course: _Course) -> Bench:
+    """The bench as it stands in the folder: every result that still holds. A file that nobody can read is none."""
+    try:
+        data = json.loads((course.folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        data = None
+    results, rate = results_from_json(data)
+    machine = describe_machine(course.config, course.facts)
+    same_machine = isinstance(data, dict) and data.get("machine") == machine
+    bench = Bench(_about(course, machine), rate=rate if same_machine else None)
+    for name in VARIANTS:
+        found = next((one for one in results if one.variant == name), None)
+        if found is not None and (why := _outdated(course, bench, found)):
+            course.say(Text(f"{name} is to be measured again, since this differs: {why}",
+                            f"{name} 需要重新测量，因为以下不同：{why}"))
+        elif found is not None:
+            bench = bench.with_result(found)
+    if len(bench.results) < len(results):
+        _keep_old(course)
+    return bench
+
+
+def _outdated(course: _Course, bench: Bench, found: Result) -> str:
+    """What an earlier measurement depended on and is otherwise now; "" where it holds."""
+    variant = course.variants.get(found.variant)
+    if variant is None:
+        return "gradient_checkpointing, lora_dropout"
+    division, why = division_settings(bench) if variant.name in DIVIDED else ((), "")
+    if why:
+        return "packing"
+    config = resolve_config(course.files, course.settings(variant, division))
+    return ", ".join(changed_keys(found.key, course.key(config, course.facts, variant))[:4])
+
+
+def _keep_old(course: _Course) -> None:
+    """Numbers that no longer hold here may still be wanted."""
+    try:
+        (course.folder / OLD).write_bytes((course.folder / FILE).read_bytes())
+    except OSError:
+        return
+    course.say(Text(f"the earlier results are kept in {course.folder / OLD}", f"之前的结果保存在 {course.folder / OLD}"))
+
+
+def _about(course: _Course, machine: Mapping[str, Any]) -> dict[str, Any]:
+    return {"started": _now(), "configs": [str(file) for file in course.files], "overrides": list(course.overrides),
+            "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": dict(machine)}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+# One variant
+
+
+def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
+    """The bench with this variant measured, or why it was not; written down."""
+    found = bench.result(name)
+    if found is None or found.status != MEASURED:
+        found = _measure(course, bench, name, place)
+        bench = _save(course, bench.with_result(found))
+    line = render_line(bench, found)
+    course.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
+    return bench
+
+
+def _measure(course: _Course, bench: Bench, name: str, place: str) -> Result:
+    variant = course.variants.get(name)
+    if variant is None:
+        return Result(name, SKIPPED, Text("gradient checkpointing and dropout are off in this config already",
+                                          "此配置已关闭 gradient checkpointing 和 dropout"))
+    division, why = division_settings(bench) if name in DIVIDED else ((), "")
+    if why:
+        return Result(name, SKIPPED, why)
+    if name == "same_examples" and changes_nothing(bench, division):
+        return Result(name, SKIPPED, Text("packing runs with this batch already: it cannot be divided",
+                                          "packing 已使用此批大小，无法再减小"))
+    try:
+        prepared = _prepare(course, course.settings(variant, division))
+    except (LauncherError, OSError) as error:
+        return Result(name, SKIPPED, _words(error))
+    errors = blocking(prepared.judgement.findings)
+    if errors:
+        return Result(name, SKIPPED, _join(errors, course.install_problem))
+    course.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
+                    f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say)
+    except (LauncherError, OSError) as error:
+        return Result(name, FAILED, _words(error))
+    return replace(_judge(course, finished, name), settings=(*variant.settings, *division),
+                   key=course.key(prepared.judgement.config, prepared.judgement.facts, variant))
+
+
+def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
+    """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
+    from swift_fa_launcher.flow_install import would_mend
+
+    prepared = prepare(course.files, words, allow=course.wish.allow, say=course.say)
+    judgement = prepared.judgement
+    mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
+    if not mendable or course.install_problem:
+        return prepared
+    try:
+        return mend(prepared, allow=course.wish.allow, say=course.say, progress=course.progress,
+                    build_progress=course.build_progress)
+    except LauncherError as error:
+        course.install_problem = _words(error)
+        return prepared
+
+
+def _judge(course: _Course, finished: Finished, name: str) -> Result:
+    """The result of a training that has ended."""
+    outcome, folder = finished.outcome, finished.folder
+    if outcome.interrupted:
+        course.exit_code = outcome.exit_code
+        return Result(name, INTERRUPTED, Text("it was ended before its end", "训练被提前结束"), run=str(folder))
+    log = folder / "train.log"
+    if outcome.exit_code != 0:
+        told = [[f"{one.get('code')}: {one.get('summary')}" for one in (d.to_json(lang) for d in finished.diagnoses[:1])]
+                for lang in ("en", "zh")]
+        first, second = ("; ".join([*lines, f"exit code {outcome.exit_code}", str(log)]) for lines in told)
+        return Result(name, FAILED, Text(first, second), run=str(folder))
+    gpus = visible_gpus(course.config, course.facts).gpus
+    measured = make_measured(read_monitor(folder), read_monitor_lines(folder), runtime=finished.record.result.get("runtime"),
+                             wall=(outcome.ended - outcome.started).total_seconds(), gpus=len(gpus) if gpus else None)
+    if measured is None:
+        return Result(name, FAILED, Text(f"it trained, but its monitor wrote nothing: {log}",
+                                         f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
+    return Result(name, MEASURED, run=str(folder), measured=measured)
+
+
+def _join(findings: Sequence[Finding], more: Words) -> Text:
+    """What blocks a variant: the first finding, the codes of the others, and why flash-attn could not be installed."""
+    first, others = findings[0], ", ".join(dict.fromkeys(one.code for one in findings[1:]))
+    told = ["; ".join(part for part in (f"{first.code}: {render_words(first.summary, lang)}", others, render_words(more, lang))
+                      if part) for lang in ("en", "zh")]
+    return Text(told[0], told[1])
+
+
+def _words(error: LauncherError | OSError) -> Words:
+    """An error on one line."""
+    if not isinstance(error, LauncherError):
+        return str(error)
+    told = [": ".join(part for part in (render_words(error.message, lang), error.where, render_words(error.why, lang)) if part)
+            for lang in ("en", "zh")]
+    return Text(" ".join(told[0].split()), " ".join(told[1].split()))
+
+
+# The matrix rate, the files
+
+
+def _with_rate(course: _Course, bench: Bench) -> Bench:
+    if bench.rate is not None:
+        return bench
+    course.say(Text("measuring a large matrix product", "正在测量大矩阵乘的速率"))
+    told = measure_matrix_rate(course.config, course.facts)
+    if isinstance(told, Unknown):
+        return replace(bench, rate_problem=told.why)
+    return replace(bench, rate=Rate(float(told["flops"]), str(told["dtype"]), int(told["size"]), str(told["device"])))
+
+
+def _save(course: _Course, bench: Bench) -> Bench:
+    """bench.json and table.md, each replaced whole. A disk that is full is said; the bench goes on and prints its table."""
+    bench = replace(bench, about={**bench.about, "updated": _now()})
+    texts = {FILE: json.dumps(bench_to_json(bench), ensure_ascii=False, indent=1, default=str) + "\n",
+             TABLE: render_table(bench, _titles(course), "en")}
+    for name, text in texts.items():
+        part = course.folder / f".{name}.{os.getpid()}"
+        try:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(course.folder / name)
+        except OSError as error:
+            course.say(Text(f"{course.folder / name} cannot be written: {error}", f"无法写入 {course.folder / name}：{error}"))
+    return bench
+
+
+def _plot(course: _Course, bench: Bench) -> None:
+    """The picture comes last, and no trouble with it takes anything from the table."""
+    if not any(one.measured for one in bench.results):
+        return
+    try:
+        from swift_fa_launcher.runs.bench_plot import write_plots
+
+        write_plots(bench, _titles(course), course.folder)
+    except ImportError as error:
+        course.say(Text(f"no plot: {error} (pip install matplotlib)", f"没有图：{error}（pip install matplotlib）"))
+    except Exception as error:  # matplotlib fails in many ways: fonts, caches, backends
+        course.say(Text(f"no plot: {type(error).__name__}: {error}", f"没有图：{type(error).__name__}: {error}"))

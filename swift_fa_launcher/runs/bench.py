@@ -1,0 +1,612 @@
+"""The same rows trained in several ways, compared: which ways there are, what each came to, and the table. Pure.
+
+A variant is settings over the user's config. All see the same rows: one epoch of `dataset#N`, which ms-swift draws with
+`data_seed` before it tokenises, so the draw does not depend on attention or packing (swift/dataset/dataset_meta.py,
+post_process). `max_steps` would not do, since a packed step holds more rows.
+
+FLOP of a token, as Kaplan et al. 2020 count them (arXiv:2001.08361, section 2.1): each parameter is multiplied and added
+once forward (2), once for the gradient of the activations (2) and, where it is trained, once for its own gradient (2);
+recomputing activations for the backward pass is another forward pass (2). So full training is 6 a parameter, 8 with
+gradient checkpointing; LoRA, whose frozen weights need no gradient of their own, 4, or 6. Attention's own products, which
+grow with a row's length, are left out, and an embedding that is only looked up is counted as if it were multiplied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from statistics import median
+from typing import Any
+
+from packaging.version import Version
+
+from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig, is_secret_name
+from swift_fa_launcher.config.swift_args import translate_config
+from swift_fa_launcher.decode import DecodeError, decode, encode, known
+from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.visible import visible_gpus
+
+SCHEMA = 1
+ROWS = 500  # by default: some minutes for seven billion parameters on one large card
+TAG = "bench"
+MEASURED, SKIPPED, FAILED, INTERRUPTED = "measured", "skipped", "failed", "interrupted"
+
+#: Every variant by name, in the order in which they run.
+VARIANTS: Mapping[str, Text] = {
+    "eager": Text("eager attention", "eager 注意力"),
+    "sdpa": Text("sdpa, padded", "sdpa，填充"),
+    "flash_attn": Text("flash attention, padded", "flash attention，填充"),
+    "padding_free": Text("padding_free", "padding_free"),
+    "packing": Text("packing", "packing"),
+    "same_examples": Text("packing, same examples a step", "packing，每步样本数不变"),
+    "no_recompute": Text("packing, same examples", "packing，每步样本数不变"),
+}
+BASELINE = "sdpa"
+PADDED = ("sdpa", "flash_attn", "padding_free", "eager")  # a step of these sees the rows that the config says
+DIVIDED = ("same_examples", "no_recompute")  # their batch follows from what was measured before
+NOT_BY_DEFAULT = ("eager",)  # slow, and rarely of interest
+
+#: Packages whose versions a measurement depends on; flash-attn's only where it runs.
+_PACKAGES = ("torch", "transformers", "ms-swift", "peft", "accelerate", "deepspeed", "liger-kernel")
+_FLASH_PACKAGES = ("flash-attn", "flash-attn-3", "flash-attn-4", "kernels")
+#: Arguments that say where a training writes and not what it does.
+_PLACES = ("output_dir", "logging_dir", "run_name")
+#: Arguments that would evaluate, save, stop early, train longer, or tokenise in a way that packing does not know.
+_LEFT_OUT = ("max_steps", "val_dataset", "custom_val_dataset_path", "cached_val_dataset", "resume_from_checkpoint",
+             "add_version", "add_output_dir_suffix", "load_best_model_at_end", "early_stop_interval", "streaming",
+             "lazy_tokenize", "push_to_hub", "create_checkpoint_symlink", "use_flash_attn", "eval_steps", "do_eval",
+             "eval_on_start")
+_LORA = ("lora", "longlora", "adalora")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """settings: `key=value` words over the config. flash: whether it runs flash attention."""
+
+    name: str
+    title: Text
+    settings: tuple[str, ...]
+    flash: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one training came to.
+
+    tokens: real ones, without padding, all processes together. seconds: of the training as transformers counts it
+    (train_runtime: from the first batch to the last step, no start-up). steady: tokens a second without the first logged
+    step. examples_per_step: of an ordinary step (the median). loss: mean over the last fifth of the tokens, since single
+    steps of different batches do not compare. wall: seconds of the whole run, start-up included. cards: GPUs at work.
+    batch: rows, or packed rows, on one device. parameters, trainable: None where they cannot be counted.
+    """
+
+    tokens: int
+    seconds: float
+    steps: int
+    examples: float
+    examples_per_step: float
+    padding: float
+    peak_memory_gib: float
+    steady: float | None = None
+    loss: float | None = None
+    wall: float | None = None
+    memory_of: str | None = None
+    parameters: int | None = None
+    trainable: int | None = None
+    experts: int | None = None
+    recomputes: bool | None = None
+    batch: int | None = None
+    accumulation: int | None = None
+    cards: int = 1
+    device: str | None = None
+    kernel: str | None = None
+    versions: Mapping[str, Any] | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds
+
+
+@dataclass(frozen=True)
+class Rate:
+    """FLOP a second of a large matrix product, as measured. dtype, size: of its square factors."""
+
+    flops: float
+    dtype: str = ""
+    size: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a variant. reason: why it was not measured. run: folder of its record. key: what the measurement
+    depends on; equal keys need not be measured twice. changed: settings that follow from what was measured before."""
+
+    variant: str
+    status: str
+    reason: Words = ""
+    run: str | None = None
+    key: Mapping[str, Any] | None = None
+    measured: Measured | None = None
+    settings: tuple[str, ...] = ()
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that a bench came to. rate: None where the matrix product was not measured, `rate_problem` says why. about:
+    config files, overrides, model, rows, start, machine."""
+
+    about: Mapping[str, Any]
+    results: tuple[Result, ...] = ()
+    rate: Rate | None = None
+    rate_problem: str = ""
+
+    def result(self, name: str) -> Result | None:
+        return next((one for one in self.results if one.variant == name), None)
+
+    def measured(self, name: str) -> Measured | None:
+        found = self.result(name)
+        return found.measured if found and found.status == MEASURED else None
+
+    def with_result(self, result: Result) -> Bench:
+        """The same with this result in its place, in the variants' order."""
+        others = [one for one in self.results if one.variant != result.variant]
+        order = list(VARIANTS)
+        return replace(self, results=tuple(sorted((*others, result), key=lambda one: order.index(one.variant))))
+
+
+# --- which variants ---
+
+
+def choose_names(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The variants to run, in order: all but those not by default, or those wanted and what they follow from."""
+    names = set(wanted) if wanted else {name for name in VARIANTS if name not in NOT_BY_DEFAULT}
+    if names & {*DIVIDED}:
+        names |= {"packing"} | (set() if names & {*PADDED} else {BASELINE})
+    return tuple(name for name in VARIANTS if name in names)
+
+
+def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | None:
+    """The variant of this config; None where it would be the same as another."""
+    flash = next((impl for impl in (config.swift.attn_impl or "",) if "flash" in impl), FLASH_IMPLEMENTATIONS[0])
+    attention = name if name in ("sdpa", "eager") else flash
+    packs = name in ("packing", *DIVIDED)
+    words: tuple[str, ...] = (f"swift.attn_impl={attention}", f"swift.packing={_yes(packs)}",
+                              f"swift.padding_free={_yes(name == 'padding_free')}")
+    title = VARIANTS[name]
+    if name == "no_recompute":
+        more, names = _without_recomputing(config, facts)
+        if not more:
+            return None
+        words, title = (*words, *more), Text(f"{title.en}, {', '.join(n.en for n in names)}",
+                                             f"{title.zh}，{'，'.join(n.zh for n in names)}")
+    return Variant(name, title, words, attention == flash)
+
+
+def _yes(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def _without_recomputing(config: ResolvedConfig, facts: Facts) -> tuple[tuple[str, ...], tuple[Text, ...]]:
+    """Settings that leave out what is on of gradient checkpointing and LoRA's dropout, and their names."""
+    words, names = list[str](), list[Text]()
+    if _effective(config, facts, "gradient_checkpointing", True) not in (False, "false", "False"):
+        words.append("swift.gradient_checkpointing=false")
+        names.append(Text("no checkpointing", "不重算激活"))
+        if config.swift.flag("vit_gradient_checkpointing"):
+            words.append("swift.vit_gradient_checkpointing=false")
+    tuner = next((value for name in ("tuner_type", "train_type", "sft_type")
+                  if (value := _effective(config, facts, name, None)) is not None), "lora")
+    if tuner in _LORA and str(_effective(config, facts, "lora_dropout", 0.05)) not in ("0", "0.0", "None"):
+        words.append("swift.lora_dropout=0")
+        names.append(Text("no dropout", "无 dropout"))
+    return tuple(words), tuple(names)
+
+
+def _effective(config: ResolvedConfig, facts: Facts, name: str, default: Any) -> Any:
+    """An argument's value: as configured, else the installed ms-swift's default, else `default`."""
+    declared = known(facts.ms_swift_args) or {}
+    given = translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments.get(name)
+    return given if given is not None else declared[name].default if name in declared else default
+
+
+def shared_settings(config: ResolvedConfig, datasets: Sequence[str], *, name: str, output: str) -> tuple[str, ...]:
+    """What all variants have in common: the rows, one epoch, every step logged; nothing saved, evaluated or reported.
+
+    name: of the run. output: folder of the training's own files.
+    """
+    tags = list(dict.fromkeys((*config.run.tags, TAG)))
+    return ("swift.num_train_epochs=1", "swift.save_strategy='no'", "swift.eval_strategy='no'", "swift.split_dataset_ratio=0",
+            "swift.logging_steps=1", "swift.report_to=none", "swanlab.mode=disabled",
+            *(f"swift.{key}=null" for key in config.swift if key.replace("-", "_") in _LEFT_OUT),
+            *([f"swift.dataset={_quoted(list(datasets))}"] if datasets else []),
+            f"swift.output_dir={_quoted(output)}", "run.monitor=true", f"run.name={_quoted(name)}", f"run.tags={_quoted(tags)}")
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> tuple[str, ...]:
+    """The config's datasets with `#N` so that they have `rows` rows together; as they are for None.
+
+    Each gives in proportion to what it has; where that is not known of one, all give alike. None gives more than it has:
+    ms-swift would repeat rows.
+    """
+    names = config.swift.names("dataset")
+    if rows is None or not names:
+        return names
+    bases = [_base(name) for name in names]
+    counts = [asked if asked is not None else _rows(facts, name) for name, (_, asked) in zip(names, bases, strict=True)]
+    if all(count is not None for count in counts):
+        total = sum(count or 0 for count in counts)
+        if total <= rows:
+            return names
+        shares = [max(1, round(rows * (count or 0) / total)) for count in counts]
+    else:
+        shares = [max(1, rows // len(names))] * len(names)
+    return tuple(name if count is not None and count <= share else f"{base}#{share}"
+                 for name, (base, _), count, share in zip(names, bases, counts, shares, strict=True))
+
+
+def _base(name: str) -> tuple[str, int | None]:
+    base, mark, count = name.rpartition("#")
+    return (base, int(count)) if mark and count.isdigit() else (name, None)
+
+
+def _rows(facts: Facts, name: str) -> int | None:
+    found = facts.path(name)
+    return known(found.rows) if found else None
+
+
+def divide_batch(batch: int, accumulation: int, factor: float) -> tuple[int, int]:
+    """(batch, accumulation) for packed rows of `factor` examples each, so that a step sees about as many as before.
+
+    The batch is divided, and no less than 1; from there on the accumulation makes up for what is left.
+    """
+    divided = max(1, round(batch / factor))
+    if divided > 1:
+        return divided, accumulation
+    return divided, max(1, round(accumulation * batch / factor))
+
+
+def division_settings(bench: Bench) -> tuple[tuple[str, ...], Words]:
+    """The settings that keep examples per step as they were without packing, from what was measured; else why not."""
+    packed = bench.measured("packing")
+    padded = next((found for name in PADDED if (found := bench.measured(name))), None)
+    if packed is None or padded is None:
+        return (), Text("needs packing and one variant without it measured before",
+                        "需要先测得 packing 和一个不打包的变体")
+    if packed.batch is None or packed.accumulation is None or padded.examples_per_step <= 0:
+        return (), Text("the batch of the packed run is not known", "不知道 packing 运行的批大小")
+    batch, accumulation = divide_batch(packed.batch, packed.accumulation,
+                                       packed.examples_per_step / padded.examples_per_step)
+    return (f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"), ""
+
+
+def changes_nothing(bench: Bench, division: Sequence[str]) -> bool:
+    """Whether the divided batch is the one that packing ran with."""
+    packed = bench.measured("packing")
+    return packed is not None and tuple(division) == (
+        f"swift.per_device_train_batch_size={packed.batch}", f"swift.gradient_accumulation_steps={packed.accumulation}")
+
+
+# --- what a measurement depends on ---
+
+
+def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, flash: bool) -> dict[str, Any]:
+    """Everything that a variant's numbers depend on, as far as config and facts tell it: plain data for JSON.
+
+    config: the variant's. data: what is known of the datasets (`describe_data`).
+    """
+    arguments = translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments
+    packages = (*_PACKAGES, *(_FLASH_PACKAGES if flash else ()))
+    return encode({  # type: ignore[no-any-return]
+        "arguments": {name: _plain(value) for name, value in sorted(arguments.items())
+                      if value is not None and name not in _PLACES},
+        "env": {name: value for name, value in sorted(config.env.items()) if not is_secret_name(name)},
+        "processes": config.launch.nproc_per_node, "data": data, "machine": describe_machine(config, facts),
+        "packages": {name: _text(facts.package(name)) for name in packages}})
+
+
+def describe_data(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
+    """Dataset to its rows and size in GiB, as far as they are known: what tells another file of the same name."""
+    return {name: [known(found.rows), known(found.size_gib)] for name in config.swift.names("dataset")
+            if (found := facts.path(name)) is not None}
+
+
+def describe_machine(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
+    """The cards that the training sees, their driver and torch. Another machine of the same kind is the same."""
+    gpus, driver = visible_gpus(config, facts).gpus, known(facts.driver)
+    return {"gpus": None if gpus is None else [_known_text(gpu.name) for gpu in gpus],
+            "driver": _known_text(driver.version) if driver else None, "torch": _text(facts.package("torch"))}
+
+
+def _known_text(value: Any) -> str | None:
+    found = known(value)
+    return None if found is None else str(found)
+
+
+def _text(version: Version | None) -> str | None:
+    return None if version is None else str(version)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def changed_keys(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between two keys, by dotted name; nothing for equal ones."""
+    first, second = _flat(before or {}), _flat(now)
+    return tuple(name for name in {**first, **second} if first.get(name) != second.get(name))
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+# --- what a training came to ---
+
+
+def make_measured(told: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], *, runtime: float | None, wall: float | None,
+                  gpus: int | None) -> Measured | None:
+    """From the monitor's account and its lines; None where it wrote no line. runtime: transformers' seconds.
+
+    gpus: how many the training saw. One process that sees several spreads the model over them (ms-swift's device_map).
+    """
+    if not lines:
+        return None
+    tokens, steps = sum(int(line["tokens"]) for line in lines), int(lines[-1].get("step") or len(lines))
+    later = lines[1:]
+    steady = sum(line["tokens"] for line in later) / sum(line["seconds"] for line in later) if later else None
+    before = [0, *(int(line.get("step") or 0) for line in lines)]
+    examples = sum(line["examples_per_step"] * max(1, step - last)
+                   for line, last, step in zip(lines, before, before[1:], strict=False))
+    world = _whole(told.get("world_size")) or 1
+    on_gpu = told.get("device") not in (None, "cpu")
+    return Measured(
+        tokens=tokens, seconds=runtime or sum(line["seconds"] for line in lines), steps=steps, steady=steady, examples=examples,
+        examples_per_step=median(float(line["examples_per_step"]) for line in lines),
+        padding=sum(line["padding"] for line in lines) / len(lines),
+        peak_memory_gib=max(float(line["peak_memory_gib"]) for line in lines), loss=last_loss(lines), wall=wall,
+        memory_of=_word(told.get("memory_of")), parameters=_whole(told.get("parameters")),
+        trainable=_whole(told.get("trainable")), experts=_whole(told.get("experts")),
+        recomputes=told["recomputes"] if isinstance(told.get("recomputes"), bool) else None,
+        batch=_whole(told.get("batch")), accumulation=_whole(told.get("accumulation")),
+        cards=(world if world > 1 else gpus or 1) if on_gpu else 1,
+        device=_word(told.get("device_name")) or _word(told.get("device")), kernel=_word(told.get("kernel")),
+        versions=told["versions"] if isinstance(told.get("versions"), Mapping) else None)
+
+
+def last_loss(lines: Sequence[Mapping[str, Any]], part: float = 0.2) -> float | None:
+    """The mean loss over the last `part` of the tokens, each step by its tokens; None where no loss is a number."""
+    told = [line for line in lines if isinstance(line.get("loss"), (int, float)) and line["tokens"] > 0]
+    wanted, seen, weighed = part * sum(line["tokens"] for line in told), 0.0, 0.0
+    for line in reversed(told):
+        seen, weighed = seen + line["tokens"], weighed + line["tokens"] * line["loss"]
+        if seen >= wanted:
+            break
+    return weighed / seen if seen and isfinite(weighed) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def flop_per_token(parameters: int, trainable: int, *, recomputes: bool) -> float:
+    """FLOP that one token costs in training; the counting is in the module's docstring.
+
+    >>> [flop_per_token(100, t, recomputes=r) / 100 for t, r in ((0, False), (0, True), (100, False), (100, True))]
+    [4.0, 6.0, 6.0, 8.0]
+    """
+    return 2.0 * parameters * (3 if recomputes else 2) + 2.0 * trainable
+
+
+def matrix_share(measured: Measured, rate: Rate | None) -> float | None:
+    """The part of the cards' matrix rate that the model's arithmetic came to, over the whole training.
+
+    None where one of its factors is not known: for a mixture of experts, of which a token meets only some, it is not.
+    """
+    if rate is None or rate.flops <= 0 or not measured.parameters or measured.trainable is None or measured.experts:
+        return None
+    cost = flop_per_token(measured.parameters, measured.trainable, recomputes=bool(measured.recomputes))
+    return measured.tokens_per_second * cost / (rate.flops * measured.cards)
+
+
+def ratio(bench: Bench, measured: Measured) -> float | None:
+    """Tokens a second against the baseline's; None where that was not measured."""
+    base = bench.measured(BASELINE)
+    return measured.tokens_per_second / base.tokens_per_second if base else None
+
+
+# --- as JSON ---
+
+
+def bench_to_json(bench: Bench, lang: str = "en") -> dict[str, Any]:
+    """bench.json: the measurements, and beside each what follows from it."""
+    return {"schema": SCHEMA, **bench.about, "matrix": {**encode(bench.rate), "problem": None} if bench.rate
+            else {"flops": None, "problem": bench.rate_problem},
+            "variants": [_result_to_json(bench, one, lang) for one in bench.results]}
+
+
+def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
+    found = result.measured
+    follows = {} if found is None else {
+        "tokens_per_second": round(found.tokens_per_second, 1), "ratio": ratio(bench, found),
+        "matrix_share": matrix_share(found, bench.rate)}
+    return {"name": result.variant, "status": result.status, "reason": render_words(result.reason, lang) or None, **follows,
+            "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}
+
+
+def results_from_json(data: Any) -> tuple[tuple[Result, ...], Rate | None]:
+    """The measured variants and the matrix rate of an earlier bench.json; none of what is not whole."""
+    if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+        return (), None
+    listed = data.get("variants")
+    found = [_result_from_json(one) for one in (listed if isinstance(listed, list) else ()) if isinstance(one, Mapping)]
+    try:
+        rate = decode(Rate, data.get("matrix"))
+    except DecodeError:
+        rate = None
+    return tuple(one for one in found if one), rate
+
+
+def _result_from_json(data: Mapping[str, Any]) -> Result | None:
+    try:
+        measured = decode(Measured, data.get("measured"))
+    except DecodeError:
+        return None
+    name, key, settings = data.get("name"), data.get("key"), data.get("settings")
+    if data.get("status") != MEASURED or name not in VARIANTS or not isinstance(key, Mapping) or measured.seconds <= 0:
+        return None
+    return Result(str(name), MEASURED, run=_word(data.get("run")), key=key, measured=measured, reused=True,
+                  settings=tuple(map(str, settings)) if isinstance(settings, list) else ())
+
+
+# --- as a table ---
+
+_TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
+           Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
+           Text("peak memory", "峰值内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
+           Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
+_STATUS = {SKIPPED: Text("skipped", "跳过"), FAILED: Text("failed", "失败"), INTERRUPTED: Text("interrupted", "已中断")}
+
+
+def render_table(bench: Bench, titles: Mapping[str, Text], lang: str) -> str:
+    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it.
+
+    titles: of the variants, where they are not the usual ones.
+    """
+    rows = [[title.render(lang) for title in _TITLES]]
+    rows += [_table_row(bench, one, titles.get(one.variant, VARIANTS[one.variant]), lang) for one in bench.results]
+    return "\n".join([*_columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
+
+
+def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str]:
+    found = result.measured
+    if found is None:
+        return [title.render(lang), _STATUS[result.status].render(lang), *[""] * (len(_TITLES) - 2)]
+    times, share = ratio(bench, found), matrix_share(found, bench.rate)
+    return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}" if times else "",
+            f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
+            f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.4g}", f"{found.padding:.1%}",
+            f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table whose columns line up; numbers to the right. A Chinese character takes two places."""
+    cells = [[cell.replace("|", "/") for cell in row] for row in rows]
+    widths = [max(3, *(_width(row[i]) for row in cells)) for i in range(len(cells[0]))]
+    lines = ["| " + " | ".join(_pad(cell, width, left=i == 0) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+             + " |" for row in cells]
+    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
+    return [lines[0], rule, *lines[1:]]
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
+
+
+def _pad(text: str, width: int, *, left: bool) -> str:
+    space = " " * (width - _width(text))
+    return text + space if left else space + text
+
+
+def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
+    found = [one.measured for one in bench.results if one.measured]
+    yield _what_ran(bench, found)
+    yield from _missing_notes(bench, titles)
+    for one in bench.results:
+        if one.variant in DIVIDED and one.measured:
+            title, now = titles.get(one.variant, VARIANTS[one.variant]), one.measured
+            yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
+                       f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
+    if len({one.tokens for one in found}) > 1:
+        listed = ", ".join(f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured)
+        yield Text(f"the variants did not see the same tokens: {listed}", f"各变体看到的 token 数不同：{listed}")
+    if found:
+        yield Text("tokens/s: tokens that are not padding over the time of the training (train_runtime); steady: without "
+                   "the first step, which warms up; final loss: over the last fifth of the tokens",
+                   "tokens/s：非填充 token 数除以训练用时（train_runtime）；稳定：不含第一步（预热）；"
+                   "最终损失：最后五分之一 token 上的平均")
+        yield from _rate_notes(bench, found)
+
+
+def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
+    """Why variants have no numbers; those with one reason together."""
+    grouped: dict[tuple[str, Words], list[Text]] = {}
+    for one in bench.results:
+        if one.status != MEASURED:
+            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
+    for (status, reason), names in grouped.items():
+        why = [render_words(reason, lang) for lang in ("en", "zh")]
+        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why[0]}",
+                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why[1]}")
+
+
+def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
+    about = bench.about
+    device = next((one.device for one in found if one.device), None)
+    cards = max((one.cards for one in found), default=1)
+    versions = next((one.versions for one in found if one.versions), {}) or {}
+    told = [str(about.get("model") or ""), f"{cards} × {device}" if device and cards > 1 else device or "",
+            *(f"{name} {versions[name]}" for name in ("ms-swift", "transformers", "torch", "flash-attn") if name in versions)]
+    rows, tokens = max((one.examples for one in found), default=0), max((one.tokens for one in found), default=0)
+    words = [part for part in told if part]
+    when = str(about.get("updated") or "")[:10]
+    return Text(", ".join([*words, *([f"{rows:,.0f} rows, {tokens:,} tokens, one epoch"] if found else []), when]),
+                "，".join([*words, *([f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch"] if found else []), when]))
+
+
+def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
+    rate = bench.rate
+    if rate is None:
+        yield Text(f"no share of the matrix rate: {bench.rate_problem}", f"没有矩阵速率占比：{bench.rate_problem}")
+        return
+    fast = rate.flops >= 1e12
+    product = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}, {rate.dtype}, "
+               f"{rate.size} × {rate.size}")
+    counted = next((one for one in found if one.parameters), None)
+    if counted is None or counted.experts:
+        yield Text(f"matrix product: {product}; no share: how many parameters a token meets is not known",
+                   f"矩阵乘：{product}；无占比：不知道每个 token 用到多少参数")
+        return
+    size = f"{counted.parameters or 0:,}"
+    yield Text(f"matrix rate of one device: {product}; model FLOP a token: 4 × {size} parameters + 2 × those trained, "
+               "and 2 × all again with gradient checkpointing; attention's own products are not counted",
+               f"单个设备的矩阵速率：{product}；每个 token 的模型 FLOP：4 × {size} 个参数 + 2 × 参与训练的参数，"
+               "使用 gradient checkpointing 时再加 2 × 全部参数；不计注意力本身的乘法")
+
+
+def render_line(bench: Bench, result: Result) -> Text:
+    """One line for the screen when a variant has ended."""
+    found = result.measured
+    if found is None:
+        status, why = _STATUS[result.status], [render_words(result.reason, lang) for lang in ("en", "zh")]
+        return Text(f"{status.en}: {why[0]}", f"{status.zh}：{why[1]}")
+    times = ratio(bench, found)
+    faster = f" ({times:.2f} × {BASELINE})" if times and result.variant != BASELINE else ""
+    before = Text(", measured before", "，此前已测") if result.reused else Text("", "")
+    numbers = f"{found.tokens_per_second:,.0f} tokens/s{faster}, {found.peak_memory_gib:.1f} GiB"
+    return Text(f"{numbers}, {found.steps} steps in {found.seconds:.0f} s{before.en}",
+                f"{numbers}，{found.steps} 步，{found.seconds:.0f} 秒{before.zh}")
+
+
+def file_name(name: str) -> str:
+    """A run's name as a folder's."""
+    return re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "bench"
+
+

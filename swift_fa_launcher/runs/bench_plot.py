@@ -1,0 +1,58 @@
+"""The picture of a bench: one bar a variant, its tokens a second, with ratio and memory beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import fill
+
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.runs.bench import BASELINE, VARIANTS, Bench, Measured, matrix_share, ratio
+
+BAR, PLAIN_BAR, INK, FAINT = "#4878a8", "#b4bcc4", "#24292f", "#6a737d"
+
+
+def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple[Path, ...]:
+    """plot.svg, whose text is text, and plot.png. Raises ImportError where there is no matplotlib, OSError, and what that
+    raises. In English: its fonts have no Chinese as a rule."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [(one.variant, one.measured) for one in bench.results if one.measured]
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10, "text.color": INK,
+                     "svg.hashsalt": "swift-fa"}):
+        figure = Figure(figsize=(9.6, 1.5 + 0.52 * len(shown)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        widest = max(found.tokens_per_second for _, found in shown)
+        for place, (name, found) in enumerate(shown):
+            axes.barh(place, found.tokens_per_second, height=0.62, color=PLAIN_BAR if name == BASELINE else BAR)
+            axes.text(found.tokens_per_second + widest * 0.012, place, _label(bench, name, found), va="center", fontsize=9)
+        axes.set_yticks(range(len(shown)), [fill(titles.get(name, VARIANTS[name]).en, 30) for name, _ in shown])
+        axes.invert_yaxis()
+        axes.set_xlim(0, widest * 1.62)
+        axes.set_xticks([])
+        for side in ("top", "right", "bottom", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0, colors=INK)
+        axes.set_title("Training speed, real tokens a second", loc="left", fontsize=11.5, color=INK)
+        figure.supxlabel(_caption(bench, [found for _, found in shown]), x=0.01, ha="left", fontsize=8.5, color=FAINT)
+        files = (folder / "plot.svg", folder / "plot.png")
+        figure.savefig(files[0], metadata={"Date": None})
+        figure.savefig(files[1], dpi=150)
+    return files
+
+
+def _label(bench: Bench, name: str, found: Measured) -> str:
+    times, share = ratio(bench, found), matrix_share(found, bench.rate)
+    words = [f"{found.tokens_per_second:,.0f}", f"{times:.2f} ×" if times and name != BASELINE else "",
+             f"{found.peak_memory_gib:.1f} GiB", f"{share:.0%} of matrix rate" if share is not None else ""]
+    return "   ".join(word for word in words if word)
+
+
+def _caption(bench: Bench, found: list[Measured]) -> str:
+    device = next((one.device for one in found if one.device), None)
+    rows, tokens = max(one.examples for one in found), max(one.tokens for one in found)
+    words = (str(bench.about.get("model") or ""), device or "", f"{rows:,.0f} rows, {tokens:,} tokens, one epoch each")
+    return ",  ".join(word for word in words if word)

@@ -1,0 +1,98 @@
+"""`swift-fa bench` with a real `swift sft` on a tiny model: what is measured, what fails, and what is not done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny  # type: ignore[import-not-found]
+
+from swift_fa_launcher.cli import main
+from swift_fa_launcher.errors import Words, render_words
+from swift_fa_launcher.flow_bench import Wish, run_bench
+from swift_fa_launcher.runs.store import list_runs
+
+pytestmark = pytest.mark.training
+pytest.importorskip("swift", reason="ms-swift is not installed here")
+
+CONFIG = """
+swift:
+  model: Qwen2.5-tiny-Instruct
+  model_type: qwen2
+  template: qwen2_5
+  dataset: chat.jsonl
+  tuner_type: lora
+  torch_dtype: float32
+  fp16: false
+  use_cpu: true
+  max_steps: 1
+  dataloader_num_workers: 0
+  external_plugins: [trouble.py]
+swanlab: {mode: offline}
+run: {name: tiny, tags: [mine]}
+"""
+TROUBLE = "import sys\nif 'eager' in sys.argv:\n    raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')\n"
+WORDS = ("bench", "c.yaml", "--rows", "16", "--out", "results", "--json")
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    tiny.make_tiny_model(tmp_path / tiny.MODEL_NAME)
+    tiny.make_chat_rows(tmp_path / "chat.jsonl", 40)
+    (tmp_path / "c.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "trouble.py").write_text(TROUBLE, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--variants", "eager,sdpa,packing"]) == 1, "one failed"
+    out, err = capfd.readouterr()
+    eager, sdpa, packing = json.loads(out)["variants"]
+    assert (eager["name"], eager["status"]) == ("eager", "failed") and "out of memory" in eager["reason"]
+    assert (packing["name"], packing["status"]) == ("packing", "skipped") and "gpu-none" in packing["reason"]
+    check_measured(sdpa["measured"])
+    assert sdpa["matrix_share"] > 0 and sdpa["ratio"] == 1 and "'loss'" not in out + err, "the training's output is in its log"
+    records = [entry.record for entry in list_runs(work / "runs") if entry.record]
+    assert sorted(record.name for record in records) == ["tiny-bench-eager", "tiny-bench-sdpa"]
+    assert all(record.tags == ("mine", "bench") for record in records)
+    assert not list(work.rglob("checkpoint-*")) and not list(work.rglob("swanlab-*"))
+
+    # cut off before the second training: what was measured is there
+    def interrupt(words: Words) -> None:
+        if "training" in render_words(words, "en"):
+            raise KeyboardInterrupt
+
+    cut = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=interrupt)
+    assert cut.exit_code == 130 and cut.bench.measured("sdpa") and "sdpa" in (work / "results" / "table.md").read_text()
+
+    (work / "trouble.py").write_text("", encoding="utf-8")
+    assert main([*WORDS, "--variants", "eager,sdpa"]) == 0
+    eager, again = json.loads(capfd.readouterr().out)["variants"]
+    assert again["measured"] == sdpa["measured"] and again["run"] == sdpa["run"], "not measured twice"
+    check_measured(eager["measured"])
+    assert eager["measured"]["tokens"] == sdpa["measured"]["tokens"], "the same rows"
+    assert {"bench.json", "table.md", "output"} <= {p.name for p in (work / "results").iterdir()}
+
+    # other rows are another bench: the old numbers are put aside
+    said = list[str]()
+    main_rows = Wish(("packing",), rows=8, out=Path("results"), install=False)
+    other = run_bench([Path("c.yaml")], [], main_rows, say=lambda words: said.append(render_words(words, "en")))
+    assert other.exit_code == 1 and not other.bench.measured("sdpa") and any("arguments.dataset" in line for line in said)
+    assert json.loads((work / "results" / "bench.before.json").read_text())["variants"][0]["name"] == "eager"
+
+
+def check_measured(found: dict[str, Any]) -> None:
+    assert (found["steps"], found["examples"], found["batch"], found["accumulation"]) == (1, 16, 1, 16)
+    assert found["parameters"] == 123_456 and found["trainable"] == 16_384 and found["recomputes"] is True
+    assert found["tokens"] > 1_000 and found["wall"] > found["seconds"] > 0 and found["loss"] > 1
+
+
+def test_words_that_are_no_variants_are_refused(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "c.yaml", "--variants", "sdpa,flash"]) == 2 and "--variants eager,sdpa" in capfd.readouterr().err
+    assert main(["bench", "c.yaml", "--rows", "0"]) == 2
+    assert main(["bench", "c.yaml", "launch.nnodes=2"]) == 1 and "launch.nnodes=1" in capfd.readouterr().err
+    (work / "file").touch()
+    assert main(["bench", "c.yaml", "--out", "file"]) == 1 and "--out FOLDER" in capfd.readouterr().err
