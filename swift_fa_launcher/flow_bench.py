@@ -287,8 +287,9 @@ def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
 def _judge(course: _Course, finished: Finished, name: str) -> Result:
     """The result of a training that has ended."""
     outcome, folder = finished.outcome, finished.folder
+    if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
+        course.exit_code = 128 + outcome.asked
     if outcome.interrupted:
-        course.exit_code = outcome.exit_code
         return Result(name, INTERRUPTED, Text("it was ended before its end", "训练被提前结束"), run=str(folder))
     log = folder / "train.log"
     if outcome.exit_code != 0:

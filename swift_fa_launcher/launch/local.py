@@ -62,7 +62,8 @@ class Outcome:
 
     exit_code: the training's own; 128+N when signal N ended it or the launcher was told to end it by signal N.
     signal: that N. interrupted: the launcher was told to. ended_after_training: it had said that it was done but did
-    not exit, and was ended; exit_code is 0 then. detail: what else is worth knowing.
+    not exit, and was ended; exit_code is 0 then. detail: what else is worth knowing. asked: the signal that the launcher was
+    told to end it by, also where it went on to its end.
     """
 
     exit_code: int
@@ -72,6 +73,7 @@ class Outcome:
     interrupted: bool = False
     ended_after_training: bool = False
     detail: Text | None = None
+    asked: int | None = None
 
 
 def run_training(
@@ -298,6 +300,7 @@ class _Training:
             interrupted=self.asked is not None and code != 0,
             ended_after_training=self.ended_after_training,
             detail=detail if self.notes else None,
+            asked=self.asked,
         )
 
     def note(self, en: str, zh: str) -> None:
