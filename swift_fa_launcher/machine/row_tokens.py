@@ -147,11 +147,11 @@ def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd
         return kept
     rows = read_conversations(file, layout.columns)
     say(Text(f"counting the tokens of {len(rows)} rows of {file.name}", f"正在统计 {file.name} 中 {len(rows)} 行的 token 数"))
-    counted = _ask(rows, layout, environment, cwd)
-    tokens = tuple(count for count in counted if count is not None)
+    answer = _ask(rows, layout, environment, cwd)
+    tokens = tuple(count for count in answer["tokens"] if count is not None)
     if len(tokens) < 0.9 * len(rows):
         raise NotCounted(f"the chat template took {len(tokens)} of {len(rows)} rows")
-    _keep(place, tokens)
+    _keep(place, tokens, answer["files"])
     return tokens
 
 
@@ -174,7 +174,8 @@ def read_conversations(file: Path, columns: Mapping[str, str]) -> Sequence[Conve
     return said[::step]
 
 
-def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str, str], cwd: Path) -> list[int | None]:
+def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str, str], cwd: Path) -> dict[str, Any]:
+    """The script's answer, with `tokens` and `files`. Raises NotCounted."""
     job = {**asdict(layout), "tokenizer": str(layout.tokenizer), "swift": str(TARGET.parent), "rows": [asdict(r) for r in rows]}
     with tempfile.TemporaryDirectory(prefix="swift-fa-") as folder:
         file = Path(folder, "rows.json")
@@ -185,7 +186,7 @@ def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str,
         raise NotCounted(said.why)
     if "tokens" not in said:
         raise NotCounted(said.get("error", "no answer"))
-    return list(said["tokens"])
+    return said
 
 
 def _key(file: Path, layout: Layout) -> str:
@@ -205,21 +206,24 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def _read_kept(place: Path) -> tuple[int, ...] | None:
+    """The kept counts; None where there are none, where they are damaged, or where a template has changed since."""
     try:
         kept = json.loads(place.read_bytes())
-        return tuple(kept) if kept and all(type(count) is int for count in kept) else None
-    except (OSError, ValueError, TypeError, RecursionError):
+        tokens = tuple(kept["tokens"])
+        fresh = all((size, changed) == _stamp(Path(file)) for file, size, changed in kept["files"])
+        return tokens if fresh and tokens and all(type(count) is int for count in tokens) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # whatever is wrong with it, it can be counted again
 
 
-def _keep(place: Path, tokens: tuple[int, ...]) -> None:
+def _keep(place: Path, tokens: tuple[int, ...], files: Sequence[str]) -> None:
     """Writes the counts, whole or not at all. A cache that cannot be written only costs time."""
     temporary = ""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
             temporary = file.name
-            json.dump(tokens, file)
+            json.dump({"files": [[name, *_stamp(Path(name))] for name in files], "tokens": tokens}, file)
         os.replace(temporary, place)
     except OSError:
         with contextlib.suppress(OSError):

@@ -87,18 +87,24 @@ def cuts(config: ResolvedConfig) -> bool:
 
 def share_kept(path: PathFacts, config: ResolvedConfig) -> float:
     """The share of a file's rows that are trained on: those that can be used and are not dropped for their length."""
-    checked, usable, over = (known(value) for value in (path.rows_checked, path.usable_rows, path.rows_over_max_length))
-    if not checked or checked < 0:
+    checked, usable, over = (None if value is None else _bounded(value) for value in map(known, (
+        path.rows_checked, path.usable_rows, path.rows_over_max_length)))
+    if not checked:
         return 1.0
     usable = checked if usable is None else usable
     return min(1.0, max(0.0, (usable - (0 if cuts(config) else over or 0)) / checked))
+
+
+def _bounded(rows: int) -> int:
+    """What saved facts say, as a number that can be reckoned with."""
+    return min(max(rows, 0), MOST_ROWS)
 
 
 def row_count(name: str, path: PathFacts) -> int | None:
     """Rows of a dataset; with `#N` that many, some of them repeatedly where it has fewer. None where it is not known."""
     limit = re.search(r"#(\d{1,12})$", name)
     rows = int(limit[1]) if limit else known(path.rows)
-    return None if rows is None else min(max(rows, 0), MOST_ROWS)
+    return None if rows is None else _bounded(rows)
 
 
 def trained(rows: int, config: ResolvedConfig, facts: Facts) -> int:
@@ -123,8 +129,8 @@ def make_batch(config: ResolvedConfig, facts: Facts) -> Batch:
     processes = min(max(1, process_count(config, facts)), 10**6)
     per_device = min(max(1, swift.whole("per_device_train_batch_size") or 1), 10**6)
     accumulation = swift.whole("gradient_accumulation_steps") or math.ceil(16 / per_device / processes)
-    parallel = max(1, swift.whole("sequence_parallel_size") or 1)
-    return Batch(per_device, min(max(1, accumulation), 10**6), max(1, processes // parallel))
+    parallel = min(max(1, swift.whole("sequence_parallel_size") or 1), processes)
+    return Batch(per_device, min(max(1, accumulation), 10**6), processes // parallel)
 
 
 def smaller_batch(batch: Batch, per_row: float) -> tuple[int, int]:
@@ -154,7 +160,7 @@ def _examples_per_row(datasets: Sequence[tuple[PathFacts, float, int | None]], c
 
 def _as_trained(tokens: Sequence[int], config: ResolvedConfig, longest: int | None) -> Iterator[tuple[int, ...]]:
     """Each row's parts in tokens: too long ones dropped, cut, or split as `truncation_strategy` says."""
-    for count in tokens:
+    for count in map(_bounded, tokens):
         if longest is None or count <= longest:
             yield (max(1, count),)
         elif config.swift.get("truncation_strategy") == "split":

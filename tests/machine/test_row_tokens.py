@@ -16,10 +16,12 @@ from tiny import make_chat_rows, make_tiny_model
 from swift_fa_launcher.config.schema import LaunchSection, ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Words
-from swift_fa_launcher.machine.facts import Facts, PathFacts
+from swift_fa_launcher.machine.collect import collect_facts
+from swift_fa_launcher.machine.facts import Facts, PathFacts, facts_to_json, parse_facts
 from swift_fa_launcher.machine.paths import collect_paths
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
 from swift_fa_launcher.machine.rows import make_reader
+from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.packing import make_packed
 
 pytest.importorskip("tokenizers")
@@ -118,7 +120,7 @@ def test_as_ms_swift_counts_and_packs(folder: Path) -> None:
         facts = collected(config)
         found = facts.path(config.swift.names("dataset")[0])
         assert found is not None
-        ours, limit, cut = known(found.row_tokens) or (), config.swift.whole("max_length"), config.swift.get("truncation_strategy")
+        ours, limit, cut = known(found.row_tokens) or (), job.get("max_length"), job.get("truncation_strategy")
         assert [min(n, limit or n) for n in ours if cut or n <= (limit or n)] == lengths, job
         assert found.rows_over_max_length == (sum(n > limit for n in ours) if limit else 0), job
         assert known(found.mean_row_tokens) == pytest.approx(sum(min(n, limit or n) for n in ours) / len(ours), abs=0.01), job
@@ -130,9 +132,9 @@ def test_as_ms_swift_counts_and_packs(folder: Path) -> None:
 def test_the_tokenizers_own_chat_template(folder: Path, tmp_path: Path) -> None:
     """Where the config names no template: what the template drops of a reply, ms-swift learns."""
     make_tiny_model(tmp_path / "model")
-    text = ("{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\\nbe good<|im_end|>\\n' }}{% endif %}{% for m in messages %}"
-            "{% generation %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] | trim }}<|im_end|>\n{% endgeneration %}"
-            "{% endfor %}")
+    text = ("{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\\nbe good<|im_end|>\\n' }}{% endif %}"
+            "{% for m in messages %}{% generation %}<|im_start|>{{ m.role }}\n"
+            "{{ m.content.split('</think>')[-1] | trim }}<|im_end|>\n{% endgeneration %}{% endfor %}")
     (tmp_path / "model" / "chat_template.jinja").write_text(text)
     for rows in ("mixed", "pairs"):
         (tmp_path / f"{rows}.jsonl").write_bytes((folder / f"{rows}.jsonl").read_bytes())
@@ -201,6 +203,39 @@ def test_counted_once_while_nothing_changes(folder: Path, tmp_path: Path) -> Non
     assert len(known(counted(config_of(folder, dataset=str(file)), said).row_tokens) or ()) == 4
     counted(config_of(folder, dataset=str(file), system="be brief"), said)
     assert len(said) == 3
+
+
+def test_another_ms_swift_has_templates_of_its_own(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "swift" / "template"
+    (home / "templates").mkdir(parents=True)
+    for init in (tmp_path / "swift", home, home / "templates"):
+        (init / "__init__.py").touch()
+    text = """from dataclasses import dataclass
+@dataclass
+class Meta:
+    template_type: str
+    prefix: list
+    prompt: list
+    chat_sep: list
+    suffix: list
+    default_system: str = None
+register_template(Meta("plain", [], ["{{QUERY}}" + PAD], [" "], [["eos_token_id"]]))
+"""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    counts, said = [], list[Words]()
+    for pad in ("", "!?" * 5):
+        (home / "templates" / "all.py").write_text(text.replace("PAD", repr(pad)))
+        counts += [known(counted(config_of(folder, "pairs", template="plain"), said).row_tokens) for _ in range(2)]
+    assert counts[0] == counts[1] and counts[2] == counts[3] == (counts[0][0] + 2 * 10,) and len(said) == 2  # type: ignore
+
+
+def test_a_machines_facts_have_them(folder: Path) -> None:
+    config = config_of(folder, attn_impl="sdpa", template="qwen2_5", max_length=200)
+    facts = collect_facts(config, offline=True, probe=False)
+    found = {finding.code: finding for finding in check_all(config, facts)}
+    assert "52 of 200 rows (26%)" in found["rows-too-long"].summary.en
+    assert found["packing-changes-batch"].context["rows"] == 148
+    assert parse_facts(json.loads(json.dumps(facts_to_json(facts))), "again") == facts
 
 
 def test_unusable_rows_are_left_out(folder: Path, tmp_path: Path) -> None:
