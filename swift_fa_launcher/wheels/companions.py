@@ -107,14 +107,15 @@ def _resolve(names: Sequence[str], options: Sequence[str], installed: Mapping[st
 
     What is there and would be replaced is left out: the trial that follows shows whether it will do.
     """
-    pinned, report = scratch / "constraints.txt", scratch / "report.json"
-    pinned.write_text("".join(f"{name}=={installed[name]}\n" for name in NEVER if _is_version(installed.get(name, ""))))
-    ask = [*tool.command, *options, "--dry-run", "--constraint", str(pinned)]
-    if tool.is_uv:
-        code, said = run([*ask, *names])
+    rules, report = scratch / "rules.txt", scratch / "report.json"
+    ask = [*tool.command, *options, "--dry-run"]
+    if tool.is_uv:  # which sees only what lies in the environment itself, and may be told that nobody needs torch
+        rules.write_text("".join(f"{name} ; sys_platform == 'none'\n" for name in NEVER))
+        code, said = run([*ask, "--override", str(rules), *names])
         found = dict(re.findall(r"^ \+ ([^\s=]+)==(\S+)", said, re.MULTILINE))
     else:
-        code, said = run([*ask, "--quiet", "--report", str(report), *names])
+        rules.write_text("".join(f"{name}=={installed[name]}\n" for name in NEVER if _is_version(installed.get(name, ""))))
+        code, said = run([*ask, "--quiet", "--report", str(report), "--constraint", str(rules), *names])
         if code and "no such option" in said:  # pip before 22.2 cannot tell: by name then
             return names, said
         found = {name: str(metadata["version"]) for name, metadata in ({} if code else _read_report(report)).items()}
