@@ -353,7 +353,8 @@ def _lacks(companions: Companions, why: str, target: Environment) -> InstallErro
     names = " ".join(f'"{name}"' if set(name) & set("<>[]!*; ") else name for name in companions.names)
     return InstallError(
         Text(f"flash-attn needs what is missing here and could not be installed: {names}",
-             f"缺少 flash-attn 所需的包，且无法安装：{names}"), where=str(target.site_packages), why=f"{why}; {companions.failure}",
+             f"缺少 flash-attn 所需的包，且无法安装：{names}"),
+        where=str(target.site_packages), why=f"{why}; {companions.failure}",
         hint=(f"{target.python} -m pip install {names}",
               Text("or lay its wheel beside flash-attn's, as swift-fa install --download-only does where a network is",
                    "或将其 wheel 与 flash-attn 的放在同一目录：在有网络的机器上运行 swift-fa install --download-only 即可"),
