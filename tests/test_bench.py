@@ -85,7 +85,7 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
 
 
 def check_measured(found: dict[str, Any]) -> None:
-    assert (found["steps"], found["examples"], found["batch"], found["accumulation"]) == (1, 16, 1, 16)
+    assert [found[name] for name in ("steps", "examples", "rows", "batch", "accumulation")] == [1, 16, 16, 1, 16]
     assert 16_384 == found["trainable"] < found["parameters"] < 200_000 and found["recomputes"] is True
     assert found["tokens"] > 1_000 and found["wall"] > found["seconds"] > 0 and found["loss"] > 1
 

@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from statistics import median
 from typing import Any
 
 from packaging.version import Version
@@ -79,7 +78,7 @@ class Measured:
 
     tokens: real ones, without padding, all processes together. seconds: of the training as transformers counts it
     (train_runtime: from the first batch to the last step, no start-up). steady: tokens a second without the first logged
-    step. examples_per_step: of an ordinary step (the median). loss: mean over the last fifth of the tokens, since single
+    step. rows: of the dataset, packed ones where rows are packed. loss: mean over the last fifth of the tokens, since single
     steps of different batches do not compare. wall: seconds of the whole run, start-up included. cards: GPUs at work.
     batch: rows, or packed rows, on one device. parameters, trainable: None where they cannot be counted.
     """
@@ -88,9 +87,9 @@ class Measured:
     seconds: float
     steps: int
     examples: float
-    examples_per_step: float
     padding: float
     peak_memory_gib: float
+    rows: int | None = None
     steady: float | None = None
     loss: float | None = None
     wall: float | None = None
@@ -109,6 +108,11 @@ class Measured:
     @property
     def tokens_per_second(self) -> float:
         return self.tokens / self.seconds
+
+    @property
+    def examples_per_step(self) -> float:
+        """The mean; an epoch's last step may see fewer."""
+        return self.examples / self.steps
 
 
 @dataclass(frozen=True)
@@ -282,10 +286,10 @@ def division_settings(bench: Bench) -> tuple[tuple[str, ...], Words]:
     if packed is None or padded is None:
         return (), Text("needs packing and one variant without it measured before",
                         "需要先测得 packing 和一个不打包的变体")
-    if packed.batch is None or packed.accumulation is None or padded.examples_per_step <= 0:
+    if packed.batch is None or packed.accumulation is None or padded.examples <= 0 or packed.examples <= 0:
         return (), Text("the batch of the packed run is not known", "不知道 packing 运行的批大小")
-    batch, accumulation = divide_batch(packed.batch, packed.accumulation,
-                                       packed.examples_per_step / padded.examples_per_step)
+    factor = packed.examples / packed.rows if packed.rows else packed.examples_per_step / padded.examples_per_step
+    batch, accumulation = divide_batch(packed.batch, packed.accumulation, factor)
     return (f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"), ""
 
 
@@ -375,8 +379,7 @@ def make_measured(told: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], *
     on_gpu = told.get("device") not in (None, "cpu")
     return Measured(
         tokens=tokens, seconds=runtime or sum(line["seconds"] for line in lines), steps=steps, steady=steady, examples=examples,
-        examples_per_step=median(float(line["examples_per_step"]) for line in lines),
-        padding=sum(line["padding"] for line in lines) / len(lines),
+        rows=_whole(told.get("rows")), padding=sum(line["padding"] for line in lines) / len(lines),
         peak_memory_gib=max(float(line["peak_memory_gib"]) for line in lines), loss=last_loss(lines), wall=wall,
         memory_of=_word(told.get("memory_of")), parameters=_whole(told.get("parameters")),
         trainable=_whole(told.get("trainable")), experts=_whole(told.get("experts")),
@@ -445,7 +448,7 @@ def bench_to_json(bench: Bench, lang: str = "en") -> dict[str, Any]:
 def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
     found = result.measured
     follows = {} if found is None else {
-        "tokens_per_second": round(found.tokens_per_second, 1), "ratio": ratio(bench, found),
+        "tokens_per_second": round(found.tokens_per_second, 1), "examples_per_step": found.examples_per_step, "ratio": ratio(bench, found),
         "matrix_share": matrix_share(found, bench.rate)}
     return {"name": result.variant, "status": result.status, "reason": render_words(result.reason, lang) or None, **follows,
             "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}
@@ -470,7 +473,7 @@ def _result_from_json(data: Mapping[str, Any]) -> Result | None:
     except DecodeError:
         return None
     name, key, settings = data.get("name"), data.get("key"), data.get("settings")
-    if data.get("status") != MEASURED or name not in VARIANTS or not isinstance(key, Mapping) or measured.seconds <= 0:
+    if data.get("status") != MEASURED or name not in VARIANTS or not isinstance(key, Mapping) or min(measured.seconds, measured.steps) <= 0:
         return None
     return Result(str(name), MEASURED, run=_word(data.get("run")), key=key, measured=measured, reused=True,
                   settings=tuple(map(str, settings)) if isinstance(settings, list) else ())
@@ -502,7 +505,7 @@ def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str
     times, share = ratio(bench, found), matrix_share(found, bench.rate)
     return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}" if times else "",
             f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
-            f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.4g}", f"{found.padding:.1%}",
+            f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}", f"{found.padding:.1%}",
             f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
 
 

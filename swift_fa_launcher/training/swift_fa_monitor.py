@@ -128,7 +128,8 @@ class Monitor:
             device = self.trainer.args.device
             told.update(wants=wants, packing=packing_of(self.trainer), world_size=world_size(), device=str(device.type),
                         device_name=device_name(device), memory_of=device.type if device_memory(device) else "process",
-                        **size_of(self.trainer.model), **batch_of(self.trainer.args, self.trainer.model),
+                        rows=rows_of(self.trainer), **size_of(self.trainer.model),
+                        **batch_of(self.trainer.args, self.trainer.model),
                         versions={name: found for name in PACKAGES for found in [version(name)] if found})
             part = self.folder / "monitor.json.part"
             part.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -210,6 +211,14 @@ def packing_of(trainer: Any) -> str:
     if "Packing" in type(trainer.train_dataset).__name__:
         return "packing"
     return "padding_free" if is_packed(trainer) else "none"
+
+
+def rows_of(trainer: Any) -> int | None:
+    """Rows of the training's dataset, packed ones where rows are packed; None for a stream."""
+    try:
+        return len(trainer.train_dataset)
+    except Exception:
+        return None
 
 
 def pad_token(trainer: Any) -> int | None:

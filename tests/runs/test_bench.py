@@ -48,17 +48,16 @@ def swift(**arguments: Any) -> ResolvedConfig:
     return resolve_data({"swift": arguments})
 
 
-def measured(tokens_per_second: float, *, steps: int = 63, examples: float = 8, tokens: int = 337_081, **more: Any) -> Measured:
+def measured(tokens_per_second: float, *, steps: int = 63, tokens: int = 337_081, **more: Any) -> Measured:
     told = {"peak_memory_gib": 34.6, "batch": 8, "accumulation": 1, "parameters": 6_750_000_000, "trainable": 20_000_000,
             "recomputes": True, "loss": 7.307, "device": "NVIDIA H200", **more}
-    return Measured(tokens=tokens, seconds=tokens / tokens_per_second, steps=steps, examples=500, examples_per_step=examples,
-                    padding=0.5, **told)
+    return Measured(tokens=tokens, seconds=tokens / tokens_per_second, steps=steps, examples=500, padding=0.5, **told)
 
 
 #: What was measured once on an H200 that reached 788 TFLOP/s.
 H200_BENCH = Bench({"model": "m", "updated": "2026-11-26T00:00:00"}, (
     Result("sdpa", MEASURED, measured=measured(2_597), key={"a": 1}),
-    Result("packing", MEASURED, measured=measured(7_392, steps=15, examples=34, loss=9.677)),
+    Result("packing", MEASURED, measured=measured(7_392, steps=15, rows=118, loss=9.677)),
     Result("no_recompute", MEASURED, measured=measured(10_164, steps=60, recomputes=False, batch=2, accumulation=1))),
     Rate(788e12, "bfloat16", 16384, "NVIDIA H200"))
 
@@ -144,9 +143,12 @@ def test_the_batch_is_divided_and_then_the_accumulation(batch: int, accumulation
 def test_the_division_follows_from_what_was_measured() -> None:
     assert division_settings(H200_BENCH) == (
         ("swift.per_device_train_batch_size=2", "swift.gradient_accumulation_steps=1"), "")
+    without = Bench({}, H200_BENCH.results[:1]).with_result(
+        Result("packing", MEASURED, measured=measured(7_392, steps=15)))
+    assert division_settings(without) == division_settings(H200_BENCH), "by the steps, where packed rows were not counted"
     assert division_settings(Bench({}, H200_BENCH.results[:1]))[0] == ()
     unknown = Bench({}).with_result(H200_BENCH.results[0]).with_result(
-        Result("packing", MEASURED, measured=measured(7_392, examples=34, batch=None)))
+        Result("packing", MEASURED, measured=measured(7_392, batch=None)))
     assert division_settings(unknown)[0] == () and division_settings(unknown)[1]
     assert changes_nothing(H200_BENCH, ("swift.per_device_train_batch_size=8", "swift.gradient_accumulation_steps=1"))
 
@@ -164,7 +166,7 @@ def test_figures_of_a_training() -> None:
                           wall=70.0, gpus=4)
     assert found is not None
     assert (found.tokens, found.tokens_per_second, found.steady, found.steps, found.examples) == (350, 35.0, 100.0, 4, 28)
-    assert (found.examples_per_step, found.peak_memory_gib, found.cards) == (8, 14, 2)
+    assert (found.examples_per_step, found.peak_memory_gib, found.cards) == (7, 14, 2)
     assert found.trainable is None, "no number"
     assert found.loss == pytest.approx((50 * 6 + 100 * 7) / 150), "the last fifth, each step by its tokens"
     assert make_measured(told, [], runtime=1.0, wall=1.0, gpus=None) is None
@@ -192,7 +194,7 @@ def test_the_table_has_numbers_and_reasons() -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1 and [row.split("|")[1].strip() for row in rows[2:]] == [
         VARIANTS[name].en for name in ("sdpa", "flash_attn", "padding_free", "packing", "no_recompute")]
-    assert all(cell in rows[5] for cell in ("7,392", "2.85", "38.0%", "34.6 GiB", " 15 ", " 34 ", "9.677", "45.6 s"))
+    assert all(cell in rows[5] for cell in ("7,392", "2.85", "38.0%", "34.6 GiB", " 15 ", " 33.3 ", "9.677", "45.6 s"))
     assert text.count("no wheel") == 1 and "per-device batch 2" in text and "788 TFLOP/s" in text
     assert "did not see the same tokens" not in text
     other = bench.with_result(Result("eager", MEASURED, measured=measured(100, tokens=5)))
