@@ -96,7 +96,7 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
         except NotRunning as error:
             refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", _joined(error)))
     if resolution.plan == "source-build":
-        means.say(Text("no wheel fits: building from source", "没有合适的 wheel：从源码编译"))
+        means.say(Text("building from source", "从源码编译"))
         return Installed(_build_and_install(facts, python, means, environment, probe), tuple(refused))
     raise _nothing(resolution, refused, means.implementation)
 
