@@ -45,12 +45,11 @@ from swift_fa_launcher.runs.bench import (
     make_key,
     make_measured,
     make_variant,
-    render_line,
-    render_table,
     results_from_json,
     sample_datasets,
     shared_settings,
 )
+from swift_fa_launcher.runs.bench_table import render_line, render_table
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.secrets import redact_data

@@ -23,7 +23,7 @@ NEIGHBOURS = {("config", "machine.facts")}
 PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
         "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name",
         "wheels.fit", "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab",
-        "launch.monitor", "runs.bench")
+        "launch.monitor", "runs.bench", "runs.bench_table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -236,6 +236,11 @@ def _quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def file_name(name: str) -> str:
+    """A run's name as a folder's."""
+    return re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "bench"
+
+
 def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> tuple[str, ...]:
     """The config's datasets with `#N` so that they have `rows` rows together; as they are for None.
 
@@ -448,7 +453,8 @@ def bench_to_json(bench: Bench, lang: str = "en") -> dict[str, Any]:
 def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
     found = result.measured
     follows = {} if found is None else {
-        "tokens_per_second": round(found.tokens_per_second, 1), "examples_per_step": found.examples_per_step, "ratio": ratio(bench, found),
+        "tokens_per_second": round(found.tokens_per_second, 1), "examples_per_step": found.examples_per_step,
+        "ratio": ratio(bench, found),
         "matrix_share": matrix_share(found, bench.rate)}
     return {"name": result.variant, "status": result.status, "reason": render_words(result.reason, lang) or None, **follows,
             "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}
@@ -473,143 +479,8 @@ def _result_from_json(data: Mapping[str, Any]) -> Result | None:
     except DecodeError:
         return None
     name, key, settings = data.get("name"), data.get("key"), data.get("settings")
-    if data.get("status") != MEASURED or name not in VARIANTS or not isinstance(key, Mapping) or min(measured.seconds, measured.steps) <= 0:
+    whole = name in VARIANTS and isinstance(key, Mapping) and min(measured.seconds, measured.steps) > 0
+    if data.get("status") != MEASURED or not whole:
         return None
     return Result(str(name), MEASURED, run=_word(data.get("run")), key=key, measured=measured, reused=True,
                   settings=tuple(map(str, settings)) if isinstance(settings, list) else ())
-
-
-# --- as a table ---
-
-_TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
-           Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
-           Text("peak memory", "峰值内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
-           Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
-_STATUS = {SKIPPED: Text("skipped", "跳过"), FAILED: Text("failed", "失败"), INTERRUPTED: Text("interrupted", "已中断")}
-
-
-def render_table(bench: Bench, titles: Mapping[str, Text], lang: str) -> str:
-    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it.
-
-    titles: of the variants, where they are not the usual ones.
-    """
-    rows = [[title.render(lang) for title in _TITLES]]
-    rows += [_table_row(bench, one, titles.get(one.variant, VARIANTS[one.variant]), lang) for one in bench.results]
-    return "\n".join([*_columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
-
-
-def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str]:
-    found = result.measured
-    if found is None:
-        return [title.render(lang), _STATUS[result.status].render(lang), *[""] * (len(_TITLES) - 2)]
-    times, share = ratio(bench, found), matrix_share(found, bench.rate)
-    return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}" if times else "",
-            f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
-            f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}", f"{found.padding:.1%}",
-            f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns line up; numbers to the right. A Chinese character takes two places."""
-    cells = [[cell.replace("|", "/") for cell in row] for row in rows]
-    widths = [max(3, *(_width(row[i]) for row in cells)) for i in range(len(cells[0]))]
-    lines = ["| " + " | ".join(_pad(cell, width, left=i == 0) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-             + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
-    return [lines[0], rule, *lines[1:]]
-
-
-def _width(text: str) -> int:
-    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
-
-
-def _pad(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - _width(text))
-    return text + space if left else space + text
-
-
-def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
-    found = [one.measured for one in bench.results if one.measured]
-    yield _what_ran(bench, found)
-    yield from _missing_notes(bench, titles)
-    for one in bench.results:
-        if one.variant in DIVIDED and one.measured:
-            title, now = titles.get(one.variant, VARIANTS[one.variant]), one.measured
-            yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
-                       f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
-    if len({one.tokens for one in found}) > 1:
-        listed = ", ".join(f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured)
-        yield Text(f"the variants did not see the same tokens: {listed}", f"各变体看到的 token 数不同：{listed}")
-    if found:
-        yield Text("tokens/s: tokens that are not padding over the time of the training (train_runtime); steady: without "
-                   "the first step, which warms up; final loss: over the last fifth of the tokens",
-                   "tokens/s：非填充 token 数除以训练用时（train_runtime）；稳定：不含第一步（预热）；"
-                   "最终损失：最后五分之一 token 上的平均")
-        yield from _rate_notes(bench, found)
-
-
-def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
-    """Why variants have no numbers; those with one reason together."""
-    grouped: dict[tuple[str, Words], list[Text]] = {}
-    for one in bench.results:
-        if one.status != MEASURED:
-            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
-    for (status, reason), names in grouped.items():
-        why = [render_words(reason, lang) for lang in ("en", "zh")]
-        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why[0]}",
-                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why[1]}")
-
-
-def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
-    about = bench.about
-    device = next((one.device for one in found if one.device), None)
-    cards = max((one.cards for one in found), default=1)
-    versions = next((one.versions for one in found if one.versions), {}) or {}
-    told = [str(about.get("model") or ""), f"{cards} × {device}" if device and cards > 1 else device or "",
-            *(f"{name} {versions[name]}" for name in ("ms-swift", "transformers", "torch", "flash-attn") if name in versions)]
-    rows, tokens = max((one.examples for one in found), default=0), max((one.tokens for one in found), default=0)
-    words = [part for part in told if part]
-    when = str(about.get("updated") or "")[:10]
-    return Text(", ".join([*words, *([f"{rows:,.0f} rows, {tokens:,} tokens, one epoch"] if found else []), when]),
-                "，".join([*words, *([f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch"] if found else []), when]))
-
-
-def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
-    rate = bench.rate
-    if rate is None:
-        yield Text(f"no share of the matrix rate: {bench.rate_problem}", f"没有矩阵速率占比：{bench.rate_problem}")
-        return
-    fast = rate.flops >= 1e12
-    product = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}, {rate.dtype}, "
-               f"{rate.size} × {rate.size}")
-    counted = next((one for one in found if one.parameters), None)
-    if counted is None or counted.experts:
-        yield Text(f"matrix product: {product}; no share: how many parameters a token meets is not known",
-                   f"矩阵乘：{product}；无占比：不知道每个 token 用到多少参数")
-        return
-    size = f"{counted.parameters or 0:,}"
-    yield Text(f"matrix rate of one device: {product}; model FLOP a token: 4 × {size} parameters + 2 × those trained, "
-               "and 2 × all again with gradient checkpointing; attention's own products are not counted",
-               f"单个设备的矩阵速率：{product}；每个 token 的模型 FLOP：4 × {size} 个参数 + 2 × 参与训练的参数，"
-               "使用 gradient checkpointing 时再加 2 × 全部参数；不计注意力本身的乘法")
-
-
-def render_line(bench: Bench, result: Result) -> Text:
-    """One line for the screen when a variant has ended."""
-    found = result.measured
-    if found is None:
-        status, why = _STATUS[result.status], [render_words(result.reason, lang) for lang in ("en", "zh")]
-        return Text(f"{status.en}: {why[0]}", f"{status.zh}：{why[1]}")
-    times = ratio(bench, found)
-    faster = f" ({times:.2f} × {BASELINE})" if times and result.variant != BASELINE else ""
-    before = Text(", measured before", "，此前已测") if result.reused else Text("", "")
-    numbers = f"{found.tokens_per_second:,.0f} tokens/s{faster}, {found.peak_memory_gib:.1f} GiB"
-    return Text(f"{numbers}, {found.steps} steps in {found.seconds:.0f} s{before.en}",
-                f"{numbers}，{found.steps} 步，{found.seconds:.0f} 秒{before.zh}")
-
-
-def file_name(name: str) -> str:
-    """A run's name as a folder's."""
-    return re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "bench"
-
-

@@ -34,11 +34,11 @@ from swift_fa_launcher.runs.bench import (
     make_variant,
     matrix_share,
     ratio,
-    render_table,
     results_from_json,
     sample_datasets,
     shared_settings,
 )
+from swift_fa_launcher.runs.bench_table import render_table
 
 H200 = Gpu(0, name="NVIDIA H200", memory_gib=139.8)
 FACTS = Facts(gpus=(H200,), packages={"ms-swift": Version("4.6.0"), "torch": Version("2.11.0"), "flash-attn": Version("2.8.3")})
