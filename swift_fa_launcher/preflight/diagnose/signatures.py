@@ -69,17 +69,24 @@ OMEN, RESULT, HINT, FAILURE, NOTE, PROOF = (Kind.OMEN, Kind.RESULT, Kind.HINT, K
 _BUILD = (r"pip-install-|pip-build-env|pip-req-build|setup\.py|build_meta|egg_info|bdist_wheel|requires_for_build_wheel"
           r"|Getting requirements to build|Failed to (?:download and )?build|\buv\b.*build|builds-v0")
 _COMPILE = r"nvcc|cicc|ptxas|cc1plus|ninja|cudafe|\.cu\b|Building wheel|flash_(?:fwd|bwd)"
-_FLASH_FRAMES = r"flash_attn/|flash_attn\\|flash_attn_interface|flash_attn\w*cuda|flash_api|flash_(?:fwd|bwd)|flash-attn"
+_FLASH_FRAMES = (r"flash_attn/|flash_attn\\|flash_attn_interface|flash_attn\w*(?:cuda|gpu|func|forward|backward)|flash_api|flash_(?:fwd|bwd)"
+                 r"|flash-attn")
+#: Before a loader's complaint: that it is flash-attn's file, or that no file is named on this line.
+_OF_FLASH = r"^(?:.*(?<!vllm_)flash_attn(?:(?!-packages/)\S)*: |(?!.*\.so[\w.]*: ).*)"
+_IN_FLASH = r'File "[^"]*(?<!vllm_)flash_attn[/\\][^"]*"(?!(?s:.*)File ")'  # the innermost frame
+_IN_OTHERS = (r'File "[^"]*(?:vllm|xformers|transformer_engine|apex|bitsandbytes|torchvision|torchaudio|sgl_kernel|lmdeploy)[/\\][^"]*"'
+              r'(?!(?s:.*)File ")')
+_ON_WINDOWS = r"win-amd64|win_amd64|win32-cpython|cl /showIncludes|\\Temp\\|[A-Z]:\\\S+\.(?:cpp|cu|h)\b|MSVC"
 _NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|nodename nor servname|getaddrinfo failed"
             r"|Could not resolve host|Network is unreachable|No route to host|Connection refused|Connection reset"
             r"|Connection aborted|Remote(?:Disconnected| end closed connection)|[Tt]imed? ?out|Timeout|Max retries exceeded"
             r"|Cannot connect to proxy|Tunnel connection failed|ProxyError|NewConnectionError|error sending request"
-            r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error"
+            r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error|WinError 100(?:5[0-4]|6[0-5])"
             r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")
 _NETWORK_NEEDLES = ("Remote end closed~RemoteDisconnected~esolve~name resolution~Name or service~nodename~getaddrinfo~unreachable~No route~Connection~onnection refused~onnection reset~imed out"
                     "~imeout~Max retries~ProxyError~error sending request~Failed to connect~unable to access"
                     "~Can't connect~urlopen error~dns error~connect error~HTTP Error~HTTP error~Server Error~Bad Gateway"
-                    "~error responses~rate limit")
+                    "~error responses~rate limit~WinError")
 _HUBS = r"(?:modelscope\.(?:cn|ai)|huggingface\.co|hf-mirror\.com|/api/v1/(?:models|datasets))"
 _PACKAGES = (r"github\.com|githubusercontent|pythonhosted|pypi\.|/simple/|pypi/|download\.pytorch\.org|tuna\.tsinghua|aliyun"
              r"|pip\b|flash[-_]attn|\.whl|\.tar\.gz|conda\.anaconda")
@@ -152,7 +159,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?i)project name `?(?P<name>[^`]*?)`? (?:is invalid|can only contain|must be between|is too long|too long)"
          r"|experiment[ _]name.*(?:too long|invalid|exceed|at most)", "{name}"),
     _row("swanlab-resume", "resume~Experiment~run_id~run id~Run id",
-         r"can't pass id when resume=(?P<why>\w+)|run_id must be provided when resume|Experiment (?P<run>\w+) does not exist in project"
+         r"can't pass id when resume=(?P<why>\w+)|run_id must be provided when resume|only use resume in cloud mode|Experiment (?P<run>\w+) does not exist in project"
          r"|Invalid resume value|(?i:run[ _]?id.{0,60}(?:invalid|must be|21))|`?id`? must be (?:a string )?.{0,20}21",
          Text("{run} resume={why}", "{run} resume={why}"), around=r"(?i)swanlab"),
     _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES,
@@ -163,19 +170,24 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-unreachable", "network error", r"swanlab: network error|Upload failed .*retrying automatically", kind=OMEN),
 
     # ---- flash-attn as installed
-    _row("flash-attn-glibc-too-new", "GLIBC~CXXABI", r"version [`'\"](?P<want>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found", "{want}",
-         around=r"flash"),
+    _row("flash-attn-glibc-too-new", "GLIBC~CXXABI", r"version [`'\"](?P<want>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found(?! \(required by (?!\S*flash))",
+         "{want}", around=r"flash"),
+    _row("flash-attn-glibc-too-new", "rror loading shared library~rror relocating", r"Error (?:loading shared library|relocating)\b(?P<why>.*flash_attn.*)", "musl"),
     _row("torch-missing", "GLIBC~CXXABI", r"version [`'\"](?P<want>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found.*torch/", "{want}"),
     _row("flash-attn-python-mismatch", "undefined symbol", r"flash\w*.*undefined symbol: (?P<symbol>_?Py[A-Z_]\w*)", _SYMBOL),
     _row("flash-attn-python-mismatch", "module was compiled for Python", r"Python version mismatch: module was compiled for Python (?P<built>[\d.]+)",
          "Python {built}", around=r"flash"),
     _row("torch-missing", "undefined symbol", r"lib(?:torch|c10|caffe2|nccl|cudnn|cublas|cusparse)\S*: undefined symbol: (?P<symbol>\w+)", _SYMBOL),
     _row("flash-attn-cuda-mismatch", "undefined symbol", r"flash\S*: undefined symbol: (?P<symbol>(?:__)?cuda[A-Z]\w*|cu[A-Z]\w+)", _SYMBOL),
-    _row("flash-attn-abi-mismatch", "undefined symbol",
-         r"undefined symbol: (?P<symbol>_Z\w*(?:__cxx11|(?<=[EKRPSibjlmvxyd_0-9])Ss(?=$|[A-Z_]|[bcdfhijlmstvxyz]))\w*)", _SYMBOL, around=r"flash"),
-    _row("flash-attn-torch-mismatch", "undefined symbol~procedure entry point", r"undefined symbol: (?P<symbol>\w+)", _SYMBOL, around=r"flash"),
+    _row("flash-attn-abi-mismatch", "undefined symbol~symbol: _Z",
+         rf"{_OF_FLASH}(?:undefined |^)symbol: (?P<symbol>_Z\w*(?:__cxx11|(?<=[EKRPSibjlmvxyd_0-9])Ss(?=$|[A-Z_]|[bcdfhijlmstvxyz]))\w*)", _SYMBOL, around=r"flash"),
+    _row("flash-attn-torch-mismatch", "undefined symbol~symbol: _Z", rf"{_OF_FLASH}(?:undefined |^)symbol: (?P<symbol>\w+)", _SYMBOL, around=r"flash"),
     _row("requirement-conflict", "undefined symbol", r"(?P<file>[\w.-]+\.so[\w.]*): undefined symbol: (?P<symbol>_ZN?K?\w+)", "{file} {symbol}"),
+    _row("requirement-conflict", "libcudart", r"(?P<library>libcudart(?:-\w+)?\.so[\d.]*): cannot open", "{library}", frames=_IN_OTHERS),
     _row("flash-attn-cuda-mismatch", "libcudart", r"(?P<library>libcudart(?:-\w+)?\.so[\d.]*): cannot open", "{library}"),
+    _row("torch-cpu-only", ": cannot open shared object", r"(?P<library>lib(?:c10|torch)_cuda\S*\.so): cannot open", "{library}", frames=_FLASH_FRAMES),
+    _row("flash-attn-import-failed", "file too short~ELF~: cannot open shared object~static TLS~map segment~executable stack",
+         r"(?P<file>flash_attn[^\s/]*\.so[\w.]*): (?P<why>.{0,80})", "{file}: {why}"),
     _row("torch-missing", ": cannot open shared object",
          r"(?P<library>lib(?:cu(?:dnn|blas|sparse|fft|rand|solver|pti|file)|nv|nccl|torch|c10|mkl|gomp|iomp)\S*\.so[\d.]*): cannot open", "{library}"),
     _row("flash-attn-variant-missing", "flash_attn_interface~flash_attn_~flash_attn.cute~flash_attn.hopper",
@@ -195,9 +207,10 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-missing", "unknown location", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \(unknown location\)", "{name}"),
     _row("flash-attn-shadowed", "from 'flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \((?P<file>(?!\S*(?:site-packages|dist-packages|\.egg))[^)]+)\)",
          "{file}"),
-    _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn",
+    _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn~flash attention version",
          r"flash[_-]attn (?:package )?version to be (?:greater or equal|>=?) ?(?:than )?(?P<want>[\d.]*\d)|requires at least version `?(?P<least>[\d.]*\d)"
-         r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache)\w*)' from 'flash_attn\.flash_attn_interface'",
+         r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache)\w*)' from 'flash_attn(?:\.flash_attn_interface)?'"
+         r"|(?P<old>flash attention version) does not support",
          Text("needs {want}{least}{name}", "需要 {want}{least}{name}")),
     _row("flash-attn-import-failed", "flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*'|No module named '(?P<module>flash_attn\.[\w.]+)'",
          "{name}{module}"),
@@ -210,16 +223,22 @@ SIGNATURES: tuple[Signature, ...] = (
          r"|No package metadata was found for flash[_-]attn|packages that were not found in your environment:.*flash_attn|(?i:pip install flash[-_]attn\b.*to use|please (?:pip )?install flash[-_ ]attn)"
          r"|Flash ?Attention[ -]?2? (?:is )?not (?:available|installed)|flash[-_]attn (?:package )?(?:is )?not (?:found|installed)"
          r"|name 'flash_attn_\w+' is not defined|name '_flash_attention_forward' is not defined"),
+    _row("flash-attn-import-failed", "No module named~cannot import name", r"^(?:ModuleNotFoundError|ImportError): (?!No module named '?(?:torch\b|flash_attn))(?P<why>.{0,100})",
+         "{why}", frames=_IN_FLASH),
+    _row("flash-attn-import-failed", "No module named", r"No module named '(?P<module>dropout_layer_norm|rotary_emb|fused_dense_lib|xentropy_cuda_lib|fused_softmax_lib)'", _MODULE),
     _row("flash-attn-missing", "You do not have `flash_attn` installed", r"You do not have `flash_attn` installed", kind=OMEN),
 
     # ---- GPUs, driver, memory
-    _row("gpu-out-of-memory", "out of memory~OutOfMemoryError", r"(?:(?:CUDA|HIP|NPU) (?:error: )?out of memory|\bOutOfMemoryError|cudaErrorMemoryAllocation|Cuda failure \d* ?'out of memory')"
+    _row("gpu-out-of-memory", "out of memory~OutOfMemory", r"(?:(?:CUDA|HIP|NPU)\]?:? (?:driver )?(?:error: )?out of memory|cuda runtime error \(2\)|hipErrorOutOfMemory|\bOutOfMemoryError|cudaErrorMemoryAllocation|Cuda failure \d* ?'out of memory')"
          r"(?:.*?Tried to allocate (?P<size>[\d.]+ \w+))?", Text("{size} more were asked for", "还需要 {size}")),
     _row("gpu-out-of-memory", "ALLOC_FAILED~cache blocks", r"CU(?:BLAS|DNN|SOLVER)_STATUS_ALLOC_FAILED|No available memory for the cache blocks"),
     _row("gpu-memory-low", "ree memory on device", r"[Ff]ree memory on device.*less than"),
     _row("gpu-flash-attn-leftover", "only supports Ampere", r"FlashAttention only supports Ampere", noted=("attn_impl", r"(?i)^(?:sdpa|eager|false|flex\w*)$")),
     _row("gpu-arch-unsupported", "only support~head dim", r"(?i:flash ?attention\S* (?:forward |backward )?only supports? (?P<want>Ampere|Hopper|Blackwell)\w* GPUs?)|FlashAttention backward for head dim.* requires|only supports? (?:Hopper|sm_?90)",
          Text("needs {want} or newer", "需要 {want} 或更新的架构")),
+    _row("bf16-unsupported", "only supported on A", r"bf16 is only supported on A100"),
+    _row("gpu-arch-unsupported", "ith capability >~compute capability >", r"requires (?:a GPU|device) with (?:compute )?capability > (?P<want>[\d., ()]+?)(?: but your GPU has capability (?P<found>\([\d, ]+\)).*)?$",
+         "{found} {want}", RESULT),
     _row("gpu-arch-unsupported", "is not compatible with the current PyTorch", r"(?P<gpu>NVIDIA .*?) with CUDA capability (?P<arch>sm_\d+) is not compatible", "{gpu}, {arch}", kind=OMEN),
     _row("flash-attn-arch-missing", "no kernel image~nvalid device function", r"no kernel image is available|invalid device function", frames=rf"{_FLASH_FRAMES}"),
     _row("gpu-arch-unsupported", "no kernel image~nvalid device function", r"no kernel image is available|CUDA error: invalid device function"),
@@ -235,24 +254,30 @@ SIGNATURES: tuple[Signature, ...] = (
          r"|NVML Shared Library Not Found|torch\.cuda\.is_available\(\) is False"),
     _row("gpu-none", "No CUDA runtime is found", r"No CUDA runtime is found", kind=OMEN, explains="cuda-home-missing"),
     _row("torch-cpu-only", "not compiled with CUDA~compiled without CUDA", r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA"),
-    _row("torch-cpu-only", "expected string or bytes-like object", r"expected string or bytes-like object", frames=r"torch\.version\.cuda|get_cuda_bare_metal|setup\.py"),
+    _row("torch-cpu-only", "expected string or bytes-like object", r"expected string or bytes-like object", frames=r"torch\.version\.cuda|get_cuda_bare_metal|get_wheel_url|setup\.py"),
+    _row("cuda-home-missing", "unsupported operand", r"unsupported operand type\(s\) for \+: 'NoneType' and 'str'", "CUDA_HOME", frames=r"cuda_dir|CUDA_HOME|get_cuda_bare_metal"),
+    _row("nvcc-missing", "WinError~No such file", r"\[(?:WinError 2|Errno 2)\]", "nvcc", frames=r"get_cuda_bare_metal_version|/bin/nvcc|_get_cuda_version"),
     _row("nproc-exceeds-gpus", "nvalid device ordinal", r"invalid device ordinal", around=r"local_rank[:= ]+\d|nproc_per_node|NPROC_PER_NODE|\[rank\d|torchrun|torch[./]distributed"),
     _row("gpu-not-visible", "nvalid device ordinal~nvalid device id", r"invalid device ordinal|Invalid device id"),
     _row("nproc-exceeds-gpus", "uplicate GPU detected", r"[Dd]uplicate GPU detected ?:? ?(?P<ranks>.{0,70})", "{ranks}"),
     _row("flash-attn-probe-failed", "illegal memory access~misaligned address~launch failure~an illegal instruction",
          r"CUDA error: (?P<why>an illegal memory access|misaligned address|unspecified launch failure|an illegal instruction)", "{why}", frames=rf"{_FLASH_FRAMES}"),
+    _row("flash-attn-probe-failed", "CUDA error (", r"CUDA error \([^)]*flash[^)]*\): (?P<why>.{0,80})", "{why}"),
     _row("flash-attn-probe-wrong", "flash-attn-probe-wrong", r"flash-attn-probe-wrong"),
     _row("shm-small", "Bus error~shared memory~hared memory~/dev/shm~/torch_",
          r"killed by signal: Bus error|out of shared memory|insufficient shared memory|No space left on device.*/dev/shm|/dev/shm.*No space left"
-         r"|shared memory segment|unable to (?:write to file|open shared memory object) </?torch_|unable to mmap.*torch_", any_level=True),
-    _row("build-memory-low", "Killed~illed signal~died due to signal~SIGKILL", r"(?:cicc|ptxas|cudafe\+\+|nvcc|cc1plus|c\+\+|g\+\+|ninja)\b.*(?:Killed|died due to signal 9|SIGKILL)|Killed.*(?:cicc|ptxas|cudafe|cc1plus|nvcc)|Killed signal terminated program"),
+         r"|shared memory segment|unable to (?:write to file|open shared memory object) </?torch_(?!.*Too many open files)|unable to mmap.*torch_(?!.*Too many)"
+         r"|^Bus error\. It is possible that dataloader", any_level=True),
+    _row("build-memory-low", "Killed~illed signal~died due to signal~SIGKILL~Memory allocation failure~LLVM ERROR", r"ptxas fatal\s*: Memory allocation failure|LLVM ERROR: out of memory|(?:cicc|ptxas|cudafe\+\+|nvcc|cc1plus|c\+\+|g\+\+|ninja)\b.*(?:Killed|died due to signal 9|SIGKILL)|Killed.*(?:cicc|ptxas|cudafe|cc1plus|nvcc)|Killed signal terminated program"),
     _row("build-memory-low", "Killed", r"^(?:/bin/(?:ba)?sh: )?(?:line )?[\d: ]*Killed\b(?!.*swift)", around=rf"(?s)(?:{_COMPILE})(?!.*\[INFO:swift)"),
-    _row("host-out-of-memory", "oom-kill~oom_kill~OOMKilled~Out of memory: Killed~ut Of Memory~out-of-memory",
-         r"(?i)oom[-_]kill|OOMKilled|Out of memory: Killed process|some of the step tasks have been OOM|OUT_OF_MEMORY"),
+    _row("host-out-of-memory", "oom-kill~oom_kill~OOMKilled~Out of memory: Killed~ut Of Memory~out-of-memory~xceeded",
+         r"(?i)exceeded (?:job |step |virtual |its )?memory limit|: Out Of Memory$|oom[-_]kill|OOMKilled|Out of memory: Killed process|some of the step tasks have been OOM|OUT_OF_MEMORY"),
     _row("host-out-of-memory", "DefaultCPUAllocator~MemoryError~bad_alloc~Cannot allocate memory~malloc of size~Unable to allocate",
          r"DefaultCPUAllocator: (?:not enough memory|can't allocate memory).*?(?P<bytes>\d+ bytes)?|^\S*MemoryError\b|std::bad_alloc|Cannot allocate memory|malloc of size (?P<size>\d+) failed"
          r"|Unable to allocate (?P<room>[\d.]+ [KMGT]iB)", "{bytes}{size}{room}"),
     _row("host-out-of-memory", "killed by signal~illed", r"DataLoader worker.*killed by signal: Killed|^(?:\S*: )?(?:line \d+: )?\s*(?:\d+\s+)?Killed\b|已杀死"),
+    _row("host-out-of-memory", "abruptly died~terminated abruptly", r"subprocesses has abruptly died during map|process in the process pool was terminated abruptly",
+         Text("a process that maps the dataset was ended from outside", "处理数据集的子进程被外部终止"), RESULT),
     _row("host-out-of-memory", "exitcode~exit code~SIGKILL~return code~exit status",
          r"\(exitcode: -9\)|exitcode\s*: -9\b|Signal 9 \(SIGKILL\) received|died with <Signals\.SIGKILL|exits with return code = -9|(?:exit code|exit status|exited with code) (?:137|-9)\b",
          Text("a process was ended by SIGKILL (9)", "进程被 SIGKILL (9) 结束"), RESULT),
@@ -263,6 +288,8 @@ SIGNATURES: tuple[Signature, ...] = (
          Text("a line of the command ended without its backslash, or with a space after it {name}", "命令换行的反斜杠缺失，或其后有空格 {name}")),
     _row("arg-unknown", "remaining_argv", r"remaining_argv: (?P<argv>\[.*\])", "{argv}"),
     _row("arg-unknown", "unrecognized arguments~ambiguous option", r"error: (?:unrecognized arguments: |ambiguous option: )(?P<argv>.*)", "{argv}"),
+    _row("arg-unknown", "not used by the HfArgumentParser", r"are not used by the HfArgumentParser: (?P<argv>\[.*)", "{argv}"),
+    _row("arg-invalid", "DeepSpeed config values that mismatch", r"(?P<why>DeepSpeed config values that mismatch TrainingArguments values)", "{why}"),
     _row("arg-missing", "arguments are required", r"the following arguments are required: -*(?P<name>\w+)", "{name}"),
     _row("arg-missing", "input the training dataset", r"lease input the training (?P<name>dataset)", "{name}"),
     _row("arg-missing", "lease set --model", r"Please set --(?P<name>model)\b", "{name}"),
@@ -299,8 +326,15 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True),
     _row("nvcc-missing", "nvcc", r"No such file or directory: '?(?P<path>[^' ]*nvcc)'?|nvcc: (?:command )?not found|nvcc: No such file|nvcc not found|unable to execute '\S*nvcc'", "{path}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile\s*PyTorch \((?P<torch>[\d.%s]+)\)", "nvcc {nvcc}, torch {torch}"),
+    _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile$", "nvcc {nvcc}"),
+    _row("nvcc-torch-mismatch", "does not match the version torch was compiled with", r"Installed CUDA version (?P<nvcc>[\d.]+) does not match the version torch was compiled with (?P<torch>[\d.]+)(?!.*accepting this)",
+         "nvcc {nvcc}, torch {torch}"),
+    _row("cuda-home-missing", "fatal error: c~fatal error: nv~cannot find -lcu", r"fatal error: (?P<file>(?:cuda|cusparse|cublas|cusolver|curand|cufft|nvrtc|nvToolsExt)\w*\.h): No such file|cannot find -l(?P<lib>cu\w+)",
+         "{file}{lib}"),
     _row("nvcc-too-old", "is only supported on CUDA~nsupported gpu architecture~is not defined for option~nknown option",
          r"FlashAttention\S* is only supported on CUDA (?P<want>[\d.]+) and above|nvcc fatal\s*: (?P<why>Unsupported gpu architecture '\w+'|Value 'c\+\+\d+' is not defined.*|Unknown option '-?-?(?:std|threads|diag)\S*)", Text("{why} needs CUDA {want}", "{why} 需要 CUDA {want}")),
+    _row("windows-unsupported", "'where', 'cl'", r"\['where', 'cl'\]"),
+    _row("windows-unsupported", "compiling objects for extension~build stopped", r"Error compiling objects for extension|ninja: build stopped", kind=RESULT, around=_ON_WINDOWS),
     _row("windows-unsupported", "cl.exe~Microsoft Visual C++~WinError", r"Cannot find compiler 'cl\.exe'|Microsoft Visual C\+\+ 14|cl\.exe' failed|\[WinError 206\]"),
     _row("gcc-unsupported", "unsupported GNU version~unsupported Microsoft~unsupported clang", r"unsupported (?:GNU|clang) version! (?:gcc versions later than (?P<most>\d+))?", Text("gcc newer than {most} is refused", "不接受比 {most} 更新的 gcc")),
     _row("gcc-unsupported", "The current installed version of~too old version of GCC~compatible compiler is required~unrecognized command",
@@ -331,6 +365,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("wheel-not-found", "matching distribution~satisfies the requirement~no version of~no wheels~no matching",
          r"(?i:No matching distribution found for (?P<name>flash\S*)|satisfies the requirement (?P<want>flash\S*))|there (?:is|are) no versions? of flash[-_]attn|flash[-_]attn\S* has no wheels?|no wheels? (?:are )?available.*flash", "{name}{want}", RESULT),
 
+    _row("wheel-not-found", "- flash", r"^- (?P<name>flash[-_]attn\S*)", "{name}", RESULT, around=r"PackagesNotFoundError|not available from current channels|nothing provides"),
+
     # ---- Networks, by what was to be fetched
     _row("tls-failed", _TLS_NEEDLES, _TLS, "{host}", explains=_NET_EXPLAINS),
     _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*)?(?P<host>(?:[\w-]+\.)*(?:modelscope\.\w+|huggingface\.co|hf-mirror\.com)).*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name} ({host})",
@@ -345,21 +381,27 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found", r"No module named 'swift'|\bswift: (?:command )?not found|swift: ?未找到命令"),
     _row("swift-not-ms-swift", "swift", r"No module named '(?P<module>swift\.[\w.]+)'|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
     _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("wants {want}, found {found}", "要求 {want}，实际 {found}")),
+    _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
     _row("transformers-mismatch", "from 'transformers", r"cannot import name '(?P<name>\w+)' from 'transformers", "{name}"),
     _row("transformers-mismatch", "named 'transformers~module 'transformers~module transformers", r"No module named '(?P<module>transformers\.[\w.]+)'|module '?(?P<part>transformers[\w.]*)'? has no attribute '?(?P<name>\w+)", "{module}{part} {name}"),
     _row("requirement-conflict", "named 'transformers", r"No module named '(?P<module>transformers)'", _MODULE),
     _row("transformers-mismatch", "ransformers does not recognize~Tokenizer class", r"model type `(?P<name>[\w.-]+)` but Transformers does not recognize|Tokenizer class (?P<tokenizer>\w+) does not exist", "{name}{tokenizer}"),
     _row("transformers-mismatch", "transformers>~transformers<~transformers=", r"(?i:requires?|please (?:install|upgrade|downgrade)|needs?|ensure).*(?P<want>transformers ?[<>=!~]=?[^\s'\"`;]+)", "{want}"),
-    _row("transformers-mismatch", "object has no attribute", r"'(?P<what>\w+(?:Attention|Cache|Config|Model|ForCausalLM|ForConditionalGeneration|Tokenizer(?:Fast)?|Processor|Trainer))' object has no attribute '(?P<name>\w+)'", "{what}.{name}",
+    _row("transformers-mismatch", "object has no attribute", r"'(?P<what>\w+(?:Attention|Cache|Config|Model|ForCausalLM|ForConditionalGeneration|Tokenizer(?:Fast)?|Processor|Trainer|Arguments|Embedding|Layer)\d*)' object has no attribute '(?P<name>\w+)'", "{what}.{name}",
          frames=r"transformers/|transformers_modules|transformers\\|swift/"),
     _row("transformers-mismatch", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", frames=r"transformers/(?:models|modeling|trainer|integrations)|transformers_modules|swift/trainers", kind=RESULT),
+    _row("transformers-mismatch", "unexpected keyword argument", r"\b(?P<what>(?:Seq2Seq)?Train(?:er|ingArguments)\.__init__|\w+(?:Attention|DecoderLayer|ForCausalLM|MLP)\d*\.(?:forward|__init__))\(\) got an unexpected keyword argument '(?P<name>\w+)'",
+         "{what} {name}"),
+    _row("transformers-mismatch", "positional argument~unexpected keyword argument", r"^TypeError: (?P<what>[\w.<>]+)\(\) (?:got an unexpected keyword|missing|takes)\b", "{what}", RESULT,
+         frames=r'File "[^"]*transformers[/\\]trainer\w*\.py"(?!(?s:.*)File ")'),
     _row("transformers-mismatch", "KeyError", r"^KeyError: '(?P<name>[\w.-]+)'$", "{name}", frames=r"configuration_auto|CONFIG_MAPPING"),
     _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<package>trl|peft|accelerate|datasets|huggingface_hub|tokenizers|modelscope|deepspeed|torchvision|torchaudio|pyarrow|numpy|pydantic|liger_kernel|vllm|torch|urllib3|packaging)\b",
          Text("{package} has no {name}", "{package} 中没有 {name}")),
     _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found",
          r"(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
-    _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
-    _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
+    _row("requirement-conflict", "torchvision~requires `accelerate~equires Accelerate~Descriptors cannot", r"partially initialized module '(?P<name>torchvision|torchaudio)'|PyTorch and (?P<other>torch(?:vision|audio)) were compiled with different CUDA"
+         r"|requires `(?P<want>accelerate>?=?[\d.]*)|(?P<again>requires Accelerate)|(?P<proto>Descriptors cannot (?:not )?be created directly)", "{name}{other}{want}{again}{proto}"),
+    _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"was removed in the NumPy 2|numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
     _row("requirement-conflict", "No module named", r"No module named '(?P<module>trl|peft|accelerate|datasets|modelscope|huggingface_hub|tokenizers|safetensors|torchvision)(?:\.[\w.]+)?'", _MODULE),
     _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
     _row("requirement-conflict", "No package metadata was found", r"No package metadata was found for (?P<name>[\w.-]+)", "{name}", RESULT),
@@ -367,12 +409,12 @@ SIGNATURES: tuple[Signature, ...] = (
          r"requires a different Python: (?P<found>[\d.]+) not in '(?P<want>[^']*)'|current Python version \((?P<current>[\d.]+)\) does not satisfy", "{found}{current} {want}"),
     _row("python-unsupported", "different python", r"Ignored the following versions that require a different python", kind=OMEN, explains="wheel-not-found"),
     _row("python-unsupported", "object is not subscriptable~unsupported operand", r"'(?:type|ABCMeta)' object is not subscriptable|unsupported operand type\(s\) for \|: '(?:type|_GenericAlias|NoneType|\w*Meta)'"),
-    _row("torch-missing", "No module named", r"No module named '?(?P<module>torch)(?:\.[\w.]+)?'?$", _MODULE),
+    _row("torch-missing", "No module named", r"No module named '?(?P<module>torch)(?:\.[\w.]+)?'?$", _MODULE, RESULT),
     _row("torch-missing", "DLL load failed~WinError", r"\[WinError (?:126|127|1114)\].*torch|DLL load failed while importing (?P<module>_C)\b"),
 
     # ---- Launching
-    _row("port-in-use", "ddress already in use~EADDRINUSE~address in use",
-         r"(?:port: (?P<port>\d+).*|:(?P<bound>\d+)\b.*)?(?:EADDRINUSE|[Aa]ddress already in use)", Text("port {port}{bound}", "端口 {port}{bound}")),
+    _row("port-in-use", "ddress already in use~EADDRINUSE~address in use~WinError",
+         r"(?:port: (?P<port>\d+).*|:(?P<bound>\d+)\b.*)?(?:EADDRINUSE|[Aa]ddress already in use|WinError 10048)", Text("port {port}{bound}", "端口 {port}{bound}")),
     _row("launch-nested", "expected, but not set", r"environment variable (?P<name>RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|LOCAL_RANK) expected, but not set", "{name}"),
     _row("launch-env-misspelt", "proc_per_node~PROC_PER_NODES~NPROC_PERNODE", r"^[\s+$]*(?:export |set )?(?P<name>(?!NPROC_PER_NODE=)(?i:nproc_per_nodes?|nproc_pernode))=\S+", "{name}", HINT),
     _row("master-addr-loopback", "while trying to connect to~lient socket has~imed out after",
@@ -399,13 +441,15 @@ SIGNATURES: tuple[Signature, ...] = (
          any_level=True, holds=lambda values: int(values["kept"]) == 0 < int(values["rows"])),
     _row("rows-too-long", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"), HINT,
          any_level=True, around=r"MaxLengthError|max_length", holds=lambda values: _share_kept(values) <= 0.5),
-    _row("dataset-missing", "dataset~Dataset~data files~data_files", r"local path does not exist, dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
+    _row("dataset-missing", "dataset~Dataset~data files~data_files~on the Hub", r"local path does not exist, dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
          r"|DatasetNotFoundError(?:: .*?'(?P<hub>[\w./-]+)')?|(?:[Rr]equest )?[Dd]ataset:? ?(?P<asked>[\w./-]+) (?:does not exist|is not (?:found|supported|registered))|No \(?supported\)? data files|DataFilesNotFoundError|Please provide subsets"
-         r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)", "{id}{script}{name}{hub}{asked}{path}{loose}"),
+         r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)|Couldn't reach '?(?P<far>[\w./-]+)'? on the Hub", "{id}{script}{name}{hub}{asked}{path}{loose}{far}"),
     _row("dataset-missing", "No such file~NotExistError~not exist~does not exist", r"(?:No such file or directory|NotExistError|not exists?).*?(?P<path>['\"]?[\w./~-]+\.(?:jsonl?|csv|parquet|txt|tsv)\b|[\w.-]+\.py not exist)", "{path}", frames=r"(?i)dataset|data"),
     _row("dataset-missing", "Error", r"^(?:\S+\.)?(?:FileNotFoundError|NotExistError|HTTPError|RepositoryNotFoundError|ConnectionError|LocalEntryNotFoundError|OfflineModeIsEnabled)\b:? ?(?P<why>.{0,100})", "{why}", frames=_DATA_FRAMES),
     _row("dataset-format", "JSON~ArrowInvalid~DatasetGeneration~messages~num_samples~UnicodeDecodeError~ZeroDivision~CastError",
          r"JSON parse error: (?P<why>.*)|Failed to load JSON from file|ArrowInvalid|DatasetGeneration(?:Cast)?Error|num_samples should be a positive integer|^KeyError: '(?P<key>messages|conversations|query|response|instruction)'", "{why}{key}"),
+    _row("dataset-format", "not in the dataset~required_keys_mapping~features.keys~Keys mismatch~features can't be aligned~Couldn't cast~olumn names don't match",
+         r"(?P<why>Column \S+ not in the dataset)|(?P<keys>dataset\.features\.keys\(\)|required_keys_mapping|Keys mismatch: between|features can't be aligned|Couldn't cast|[Cc]olumn names don't match)", "{why}{keys}"),
     _row("dataset-format", "Error", r"^(?:json\.decoder\.JSONDecodeError|UnicodeDecodeError|ZeroDivisionError|pyarrow\.\S+)\b:? ?(?P<why>.{0,100})", "{why}", frames=rf"{_DATA_FRAMES}|(?i:dataset)"),
     _row("dataset-format", "AssertionError~ValueError~KeyError", r"^(?:AssertionError: (?:messages?|query|role): |ValueError: (?:inputs\.\w+|rejected_response|messages?): ).{0,60}", kind=HINT),
     _row("dataset-format", "There are errors in the", r"There are errors in the (?:dataset|template\.encode)", kind=HINT, any_level=True),
@@ -418,6 +462,10 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("model-missing", "does not exist~not a local folder~Repository Not Found~RepositoryNotFoundError~NotExistError~not exist~path: '~valid model identifier~gated repo~GatedRepo~Repo id must~HFValidationError~LocalEntryNotFound~couldn't connect to~offline mode is enabled~OfflineMode~Incorrect path_or_model",
          r"request model: (?P<asked>\S+) does not exist|(?P<id>\S+) is not a local folder|Repository Not Found for url: (?P<url>\S+)|RepositoryNotFoundError|NotExistError: (?P<why>.*)|path: '(?P<path>[^']*)' not found|[Rr]epo (?P<repo>\S+) not exists?|gated repo|GatedRepo"
          r"|Repo id must|HFValidationError|LocalEntryNotFoundError|couldn't connect to '?(?P<hub>\S+?)'|offline mode is enabled|OfflineModeIsEnabled|Incorrect path_or_model_id: '(?P<wrong>[^']*)|[Mm]odel (?P<plain>\S+/\S+) does not exist", "{asked}{id}{url}{why}{path}{repo}{hub}{wrong}{plain}"),
+
+    _row("dataset-missing", "Client Error~age not found", r"404 (?:Client Error|[Pp]age not found)(?!.*Entry Not Found).*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name}", RESULT),
+    _row("model-missing", "Client Error~age not found", r"404 (?:Client Error|[Pp]age not found)(?!.*Entry Not Found).*(?:/api/v1/models/(?P<name>[\w.-]+/[\w.-]+)|for model: (?P<model>\S+)"
+         r"|(?:huggingface\.co|hf-mirror\.com)/(?:api/models/)?(?P<hf>[\w.-]+/[\w.-]+))", "{name}{model}{hf}", RESULT),
 
     # ---- Disks and output
     _row("disk-space-low", "o space left on device~isk quota exceeded~PytorchStreamWriter~not enough disk~ot enough free disk~unexpected pos",
