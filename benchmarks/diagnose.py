@@ -1,8 +1,9 @@
 """How long `swift-fa diagnose` takes for 100 MB: python benchmarks/diagnose.py [MB]
 
-Three logs: a training (losses, progress bars, eight ranks), text of which every line is new and one in twenty speaks of
-errors (a run that prints what its model writes), and one failure repeated without end. Each ends in an out-of-memory
-error that must be found. Prints seconds by the clock and of the processor; the promise is 3 s for the first.
+Five logs: a training (losses, progress bars, eight ranks), text of which every line is new and one in twenty speaks of
+errors (a run that prints what its model writes), the same with every line, one failure repeated without end, and
+tracebacks of which each is new. Each ends in an out-of-memory error that must be found. Prints seconds by the clock and
+of the processor; the promise is 3 s.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ def training(draw: random.Random) -> Iterator[str]:
         yield f"[rank{step % 8}]: 2026-01-01 12:00:{step % 60:02} error_rate={draw.random()} failed=0\n"
 
 
-def prose(draw: random.Random) -> Iterator[str]:
+def prose(draw: random.Random, errors: float = 0.05) -> Iterator[str]:
     while True:
         words = draw.choices(WORDS, k=draw.randrange(8, 25))
-        if draw.random() < 0.05:
-            words[3] = draw.choice(("error", "failed", "cannot", "signal", "exception"))
+        if draw.random() < errors:
+            words[3] = draw.choice(("error", "failed", "cannot", "signal", "exception", "Error", "ERROR"))
         yield " ".join(words) + "\n"
+
+
+def alarms(draw: random.Random) -> Iterator[str]:
+    return prose(draw, 1.0)
 
 
 def complaints(draw: random.Random) -> Iterator[str]:
@@ -45,9 +50,17 @@ def complaints(draw: random.Random) -> Iterator[str]:
                "'ProtocolError('Connection aborted.', RemoteDisconnected('Remote end closed connection'))': /api/house/metrics\n")
 
 
+def tracebacks(draw: random.Random) -> Iterator[str]:
+    def word() -> str:
+        return "".join(draw.choices("etaoinshrdlu", k=6))
+    while True:
+        yield (f'Traceback (most recent call last):\n  File "/opt/{word()}/x.py", line 5, in {word()}\n    {word()}({word()})\n'
+               f"{word().title()}Error: {word()} {word()} failed\n")
+
+
 def main(megabytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for lines in (training, prose, complaints):
+        for lines in (training, prose, alarms, complaints, tracebacks):
             log, left = Path(folder, f"{lines.__name__}.log"), megabytes * 1_000_000
             with log.open("w", encoding="utf-8") as out:
                 for line in lines(random.Random(1)):

@@ -227,6 +227,23 @@ def test_memory_stays_constant() -> None:
     assert peak < 40 << 20
 
 
+@pytest.mark.parametrize("after", [0, 12_000], ids=["at the end", "amid the noise"])
+def test_a_failure_in_a_wall_of_new_lines_that_all_speak_of_errors(after: int) -> None:
+    draw = random.Random(5)
+    words = [f"{draw.getrandbits(40):x}".translate(str.maketrans("0123456789", "ghijklmnop")) for _ in range(500)]
+
+    def noise(lines: int) -> str:
+        return "".join(f"{' '.join(draw.choices(words, k=9))} {draw.choice(('Error', 'failed', 'ERROR', '错误 Exception'))} "
+                       f"{draw.choice(words)}\n" for _ in range(lines))
+    before = noise(25_000)
+    head = "Traceback (most recent call last):\n"
+    for failure, code in ((TRACE, "gpu-out-of-memory"), (head + SWANBOARD, "swanlab-local-needs-dashboard"),
+                          ("ERROR: flash_attn-x.whl is not a supported wheel on this platform.\n", "wheel-unsupported-here"),
+                          (head + "ModuleNotFoundError: No module named 'flash_attn'\n", "flash-attn-missing")):
+        first = diagnose(chunked((before + failure + noise(after)).encode(), 100_001))[0]
+        assert (first.code, first.line >= 25_000) == (code, True)
+
+
 def test_secrets_are_struck_out() -> None:
     (first,) = diagnose([b"ValueError: remaining_argv: ['--swanlab_token', 'abcdefghij0123456789x', '--lora_rankk', '8']\n"])
     assert "abcdefghij" not in first.evidence + first.summary.en and "lora_rankk" in first.evidence  # type: ignore[union-attr]

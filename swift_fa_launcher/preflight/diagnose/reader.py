@@ -3,27 +3,40 @@
 Logs say the same things over and over with other numbers. So each line is reduced to its shape (the line without its
 digits); a shape is judged once, and a block of text whose shapes are all known to be dull costs three passes in C and
 not one step in Python. A needle therefore never holds a digit.
+
+Where every line is new (what a model writes, dumps of data), less is looked at: of new lines that hold a word of failure,
+all while they are few; where they are legion, the first of each piece, what stands in tracebacks, and those with a rarer
+word. A word that hundreds of different lines held is noise. The end of the log, where a failure stands as a rule, is
+looked at in full.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice, repeat
+
+from swift_fa_launcher.preflight.diagnose.needles import Needles
 
 _DIGITS = b"0123456789"
 _BREAKS = bytes.maketrans(b"\r", b"\n")  # a redrawn progress bar is many lines to us, one line to the numbering
+_CONTROLS = bytes({*range(32), 127} - {9, 10, 13, 27})
 _PIECE = 1 << 18  # bytes looked at in one go, and the longest line that is kept whole
 _CONTEXT = 12_000  # bytes before a line that a signature may look back at: some 120 lines, a long traceback
 _LONGEST = 2_500  # characters of one line that are matched: dumps of whole datasets come as one line
 _SHAPES = 20_000  # shapes kept of either kind before they are forgotten
 _LOOKS = 1_000  # times that one shape is looked at: by then it is noise
 
-_FEW = 400  # new shapes of one piece that are all looked at
-#: Where more is new at once (generated text, dumps of data), only what holds one of these is looked at: what fails nearly
-#: always says one of them on the line that says why. Few, because each is searched for in all that is new.
+_FEW = 40_000  # bytes of new shapes in one piece that are all looked at: some 400 lines
+_HEADS = ((b"Traceback (most recent call last)", _CONTEXT), (b"\nERROR: ", 500), (b"\nerror: ", 500))  # and bytes from there
+_FIRST = 20  # of the new lines of a piece that are looked at where they are legion
+_END_PIECES, _END_SHAPES = 2, 3_000  # the log's end: so many pieces, and of their shapes so many, the last
+#: Where more is new at once, only what holds one of these is looked at: what fails nearly always says one of them on the
+#: line that says why. Few, because each is searched for in all that is new.
 _GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imeout", b"illed", b"SIG", b"nterrupt", b"exitcode",
          b"swanlab", b"INFO:", b"loss':", b"Successfully", b"nvalid", b"fatal", b"run sh")
 
@@ -57,10 +70,13 @@ class Line:
     def around(self) -> str:
         """The lines before, of the same speaker where this one has one, and the line itself."""
         speaker = _SPEAKER.match(self.text)
-        lines = [_plain(raw) for raw in re.split(rb"[\r\n]", self.past)]
+        past = self.past.translate(_BREAKS, _CONTROLS).decode("utf-8", "replace")
+        if "\x1b" in past:
+            past = _ESCAPES.sub("", past)
         if speaker:
-            lines = [line for line in lines if line.lstrip().startswith(speaker[0].strip())]
-        return "\n".join([*lines, self.text])
+            who = speaker[0].strip()
+            past = "\n".join([line for line in past.split("\n") if line.lstrip().startswith(who)])
+        return f"{past}\n{self.text}"
 
     @cached_property
     def frames(self) -> str:
@@ -74,34 +90,29 @@ def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ti
 
     ticks: needles of lines that are legion, such as a progress bar's; they come, without an index, while `ticking()`.
     """
-    pairs = [(needle, index) for index, ones in enumerate(needles) for needle in ones]
-    finder = re.compile(_any_of([*ticks, *(needle for needle, _ in pairs)]))
+    wanted = Needles(needles, ticks)
     dull: set[bytes] = set()
     known: dict[bytes, tuple[int, ...]] = {}  # shape to indexes; none for a mere tick
     looks: dict[bytes, int] = {}
     past = b""
-    for first, block in _blocks(_to_utf8(chunks)):
-        shapes = block.translate(_BREAKS, _DIGITS).split(b"\n")
-        distinct = set(shapes)
-        fresh = distinct.difference(dull, known)
-        for shape in filter(finder.search, fresh if len(fresh) <= _FEW else _holding(fresh, (*_GATE, *ticks))):
-            known[shape] = tuple(sorted({index for needle, index in pairs if needle in shape}))
-        dull |= fresh.difference(known)
-        live = distinct.intersection(known)
+    for first, block, at_end in _with_end(_blocks(_to_utf8(chunks))):
+        flat = block.translate(_BREAKS, _DIGITS)
+        shapes = flat.split(b"\n")
+        if len(max(shapes, key=len)) > _LONGEST:  # what of two lines is not matched need not be told apart
+            shapes = [shape[:_LONGEST] for shape in shapes]
+            flat = b"\n".join(shapes)
+        distinct = dict.fromkeys(shapes)  # a set would have another order, and so perhaps another end, each time
+        fresh = [shape for shape in distinct if shape not in dull and shape not in known]
+        judged = dict(_judge(fresh, flat, wanted, ticks, at_end))
+        known.update(judged)
+        dull.update(fresh)
+        dull.difference_update(judged)
+        live = distinct.keys() & known.keys()
         if any(map(known.get, live)) or (live and ticking()):
-            raws = block.translate(_BREAKS).split(b"\n")
-            number, start, done = first, 0, 0
-            for at in [at for at, shape in enumerate(shapes) if shape in live]:
-                shape = shapes[at]
-                if not known[shape] and not ticking():
-                    continue
+            for shape, line in _live_lines(first, block, shapes, live, past):
                 looks[shape] = looks.get(shape, 0) + 1 if known[shape] else 0
-                if looks[shape] > _LOOKS:
-                    continue
-                end = start + sum(map(len, raws[done:at])) + at - done
-                number += block.count(b"\n", start, end)
-                start, done = end, at
-                yield Line(number, raws[at], (past + block[max(0, end - _CONTEXT): end])[-_CONTEXT:]), known[shape]
+                if (known[shape] or ticking()) and looks[shape] <= _LOOKS:
+                    yield line(), known[shape]
             for shape in [shape for shape in live if looks.get(shape, 0) > _LOOKS]:
                 del known[shape]
                 dull.add(shape)
@@ -111,48 +122,102 @@ def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ti
                 memory.clear()
 
 
+def _live_lines(first: int, block: bytes, shapes: Sequence[bytes], live: Set[bytes],
+                past: bytes) -> Iterator[tuple[bytes, Callable[[], Line]]]:
+    """The shapes of a piece that are `live`, in order, and what makes the line of each."""
+    raws = block.translate(_BREAKS).split(b"\n")
+    number, start, done = first, 0, 0
+
+    def line() -> Line:
+        nonlocal number, start, done
+        end = start + sum(map(len, raws[done:at])) + at - done
+        number += block.count(b"\n", start, end)
+        start, done = end, at
+        return Line(number, raws[at], (past + block[max(0, end - _CONTEXT): end])[-_CONTEXT:])
+
+    for at in [at for at, shape in enumerate(shapes) if shape in live]:
+        yield shapes[at], line
+
+
 def _plain(raw: bytes) -> str:
     return _ESCAPES.sub("", raw[:_LONGEST].decode("utf-8", "replace"))
 
 
-def _any_of(needles: Iterable[bytes], letters: int = 2) -> bytes:
-    """A pattern for any needle, branching by its first letters: ten times as fast as one flat list of alternatives."""
-    rests: dict[bytes, set[bytes]] = {}
-    for needle in needles:
-        rests.setdefault(needle[:1], set()).add(needle[1:])
-    if not letters or b"" in rests:
-        return b"(?:" + b"|".join(map(re.escape, sorted(needles))) + b")"
-    return b"(?:" + b"|".join(re.escape(first) + _any_of(rest, letters - 1) for first, rest in sorted(rests.items())) + b")"
+def _judge(fresh: Sequence[bytes], flat: bytes, wanted: Needles, ticks: Sequence[bytes],
+           at_end: bool) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+    """The new shapes that hold a needle, with the indexes; those of mere ticks without."""
+    for (shape, ticked), fully in _worth_a_look(fresh, flat, wanted, ticks, at_end):
+        held = () if ticked else wanted.groups_of(shape, all_of=fully)
+        if held or ticked or any(tick in shape for tick in ticks):
+            yield shape, held
 
 
-def _holding(shapes: set[bytes], words: Sequence[bytes]) -> set[bytes]:
-    """The shapes that hold one of the words; one search through all of them for each word."""
-    text, found = b"\n".join(shapes), set()
+def _worth_a_look(fresh: Sequence[bytes], flat: bytes, wanted: Needles, ticks: Sequence[bytes],
+                  at_end: bool) -> Iterable[tuple[tuple[bytes, bool], bool]]:
+    """The new shapes of a piece that are worth the time, whether each is a mere tick, and whether words count in it that are
+    noise elsewhere. flat: all shapes of the piece, in order."""
+    if at_end:
+        return zip(list(_once(wanted.lines(flat, all_of=True), fresh))[-_END_SHAPES:], repeat(True))
+    text = b"\n".join(fresh)
+    if len(text) <= _FEW:
+        return zip(wanted.lines(text), repeat(False))
+    eighth = _holding(text[:len(text) // 8], (*_GATE, *ticks), _FEW // 8)
+    if len(eighth) <= _FEW // 8 and len(gated := _holding(text, (*_GATE, *ticks), _FEW)) <= _FEW:
+        return zip(wanted.lines(gated), repeat(False))
+    full = list(_once(chain(islice(wanted.lines(flat, all_of=True), _FIRST),
+                            *(wanted.lines_after(head, flat, size) for head, size in _HEADS)), fresh))
+    return chain(zip(full, repeat(True)),
+                 zip(_once(wanted.telling_lines(flat), set(fresh).difference(line for line, _ in full)), repeat(False)))
+
+
+def _once(lines: Iterable[tuple[bytes, bool]], among: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    left = set(among)
+    for line, ticked in lines:
+        if line in left:
+            left.discard(line)
+            yield line, ticked
+
+
+def _holding(text: bytes, words: Sequence[bytes], most: int) -> bytes:
+    """The lines that hold one of the words, or more than `most` bytes of them; one search for each word."""
+    found: dict[bytes, None] = {}
+    size = 0
     for word in words:
         at = text.find(word)
-        while at >= 0:
-            end = text.find(b"\n", at)
+        while at >= 0 and size <= most:
+            start, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
             end = len(text) if end < 0 else end
-            found.add(text[text.rfind(b"\n", 0, at) + 1: end])
+            if (line := text[start:end]) not in found:
+                found[line] = None
+                size += len(line) + 1
             at = text.find(word, end)
-    return found
+    return b"\n".join(found)
+
+
+def _with_end(blocks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, bool]]:
+    """The blocks, and whether each is one of the last."""
+    held: deque[tuple[int, bytes]] = deque()
+    for block in blocks:
+        held.append(block)
+        if len(held) > _END_PIECES:
+            yield *held.popleft(), False
+    yield from ((*block, True) for block in held)
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in pieces of about 256 KiB, each with its first line's number."""
-    rest, number = b"", 1
+    """Whole lines in pieces of about 256 KiB, each with its first line's number; the same for chunks of any size."""
+    rest, number = bytearray(), 1
     for chunk in chunks:
         for start in range(0, len(chunk), _PIECE):
             rest += chunk[start: start + _PIECE]
-            cut = rest.rfind(b"\n") + 1
-            if not cut and len(rest) >= _PIECE:  # a progress bar without an end: cut between two redraws
-                cut = rest.rfind(b"\r") + 1 or len(rest)
-            if cut:
-                yield number, rest[:cut]
-                number += rest.count(b"\n", 0, cut)
-                rest = rest[cut:]
+            while len(rest) >= _PIECE:
+                cut = rest.rfind(b"\n", 0, _PIECE) + 1 or rest.rfind(b"\r", 0, _PIECE) + 1 or _PIECE
+                block = bytes(rest[:cut])
+                yield number, block
+                number += block.count(b"\n")
+                del rest[:cut]
     if rest:
-        yield number, rest
+        yield number, bytes(rest)
 
 
 def _to_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:

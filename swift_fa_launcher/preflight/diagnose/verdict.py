@@ -58,12 +58,16 @@ class Progress:
         self.losses = self.steps = 0
         self._last = b""
 
-    def count(self, raw: bytes) -> None:
+    def count(self, raw: bytes) -> bool:
+        """Whether the line shows any."""
         if _TICKS[0] in raw:
             self.losses += 1
         elif (bar := _BAR.search(raw)) and bar[1] != self._last:
             self._last = bar[1]
             self.steps += 1
+        else:
+            return False
+        return True
 
     def overcame(self, sighting: Sighting) -> bool:
         return self.losses - sighting.ticks[0] >= _STEPS or self.steps - sighting.ticks[1] >= _STEPS
@@ -76,9 +80,9 @@ def collect_sightings(chunks: Iterable[bytes]) -> tuple[Sighting, ...]:
     notes: dict[str, str] = {}
     progress = Progress()
     for line, held in read_lines(chunks, needles, _TICKS, ticking=lambda: bool(seen)):
-        progress.count(line.raw)
-        for overcome in [index for index, sighting in seen.items() if progress.overcame(sighting)]:
-            del seen[overcome]
+        if progress.count(line.raw):
+            for overcome in [index for index, sighting in seen.items() if progress.overcame(sighting)]:
+                del seen[overcome]
         if held and not _SOURCE.match(line.said):
             _read_line(line, held, seen, notes, (progress.losses, progress.steps))
     return tuple(sorted(seen.values(), key=lambda sighting: sighting.line))
