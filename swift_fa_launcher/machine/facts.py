@@ -236,8 +236,11 @@ class Facts:
         return known(packages.get(name)) if packages else None
 
     def path(self, name: object) -> PathFacts | None:
-        """What is known of a path or hub name, as the config writes it."""
-        return known(self.paths.get(name)) if isinstance(name, str) else None
+        """What is known of a path or hub name, as the config writes it, else of the name without `#N` and `:subset`."""
+        if not isinstance(name, str):
+            return None
+        bare = name.rpartition("#")[0] or name
+        return next((known(self.paths[key]) for key in (name, bare, bare.rpartition(":")[0]) if key in self.paths), None)
 
 
 def parse_facts(data: Any, source: str) -> Facts:
@@ -255,11 +258,29 @@ def parse_facts(data: Any, source: str) -> Facts:
                               f"环境信息的 schema 是 {data['schema']!r}，本程序只读 schema {SCHEMA}"),
                          where=source, hint=("pip install --upgrade swift-fa-launcher", again))
     try:
-        facts: Facts = decode(Facts, {key: value for key, value in data.items() if key != "schema"})
+        facts: Facts = decode(Facts, _without_untold(data))
         return facts
     except DecodeError as error:
         raise FactsError(Text("facts that do not fit their schema", "环境信息与其 schema 不符"), where=source,
                          why=error.sentence, hint=(again,)) from None
+
+
+#: Groups of named facts that are always there; each name in them may be missing.
+_GROUPS = ("host", "env", "paths", "network")
+
+
+def _without_untold(data: dict[str, Any]) -> dict[str, Any]:
+    """The data without `schema`, and without groups and variables of which it only says that they are unknown or null."""
+    told = {key: value for key, value in data.items() if key != "schema" and not (key in _GROUPS and _is_untold(value))}
+    for key, inner in (("host", {"free_gib"}), ("env", None)):
+        if isinstance(told.get(key), dict):
+            told[key] = {name: value for name, value in told[key].items()
+                         if not ((inner is None or name in inner) and _is_untold(value) and (value is not None or inner))}
+    return told
+
+
+def _is_untold(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and set(value) == {"unknown"} and not isinstance(value["unknown"], dict))
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:

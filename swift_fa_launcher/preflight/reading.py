@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
@@ -77,9 +79,19 @@ def torch_version(facts: Facts) -> Version | None:
 
 
 def torch_cuda(facts: Facts) -> Version | None:
-    """The CUDA that torch was built with."""
+    """The CUDA that torch was built with; where it was not asked, the one that its version names (`2.9.1+cu130`)."""
     torch = known(facts.torch)
-    return known(torch.cuda) if torch else None
+    if torch is None or not isinstance(torch.cuda, Unknown):
+        return torch.cuda if torch else None
+    version = known(torch.version)
+    named = re.fullmatch(r"cu([0-9]{2})([0-9])", (version.local or "") if version else "")
+    return Version(f"{named[1]}.{named[2]}") if named else None
+
+
+def installed_version(facts: Facts, flash_attn: FlashAttn) -> Version | None:
+    """The version of an installed flash-attn: its own word, else what the list of packages says."""
+    name = known(flash_attn.distribution)
+    return known(flash_attn.version) or (facts.package(name) if name else None)
 
 
 def minor(version: Version) -> str:

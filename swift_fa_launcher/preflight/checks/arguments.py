@@ -249,7 +249,7 @@ def _is_default(config: ResolvedConfig, key: str) -> bool:
 def _model_comes_otherwise(swift: SwiftArguments, facts: Facts) -> bool:
     """A checkpoint names the model, or, before ms-swift 3, model_type does."""
     version = facts.package("ms-swift")
-    if version is not None and version.major < 3 and swift.text("model_type"):
+    if version is not None and version.major < 3 and (swift.text("model_type") or swift.text("model_id_or_path")):
         return True
     resumed = swift.text("resume_from_checkpoint")
     full = swift.text("tuner_type") == "full" or swift.text("train_type") == "full"

@@ -18,6 +18,7 @@ from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Gpu, Pr
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
     WITHOUT_FLASH_ATTN,
+    installed_version,
     is_absent,
     minor,
     on_ascend,
@@ -50,9 +51,10 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     instead where `kernels` is installed (modeling_utils.py, `_check_and_adjust_attn_implementation`).
     https://github.com/huggingface/transformers/issues/44559
     """
-    if not config.swift.wants_flash_attn_2 or on_ascend(facts) or isinstance(facts.flash_attn, Unknown):
+    if not config.swift.wants_flash_attn_2 or on_ascend(facts):
         return
-    if facts.flash_attn is not None and facts.flash_attn.distribution is not None:
+    if not is_absent(facts, "flash-attn") if isinstance(facts.flash_attn, Unknown) else \
+            facts.flash_attn is not None and facts.flash_attn.distribution is not None:
         return
     impl = config.swift.attn_impl
     yield Finding("flash-attn-missing", ERROR,
@@ -100,7 +102,7 @@ def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     """
     transformers = facts.package("transformers")
     flash_attn = wanted_flash_attn(config, facts) if config.swift.wants_flash_attn_2 else None
-    version = known(flash_attn.version) if flash_attn else None
+    version = installed_version(facts, flash_attn) if flash_attn else None
     if transformers is None or version is None:
         return
     floor = Version("2.3.3") if transformers.major >= 5 else Version("2.1.0")
@@ -133,6 +135,8 @@ def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     if flash_attn.distribution is None or on_rocm(facts):
         return
     extension = flash_attn.extension
+    if isinstance(extension, Unknown) and "No module named 'flash_attn_2_cuda'" in (known(flash_attn.import_error) or ""):
+        extension = None  # nobody read the file, and the import found none
     if extension is None and flash_attn.distribution == "flash-attn-4":
         return  # its kernels are compiled when they are first used
     if extension is None and not shadowed:

@@ -18,6 +18,7 @@ from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
     ANOTHER_PYTHON,
     WITHOUT_FLASH_ATTN,
+    installed_version,
     is_login_node,
     launch_number,
     on_ascend,
@@ -249,7 +250,7 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
     gpus = visible_gpus(config, facts).gpus or ()
     if flash_attn is None or (gpus and all(probed_ok(flash_attn, g) for g in gpus)):
         return
-    installed = known(flash_attn.version)
+    installed = installed_version(facts, flash_attn)
     needed = RELEASE_DRIVERS.get(installed) if installed else None
     if needed and version is not None and version < needed:
         yield Finding("driver-too-old", ERROR,

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, Reach
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
@@ -24,6 +24,8 @@ FIRST_OFFLINE = Version("0.6.2")
 WRITES_WITHOUT_DASHBOARD = Version("0.8.0a0")
 #: From here on ms-swift guards its get_run(). https://github.com/modelscope/ms-swift/issues/9545
 GUARDS_GET_RUN = Version("4.4.0.dev0")
+#: From here on get_run() raises without a run. https://github.com/modelscope/ms-swift/issues/9545
+GET_RUN_RAISES = Version("0.8.0a0")
 #: From here on a run id is any text that a file name may hold.
 FREE_RUN_ID = Version("0.8.0a0")
 
@@ -147,10 +149,10 @@ def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[F
 
     https://github.com/modelscope/ms-swift/issues/9545
     """
-    swanlab, swift = known(facts.swanlab), facts.package("ms-swift")
-    if config.swanlab.tracks and swanlab and known(swanlab.get_run_without_init) == "raises" and swift is not None \
-            and swift < GUARDS_GET_RUN:
-        version = facts.package("swanlab")
+    swanlab, swift, version = known(facts.swanlab), facts.package("ms-swift"), facts.package("swanlab")
+    seen = swanlab.get_run_without_init if swanlab else Unknown("not asked")
+    raises = version is not None and version >= GET_RUN_RAISES if isinstance(seen, Unknown) else seen == "raises"
+    if config.swanlab.tracks and raises and swift is not None and swift < GUARDS_GET_RUN:
         yield Finding("swanlab-version-conflict", ERROR,
                       Text(f"SwanLab {version}'s get_run() raises without a run; ms-swift {swift} expects None",
                            f"SwanLab {version} 的 get_run() 在没有实验时会抛异常，而 ms-swift {swift} 期望得到 None"),

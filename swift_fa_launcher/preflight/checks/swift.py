@@ -44,7 +44,9 @@ FIRST_TRANSFORMERS = {
     "qwen2_vl": "4.45", "qwen2_5_vl": "4.49", "qwen2_5_omni": "4.52", "qwen3": "4.51", "qwen3_moe": "4.51",
     "qwen3_next": "4.57", "qwen3_vl": "4.57", "qwen3_vl_moe": "4.57", "qwen3_omni_moe": "4.57", "qwen3_5": "5.2",
     "qwen3_5_moe": "5.2", "gemma3": "4.50", "gemma3_text": "4.50", "llama4": "4.51", "glm4": "4.51", "glm4v": "4.53",
-    "glm4_moe": "4.54", "gpt_oss": "4.55",
+    "glm4_moe": "4.54", "gpt_oss": "4.55", "qwen2": "4.37", "gemma": "4.38", "qwen2_moe": "4.40", "paligemma": "4.41",
+    "gemma2": "4.42", "mllama": "4.45", "qwen2_audio": "4.45", "llava_onevision": "4.45", "idefics3": "4.46", "olmo2": "4.47",
+    "modernbert": "4.48", "cohere2": "4.48", "mistral3": "4.50", "gemma3n": "4.53", "smollm3": "4.53",
 }
 
 #: (transformers, model types, only with flash attention, the repaired release, thread).
@@ -60,6 +62,27 @@ LEAKY_TRANSFORMERS = SpecifierSet(">=5.2.0,<5.9", prereleases=True)
 #: HF model_type: (the first ms-swift whose template refuses it, whether padding_free is refused as well).
 #: `support_padding_free` in swift/template/templates, swift/pipelines/train/sft.py.
 CANNOT_PACK = {"ovis2_5": (Version("0"), False), "gpt_oss": (Version("3.12"), True)}
+
+#: Multimodal models whose templates are not written for packed rows up to ms-swift 4.6 (`support_padding_free` unset or
+#: false): by architecture, and by HF model_type where facts do not say which. https://github.com/modelscope/ms-swift/issues/9384
+UNPACKABLE_ARCHITECTURES = frozenset(re.findall(r"\w+", """
+    CogAgentForCausalLM CogVLMForCausalLM CogVLMVideoForCausalLM DeepseekOCR2ForCausalLM DeepseekOCRForCausalLM
+    DotsOCRForCausalLM Emu3ForCausalLM Ernie4_5_VLMoeForConditionalGeneration Florence2ForConditionalGeneration GOTQwenForCausalLM
+    Gemma3ForConditionalGeneration Gemma3nForConditionalGeneration Gemma4ForConditionalGeneration
+    Gemma4UnifiedForConditionalGeneration GlmOcrForConditionalGeneration GotOcr2ForConditionalGeneration
+    HunYuanVLForConditionalGeneration Idefics3ForConditionalGeneration InternLMXComposer2ForCausalLM KeyeForConditionalGeneration
+    KeyeVL1_5ForConditionalGeneration Llama4ForConditionalGeneration LlavaForConditionalGeneration LlavaLlamaForCausalLM
+    LlavaMistralForCausalLM LlavaNextForConditionalGeneration LlavaNextVideoForConditionalGeneration
+    LlavaOnevisionForConditionalGeneration LlavaQwenForCausalLM MegrezO MiDashengLMModel MiniCPMO MiniCPMV
+    MiniMaxVL01ForConditionalGeneration Mistral3ForConditionalGeneration MllamaForConditionalGeneration
+    Molmo2ForConditionalGeneration MolmoForCausalLM MultiModalityCausalLM OmniSpeech2SLlamaForCausalLM Ovis
+    PaliGemmaForConditionalGeneration Phi3VForCausalLM Phi4MMForCausalLM Qwen2AudioForConditionalGeneration SAILVLModel
+    Step1ForCausalLM StepAudio2ForCausalLM StepVLForConditionalGeneration ValleyQwen2ForCausalLM mPLUGDocOwl2 mPLUGOwl3Model
+"""))
+UNPACKABLE_TYPES = frozenset(re.findall(r"\w+", """
+    cogvlm florence2 gemma3 gemma3n gemma4 glm_ocr got_ocr2 idefics3 internlmxcomposer2 llama4 llava llava_next llava_next_video
+    llava_onevision minicpmo minicpmv mistral3 mllama molmo molmo2 paligemma phi3_v phi4mm qwen2_audio
+"""))
 
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
@@ -150,8 +173,12 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
     name = (config.swift.text("model") or "").lower()
     if not kind and ("ovis2.5" in name or "ovis2_5" in name):
         kind = "ovis2_5"
-    since, padding_too = CANNOT_PACK.get(kind, (None, False))
     version = facts.package("ms-swift")
+    architectures = (known(model.architectures) if model else None) or ()
+    multimodal = set(architectures) <= UNPACKABLE_ARCHITECTURES if architectures else kind in UNPACKABLE_TYPES
+    since, padding_too = CANNOT_PACK.get(kind, (None, False))
+    if since is None and multimodal and version and version < Version("4.7.0.dev0"):
+        since, padding_too = Version("3.8"), True
     if since is None or (since > Version("0") and (version is None or version < since)):
         return
     key = "packing" if config.swift.flag("packing") else "padding_free" if padding_too else None
