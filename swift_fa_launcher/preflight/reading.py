@@ -81,11 +81,9 @@ def torch_version(facts: Facts) -> Version | None:
 def torch_cuda(facts: Facts) -> Version | None:
     """The CUDA that torch was built with; where it was not asked, the one that its version names (`2.9.1+cu130`)."""
     torch = known(facts.torch)
-    if torch is None or not isinstance(torch.cuda, Unknown):
-        return torch.cuda if torch else None
-    version = known(torch.version)
+    version = known(torch.version) if torch and isinstance(torch.cuda, Unknown) else None
     named = re.fullmatch(r"cu([0-9]{2})([0-9])", (version.local or "") if version else "")
-    return Version(f"{named[1]}.{named[2]}") if named else None
+    return Version(f"{named[1]}.{named[2]}") if named else known(torch.cuda) if torch else None
 
 
 def installed_version(facts: Facts, flash_attn: FlashAttn) -> Version | None:

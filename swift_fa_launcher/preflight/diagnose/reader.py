@@ -44,6 +44,8 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\
 #: Who speaks, as torchrun, Ray, mpirun, srun, pdsh and docker compose put it before a line.
 _SPEAKER = re.compile(r"^\s{0,4}(?:\[(?:rank|default|worker-?)\d+\]:?|\([\w.]* ?pid=\d+[^)]{0,80}\)|\[\d+,\d+\]<\w+>:?"
                       r"|\d{1,4}:(?=\s)|worker-?\d+:|[\w.-]{1,40}\s*\|(?=\s))\s?")
+_FRAME = re.compile(r'\s*File ".*", line \d+')
+_QUOTED = 2_000  # bytes before a line in which the frame that quotes it is looked for
 #: As docker, Kubernetes and Python's logging put it there.
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\s+(?:(?:stdout|stderr) [FP]\s+)?(?:- [\w.]+ - [A-Z]+ - )?\s*")
 
@@ -77,6 +79,18 @@ class Line:
             who = speaker[0].strip()
             past = "\n".join([line for line in past.split("\n") if line.lstrip().startswith(who)])
         return f"{past}\n{self.text}"
+
+    @cached_property
+    def quoted(self) -> bool:
+        """Whether it is source code that a traceback shows: indented further than the `File "…", line N` that it follows."""
+        speaker = _SPEAKER.match(self.text)
+        who = speaker[0].strip() if speaker else ""
+        depth = _depth(_plain(self.raw))
+        for raw in reversed(self.past[-_QUOTED:].splitlines()) if depth else ():
+            line = _plain(raw)
+            if line.strip() and line.lstrip().startswith(who) and _depth(line) < depth:
+                return bool(_FRAME.match(_SPEAKER.sub("", line, count=1)))
+        return False
 
     @cached_property
     def frames(self) -> str:
@@ -137,6 +151,12 @@ def _live_lines(first: int, block: bytes, shapes: Sequence[bytes], live: Set[byt
 
     for at in [at for at, shape in enumerate(shapes) if shape in live]:
         yield shapes[at], line
+
+
+def _depth(line: str) -> int:
+    """Spaces before what a line says, the speaker's name left out."""
+    said = _SPEAKER.sub("", line, count=1)
+    return len(said) - len(said.lstrip())
 
 
 def _plain(raw: bytes) -> str:

@@ -132,7 +132,7 @@ def _matches(signature: Signature, line: Line, notes: dict[str, str]) -> re.Matc
         return None
     if signature.frames and not compiled(signature.frames).search(line.frames):
         return None
-    return match
+    return None if line.quoted else match
 
 
 def make_evidence(text: str, match: re.Match[str], most: int = 300) -> str:
