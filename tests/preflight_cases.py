@@ -113,15 +113,31 @@ MACHINE = [
     case("E driver-too-old", {"driver__version": "535.161.08", "driver__cuda": "12.2", "flash_attn__version": "2.8.1"}),
     case("", {"driver__version": "550.54.15", "driver__cuda": "12.4", "flash_attn__version": "2.8.1"}),
     case("", {"driver__version": "535.161.08", "driver__cuda": "12.2", "flash_attn__version": "2.8.1", **probe(True, off=.01)}),
+    # NVIDIA's container 25.08 and later: CUDA 13 on a driver of the 12 branch, through the container's own libcuda
+    case("", {"torch__version": "2.9.1+cu130", "torch__cuda": "13.0", "driver__version": "570.133.20", "driver__cuda": "13.0",
+              **ext(needs=["libcudart.so.13"])}),
+    case("", {"torch__version": "2.9.1+cu130", "torch__cuda": "13.0", **ext(needs=["libcudart.so.13"]), **probe(True, off=.01)}),
+    # JetPack 7 numbers its driver 580.00
+    case("", {"gpus": [gpu(0, "11.0")], "torch__version": "2.9.1+cu130", "torch__cuda": "13.0", "driver__version": "580.00",
+              "driver__cuda": "13.0", **ext(needs=["libcudart.so.13"], cubins=["sm_110"])}),
     case("E driver-too-old", {"driver__version": "535.1", "driver__cuda": "12.2", **ext(cubins=["sm_70"], ptx=["compute_80"])}),
     case("", ext(cubins=["sm_70"], ptx=["compute_80"])),
     case("E shm-small", {"host__shm_gib": 0.0625, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("W shm-small", {"host__shm_gib": 0.5, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("", {"host__shm_gib": 0.0625}),
+    case("W shm-small", {"host__shm_gib": 0.0625, "gpus": gpus(2), "env": {"NCCL_SHM_DISABLE": "1"}},
+         launch={"nproc_per_node": 2}),
+    # MetaX's image torch 2.6.0+metax3.0: flash-attn and a CUDA number, and nothing for NVML to see
+    case("", {"gpus": [], "driver": None, "torch__version": "2.6.0+metax3.0.0.3", "torch__cuda": "11.6",
+              **ext(needs=["libmcruntime.so"], cubins=[])}),
     case("E disk-space-low", {"host__free_gib__output": 20.0}, {"train_type": "full", "save_total_limit": 2}),
     case("", {"host__free_gib__output": 20.0}, {"save_total_limit": 2}),
     case("E disk-space-low", path(OUTPUT, kind="dir", writable=True, free_gib=0.1), {"save_total_limit": 4}),
     case("", {"host__free_gib__output": 60.0}, {"train_type": "full", "save_total_limit": 2, "save_only_model": True}),
+    case("", {"host__free_gib__output": 60.0}, {"train_type": "full", "save_total_limit": 2, "save_steps": 50, "max_steps": 50}),
+    case("", {"host__free_gib__output": 60.0}, {"train_type": "full", "save_total_limit": 2, "freeze_llm": True}),
+    case("", {"host__free_gib__output": 60.0}, {"model": "internlm/internlm2_5-1_8b-chat", "train_type": "full",
+                                                "save_total_limit": 2}),
     case("E disk-space-low, E flash-attn-missing", {**NO_FA, "host__free_gib__site_packages": 0.2}),
     case("E disk-space-low, E flash-attn-missing", {**NO_FA, "host__free_gib__tmp": 1.0}, **BUILD),
     case("E flash-attn-missing", {**NO_FA, "host__free_gib__tmp": 0.0}, flash_attn={"install": "never"}),
@@ -144,6 +160,8 @@ FLASH_ATTN = [
     case("E flash-attn-shadowed", {"flash_attn__origin": "/home/u/flash-attention/flash_attn/__init__.py",
                                    "flash_attn__extension": None, "flash_attn__import_error": "No module flash_attn_2_cuda"}),
     case("", {"flash_attn__origin": "/src/flash-attention/flash_attn/__init__.py", **probe(True, off=0.01)}),
+    case("", {"flash_attn__origin": "/src/flash-attention/flash_attn/__init__.py"}),  # installed editable; nobody probed
+    case("", {**ext(unresolved=[RENAMED], needs=["libcudart.so.11.0"]), **probe(True, off=0.01)}),  # it has computed
     case("E flash-attn-shadowed", {"flash_attn__origin": "/lib/flash_attn.py", "flash_attn__extension": None,
                                    "flash_attn__import_error": "No module named 'flash_attn.x'; 'flash_attn' is not a package"}),
     case("E flash-attn-missing, E flash-attn-shadowed", {"flash_attn__distribution": None, "flash_attn__extension": None,
@@ -218,6 +236,9 @@ INSTALLING = [
     case("E deepspeed-missing", {"toolchain__nvcc": None}, {"deepspeed": "zero2"}),
     case("E cuda-home-missing", {"toolchain__nvcc": None, **packages(deepspeed="0.17.5")}, {"deepspeed": "zero2"}),
     case("W cuda-home-missing", {"toolchain__nvcc": None, **packages(deepspeed="0.17.5")}),
+    case("W cuda-home-missing", {"toolchain__nvcc": None, "gpus": UNKNOWN, **packages(deepspeed="0.17.5")},
+         {"deepspeed": "zero2"}, launch={"target": "slurm", "nproc_per_node": 8}),
+    case("", {"toolchain__nvcc": None, "gpus": UNKNOWN, **packages(deepspeed="0.17.5")}, launch={"target": "slurm"}),
     case("E flash-attn-missing, E nvcc-torch-mismatch", {**NO_FA, "toolchain__nvcc": "11.8", "toolchain__gcc": "11.4"}, **BUILD),
     case("E flash-attn-missing, E nvcc-too-old, E nvcc-torch-mismatch",
          {**NO_FA, "toolchain__nvcc": "11.6", "toolchain__gcc": "10.2"}, **BUILD),
@@ -234,6 +255,8 @@ INSTALLING = [
     case("", {"python__site_packages_writable": False, "python__externally_managed": True}),
     case("E site-packages-not-writable", {"python__site_packages_writable": False}, flash_attn={"version": ">=2.9"}),
     case("", {"python__site_packages_writable": False}, flash_attn={"version": "2.8.3"}),
+    case("W torch-prerelease", {"python__site_packages_writable": False, "flash_attn__version": "2.7.4.post1+25.8",
+                                "torch__version": "2.8.0a0+34c6371d24.nv25.8"}, flash_attn={"version": "2.7.4.post1"}),
     case("E flash-attn-missing, E mirror-unreachable", {**NO_FA, **down("github.com")}, **NEVER),
     case("E flash-attn-missing, W mirror-unreachable", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": []}),
     case("E flash-attn-missing", {**NO_FA, **down("github.com")}, flash_attn={"mirrors": ["https://m.example/"]}),
@@ -319,6 +342,12 @@ SWIFT = [
     case("", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": {"zero_optimization": {"stage": 2}}},
          launch={"nproc_per_node": 4}),
     case("", packages(deepspeed="0.17.5"), {"deepspeed": "zero3"}),
+    case("", {"gpus": gpus(4), "env": {"SWIFT_SINGLE_DEVICE_MODE": "1"}, **packages(deepspeed="0.17.5")}, {"deepspeed": "zero3"},
+         launch={"nproc_per_node": 2}),
+    # swift/llm/argument/train_args.py of 3.6.4 turns lazy_tokenize off by itself, base_args.py of 3.7.3 refuses
+    case("", packages(ms_swift="3.6.4", transformers="4.52.4"), {**SDPA, "streaming": True, "max_steps": 9,
+                                                                  "lazy_tokenize": True}),
+    case("E arg-invalid", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
 ]
 
 LAUNCH = [
@@ -336,6 +365,10 @@ LAUNCH = [
     case("E launch-nested", {"env": {"RANK": "1", "WORLD_SIZE": "4"}}),
     case("", {"env": {"RANK": "1", "WORLD_SIZE": "4"}}, launch={"nnodes": 4, "node_rank": 1, "master_addr": "10.0.0.5"}),
     case("", {"env": {"RANK": "0", "WORLD_SIZE": "1"}}),
+    # Kubeflow's training operator counts processes: one node of four
+    case("", {"env": {"RANK": "0", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
+    case("E launch-nested", {"env": {"RANK": "3", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
+    case("", {"env": {"TORCHELASTIC_ERROR_FILE": "/tmp/e.json"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("", {"ports_in_use": [29500]}),
     case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29501}),
@@ -343,6 +376,10 @@ LAUNCH = [
     *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "master_addr": a})
       for a in (None, "localhost", "127.0.0.1", "::1")),
     case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
+    # Kubeflow's first node is told `localhost`, the others its name
+    case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}}, launch={"nnodes": 2, "node_rank": 0}),
+    case("E master-addr-loopback", {"env": {"MASTER_ADDR": "localhost", "RANK": "1", "WORLD_SIZE": "2"}},
+         launch={"nnodes": 2, "node_rank": 1}),
 ]
 
 RESUMED = "out/run/checkpoint-9"
@@ -361,6 +398,8 @@ PATHS = [
     case("E model-type-unknown", {"ms_swift_args": STORED}, {"model_type": "internvl2_5-38b"}),
     case("", {"ms_swift_args": STORED}, {"model_type": "qwen2"}),
     case("E dataset-missing", path(DATA, kind="missing")),
+    case("E dataset-missing", path(DATA, kind="missing"), {"external_plugins": ["reader.py"]}),
+    case("", path("mine#500", kind="missing"), {"dataset": ["mine#500"], "external_plugins": ["reader.py"]}),
     case("E dataset-missing", {"paths": {"a/b:x#50": {"kind": "hub", "cached": None}}, **down("model-hub")},
          {"dataset": ["a/b:x#50"]}),
     case("E dataset-format", path(DATA, kind="file", rows_checked=9, usable_rows=0, first_bad={"line": 1, "why": "no messages"})),
@@ -372,6 +411,7 @@ PATHS = [
     case("", path("/records", kind="missing", writable=True), run={"root": "/records"}),
     case("E output-link-exists", path(OUTPUT, kind="dir", entries=4), {"add_version": False}),
     case("", path(OUTPUT, kind="dir", entries=4)),
+    case("", path(OUTPUT, kind="dir", entries=2, files=[".gitkeep", "logs"]), {"add_version": False}),
     case("", {"paths": {OUTPUT: {"kind": "dir", "entries": 4}, RESUMED: {"kind": "dir", "files": WHOLE}}},
          {"add_version": False, **RESUME}),
     case("W output-link-exists", {"gpus": gpus(2), **packages(ms_swift="3.4.1", transformers="4.51.3")},
@@ -386,6 +426,9 @@ PATHS = [
     case("E resume-setting-ignored", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8}), {**RESUME, "lora_rank": 4}),
     case("", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8, "target_modules": ["q_proj"], "lora_alpha": 32}),
          {**RESUME, "lora_rank": "8", "target_modules": "all-linear"}),
+    # a multimodal model's layers are saved as one pattern
+    case("", path(RESUMED, kind="dir", files=WHOLE, args={"target_modules": r"^(model\.language_model).*\.q_proj$"}),
+         {**RESUME, "target_modules": ["all-linear"]}),
     case("W checkpoint-unloadable", {**path(RESUMED, kind="dir", files=["latest", "trainer_state.json"]),
          **packages(deepspeed="0.15.4", transformers="4.46.3")}, {**RESUME, "deepspeed": "zero2"}),
     case("", {**path(RESUMED, kind="dir", files=["latest", "trainer_state.json"]), **packages(deepspeed="0.17.5")},
@@ -428,6 +471,7 @@ SWANLAB = [
     case("E swanlab-key-in-config", {}, swanlab={"notification": {"webhook_url": "https://d.example/?access_token=0123456789"}}),
     case("", {}, {"new_special_tokens": ["<a>"]}, env={"IMAGE_MAX_TOKEN_NUM": "1024", "TOKENIZERS_PARALLELISM": "false",
                                                         "SSL_KEY": "/etc/key.pem"}),
+    case("", {}, {"train_type": "reft", "reft_layer_key": "model.layers"}),
     case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
 ]
 

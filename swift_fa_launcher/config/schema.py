@@ -30,12 +30,13 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 _SECRET_NAME = re.compile(
     r"(^|_)(api_?key|key|token|secret|pat|credentials?|webhook(_url)?|secret_key_base)$|_pwd$|passw(or)?d$|passphrase$",
     re.IGNORECASE)
-_TOKENS_OF_A_VOCABULARY = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token"))
+_NOT_SECRET = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token",
+                         "reft_layer_key", "vera_projection_prng_key"))  # of a vocabulary, and of ms-swift's tuners
 
 
 def is_secret_name(name: str) -> bool:
     """Whether the value of a variable or argument of this name is nobody's business. `PWD` is the working folder."""
-    return _SECRET_NAME.search(name) is not None and name not in _TOKENS_OF_A_VOCABULARY
+    return _SECRET_NAME.search(name) is not None and name not in _NOT_SECRET
 
 
 @dataclass(frozen=True)

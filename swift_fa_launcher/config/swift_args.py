@@ -214,7 +214,7 @@ def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[s
     texts: dict[str, str] = {}
     for name, key in translation.keys.items():
         origin = config.origins.get(f"swift.{key}")
-        if origin and origin.text is not None:
+        if origin and origin.text is not None and (origin.layer != "override" or "=" in origin.text):
             texts[name] = origin.text.partition("=")[2].strip() if origin.layer == "override" else origin.text
     return texts
 

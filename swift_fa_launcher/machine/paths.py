@@ -130,7 +130,8 @@ def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
             why = Unknown(f"swift.{argument} may register a reader of its own")
             return replace(facts, rows=why, rows_checked=why, usable_rows=why, first_bad=why)
     columns = config.swift.get("columns")
-    return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, config.swift.text("task_type"))
+    task = config.swift.text("task_type") or ("seq_cls" if config.swift.get("num_labels") else None)  # as ms-swift guesses it
+    return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, task)
 
 
 def mount_kind(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Maybe[str]:

@@ -14,6 +14,9 @@ from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
 
 __all__ = ("VisibleGpus", "visible_gpus")  # from here for the checks, beside what is defined below
 
+#: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
+OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
+
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
 ANOTHER_PYTHON = Text("or name another interpreter: launch.python=PATH", "或指定另一个解释器：launch.python=路径")
@@ -71,6 +74,31 @@ def on_rocm(facts: Facts) -> bool:
     """An AMD machine: no driver, architecture or GPU fact of NVIDIA's applies."""
     torch = known(facts.torch)
     return bool(torch and known(torch.hip))
+
+
+def on_other_accelerator(facts: Facts) -> bool:
+    """Another maker's device, whose torch passes for CUDA's and which NVML does not see."""
+    version = torch_version(facts)
+    return version is not None and any(name in (version.local or "") for name in OTHER_ACCELERATORS)
+
+
+def gpu_computed(facts: Facts) -> bool:
+    """Whether a probe of any implementation ran on a GPU here: then torch and the driver get on."""
+    return any(is_proven(known(f)) for f in (facts.flash_attn, facts.flash_attn_3, facts.flash_attn_4))
+
+
+def is_proven(flash_attn: FlashAttn | None) -> bool:
+    """Whether it imports and the probe computed with it on a GPU: then neither file, label nor version says otherwise."""
+    probe = known(flash_attn.probe) if flash_attn else None
+    return bool(flash_attn and flash_attn.import_error is None and probe and any(device.ok for device in probe.devices))
+
+
+def spreads_model(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether ms-swift may give a process several GPUs: not under ray, nor where each is told to take one for itself.
+
+    swift/utils/env.py `is_mp`, swift/arguments/sft_args.py `_init_deepspeed` (3.10 and later)
+    """
+    return not config.swift.flag("use_ray") and environment(config, facts, "SWIFT_SINGLE_DEVICE_MODE") != "1"
 
 
 def torch_version(facts: Facts) -> Version | None:

@@ -44,6 +44,9 @@ GONE: Mapping[str, Text] = {
     "packing_cache": Text("leave it out: later versions keep no packing cache", "删去即可：新版本不再有 packing 缓存"),
 }
 
+#: Before this release ms-swift turns lazy_tokenize off by itself where rows are streamed (3.6.4 does, 3.7.3 refuses).
+LAZY_REFUSED = Version("3.7.0.dev0")
+
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
 #: plugins may bring more (swift/arguments/base_args/base_args.py; transformers/trainer_utils.py, SchedulerType).
 TUNERS = ("tuner_type", "train_type")
@@ -210,7 +213,7 @@ def argument_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     swift = translated(config, facts).swift
     version = facts.package("ms-swift")
     pairs: list[tuple[str, str, tuple[str, ...]]] = []
-    if swift.flag("streaming") and swift.flag("lazy_tokenize"):
+    if swift.flag("streaming") and swift.flag("lazy_tokenize") and not (version and version < LAZY_REFUSED):
         pairs.append(("streaming", "lazy_tokenize", ("swift.lazy_tokenize=false", "swift.streaming=false")))
     if swift.flag("streaming") and any(swift.names("cached_dataset")):
         pairs.append(("streaming", "cached_dataset", ("swift.streaming=false",)))

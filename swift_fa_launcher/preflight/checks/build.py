@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -18,6 +19,7 @@ from swift_fa_launcher.preflight.checks import flash_attn as installed
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
 from swift_fa_launcher.preflight.reading import (
     is_absent,
+    is_login_node,
     on_ascend,
     on_rocm,
     pip,
@@ -71,10 +73,8 @@ def _asks_another(config: ResolvedConfig, facts: Facts) -> bool:
     version = known(flash_attn.version) if flash_attn else None
     if not asked or version is None:
         return False
-    try:
-        return version != Version(asked)
-    except InvalidVersion:
-        pass
+    with suppress(InvalidVersion):
+        asked = f"=={Version(asked)}"  # what is installed may have a label besides: 2.7.4.post1+25.8
     try:
         return not SpecifierSet(asked).contains(version, prereleases=True)
     except InvalidSpecifier:
@@ -172,10 +172,12 @@ def cuda_home_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     https://github.com/hiyouga/LlamaFactory/issues/9270
     """
     tools, wanted = _toolchain(facts), bool(config.swift.get("deepspeed"))
-    if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None or on_ascend(facts) or on_rocm(facts):
-        return
+    torch, elsewhere = known(facts.torch), is_login_node(config, facts)
+    if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None or on_ascend(facts) or on_rocm(facts) \
+            or (torch is not None and torch.cuda is None) or (elsewhere and not wanted):
+        return  # without CUDA nobody asks nvcc; what a login node lacks the compute node may have
     home = known(tools.cuda_home)
-    yield Finding("cuda-home-missing", ERROR if wanted else WARNING,
+    yield Finding("cuda-home-missing", ERROR if wanted and not elsewhere else WARNING,
                   Text(f"deepspeed is {'asked for' if wanted else 'installed'} and CUDA_HOME={home or ''} leads to no nvcc",
                        f"{'要用' if wanted else '安装了'} deepspeed，但 CUDA_HOME={home or ''} 下没有 nvcc"),
                   ("conda install -c nvidia cuda-nvcc", "export CUDA_HOME=/usr/local/cuda") if wanted else

@@ -50,12 +50,18 @@ def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     for key in DATASET_ARGUMENTS:
         for name in config.swift.names(key):
-            reason = _absence(facts, name)
+            reason = None if _registers(config) and not _is_path(name) else _absence(facts, name)
             if reason:
                 yield Finding("dataset-missing", ERROR,
                               Text(f"{key} {name}{written(config, f'swift.{key}')}: {reason.en}",
                                    f"{key} {name}{written(config, f'swift.{key}')}：{reason.zh}"),
                               _get(facts, key, name, "dataset"), {"argument": key, "dataset": name})
+
+
+def _is_path(name: str) -> bool:
+    """Whether a dataset's name can only be a file or folder; any other may be one that a plugin registers."""
+    bare = name.rpartition("#")[0] or name
+    return bare.startswith(("/", "./", "../", "~")) or bare.lower().endswith((".json", ".jsonl", ".csv", ".parquet", ".txt"))
 
 
 def _absence(facts: Facts, name: str) -> Text | None:
@@ -165,8 +171,10 @@ def output_link_exists(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     files = known(path.files) if path else None
     entries = (known(path.entries) or 0) if path else 0
     resumes = bool(swift.get("resume_from_checkpoint"))
+    holds_run = entries > 0 if files is None else \
+        any(f in ("best", "last", "args.json") or f.startswith("checkpoint-") for f in files)
     collides = bool(links and files and {"best", "last"} & set(files)) or \
-        (entries > 0 and not resumes and not swift.flag("overwrite_output_dir"))
+        (holds_run and not resumes and not swift.flag("overwrite_output_dir"))
     if same and collides:
         what = setting(config, "create_checkpoint_symlink" if links else "add_version")
         yield Finding("output-link-exists", ERROR,
@@ -241,8 +249,10 @@ def _same(asked: object, saved: object) -> bool:
         except ValueError:
             return str(value).lower()
     left, right = plain(asked), plain(saved)
+    if left in ("all-linear", ["all-linear"]):
+        return True  # saved as the layers that it stood for: their names, or one pattern for a multimodal model
     wrapped = [left] if isinstance(right, list) and not isinstance(left, list) else left
-    return wrapped in (right, ["all-linear"])  # all-linear is saved as the layers that it stood for
+    return wrapped == right
 
 
 def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

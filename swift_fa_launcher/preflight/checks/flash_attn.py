@@ -20,6 +20,7 @@ from swift_fa_launcher.preflight.reading import (
     WITHOUT_FLASH_ATTN,
     installed_version,
     is_absent,
+    is_proven,
     minor,
     on_ascend,
     on_rocm,
@@ -116,7 +117,7 @@ def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Why the installed extension cannot be imported; `flash-attn-import-failed` only where nothing else explains it."""
     flash_attn = wanted_flash_attn(config, facts)
-    if flash_attn is None:
+    if flash_attn is None or is_proven(flash_attn):
         return
     causes = tuple(_causes(flash_attn, facts))
     yield from causes
@@ -158,9 +159,8 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     https://github.com/Dao-AILab/flash-attention/issues/1387, https://github.com/modelscope/ms-swift/issues/7990
     """
     origin, error = known(flash_attn.origin), known(flash_attn.import_error) or ""
-    if flash_attn.import_error is None and any(d.ok for d in _devices(flash_attn)):
-        return  # an editable install that works is one too
-    where, fix = _outsider(origin, error, _MODULE_FILES.get(known(flash_attn.distribution) or "", _FA2_FILE), facts), (INSTALL,)
+    own = _MODULE_FILES.get(known(flash_attn.distribution) or "", _FA2_FILE)
+    where, fix = _outsider(origin, error, own, _imports_whole(flash_attn), facts), (INSTALL,)
     if where is None:
         return
     folder = (origin or "").replace("\\", "/").removesuffix("/__init__.py").rpartition("/")[0]
@@ -177,8 +177,18 @@ _FA2_FILE = "/flash_attn/__init__.py"
 _MODULE_FILES = {"flash-attn-3": "/flash_attn_interface.py", "flash-attn-4": "/flash_attn/cute/__init__.py"}
 
 
-def _outsider(origin: str | None, error: str, own: str, facts: Facts) -> Text | None:
-    """What `flash_attn` is, when it is not the package of a distribution; own: the end of that one's file."""
+def _imports_whole(flash_attn: FlashAttn) -> bool:
+    """Whether a distribution imports with its extension, wherever it lies: installed editable, or into a folder of its own."""
+    extension = known(flash_attn.extension)
+    return flash_attn.import_error is None and bool(known(flash_attn.distribution)) and flash_attn.extension is not None \
+        and not (extension and known(extension.unresolved))
+
+
+def _outsider(origin: str | None, error: str, own: str, whole: bool, facts: Facts) -> Text | None:
+    """What `flash_attn` is, when it is not the package of a distribution.
+
+    own: the end of that one's file. whole: it imports with its extension, in whichever folder.
+    """
     if "is not a package" in error:
         return Text(f"a stub without a package {origin or ''}".rstrip(), f"一个空壳模块 {origin or ''}".rstrip())
     if "(unknown location)" in error:
@@ -192,7 +202,7 @@ def _outsider(origin: str | None, error: str, own: str, facts: Facts) -> Text | 
     if not path.endswith(own):
         return Text(f"the file {origin}", f"文件 {origin}")
     installed = "/site-packages/" in path or "/dist-packages/" in path or (home and path.startswith(home.replace("\\", "/")))
-    return None if installed else Text(f"the folder of {origin}", f"{origin} 所在的目录")
+    return None if installed or whole else Text(f"the folder of {origin}", f"{origin} 所在的目录")
 
 
 def _python_mismatch(extension: Extension, facts: Facts) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from swift_fa_launcher.preflight.reading import (
     launch_number,
     on_ascend,
     on_rocm,
+    spreads_model,
     visible_gpus,
     written,
 )
@@ -27,6 +28,9 @@ LAUNCH_VARIABLES: Mapping[str, str] = {
     "MASTER_ADDR": "launch.master_addr", "MASTER_PORT": "launch.master_port", "CUDA_VISIBLE_DEVICES": "launch.gpus",
 }
 DEFAULT_PORT = 29500
+#: Settings for torchrun that its user makes, with the name that it gives to what it tells its processes.
+FOR_TORCHRUN = frozenset(("TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_ENABLE_FILE_TIMER", "TORCHELASTIC_HEALTH_CHECK_PORT",
+                          "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "TORCHELASTIC_SIGNALS_TO_HANDLE"))
 
 
 def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -47,7 +51,7 @@ def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
     if not gpus or (processes or 1) >= len(gpus) or config.swift.get("device_map") or config.swift.flag("use_cpu") \
-            or environment(config, facts, "LOCAL_RANK") is not None or _other_device(facts):
+            or environment(config, facts, "LOCAL_RANK") is not None or _other_device(facts) or not spreads_model(config, facts):
         return
     yield Finding("gpus-unused", WARNING,
                   Text(f"{len(gpus)} visible GPUs and nproc_per_node={processes}: the model is spread over them, "
@@ -89,7 +93,7 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     and no LOCAL_RANK; a config that uses them is not nested.
     """
     names = [n for n in (*facts.env, *config.env) if environment(config, facts, n) is not None]
-    inside = [n for n in names if n == "LOCAL_RANK" or n.startswith("TORCHELASTIC_")]
+    inside = [n for n in names if n == "LOCAL_RANK" or (n.startswith("TORCHELASTIC_") and n not in FOR_TORCHRUN)]
     nodes, per_node = (launch_number(config, facts, n) for n in ("nnodes", "nproc_per_node"))
     world = environment(config, facts, "WORLD_SIZE") or ""
     size = int(world) if world.isdigit() and world.isascii() and len(world) < 9 else None
@@ -104,7 +108,8 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                       (Text("start swift-fa itself, without torchrun", "直接运行 swift-fa，不要用 torchrun 启动"),
                        f"unset {' '.join(sorted({*inside, 'RANK', 'WORLD_SIZE'} & set(names)))}"),
                       {"inside": inside, "nproc_per_node": per_node, "nnodes": nodes})
-    elif not inside and size is not None and size > 1 and nodes is None:
+    elif not inside and size is not None and size > 1 and nodes is None and not (
+            size == per_node and environment(config, facts, "RANK") in (None, "0")):  # they may be one node's processes
         yield Finding("launch-nested", ERROR,
                       Text(f"the platform says WORLD_SIZE={size} and launch.nnodes is unset: each node would train alone",
                            f"平台设置了 WORLD_SIZE={size}，但没有设置 launch.nnodes：每个节点会各自训练"),
@@ -136,12 +141,21 @@ def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     address = config.launch.master_addr or environment(config, facts, "MASTER_ADDR")
     if (launch_number(config, facts, "nnodes") or 1) < 2 or (not address and config.launch.target == "slurm"):
         return
+    if config.launch.master_addr is None and _is_platforms_first(config, facts):
+        return
     if not address or _is_loopback(address):
         yield Finding("master-addr-loopback", ERROR,
                       Text(f"more than one node and master_addr={address}{written(config, 'launch.master_addr')}",
                            f"多于一个节点，而 master_addr={address}{written(config, 'launch.master_addr')}"),
                       (Text("launch.master_addr=ADDRESS of the first node, as the others reach it (hostname -I)",
                             "launch.master_addr=其它节点能访问到的首节点地址（hostname -I）"),), {"master_addr": address})
+
+
+def _is_platforms_first(config: ResolvedConfig, facts: Facts) -> bool:
+    """Kubeflow tells the first node `localhost`, where torchrun listens for all, and the others that node's name."""
+    size, nodes = environment(config, facts, "WORLD_SIZE"), launch_number(config, facts, "nnodes")
+    return bool(environment(config, facts, "MASTER_ADDR") == "localhost" and environment(config, facts, "RANK") == "0"
+                and size == str(nodes) and (launch_number(config, facts, "node_rank") or 0) == 0)
 
 
 def _is_loopback(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -18,10 +19,13 @@ from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
     ANOTHER_PYTHON,
     WITHOUT_FLASH_ATTN,
+    environment,
+    gpu_computed,
     installed_version,
     is_login_node,
     launch_number,
     on_ascend,
+    on_other_accelerator,
     on_rocm,
     pip,
     pip_install,
@@ -54,6 +58,12 @@ RUNS_ON = {"flash_attention_3": (Text("9.0 only", "仅 9.0"), range(9, 10)),
 #: flash-attn releases whose binaries older drivers cannot load, though they import.
 #: https://github.com/Dao-AILab/flash-attention/issues/1749
 RELEASE_DRIVERS = {Version("2.8.1"): Version("550")}
+
+
+#: Arguments of full training that leave most parameters untrained, or their optimizer states small; optimizers likewise.
+FEW_STATES = ("freeze_llm", "freeze_parameters", "freeze_parameters_regex", "freeze_parameters_ratio", "trainable_parameters",
+              "trainable_parameters_regex", "use_galore", "lisa_activated_layers")
+LEAN_OPTIMIZERS = ("8bit", "4bit", "adafactor", "galore", "apollo", "lion", "sgd", "lomo")
 
 
 def python_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -109,7 +119,7 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
-    if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts):
+    if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts) or on_other_accelerator(facts):
         return
     seen, present = visible_gpus(config, facts), len(known(facts.gpus) or ())
     if seen.gpus == () and not (present and seen.missing):
@@ -164,7 +174,9 @@ def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         return
     impl = config.swift.attn_impl
     needs, majors = RUNS_ON.get(impl or "", (Text("8.0 or newer", "8.0 或更新"), range(8, 1000)))
-    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in majors]
+    flash_attn = wanted_flash_attn(config, facts)
+    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in majors
+             and not (flash_attn and probed_ok(flash_attn, g))]
     if unfit:
         shown = ", ".join(f"GPU {g.index} {known(g.name) or ''} ({_capability(g)})" for g in unfit)
         name = impl if impl and impl.startswith("flash") else "flash attention"
@@ -204,10 +216,13 @@ def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The driver is of an older CUDA major than torch, or before its major's first driver; or PTX must be compiled by a
     driver older than the toolkit that wrote it; or a flash-attn release is known to need a newer one.
 
-    Within a major, binaries of a newer minor run: cu128 on driver 535 is fine.
+    Within a major, binaries of a newer minor run: cu128 on driver 535 is fine. What the driver says it runs counts more
+    than its number: a container's compatibility libraries let driver 570 run CUDA 13, and Jetson numbers its own way.
     """
     driver, cuda = known(facts.driver), torch_cuda(facts)
     if driver is None or on_ascend(facts) or on_rocm(facts) or config.swift.flag("use_cpu"):
+        return
+    if gpu_computed(facts):
         return
     if cuda is not None and (reason := _driver_reason(driver, cuda)):
         yield Finding("driver-too-old", ERROR,
@@ -227,7 +242,7 @@ def _driver_reason(driver: Driver, cuda: Version) -> Text | None:
         return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
     if runs is not None and runs.major == cuda.major and cuda.major < 11 and runs < cuda:
         return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
-    if (runs is not None and runs.major > cuda.major) or version is None or first is None or version >= first \
+    if (runs is not None and runs.major >= cuda.major) or version is None or first is None or version >= first \
             or version.major < 100:  # Tegra's numbers (35.x, 36.x) are no driver branches
         return None
     return Text(f"CUDA {cuda.major}.x needs driver {first}", f"CUDA {cuda.major}.x 需要驱动 {first}")
@@ -280,7 +295,8 @@ def shm_small(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """NCCL and data loaders of several processes share /dev/shm; containers start with 64 MiB of it."""
     processes, shm = launch_number(config, facts, "nproc_per_node") or 1, known(facts.host.shm_gib)
     if processes > 1 and shm is not None and shm < 1 and not is_login_node(config, facts):
-        yield Finding("shm-small", ERROR if shm < 0.125 else WARNING,
+        without = environment(config, facts, "NCCL_SHM_DISABLE") == "1"
+        yield Finding("shm-small", ERROR if shm < 0.125 and not without else WARNING,
                       Text(f"/dev/shm holds {shm * 1024:.0f} MiB for {processes} processes",
                            f"/dev/shm 只有 {shm * 1024:.0f} MiB，而每个节点有 {processes} 个进程"),
                       ("docker run --shm-size=16g …", "mount -o remount,size=16G /dev/shm"),
@@ -325,9 +341,10 @@ def _room(place: str) -> tuple[Text | str, ...]:
 def _kept_checkpoints(config: ResolvedConfig) -> int:
     """Checkpoints on the disk at once: the kept ones and the one being written."""
     limit, steps, every = (config.swift.whole(k) for k in ("save_total_limit", "max_steps", "save_steps"))
+    written = math.ceil(steps / every) if steps and every and steps > 0 and every > 0 else None
     if limit and limit > 0:
-        return min(limit, 10**6) + 1
-    return min(max(1, steps // every), 10**6) if steps and every and every > 0 else 1
+        return min(limit + 1, written or limit + 1, 10**6)
+    return min(max(1, written or 1), 10**6)
 
 
 def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
@@ -343,7 +360,8 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
     model = swift.text("model")
     path = facts.path(model)
     size = known(path.size_gib) if path else None
-    last = (model or "").rstrip("/").rpartition("/")[2].replace("_", "-")
+    last = re.sub(r"(?<=[0-9])_(?=[0-9]{1,2}b)", ".", (model or "").rstrip("/").rpartition("/")[2], flags=re.IGNORECASE)
+    last = last.replace("_", "-")  # internlm2_5-1_8b is of 1.8 billion
     named = re.search(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)[bB](?![a-zA-Z])", last)
     billions = size * 2**30 / 2e9 if size else float(named[1]) if named else None
     if next((swift.get(k) for k in ("tuner_type", "train_type", "sft_type") if swift.get(k)), "lora") != "full":
@@ -352,7 +370,8 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
     if billions is None:
         return None
     weights = 4 if swift.get("torch_dtype") == "float32" else 2
-    state = 0 if swift.flag("save_only_model") else 12 if swift.get("deepspeed") else 2 * weights
+    small = any(swift.get(key) for key in FEW_STATES) or any(name in (swift.text("optim") or "") for name in LEAN_OPTIMIZERS)
+    state = 0 if small or swift.flag("save_only_model") else 12 if swift.get("deepspeed") else 2 * weights
     return billions * 1e9 * (weights + state) / 2**30
 
 

@@ -27,6 +27,7 @@ from swift_fa_launcher.preflight.reading import (
     pip_install,
     process_count,
     setting,
+    spreads_model,
     visible_gpus,
     written,
 )
@@ -415,7 +416,7 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`
     """
     gpus = visible_gpus(config, facts).gpus
-    if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or config.swift.flag("use_ray"):
+    if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or not spreads_model(config, facts):
         return
     processes = launch_number(config, facts, "nproc_per_node")
     if processes is None and environment(config, facts, "LOCAL_RANK") is not None:
