@@ -256,13 +256,25 @@ def _same(asked: object, saved: object) -> bool:
 
 
 def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """torch 2.6 loads with weights_only; older deepspeed and transformers have not allowed what their files hold.
+    """torch 2.6 loads with weights_only; older deepspeed and transformers have not allowed what their files hold. Newer
+    transformers do not load an optimizer's file with an older torch at all.
 
-    https://github.com/modelscope/ms-swift/issues/5808
+    https://github.com/modelscope/ms-swift/issues/5808, https://github.com/hiyouga/LlamaFactory/issues/8379
     """
     path, torch = facts.path(config.swift.get("resume_from_checkpoint")), torch_version(facts)
     files = (known(path.files) if path else None) or ()
-    if torch is None or torch < Version("2.6.0a0") or "latest" not in files or config.swift.flag("resume_only_model"):
+    if torch is None or config.swift.flag("resume_only_model"):
+        return
+    if torch < Version("2.6.0a0"):
+        transformers = facts.package("transformers")
+        if transformers and transformers >= Version("4.52") and "optimizer.pt" in files:
+            yield Finding("checkpoint-unloadable", WARNING,
+                          Text(f"transformers {transformers} loads optimizer.pt with torch 2.6 or newer only; here is {torch}",
+                               f"transformers {transformers} 只在 torch 2.6 及以上版本加载 optimizer.pt，当前为 {torch}"),
+                          ("swift.resume_only_model=true", "pip install 'transformers<4.52'"),
+                          {"torch": torch, "transformers": transformers})
+        return
+    if "latest" not in files:
         return
     old = [(name, version) for name, least in (("transformers", "4.50"), ("deepspeed", "0.16.4"))
            if (version := facts.package(name)) and version < Version(least)]

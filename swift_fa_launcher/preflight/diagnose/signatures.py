@@ -300,9 +300,9 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("arg-invalid", "existing deepspeed config~default-zero", r"existing deepspeed config.*Received: (?P<value>.*)|(?:No such file|not (?:found|exist)).*(?P<ds>default-zero\d)", "deepspeed {value}{ds}"),
     _row("arg-invalid", "is not supported, only", r"(?P<why>\S+ is not supported, only .{0,60})", "{why}"),
     _row("arg-invalid", "Unable to parse string", r"Unable to parse string: '(?P<value>[^']*)'", "{value}"),
-    _row("arg-invalid", "Unknown t~args.t~template_type~At most one of fp~tuner_type~is not a valid ~requires the save and eval~--config` argument~FSDP~Streaming and lazy_tokenize",
+    _row("arg-invalid", "Unknown t~args.t~template_type~At most one of fp~tuner_type~is not a valid ~requires the sav~--config` argument~FSDP~Streaming and lazy_tokenize",
          r"(?P<why>Unknown (?:train|tuner)_type: .*|args\.(?:train_type|tuner_type|torch_dtype): .*|template_type: '[^']*' not in|At most one of fp16 and bf16 can be True.*"
-         r"|'?[\w-]+'? is not a valid \w+, please select one of.*|requires the save and eval strategy to match.*|`--config` argument requires.*|FSDP2 is not compatible.*|Streaming and lazy_tokenize are incompatible)", "{why}"),
+         r"|'?[\w-]+'? is not a valid \w+, please select one of.*|requires the (?:save and eval strategy to match|saving steps to be a round multiple).*|`--config` argument requires.*|FSDP2 is not compatible.*|Streaming and lazy_tokenize are incompatible)", "{why}"),
     _row("model-type-unknown", "model_type~Model ", r"model_type:? '?(?P<name>[\w.-]+)'? (?:is not registered|not in \[)|no suitable `?model_type`? was found"
          r"|Failed to automatically match `?model_type|explicitly pass the model_type", "{name}"),
     _row("packing-lazy-tokenize", "acking and lazy_tokenize", r"[Pp]acking and lazy_tokenize are incompatible|lazy_tokenize.*(?:conflict|incompatible).*packing"),
@@ -352,13 +352,13 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("wheel-unsupported-here", "not a supported wheel", r"(?P<file>\S+\.whl) is not a supported wheel", "{file}"),
     _row("wheel-unsupported-here", "incompatible with the current~not compatible with the current",
          r"(?:path dependency|wheel).*(?:incompatible|not compatible) with the current (?:platform|Python)"),
-    _row("wheel-invalid", "BadZipFile~zip file~nvalid wheel~valid wheel~Wheel ~wheel ~does not match~inconsistent version~HASHES~hash mismatch~Bad CRC~end of central directory~Hash mismatch",
-         r"BadZipFile(?:: (?P<why>.*))?|is not a zip file|[Ii]nvalid wheel filename|is not a valid wheel filename|has an invalid wheel|Wheel '.*' located at .* is invalid|dist-info directory not found"
+    _row("wheel-invalid", "BadZipFile~zip file~nvalid wheel~valid wheel~Wheel ~wheel ~does not match~inconsistent version~HASHES~hash mismatch~Bad CRC~end of central directory~Hash mismatch~heel filename",
+         r"BadZipFile(?:: (?P<why>.*))?|is not a zip file|[Ii]nvalid wheel filename|is not a valid wheel filename|has an invalid wheel|Wheel '.*' located at .* is invalid|wheel filename \S+ is invalid|dist-info directory not found"
          r"|Wheel version does not match filename: (?P<versions>.*)|Package metadata (?:name|version) .* does not match|has inconsistent (?:version|name)|DO NOT MATCH THE HASHES|[Hh]ash mismatch|Bad CRC-32|end of central directory"
          r"|invalid wheel", "{why}{versions}"),
     _row("site-packages-not-writable", "externally-managed~externally managed", r"externally[- ]managed"),
-    _row("site-packages-not-writable", "ermission denied~ead-only file system~not writeable~not writable",
-         rf"(?:Permission denied|Read-only file system).*(?P<path>['\"`][^'\"`]*(?:{_SITE})[^'\"`]*)|site-packages is not writeable.*error|Could not install packages.*Permission denied", "{path}"),
+    _row("site-packages-not-writable", "ermission denied~ead-only file system~not writeable~not writable~WinError",
+         rf"(?:Permission denied|Read-only file system|\[WinError 5\]).*(?P<path>['\"`][^'\"`]*(?:{_SITE})[^'\"`]*)|site-packages is not writeable.*error|Could not install packages.*Permission denied", "{path}"),
     _row("wheel-not-found", "Precompiled wheel not found", r"Precompiled wheel not found", kind=HINT, any_level=True),
     _row("wheel-not-found", "HTTP Error~HTTP error~ Client Error", r"(?:HTTP Error 404|HTTP error 404|404 Client Error)(?:.*?(?P<url>https?://\S*(?:flash|\.whl)\S*))?", "{url}",
          RESULT, around=r"flash[-_]attn|\.whl"),
@@ -376,6 +376,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("mirror-unreachable", _NETWORK_NEEDLES, rf"(?:{_NETWORK}).*(?:{_PACKAGES})|(?:{_PACKAGES}).*(?:{_NETWORK})", "{host}", explains=_NET_EXPLAINS),
     _row("mirror-unreachable", _NETWORK_NEEDLES, rf"^(?:error: |ERROR: |fatal: |urllib|requests|\S*Error|WARNING: Retrying|  Caused by|Caused by|\W*<?urlopen).*{_NETWORK}", "{host}", around=rf"{_BUILD}|Guessing wheel URL|pip install|Collecting ",
          explains=_NET_EXPLAINS),
+
+    _row("mirror-unreachable", "fatal: clone of", r"fatal: clone of '(?P<host>https?://[^']+)'.* failed", "{host}", RESULT),
 
     # ---- Packages that are missing or do not go together
     _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found", r"No module named 'swift'|\bswift: (?:command )?not found|swift: ?未找到命令"),
@@ -397,8 +399,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("transformers-mismatch", "KeyError", r"^KeyError: '(?P<name>[\w.-]+)'$", "{name}", frames=r"configuration_auto|CONFIG_MAPPING"),
     _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<package>trl|peft|accelerate|datasets|huggingface_hub|tokenizers|modelscope|deepspeed|torchvision|torchaudio|pyarrow|numpy|pydantic|liger_kernel|vllm|torch|urllib3|packaging)\b",
          Text("{package} has no {name}", "{package} 中没有 {name}")),
-    _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found",
-         r"(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
+    _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found~nsatisfiableError",
+         r"\w*UnsatisfiableError|(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
     _row("requirement-conflict", "torchvision~requires `accelerate~equires Accelerate~Descriptors cannot", r"partially initialized module '(?P<name>torchvision|torchaudio)'|PyTorch and (?P<other>torch(?:vision|audio)) were compiled with different CUDA"
          r"|requires `(?P<want>accelerate>?=?[\d.]*)|(?P<again>requires Accelerate)|(?P<proto>Descriptors cannot (?:not )?be created directly)", "{name}{other}{want}{again}{proto}"),
     _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"was removed in the NumPy 2|numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
@@ -441,7 +443,7 @@ SIGNATURES: tuple[Signature, ...] = (
          any_level=True, holds=lambda values: int(values["kept"]) == 0 < int(values["rows"])),
     _row("rows-too-long", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"), HINT,
          any_level=True, around=r"MaxLengthError|max_length", holds=lambda values: _share_kept(values) <= 0.5),
-    _row("dataset-missing", "dataset~Dataset~data files~data_files~on the Hub", r"local path does not exist, dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
+    _row("dataset-missing", "dataset~Dataset~data files~data_files~on the Hub", r"local (?:path does not exist|folder was not found), dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
          r"|DatasetNotFoundError(?:: .*?'(?P<hub>[\w./-]+)')?|(?:[Rr]equest )?[Dd]ataset:? ?(?P<asked>[\w./-]+) (?:does not exist|is not (?:found|supported|registered))|No \(?supported\)? data files|DataFilesNotFoundError|Please provide subsets"
          r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)|Couldn't reach '?(?P<far>[\w./-]+)'? on the Hub", "{id}{script}{name}{hub}{asked}{path}{loose}{far}"),
     _row("dataset-missing", "No such file~NotExistError~not exist~does not exist", r"(?:No such file or directory|NotExistError|not exists?).*?(?P<path>['\"]?[\w./~-]+\.(?:jsonl?|csv|parquet|txt|tsv)\b|[\w.-]+\.py not exist)", "{path}", frames=r"(?i)dataset|data"),
@@ -458,7 +460,7 @@ SIGNATURES: tuple[Signature, ...] = (
     # ---- Models
     _row("model-incomplete", "file named~safetensors~SafetensorError~PytorchStreamReader~nvalid load key~pytorch_model~checkpoint file~`model_type` key~config.json",
          r"does not appear to have (?:a file|files) named (?P<file>\(?'?[\w.-]+)|Error no file named (?P<named>[\w.-]+)|No such file or directory:? .*?(?P<weights>[\w.-]+-of-\d+\.(?:safetensors|bin)|model\.safetensors\S*|pytorch_model\S*|config\.json)"
-         r"|SafetensorError: (?P<why>.*)|while deserializing header: (?P<head>\w+)|PytorchStreamReader failed|[Ii]nvalid load key|Unable to load weights from (?:pytorch )?checkpoint file|Should have a `model_type` key in its config\.json", "{file}{named}{weights}{why}{head}"),
+         r"|SafetensorError: (?P<why>(?!.*(?:No space left|StorageFull|quota exceeded)).*)|while deserializing header: (?P<head>\w+)|PytorchStreamReader failed|[Ii]nvalid load key|Unable to load weights from (?:pytorch )?checkpoint file|Should have a `model_type` key in its config\.json", "{file}{named}{weights}{why}{head}"),
     _row("model-missing", "does not exist~not a local folder~Repository Not Found~RepositoryNotFoundError~NotExistError~not exist~path: '~valid model identifier~gated repo~GatedRepo~Repo id must~HFValidationError~LocalEntryNotFound~couldn't connect to~offline mode is enabled~OfflineMode~Incorrect path_or_model",
          r"request model: (?P<asked>\S+) does not exist|(?P<id>\S+) is not a local folder|Repository Not Found for url: (?P<url>\S+)|RepositoryNotFoundError|NotExistError: (?P<why>.*)|path: '(?P<path>[^']*)' not found|[Rr]epo (?P<repo>\S+) not exists?|gated repo|GatedRepo"
          r"|Repo id must|HFValidationError|LocalEntryNotFoundError|couldn't connect to '?(?P<hub>\S+?)'|offline mode is enabled|OfflineModeIsEnabled|Incorrect path_or_model_id: '(?P<wrong>[^']*)|[Mm]odel (?P<plain>\S+/\S+) does not exist", "{asked}{id}{url}{why}{path}{repo}{hub}{wrong}{plain}"),
@@ -468,11 +470,11 @@ SIGNATURES: tuple[Signature, ...] = (
          r"|(?:huggingface\.co|hf-mirror\.com)/(?:api/models/)?(?P<hf>[\w.-]+/[\w.-]+))", "{name}{model}{hf}", RESULT),
 
     # ---- Disks and output
-    _row("disk-space-low", "o space left on device~isk quota exceeded~PytorchStreamWriter~not enough disk~ot enough free disk~unexpected pos",
-         r"(?:No space left on device|[Dd]isk quota exceeded|[Nn]ot enough (?:free )?disk space)(?:.*?'(?P<path>/[^']+)')?", "{path}"),
+    _row("disk-space-low", "o space left on device~WinError~isk quota exceeded~PytorchStreamWriter~not enough disk~ot enough free disk~unexpected pos",
+         r"(?:No space left on device|\[WinError 112\]|[Dd]isk quota exceeded|[Nn]ot enough (?:free )?disk space)(?:.*?'(?P<path>/[^']+)')?", "{path}"),
     _row("disk-space-low", "PytorchStreamWriter~unexpected pos", r"PytorchStreamWriter failed|inline_container.*unexpected pos", kind=RESULT),
     _row("output-link-exists", "File exists~FileExistsError~already exists", r"(?:File exists: |FileExistsError\b.*?)'(?P<path>[^']+)'(?: -> '(?P<link>[^']+)')?|args\.output_dir: `(?P<output>[^`]+)` already exists", "{path} {link}{output}"),
-    _row("output-not-writable", "ermission denied~ead-only file system~ermissionError", r"(?:Permission denied|Read-only file system):? ?(?P<path>['\"/]\S+)?", "{path}"),
+    _row("output-not-writable", "ermission denied~ead-only file system~ermissionError~WinError", r"(?:Permission denied|Read-only file system|\[WinError 5\][^:]*):? ?(?P<path>['\"/]\S+)?", "{path}"),
 
     # ---- Stopped from outside
     _row("interrupted", "CANCELLED~DUE TO TIME LIMIT~PREEMPT", r"slurmstepd: error: .*CANCELLED AT \S+(?: (?P<why>DUE TO [A-Z ]*[A-Z]))?|DUE TO TIME LIMIT|DUE TO PREEMPTION", "{why}", RESULT),
