@@ -289,6 +289,64 @@ LOGS: list[tuple[str, str]] = [
     ("unknown", START + trace("KeyError: 'nosuch'", "/w/a.py:f")),
 ]
 
+#: The same failures as other platforms, versions, terminals and libraries word them: (source, code, log). A source with
+#: "issues" or "pull" in it is a thread of github.com, another is the program that says so.
+ATTN = "[INFO:swift] attn_impl: flash_attn\n"  # says "flash" near by, and is not to blame
+WIN = "C:\\Users\\u\\AppData\\Local\\Temp\\pip-install-q\\flash-attn_1"
+THREADS: list[tuple[str, str, str]] = [
+    # Whose file it is decides, not what was said before
+    ("deepspeed", "unknown", ATTN + trace("ImportError: /lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by /r/torch_extensions/cpu_adam/cpu_adam.so)", "/w/builder.py:load")),
+    ("vllm-project/vllm/issues/12945", "flash-attn-glibc-too-new", "ImportError: /usr/lib64/libstdc++.so.6: version `GLIBCXX_3.4.26' not found (required by /usr/lib/python3.9/site-packages/flash_attn_2_cuda.cpython-39-x86_64-linux-gnu.so)\n"),
+    ("vllm", "requirement-conflict", ATTN + trace("ImportError: /w/vllm/_C.abi3.so: undefined symbol: _ZN3c106ivalue14ConstantString6createENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE", f"{SITE}/vllm/_custom_ops.py:<module>")),
+    ("vllm", "requirement-conflict", trace("ImportError: libcudart.so.12: cannot open shared object file: No such file or directory", f"{SITE}/vllm/_custom_ops.py:<module>")),
+    ("Dao-AILab/flash-attention/issues/1612", "flash-attn-torch-mismatch", f"RuntimeError: Failed to import transformers.models.bloom.modeling_bloom because of the following error (look up to see its traceback):\n{EXT}: undefined symbol: _ZN2at4_ops5zeros4callEN3c108ArrayRefINS2_6SymIntEEE\n"),
+    ("Dao-AILab/flash-attention/issues/975", "flash-attn-abi-mismatch", f"ImportError: \n{EXT}: undefined \nsymbol: _ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE\n"),
+    ("modelscope/ms-swift/issues/9689", "swanlab-login-failed", '[rank0]:   File "/w/swanlab/sdk/cmd/login.py", line 120, in login_raw\n[rank0]:     f(api_key=api_key, api_host=api_host, timeout=timeout)\n'
+     "[rank0]: swanlab.exceptions.AuthenticationError: Failed to initialize the SwanLab client. Please check if the provided API key is correct.\n"),
+    ("modelscope/ms-swift/issues/2107", "transformers-mismatch", '[rank1]:   File "/w/transformers/models/qwen2/modeling_qwen2.py", line 456, in forward\n[rank1]: AttributeError: \'Qwen2FlashAttention2\' object has no attribute \'_flash_attention_forward\'\n'),
+    # flash-attn as installed
+    ("Dao-AILab/flash-attention/issues/1638", "flash-attn-arch-missing", "    out, softmax_lse, S_dmask, rng_state = flash_attn_gpu.fwd(\nRuntimeError: CUDA error: no kernel image is available for execution on the device\n"),
+    ("Dao-AILab/flash-attention/issues/1763", "flash-attn-probe-failed", "CUDA error (/w/third_party/flash-attention/hopper/flash_fwd_launch_template.h:188): invalid argument\n"),
+    ("flash_attn/bert_padding.py", "flash-attn-import-failed", trace("ModuleNotFoundError: No module named 'einops'", f"{SITE}/flash_attn/bert_padding.py:<module>")),
+    ("flash_attn/ops/layer_norm.py", "flash-attn-import-failed", "ModuleNotFoundError: No module named 'dropout_layer_norm'\n"),
+    ("transformers 4.34", "flash-attn-too-old", "ImportError: cannot import name 'flash_attn_varlen_func' from 'flash_attn' (/w/site-packages/flash_attn/__init__.py)\n"),
+    ("deepseek-ai/DeepSeek-VL2/issues/119", "bf16-unsupported", "NotImplementedError: No operator found for `memory_efficient_attention_forward` with inputs:\n    requires device with capability > (8, 0) but your GPU has capability (7, 5) (too old)\n    bf16 is only supported on A100+ GPUs\n"),
+    ("facebookresearch/xformers/issues/891", "gpu-arch-unsupported", "ValueError: Operator `memory_efficient_attention` does not support inputs:\n`flshattF` is not supported because:\n    requires a GPU with compute capability > 7.5\n"),
+    # Building and installing
+    ("torch/utils/cpp_extension.py", "nvcc-torch-mismatch", build("RuntimeError:\n      The detected CUDA version (12.4) mismatches the version that was used to compile\n      PyTorch (11.8). Please make sure to use the same CUDA versions.")),
+    ("deepspeed", "nvcc-torch-mismatch", "deepspeed.ops.op_builder.builder.CUDAMismatchException: >- DeepSpeed Op Builder: Installed CUDA version 11.7 does not match the version torch was compiled with 12.1, unable to compile cuda/cpp extensions without a matching cuda version.\n"),
+    ("Dao-AILab/flash-attention/issues/557", "cuda-home-missing", f'  File "{WIN}\\setup.py", line 59, in get_cuda_bare_metal_version\n    raw_output = subprocess.check_output([cuda_dir + "/bin/nvcc", "-V"])\nTypeError: unsupported operand type(s) for +: \'NoneType\' and \'str\'\n'),
+    ("Dao-AILab/flash-attention/issues/557", "nvcc-missing", f'  File "{WIN}\\setup.py", line 59, in get_cuda_bare_metal_version\n    raw_output = subprocess.check_output([cuda_dir + "/bin/nvcc", "-V"])\nFileNotFoundError: [WinError 2] The system cannot find the file specified\n'),
+    ("Dao-AILab/flash-attention/issues/595", "windows-unsupported", trace("subprocess.CalledProcessError: Command '['where', 'cl']' returned non-zero exit status 1.", "D:\\e\\torch\\utils\\cpp_extension.py:_run_ninja_build")),
+    ("Dao-AILab/flash-attention/issues/1017", "windows-unsupported", f"creating {WIN}\\build\\temp.win32-cpython-311\n[1/49] cl /showIncludes /nologo /O2\nninja: build stopped: subcommand failed.\nRuntimeError: Error compiling objects for extension\n"),
+    ("astral-sh/uv/issues/6437", "torch-cpu-only", '        File "<string>", line 456, in get_wheel_url\n        File "C:\\u\\uv\\cache\\builds-v0\\.tmp\\packaging\\version.py", line 200, in __init__\n      TypeError: expected string or bytes-like object, got \'NoneType\'\n'),
+    ("whyNLP/LCKV/issues/17", "build-deps-missing", "ModuleNotFoundError: No module named 'torch'\n\nhint: This error likely indicates that `flash-attn@2.8.1` depends on `torch`, but doesn't declare it as a build dependency.\n"),
+    ("nvcc", "cuda-home-missing", build("/w/ATen/cuda/CUDAContextLight.h:7:10: fatal error: cusparse.h: No such file or directory\nninja: build stopped: subcommand failed.")),
+    ("Dao-AILab/flash-attention/issues/489", "wheel-invalid", "has inconsistent version: filename has ‘2.0.9+cu121torch2.1cxx11abitrue’, but metadata has ‘2.0.9’\n"),
+    ("urllib on Windows", "mirror-unreachable", build(f"{GUESS}\nConnectionResetError: [WinError 10054] 远程主机强迫关闭了一个现有的连接。")),
+    ("Ucas-HaoranWei/GOT-OCR2.0/issues/149", "requirement-conflict", "got 0.1.0 requires transformers==4.37.2, but you have transformers 4.45.2 which is incompatible.\n"
+     + trace("ImportError: cannot import name 'log' from 'torch.distributed.elastic.agent.server.api'", "/w/deepspeed/elastic_agent.py:<module>")),
+    ("pip on Windows", "site-packages-not-writable", "ERROR: Could not install packages due to an OSError: [WinError 5] 拒绝访问。: 'C:\\\\conda\\\\Lib\\\\site-packages\\\\flash_attn_2_cuda.pyd'\n"),
+    # ms-swift, transformers, data
+    ("transformers 4.46", "transformers-mismatch", trace("TypeError: compute_loss() got an unexpected keyword argument 'num_items_in_batch'", f"{SITE}/transformers/trainer.py:training_step")),
+    ("transformers 4.47", "transformers-mismatch", trace("TypeError: SwiftMixin._maybe_log_save_evaluate() missing 1 required positional argument: 'start_time'", f"{SITE}/transformers/trainer.py:_inner_training_loop")),
+    ("transformers 4.46", "transformers-mismatch", "TypeError: TrainingArguments.__init__() got an unexpected keyword argument 'evaluation_strategy'\n"),
+    ("transformers/hf_argparser.py", "arg-unknown", trace("ValueError: Some specified arguments are not used by the HfArgumentParser: ['--lora_rnak', '8']", "/w/hf_argparser.py:f")),
+    ("modelscope/ms-swift/issues/2642", "dataset-missing", "[rank2]: ValueError: The local folder was not found, dataset_id: a.jsonl,b.json\n"),
+    ("modelscope/ms-swift/issues/4058", "dataset-format", "[rank1]: KeyError: 'Column length not in the dataset. Current columns in the dataset: []'\n"),
+    ("modelscope/ms-swift/issues/2008", "dataset-format", trace("ValueError: dataset.features.keys(): dict_keys(['raw_prompt', 'chosen'])", "/w/swift/llm/utils/preprocess.py:__call__")),
+    ("modelscope", "model-missing", trace("requests.exceptions.HTTPError: 404 Client Error: Not Found, Request id: 7e1d for url: https://www.modelscope.cn/api/v1/models/qwen/Qwen9", "/w/modelscope/hub/api.py:get_model")),
+    ("datasets", "dataset-missing", "ConnectionError: Couldn't reach 'tatsu-lab/alpaca' on the Hub (ConnectionError)\n"),
+    # Machines
+    ("triton", "gpu-out-of-memory", "RuntimeError: Triton Error [CUDA]: out of memory\n"),
+    ("torch", "unknown", trace("RuntimeError: unable to open shared memory object </torch_12_9> in read-write mode: Too many open files (24)", "/w/a.py:f")),
+    ("mittagessen/kraken/issues/699", "shm-small", "DataLoader worker (pid 270071) is killed by signal: \nBus error. It is possible that dataloader's workers are out of shared memory. \n"),
+    ("datasets", "host-out-of-memory", trace("RuntimeError: One of the subprocesses has abruptly died during map operation.To debug the error, disable multiprocessing.", "/w/arrow_dataset.py:map")),
+    ("Windows", "port-in-use", "OSError: [WinError 10048] 通常每个套接字地址(协议/网络地址/端口)只允许使用一次。\n"),
+    ("safetensors", "disk-space-low", 'safetensors_rust.SafetensorError: Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })\n'),
+    ("SwanHubX/SwanLab/pull/1445", "swanlab-resume", swanlab("RuntimeError: You can only use resume in cloud mode.")),
+]
+
 
 @pytest.mark.parametrize(("code", "log"), LOGS, ids=[f"{i}-{code}" for i, (code, _) in enumerate(LOGS)])
 def test_names_the_cause(code: str, log: str) -> None:
@@ -299,6 +357,12 @@ def test_names_the_cause(code: str, log: str) -> None:
     for lang in ("en", "zh"):
         said = json.dumps(first.to_json(lang))
         assert "{" not in render_words(first.summary, lang).replace("{'", "") and said
+
+
+@pytest.mark.parametrize(("source", "code", "log"), THREADS, ids=[f"{i}-{code}" for i, (_, code, _) in enumerate(THREADS)])
+def test_names_the_cause_in_other_words(source: str, code: str, log: str) -> None:
+    found = diagnose([log.encode()])
+    assert found[0].code == code, (source, [(one.code, one.line, one.evidence) for one in found])
 
 
 #: Nothing of these shows in a log: they are warnings of what would go wrong, or facts that only a config has.
