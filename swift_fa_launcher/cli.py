@@ -101,7 +101,38 @@ def _run(words: list[str]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=(f"{self.prog} --help",))
+        near = _nearest_option(message, self._option_string_actions)
+        raise UsageError(_in_both_languages(message), hint=(*((f"{self.prog} {near}",) if near else ()), f"{self.prog} --help"))
+
+
+#: What argparse says of a wrong command line, and the same in Chinese.
+_REFUSALS = (
+    (r"unrecognized arguments: (.*)", r"不认识的参数：\1"),
+    (r"the following arguments are required: (.*)", r"缺少参数：\1"),
+    (r"argument (.*?): expected one argument", r"参数 \1 需要一个值"),
+    (r"argument (.*?): expected at least one argument", r"参数 \1 至少需要一个值"),
+    (r"argument (.*?): expected (\d+) arguments?", r"参数 \1 需要 \2 个值"),
+    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", r"参数 \1 的取值 \2 无效，可选：\3"),
+    (r"argument (.*?): invalid (\w+) value: (.*)", r"参数 \1 的取值 \3 无效（应为 \2）"),
+    (r"argument (.*?): ignored explicit argument (.*)", r"参数 \1 不接受值 \2"),
+    (r"argument (.*?): not allowed with argument (.*)", r"参数 \1 不能与 \2 同时使用"),
+    (r"ambiguous option: (.*?) could match (.*)", r"选项 \1 有歧义，可能是 \2"),
+)
+
+
+def _in_both_languages(message: str) -> Words:
+    for said, zh in _REFUSALS:
+        if match := re.fullmatch(said, message, re.S):
+            return Text(message, match.expand(zh))
+    return message
+
+
+def _nearest_option(message: str, options: Mapping[str, object]) -> str | None:
+    import difflib
+
+    wrong = re.match(r"unrecognized arguments: .*?(--?[\w-]+)", message)
+    near = difflib.get_close_matches(wrong[1], [option for option in options if option.startswith("--")], n=1) if wrong else []
+    return near[0] if near else None
 
 
 @dataclass(frozen=True)
@@ -193,7 +224,7 @@ def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
     if options.json:
         _print_json(run_to_json(see_run(finished.folder)))
     lines = [render_finished(finished.folder, finished.record, options.lang),
-             *(_diagnosis_text(diagnosis.to_json(options.lang)) for diagnosis in finished.diagnoses)]
+             *(_diagnosis_text(diagnosis.to_json(options.lang), options.lang) for diagnosis in finished.diagnoses)]
     print("\n" + "\n".join(lines), file=sys.stderr)
 
 
@@ -406,7 +437,7 @@ def _run_diagnose(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"schema": 1, "diagnoses": [d.to_json(options.lang) for d in diagnoses]})
     else:
-        print("\n".join(_diagnosis_text(d.to_json(options.lang)) for d in diagnoses))
+        print("\n".join(_diagnosis_text(d.to_json(options.lang), options.lang) for d in diagnoses))
     return DONE
 
 
@@ -419,10 +450,11 @@ def _log_of(word: str, root: Path) -> tuple[Path]:
     return (find_run(root, word).folder / "train.log",)
 
 
-def _diagnosis_text(diagnosis: Mapping[str, Any]) -> str:
+def _diagnosis_text(diagnosis: Mapping[str, Any], lang: str) -> str:
     lines = [f"{diagnosis['code']}: {diagnosis['summary']}"]
     if diagnosis["line"]:
-        lines.append(f"  line {diagnosis['line']}: {diagnosis['evidence']}")
+        number, said = diagnosis["line"], diagnosis["evidence"]
+        lines.append("  " + Text(f"line {number}: {said}", f"第 {number} 行：{said}").render(lang))
     return "\n".join([*lines, *(f"  -> {line}" for line in diagnosis["fix"])])
 
 
@@ -574,6 +606,7 @@ def _print_again(again: Again, options: argparse.Namespace) -> None:
 
 def _settings(words: Sequence[str]) -> list[str]:
     for word in words:
+        _refuse_bare_key(word)
         if not _SETTING.match(word):
             raise UsageError(Text(f"not a setting: {word}", f"不是有效的设置：{word}"), hint=("swift.learning_rate=1e-4",))
     return list(words)
@@ -653,6 +686,8 @@ def _root_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tuple[list[Path], list[str]]:
+    for word in words:
+        _refuse_bare_key(word)
     files = [Path(word) for word in words if not _SETTING.match(word)]
     for file in files:
         if re.match(r"\w+=", file.name) and not file.exists():
@@ -661,6 +696,17 @@ def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tup
     if needed and not files:
         raise UsageError(Text("no config named", "没有指定配置文件"), hint=("swift-fa train configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
+
+
+def _refuse_bare_key(word: str) -> None:
+    """A key of a config without a value, `swift.seed`, would be taken for the name of a file."""
+    from swift_fa_launcher.config.schema import SECTIONS
+
+    if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", word) and word.partition(".")[0] in SECTIONS and not Path(word).exists() \
+            and not word.endswith((".yaml", ".yml")):
+        raise UsageError(Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
+                         hint=(Text(f"{word}=VALUE", f"{word}=值"),
+                               Text(f"{word}=null leaves it out", f"{word}=null 表示不设置")))
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:

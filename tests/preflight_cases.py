@@ -409,6 +409,7 @@ PATHS = [
     case("E model-missing", {"paths": {MODEL: {"kind": "hub", "cached": False}}, **down("model-hub")}),
     case("E model-missing", path(MODEL, kind="hub", known_to_hub=False)),
     case("", {"paths": {MODEL: {"kind": "hub", "cached": True}}, **down("model-hub")}),
+    case("", {"paths": {MODEL: {"kind": "hub", "cached": False}}, "network": {"model-hub": {"unknown": "offline"}}}),
     case("", {"paths": {MODEL: {"kind": "hub"}}, **down("model-hub")}),
     case("E model-incomplete", path(MODEL, kind="dir", missing_files=["model-2.safetensors"], model_config={})),
     case("E model-incomplete", path(MODEL, kind="dir", missing_files=[], model_config=None)),

@@ -41,6 +41,7 @@ def test_help_lists_every_command_with_an_example() -> None:
     (["trian"], "swift-fa train"), (["train"], "no config"), (["train", "nix.yaml"], "no config nix.yaml"),
     (["train", SEED, "--allow", "gpu-nome"], "gpu-none"), (["preflight", "--fact", "x", "--nope"], "--nope"),
     (["train", SEED, "launch.gpu=1"], "launch.gpus"), (["show"], "RUN"), (["config"], "no config"),
+    (["train", SEED, "--dryrun"], "train --dry-run"), (["config", SEED, "swift.seed"], "swift.seed=VALUE"),
 ])
 def test_a_wrong_command_line_is_exit_2_and_one_clear_message(words: list[object], said: str) -> None:
     done = swift_fa(*words)
@@ -51,6 +52,11 @@ def test_errors_are_spoken_in_chinese_too(tmp_path: Path) -> None:
     for done in (swift_fa("train", "nix.yaml", "--lang", "zh"), swift_fa("train", "nix.yaml", LANG="zh_CN.UTF-8"),
                  swift_fa("--lang", "zh", "train", "nix.yaml")):
         assert "错误" in done.stderr and "不存在" in done.stderr
+    for words, said in ((["show"], "缺少参数"), (["train", SEED, "--nope"], "不认识的参数"),
+                        (["install", "--version"], "需要一个值"), (["runs", "--outcome", "x"], "无效")):
+        assert said in swift_fa(*words, "--lang", "zh").stderr
+    (log := tmp_path / "a.log").write_text("ok\ntorch.OutOfMemoryError: CUDA out of memory.\n")
+    assert "第 2 行：" in swift_fa("diagnose", log, "--lang", "zh").stdout
     assert swift_fa("--lang").returncode == swift_fa("--lang", "zh").returncode == 0
     assert "不存在" not in swift_fa("train", "nix.yaml", "--lang", "en", LANG="zh_CN.UTF-8").stderr
 

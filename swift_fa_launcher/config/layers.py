@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from swift_fa_launcher.config.schema import (
     SwiftArguments,
 )
 from swift_fa_launcher.decode import DecodeError, decode, encode, field_types
-from swift_fa_launcher.errors import ConfigError, Text, Words
+from swift_fa_launcher.errors import ConfigError, Text, Words, render_words
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 
@@ -284,8 +284,8 @@ def _override_value(text: str, words: str) -> Any:
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
     data: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
+    _refuse(error for layer in layers for error in _unknown_names(layer))
     for layer in layers:
-        _check_sections(layer)
         _merge(data, origins, layer.data, layer.origins, "")
     values = _interpolate(data, origins)
     swift, env = values.get("swift") or {}, _decode_env(values.get("env") or {}, origins)
@@ -321,27 +321,39 @@ def _drop(origins: dict[str, Origin], key: str) -> None:
         del origins[below]
 
 
-def _check_sections(layer: Layer) -> None:
-    """Unknown sections and keys, and groups where none belong, with the nearest name."""
+def _refuse(errors: Iterable[ConfigError]) -> None:
+    """Raises what is wrong, if anything is, in one error."""
+    found = [*errors]
+    if len(found) == 1:
+        raise found[0]
+    lines = [[render_words(words, lang) for words in (error.where, error.message, *error.hint) if words]
+             for error in found for lang in ("en", "zh")]
+    if found:
+        raise ConfigError(Text(f"{len(found)} things in the config are unknown", f"配置中有 {len(found)} 处无法识别"),
+                          hint=tuple(Text("; ".join(en), "；".join(zh)) for en, zh in zip(lines[::2], lines[1::2], strict=True)))
+
+
+def _unknown_names(layer: Layer) -> Iterator[ConfigError]:
+    """Unknown sections and keys, and values where a section belongs, with the nearest name."""
     for section, value in layer.data.items():
         origin = _origin_below(layer.origins, section)
         if section not in SECTIONS:
-            raise _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
-        if value is not None and not isinstance(value, dict):
-            raise ConfigError(Text(f"the section {section} holds keys and values, not {value!r}",
+            yield _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
+        elif value is not None and not isinstance(value, dict):
+            yield ConfigError(Text(f"the section {section} holds keys and values, not {value!r}",
                                    f"段 {section} 应包含键和值，而不是 {value!r}"), where=_place(origin, section))
-        if section in _SECTION_TYPES:
-            _check_keys(_SECTION_TYPES[section], value or {}, section, layer)
+        elif section in _SECTION_TYPES:
+            yield from _unknown_keys(_SECTION_TYPES[section], value or {}, section, layer)
 
 
-def _check_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Layer) -> None:
+def _unknown_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Layer) -> Iterator[ConfigError]:
     hints = field_types(kind)
     for name, below in value.items():
         key = _join(prefix, name)
         if name not in hints:
-            raise _unknown_key(key, [_join(prefix, k) for k in hints], _origin_below(layer.origins, key), Text("key", "键"))
-        if dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
-            _check_keys(hints[name], below, key, layer)
+            yield _unknown_key(key, [_join(prefix, k) for k in hints], _origin_below(layer.origins, key), Text("key", "键"))
+        elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
+            yield from _unknown_keys(hints[name], below, key, layer)
 
 
 def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:

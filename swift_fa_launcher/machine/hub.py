@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from swift_fa_launcher.config.layers import expand_user
+
 
 def hub_name(text: str) -> str:
     """A hub's own name for it: without hub, subset and row count."""
@@ -28,8 +30,8 @@ def cached_folder(name: str, kind: str, environment: Mapping[str, str], huggingf
 
 def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
     """Snapshots, the newest first (huggingface_hub's cache layout)."""
-    home = Path(environment.get("HF_HOME") or _cache(environment) / "huggingface").expanduser()
-    root = Path(environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
+    home = environment.get("HF_HOME") or str(_cache(environment) / "huggingface")
+    root = expand_user(environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub")
     snapshots = root / f"{kind}--{owner}{f'--{bare}' if bare else ''}" / "snapshots"
     if snapshots.is_dir():
         yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
@@ -37,7 +39,7 @@ def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str
 
 def _modelscope(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
     """Every layout that an SDK has written (modelscope_hub/_download.py, modelscope/hub/utils/utils.py)."""
-    root = Path(environment.get("MODELSCOPE_CACHE") or _cache(environment) / "modelscope").expanduser()
+    root = expand_user(environment.get("MODELSCOPE_CACHE") or str(_cache(environment) / "modelscope"))
     snapshots = root / kind / f"{owner}--{bare}" / "snapshots"
     if snapshots.is_dir():
         yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)

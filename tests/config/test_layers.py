@@ -166,6 +166,16 @@ def test_the_nearest_name_is_offered(tmp_path: Path) -> None:
     assert "launch.gpus" in str(caught.value.hint)
 
 
+def test_all_unknown_names_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("lanuch: {gpus: [0]}\n")
+    with pytest.raises(ConfigError) as caught:
+        resolve(tmp_path, "extends: b.yaml\nrun: {nam: x}\nswanlab: 3\n", "launch.gpu=1")
+    assert len(caught.value.hint) == 4
+    for lang in (0, 1):
+        told = [line[lang] for line in caught.value.hint]
+        assert "b.yaml:1: lanuch" in told[0] and "run.name" in told[1] and "launch.gpus" in told[3]
+
+
 @pytest.mark.parametrize("words", ["x", "swift=1", "swift.a=[1", "nope.a=1", "launch.gpu=1", "swift..a=1", ".a=1"])
 def test_wrong_overrides(words: str) -> None:
     with pytest.raises(ConfigError) as caught:

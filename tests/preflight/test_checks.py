@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import config, machine
+from machines import MODEL, config, machine
 from preflight_cases import ALL
 from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
@@ -67,6 +67,18 @@ def test_a_mirror_that_failed_is_not_what_helps() -> None:
     assert "ghproxy" not in nothing and "ghfast" not in nothing and "HTTPS_PROXY" in nothing and "--download-only" in nothing
     assert "mirrors=[https://ghfast.top/,direct]" in advice(both[::2], github_com=False, ghproxy_net=False)
     assert "nothing, if ghfast.top will do" in advice(both, github_com=False, ghproxy_net=False, ghfast_top=True)
+
+
+def test_no_advice_that_does_not_help() -> None:
+    """Another torch finds no GPU either where there is none, and what no hub was asked for is unknown to none."""
+    cpu = {"torch__version": "2.8.0+cpu", "torch__cuda": None}
+
+    def told(code: str, **facts: Any) -> str:
+        return str(next(f for f in check_all(config(), machine(**facts)) if f.code == code).to_json("en"))
+    assert "pip install" in told("torch-cpu-only", **cpu)
+    assert "pip install" not in (alone := told("torch-cpu-only", **cpu, gpus=[])) and "attn_impl=sdpa" in alone
+    assert "hub knows" not in told("model-missing", paths={MODEL: {"kind": "missing"}})
+    assert "hub knows it" in told("model-missing", paths={MODEL: {"kind": "missing", "known_to_hub": False}})
 
 
 def test_every_code_is_found_above() -> None:

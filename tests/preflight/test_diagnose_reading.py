@@ -244,6 +244,22 @@ def test_a_failure_in_a_wall_of_new_lines_that_all_speak_of_errors(after: int) -
         assert (first.code, first.line >= 25_000) == (code, True)
 
 
+def test_advice_names_what_the_log_shows() -> None:
+    def advice(log: str) -> str:
+        first = diagnose([log.encode()])[0].to_json("en")
+        return f"{first['code']} {first['fix']}"
+    failed = "[rank1]: torch.distributed.DistBackendError: NCCL error in: x\n"
+    assert "ddp_timeout" not in advice(failed)
+    assert "swift.ddp_timeout=14400" in advice("run sh: `python sft.py --ddp_timeout 3600`\n" + failed)
+    assert "ddp_timeout" not in advice("run sh: `python sft.py --ddp_timeout 18000000`\n" + failed)  # ms-swift's own, 208 days
+    assert "swift.ddp_timeout=7200" in advice("[rank0]: [Rank 0] Watchdog caught collective operation timeout: "
+                                              "WorkNCCL(SeqNum=9, OpType=ALLREDUCE, Timeout(ms)=1800000) ran for 1800001 ms\n")
+    silent = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api.swanlab.cn', port=443): Max retries exceeded\n"
+    assert "swanlab sync /" not in advice(silent)
+    saved = "swanlab: \x1b[35m💾 Run data saved at /w/swanlab/run-1a\x1b[0m\n"
+    assert "swanlab sync /w/swanlab/run-1a'" in advice(saved + silent)
+
+
 def test_secrets_are_struck_out() -> None:
     (first,) = diagnose([b"ValueError: remaining_argv: ['--swanlab_token', 'abcdefghij0123456789x', '--lora_rankk', '8']\n"])
     assert "abcdefghij" not in first.evidence + first.summary.en and "lora_rankk" in first.evidence  # type: ignore[union-attr]

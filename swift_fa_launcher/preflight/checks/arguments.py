@@ -59,7 +59,16 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "attn_impl": ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4", "sdpa", "eager",
                   "flex_attention"),
     "eval_strategy": ("no", "steps", "epoch"),
+    "report_to": ("azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "kubeflow", "mlflow", "neptune",
+                  "swanlab", "tensorboard", "trackio", "wandb", "all", "none"),
+    "callbacks": ("activation_cpu_offload", "adalora", "deepspeed_elastic", "early_stop", "graceful_exit", "lisa", "perf_log"),
 }
+
+#: What names an attention in transformers 4.36 to 5.19: its own names, paged ones as each release wrote them, and a hub's
+#: kernel (modeling_utils.py, AttentionInterface; integrations/hub_kernels.py, is_kernel). Anything else is refused when the
+#: model is built, minutes later.
+_ATTENTION = re.compile(r"(?:paged\|)?(?:flash_attn|flash_attention_\d|sdpa|eager|flex_attention|auto)|paged_attention"
+                        r"|(?:sdpa|eager)_paged|(?:paged\|)?[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?")
 
 
 def argument_renamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -131,8 +140,10 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if name == "model_type" or (name == "template" and _has_plugins(config)):
             argument = argument and replace(argument, choices=None)  # model-type-unknown's; plugins register templates
         problem = accepts(argument, value, texts.get(name))
-        if problem is None and not (name in TUNERS and _has_plugins(config)):
+        if problem is None and not (name in (*TUNERS, "report_to", "callbacks") and _has_plugins(config)):
             problem = _looked_up_problem(name, value, texts.get(name), argument)
+        if problem is None and name == "attn_impl" and not _has_plugins(config):
+            problem = _attention_problem(value)
         if problem is not None:
             yield Finding("arg-invalid", ERROR,
                           Text(f"{_shown(key, value)}{_where(config, key)}: {problem.en}",
@@ -152,11 +163,19 @@ def _revalued(config: ResolvedConfig, facts: Facts, change: Rename) -> Finding:
 
 def _looked_up_problem(name: str, value: Any, text: str | None, argument: Argument | None) -> Text | None:
     names = LOOKED_UP.get(name)
-    if not names or value is None or isinstance(value, (list, dict)) or (argument and known(argument.choices)):
+    if not names or value is None or isinstance(value, dict) or (argument and known(argument.choices)):
         return None
-    word = render_value(value, text, argument or Argument(type="Optional[str]"))[0]
-    if word in names or not fits_nearly(word, names):
+    words = render_value(value, text, argument or Argument(type="Optional[str]"))
+    return next((_no_such(name, word, names) for word in words if word not in names and fits_nearly(word, names)), None)
+
+
+def _attention_problem(value: Any) -> Text | None:
+    if not isinstance(value, str) or not value.strip() or _ATTENTION.fullmatch(value.strip()):
         return None
+    return _no_such("attn_impl", value, LOOKED_UP["attn_impl"])
+
+
+def _no_such(name: str, word: str, names: tuple[str, ...]) -> Text:
     listed = ", ".join(nearest(word, names))
     return Text(f"there is no such {name}; the nearest are {listed}", f"没有这样的 {name}；最接近的是 {listed}")
 
@@ -166,6 +185,8 @@ def _value_fixes(name: str, value: Any, argument: Argument | None, text: str | N
         return (f"swift.{name}=null",)
     choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
     words = render_value(value, text, argument)
+    if isinstance(value, list) and len(words) > 1:
+        return (f"swift-fa args {name}",)
     near = nearest(words[0], choices) if choices and words else ()
     return (*(f"swift.{name}={choice}" for choice in near), f"swift-fa args {name}")
 

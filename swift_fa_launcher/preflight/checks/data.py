@@ -70,8 +70,10 @@ def _absence(facts: Facts, name: str) -> Text | None:
     kind = known(path.kind) if path else None
     if path is None or kind not in ("missing", "hub"):
         return None
-    if kind == "missing":
+    if kind == "missing" and known(path.known_to_hub) is False:
         return Text("there is no such path, and no hub knows it", "没有这个路径，模型库里也没有这个名字")
+    if kind == "missing":  # what is a path by its form is asked of no hub
+        return Text("there is no such path, and no hub was asked for it", "没有这个路径，也没有向模型库查询过")
     if known(path.known_to_hub) is False and not known(path.cached):
         return Text("the hub does not know it", "模型库里没有这个名字")
     hub = known(facts.network.get("model-hub"))

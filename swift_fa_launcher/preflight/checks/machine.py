@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.preflight.checks.build import must_build, needs_install
 from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
@@ -110,11 +110,14 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         version = known(torch.version)
         wanted = ("--force-reinstall", f"torch=={version.base_version}" if version else "torch")
         on_windows = known(facts.host.os) == "Windows"  # where PyPI's own wheels are CPU builds
+        mend: tuple[Words, ...] = (torch_index(facts, "cu126", *wanted) if on_windows else pip_install(facts, *wanted),)
+        if known(facts.gpus) == ():  # another torch would find none either
+            mend = (Text("flash attention needs a machine with a GPU; to train without:",
+                         "flash attention 需要有 GPU 的机器；不用它训练："), WITHOUT_FLASH_ATTN)
         yield Finding("torch-cpu-only", ERROR,
                       Text(f"torch {version} is a build without CUDA ({gpus} GPUs here)",
                            f"torch {version} 是不含 CUDA 的版本（本机 GPU 数：{gpus}）"),
-                      (torch_index(facts, "cu126", *wanted) if on_windows else pip_install(facts, *wanted),),
-                      {"torch": version, "gpus": gpus})
+                      mend, {"torch": version, "gpus": gpus})
 
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -16,7 +16,9 @@ from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Fin
 from swift_fa_launcher.preflight.reading import environment, is_absent, pip_install, written
 
 PUBLIC_HOST = "api.swanlab.cn"
-WITHOUT_SERVER = ("swanlab.mode=offline", "swanlab sync swanlog/run-…")
+UPLOADS_LATER = Text("the run then ends with the `swanlab sync` line that uploads it",
+                     "运行结束时会给出用于上传的 swanlab sync 命令")
+WITHOUT_SERVER = ("swanlab.mode=offline", UPLOADS_LATER)
 
 #: Offline logging and `swanlab sync` arrived here. https://github.com/SwanHubX/SwanLab/issues/1134
 FIRST_OFFLINE = Version("0.6.2")
@@ -141,7 +143,7 @@ def swanlab_mode(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         yield Finding("swanlab-mode-unsupported", INFO,
                       Text("ms-swift has no SwanLab mode offline: the launcher's plugin provides it",
                            "ms-swift 没有 SwanLab 的 offline 模式：由启动器的插件提供"),
-                      ("swanlab sync swanlog/run-…",), {"mode": mode})
+                      (UPLOADS_LATER,), {"mode": mode})
 
 
 def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

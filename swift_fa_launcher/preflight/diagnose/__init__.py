@@ -19,6 +19,7 @@ from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sight
 
 _CHUNK = 1 << 18
 _END = 3_000  # bytes kept of a log's end
+_SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 #: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
 _KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})
@@ -78,7 +79,7 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
 
 def make_diagnosis(sighting: Sighting) -> Diagnosis:
     """The sighting in words."""
-    code, values = sighting.signature.code, sighting.values
+    code, values = sighting.signature.code, _advised(sighting)
     advice = ADVICE[code]
     if code == "unknown":
         summary = Text("something failed, and it is no cause that we know", "有失败，但不是已知的原因")
@@ -88,6 +89,18 @@ def make_diagnosis(sighting: Sighting) -> Diagnosis:
                          in zip(advice.means, (": ", "："), details, strict=True)))
     fix = tuple(line for line in (_filled_words(words, values) for words in advice.fix) if render_words(line, "en"))
     return Diagnosis(code, sighting.line, sighting.evidence, summary, fix)
+
+
+def _advised(sighting: Sighting) -> dict[str, str]:
+    """The values, and how long processes waited for each other and could wait instead, in seconds, where that may help."""
+    values = dict(sighting.values)
+    shown = re.search(r"Timeout\(ms\)=(\d{4,})", sighting.evidence)
+    waited = int(shown[1]) // 1000 if shown else int(values.get("ddp_timeout", 0))
+    if 0 < waited < _SWIFT_WAITS:
+        values |= {"waited": str(waited), "longer": str(min(max(4 * waited, 7200), _SWIFT_WAITS))}
+    elif not waited and sighting.signature.code == "packing-timeout-risk":
+        values["longer"] = str(_SWIFT_WAITS)
+    return values
 
 
 def _filled(words: Words, lang: str, values: Mapping[str, str]) -> str:

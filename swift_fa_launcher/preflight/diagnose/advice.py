@@ -25,7 +25,10 @@ _SDPA = Text("or without flash attention: swift.attn_impl=sdpa swift.packing=fal
 _REINSTALL = (Text("swift-fa install  (chooses a wheel for this torch and replaces the one that does not fit)",
                    "swift-fa install  （按当前 torch 选择 wheel，替换不匹配的那个）"), _SDPA)
 _ARGS = Text("swift-fa args NAME  lists what the installed ms-swift accepts", "swift-fa args 名称  列出已安装的 ms-swift 接受什么")
-_OFFLINE = Text("swanlab.mode=offline, and later: swanlab sync <run folder>", "swanlab.mode=offline，之后再执行：swanlab sync <运行目录>")
+_OFFLINE = Text("swanlab.mode=offline; the run ends with the `swanlab sync` line that uploads it",
+                "swanlab.mode=offline；运行结束时会给出用于上传的 swanlab sync 命令")
+_SYNC = Text("what was recorded is here, and uploads with: swanlab sync {swanlab_folder}",
+             "已记录的数据在本地，可用此命令上传：swanlab sync {swanlab_folder}")
 _MIRROR = "HF_ENDPOINT=https://hf-mirror.com"
 
 ADVICE: Mapping[str, Advice] = {
@@ -39,7 +42,10 @@ ADVICE: Mapping[str, Advice] = {
         ("pip install --force-reinstall torch", "swift-fa preflight")),
     "torch-cpu-only": Advice(
         Text("this torch is a CPU build", "安装的 torch 是 CPU 版本"),
-        ("pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128",)),
+        (Text("on a machine with GPUs: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128",
+              "有 GPU 的机器：pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"),
+         Text("on one without: swift.attn_impl=sdpa swift.packing=false swift.padding_free=false",
+              "没有 GPU 的机器：swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"))),
     "gpu-none": Advice(
         Text("torch sees no NVIDIA GPU", "torch 看不到任何 NVIDIA GPU"),
         ("nvidia-smi", Text("in a container, start it with --gpus all; under Slurm, ask for one with --gres=gpu:1",
@@ -186,7 +192,7 @@ ADVICE: Mapping[str, Advice] = {
         ("export MODELSCOPE_CACHE=/shared/modelscope", "swift.packing_cache=/shared/packing")),
     "packing-timeout-risk": Advice(
         Text("packing took longer than the other processes wait", "packing 的时间超过了其他进程的等待时间"),
-        ("swift.ddp_timeout=18000000", Text("swift.packing_num_proc=16, or pack once: swift export --to_cached_dataset true",
+        ("swift.ddp_timeout={longer}", Text("swift.packing_num_proc=16, or pack once: swift export --to_cached_dataset true",
                                             "swift.packing_num_proc=16，或先缓存：swift export --to_cached_dataset true"))),
     "rows-too-long": Advice(
         Text("rows longer than max_length are dropped", "超过 max_length 的数据行被丢弃"),
@@ -270,7 +276,8 @@ ADVICE: Mapping[str, Advice] = {
     "swanlab-key-malformed": Advice(Text("this cannot be a SwanLab key", "SwanLab 密钥格式不正确"),
                                     (Text("copy the whole key from your SwanLab settings page: export SWANLAB_API_KEY=...",
                                           "从 SwanLab 设置页复制完整密钥：export SWANLAB_API_KEY=..."),)),
-    "swanlab-unreachable": Advice(Text("SwanLab's server cannot be reached", "SwanLab 服务器无法访问"), (_OFFLINE, "swanlab.enabled=false")),
+    "swanlab-unreachable": Advice(Text("SwanLab's server cannot be reached", "SwanLab 服务器无法访问"),
+                                  (_SYNC, _OFFLINE, "swanlab.enabled=false")),
     "swanlab-mode-unsupported": Advice(
         Text("this ms-swift or SwanLab does not know the mode", "当前 ms-swift 或 SwanLab 不支持该模式"),
         (Text("let the launcher provide it: write it as swanlab.mode in the config", "由启动器提供：在配置里写 swanlab.mode"),)),
@@ -304,9 +311,13 @@ ADVICE: Mapping[str, Advice] = {
               "swift.dataset_num_proc=4 swift.dataloader_num_workers=1，或 swift.streaming=true"))),
     "nccl-timeout": Advice(
         Text("processes waited for each other in vain", "进程之间互相等待超时"),
-        (Text("look at the rank that is absent from the messages; NCCL_DEBUG=INFO says which network it uses",
-              "查看没有出现在报错里的 rank；NCCL_DEBUG=INFO 会显示所用的网络"),
-         "swift.ddp_timeout=18000000", Text("a wrong network card: export NCCL_SOCKET_IFNAME=eth0", "选错网卡时：export NCCL_SOCKET_IFNAME=eth0"))),
+        (Text("find the rank that was late: the one absent from the messages, or the first that failed; its own lines, or its "
+              "node's log, say what it did meanwhile. NCCL_DEBUG=INFO shows the network in use",
+              "找出落后的 rank：没有出现在报错里的，或最先失败的那个；它自己的日志（或所在节点的日志）说明它当时在做什么。"
+              "NCCL_DEBUG=INFO 会显示所用的网络"),
+         Text("if it was slow and not dead (a long evaluation or save), wait longer than {waited} s: swift.ddp_timeout={longer}",
+              "如果它只是慢而没有挂掉（评估或保存耗时长），把等待时间加长（目前 {waited} 秒）：swift.ddp_timeout={longer}"),
+         Text("a wrong network card: export NCCL_SOCKET_IFNAME=eth0", "选错网卡时：export NCCL_SOCKET_IFNAME=eth0"))),
     "interrupted": Advice(
         Text("the run was stopped from outside", "训练被外部中止"),
         (Text("go on from the last checkpoint: swift.resume_from_checkpoint=<output>/checkpoint-N",

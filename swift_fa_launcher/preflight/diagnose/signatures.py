@@ -111,6 +111,9 @@ SIGNATURES: tuple[Signature, ...] = (
     # ---- How the run was set up, and what it overcame
     _row("", "attn_impl~use_flash_attn", r"(?:attn_impl|use_flash_attn)[ =:'\"]+(?P<value>\w+)", kind=NOTE,
          noted=("attn_impl", ""), any_level=True),
+    _row("", "ddp_timeout", r"ddp_timeout[ =:'\"]+(?P<value>\d+)", kind=NOTE, noted=("ddp_timeout", ""), any_level=True),
+    _row("", "Run data saved at~swanlab sync", r"(?:Run data saved at|swanlab sync) [`'\"]?(?P<value>/[^\s`'\"]+)", kind=NOTE,
+         noted=("swanlab_folder", ""), any_level=True),
     _row("", "nnodes~NNODES", r"(?i)nnodes[ =:]+(?P<value>\d+)", kind=NOTE, noted=("nnodes", ""), any_level=True),
     _row("", "End time of running main", r"End time of running main", kind=PROOF, any_level=True),
     _row("", "'train_runtime'", r"'train_runtime'", kind=PROOF, any_level=True),

@@ -39,6 +39,9 @@ _HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )(
 _SECRET = re.compile(r"(?i)((?:token|secret|api_?key|password)[\w-]*['\"]?[\s,:=]+['\"]?)[^\s'\"]{6,}")
 
 
+_ADVISED = ("ddp_timeout", "swanlab_folder")  # notes that the advice may name
+
+
 @dataclass(frozen=True)
 class Sighting:
     """A signature found. ticks: losses and bar steps counted until then."""
@@ -109,7 +112,8 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
         else:
             kind = Kind.OMEN if warns and not signature.any_level and signature.kind is Kind.CAUSE else signature.kind
             if kind is not Kind.FAILURE or not warns:
-                sighting = Sighting(signature, kind, line.number, make_evidence(line.text, match), values, ticks)
+                told = {name: notes[name] for name in _ADVISED if name in notes}
+                sighting = Sighting(signature, kind, line.number, make_evidence(line.text, match), told | values, ticks)
                 if index not in seen or (seen[index].kind is Kind.OMEN and kind is not Kind.OMEN):
                     seen[index] = sighting
             return
