@@ -146,6 +146,8 @@ def _read_messages(row: Row) -> str | None:
         return "its messages are not a list of objects"
     if "rejected_response" in row and row["rejected_response"] in (None, messages[-1].get("content")):
         return "its rejected_response is empty, or the response itself"
+    if row.get("positive_messages") or row.get("negative_messages"):
+        return None  # an embedding's or a reranker's, which the model's own type may ask for without a task_type
     if any(message.get("tool_calls") or isinstance(message.get("content"), list) for message in messages):
         return None  # another provider's form of messages, which newer versions translate
     if not {"role", "from", "content", "value"} & set(messages[0]):

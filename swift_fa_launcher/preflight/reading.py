@@ -72,8 +72,8 @@ def on_ascend(facts: Facts) -> bool:
 
 def on_rocm(facts: Facts) -> bool:
     """An AMD machine: no driver, architecture or GPU fact of NVIDIA's applies."""
-    torch = known(facts.torch)
-    return bool(torch and known(torch.hip))
+    torch, version = known(facts.torch), torch_version(facts)
+    return bool(torch and known(torch.hip)) or (version is not None and (version.local or "").startswith("rocm"))
 
 
 def on_other_accelerator(facts: Facts) -> bool:

@@ -159,7 +159,8 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     https://github.com/Dao-AILab/flash-attention/issues/1387, https://github.com/modelscope/ms-swift/issues/7990
     """
     origin, error = known(flash_attn.origin), known(flash_attn.import_error) or ""
-    own = _MODULE_FILES.get(known(flash_attn.distribution) or "", _FA2_FILE)
+    distribution = known(flash_attn.distribution)
+    own = _MODULE_FILES.get(distribution, _FA2_FILE) if distribution else (_FA2_FILE, *_MODULE_FILES.values())
     where, fix = _outsider(origin, error, own, _imports_whole(flash_attn), facts), (INSTALL,)
     if where is None:
         return
@@ -184,10 +185,10 @@ def _imports_whole(flash_attn: FlashAttn) -> bool:
         and not (extension and known(extension.unresolved))
 
 
-def _outsider(origin: str | None, error: str, own: str, whole: bool, facts: Facts) -> Text | None:
+def _outsider(origin: str | None, error: str, own: str | tuple[str, ...], whole: bool, facts: Facts) -> Text | None:
     """What `flash_attn` is, when it is not the package of a distribution.
 
-    own: the end of that one's file. whole: it imports with its extension, in whichever folder.
+    own: how that one's file ends. whole: it imports with its extension, in whichever folder.
     """
     if "is not a package" in error:
         return Text(f"a stub without a package {origin or ''}".rstrip(), f"一个空壳模块 {origin or ''}".rstrip())

@@ -26,6 +26,8 @@ FIRST_OFFLINE = Version("0.6.2")
 WRITES_WITHOUT_DASHBOARD = Version("0.8.0a0")
 #: From here on ms-swift guards its get_run(). https://github.com/modelscope/ms-swift/issues/9545
 GUARDS_GET_RUN = Version("4.4.0.dev0")
+#: From here on (3.3.1 was seen to) `swift sft` tracks through SwanLab's own callback.
+OWN_CALLBACK = Version("3.3.0.dev0")
 #: From here on get_run() raises without a run. https://github.com/modelscope/ms-swift/issues/9545
 GET_RUN_RAISES = Version("0.8.0a0")
 #: From here on a run id is any text that a file name may hold.
@@ -147,15 +149,16 @@ def swanlab_mode(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """SwanLab's get_run() raises without a run, where ms-swift before 4.4.0 expects None.
+    """SwanLab's get_run() raises without a run, where ms-swift before 4.4.0 expects None: in its RLHF trainers, and before it
+    brought SwanLab's own callback, which catches this, for `swift sft` as well.
 
-    https://github.com/modelscope/ms-swift/issues/9545
+    https://github.com/modelscope/ms-swift/issues/9545; swift/llm/argument/train_args.py (3.3), `_init_swanlab`
     """
     swanlab, swift, version = known(facts.swanlab), facts.package("ms-swift"), facts.package("swanlab")
     seen = swanlab.get_run_without_init if swanlab else Unknown("not asked")
     raises = version is not None and version >= GET_RUN_RAISES if isinstance(seen, Unknown) else seen == "raises"
     if config.swanlab.tracks and raises and swift is not None and swift < GUARDS_GET_RUN:
-        yield Finding("swanlab-version-conflict", ERROR,
+        yield Finding("swanlab-version-conflict", ERROR if swift < OWN_CALLBACK else WARNING,
                       Text(f"SwanLab {version}'s get_run() raises without a run; ms-swift {swift} expects None",
                            f"SwanLab {version} 的 get_run() 在没有实验时会抛异常，而 ms-swift {swift} 期望得到 None"),
                       (pip_install(facts, "ms-swift>=4.4"), pip_install(facts, "swanlab<0.8")),

@@ -177,6 +177,9 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
     version = facts.package("ms-swift")
     architectures = (known(model.architectures) if model else None) or ()
     multimodal = set(architectures) <= UNPACKABLE_ARCHITECTURES if architectures else kind in UNPACKABLE_TYPES
+    if config.swift.get("external_plugins") or config.swift.get("custom_register_path") or config.swift.get("template") \
+            or (config.swift.text("model_type") or "").endswith("text"):
+        multimodal = False  # another template than the model's own
     since, padding_too = CANNOT_PACK.get(kind, (None, False))
     if since is None and multimodal and version and version < Version("4.7.0.dev0"):
         since, padding_too = Version("3.8"), True
