@@ -344,6 +344,14 @@ THREADS: list[tuple[str, str, str]] = [
     ("datasets", "host-out-of-memory", trace("RuntimeError: One of the subprocesses has abruptly died during map operation.To debug the error, disable multiprocessing.", "/w/arrow_dataset.py:map")),
     ("Windows", "port-in-use", "OSError: [WinError 10048] 通常每个套接字地址(协议/网络地址/端口)只允许使用一次。\n"),
     ("safetensors", "disk-space-low", 'safetensors_rust.SafetensorError: Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })\n'),
+    ("ali-vilab/FlashFace/issues/10", "flash-attn-too-old", "ImportError: cannot import name 'flash_attn_func' from 'flash_attn' (/usr/lib/python3.10/dist-packages/flash_attn/__init__.py)\n"),
+    ("xiaomi-mlab/Orion/issues/38", "flash-attn-too-old", "ImportError: cannot import name 'flash_attn_varlen_kvpacked_func' from 'flash_attn.flash_attn_interface' (/w/site-packages/flash_attn/flash_attn_interface.py)\n"),
+    ("Dao-AILab/flash-attention/issues/1280", "flash-attn-import-failed", "ImportError: cannot import name 'flash_attn_unpadded_qkvpacked_func' from 'flash_attn.flash_attn_interface' (/w/site-packages/flash_attn/flash_attn_interface.py)\n"),
+    ("Windows", "ms-swift-missing", "'swift' 不是内部或外部命令，也不是可运行的程序\n或批处理文件。\n"),
+    ("troubling/hummingbird/issues/146", "swift-not-ms-swift", 'Traceback (most recent call last):\n  File "/usr/lib/python3/dist-packages/swiftclient/shell.py", line 1477, in main\nKeyError: \'st_sft\'\n'),
+    ("transformers 4.56", "transformers-mismatch", "AttributeError: 'DynamicCache' object has no attribute 'get_max_length'\n"),
+    ("accelerate 1.0", "requirement-conflict", "TypeError: Accelerator.__init__() got an unexpected keyword argument 'dispatch_batches'\n"),
+    ("pyarrow 21", "requirement-conflict", "AttributeError: module 'pyarrow' has no attribute 'PyExtensionType'\n"),
     ("SwanHubX/SwanLab/pull/1445", "swanlab-resume", swanlab("RuntimeError: You can only use resume in cloud mode.")),
 ]
 

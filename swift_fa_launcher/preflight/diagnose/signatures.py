@@ -212,7 +212,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "{file}"),
     _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn~flash attention version",
          r"flash[_-]attn (?:package )?version to be (?:greater or equal|>=?) ?(?:than )?(?P<want>[\d.]*\d)|requires at least version `?(?P<least>[\d.]*\d)"
-         r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache)\w*)' from 'flash_attn(?:\.flash_attn_interface)?'"
+         r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache|func\b)\w*)' from 'flash_attn(?:\.flash_attn_interface)?'"
          r"|(?P<old>flash attention version) does not support",
          Text("needs {want}{least}{name}", "需要 {want}{least}{name}")),
     _row("flash-attn-import-failed", "flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*'|No module named '(?P<module>flash_attn\.[\w.]+)'",
@@ -383,7 +383,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("mirror-unreachable", "fatal: clone of", r"fatal: clone of '(?P<host>https?://[^']+)'.* failed", "{host}", RESULT),
 
     # ---- Packages that are missing or do not go together
-    _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found", r"No module named 'swift'|\bswift: (?:command )?not found|swift: ?未找到命令"),
+    _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found~'swift' is not recognized~'swift' 不是", r"No module named 'swift'|'swift' (?:is not recognized|不是)|\bswift: (?:command )?not found|swift: ?未找到命令"),
+    _row("swift-not-ms-swift", "Error", r"^\w+Error\b", frames=r'File "[^"]*swiftclient[/\\][^"]*"'),
     _row("swift-not-ms-swift", "swift", r"No module named '(?P<module>swift\.[\w.]+)'|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
     _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("wants {want}, found {found}", "要求 {want}，实际 {found}")),
     _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
@@ -394,6 +395,10 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("transformers-mismatch", "transformers>~transformers<~transformers=", r"(?i:requires?|please (?:install|upgrade|downgrade)|needs?|ensure).*(?P<want>transformers ?[<>=!~]=?[^\s'\"`;]+)", "{want}"),
     _row("transformers-mismatch", "object has no attribute", r"'(?P<what>\w+(?:Attention|Cache|Config|Model|ForCausalLM|ForConditionalGeneration|Tokenizer(?:Fast)?|Processor|Trainer|Arguments|Embedding|Layer)\d*)' object has no attribute '(?P<name>\w+)'", "{what}.{name}",
          frames=r"transformers/|transformers_modules|transformers\\|swift/"),
+    _row("transformers-mismatch", "object has no attribute", r"'(?P<what>\w+(?:FlashAttention|RotaryEmbedding|DynamicCache|StaticCache|ForCausalLM|ForConditionalGeneration)\d*|DynamicCache)' object has no attribute '(?P<name>\w+)'",
+         "{what}.{name}"),
+    _row("requirement-conflict", "unexpected keyword argument", r"\b(?P<what>(?:Accelerator|DataLoaderConfiguration|\w*LoraConfig|(?:SFT|DPO|KTO|PPO|GRPO)(?:Trainer|Config))\.\w+)\(\) got an unexpected keyword argument '(?P<name>\w+)'",
+         "{what} {name}"),
     _row("transformers-mismatch", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", frames=r"transformers/(?:models|modeling|trainer|integrations)|transformers_modules|swift/trainers", kind=RESULT),
     _row("transformers-mismatch", "unexpected keyword argument", r"\b(?P<what>(?:Seq2Seq)?Train(?:er|ingArguments)\.__init__|\w+(?:Attention|DecoderLayer|ForCausalLM|MLP)\d*\.(?:forward|__init__))\(\) got an unexpected keyword argument '(?P<name>\w+)'",
          "{what} {name}"),
@@ -406,7 +411,8 @@ SIGNATURES: tuple[Signature, ...] = (
          r"\w*UnsatisfiableError|(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
     _row("requirement-conflict", "torchvision~requires `accelerate~equires Accelerate~Descriptors cannot", r"partially initialized module '(?P<name>torchvision|torchaudio)'|PyTorch and (?P<other>torch(?:vision|audio)) were compiled with different CUDA"
          r"|requires `(?P<want>accelerate>?=?[\d.]*)|(?P<again>requires Accelerate)|(?P<proto>Descriptors cannot (?:not )?be created directly)", "{name}{other}{want}{again}{proto}"),
-    _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"was removed in the NumPy 2|numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
+    _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"was removed in the NumPy 2|numpy\.core\.multiarray failed to import|numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
+    _row("requirement-conflict", "has no attribute", r"module '(?P<what>(?:pyarrow|datasets|trl|peft|accelerate|huggingface_hub|torch)[\w.]*)' has no attribute '(?P<name>\w+)'", "{what}.{name}"),
     _row("requirement-conflict", "No module named", r"No module named '(?P<module>trl|peft|accelerate|datasets|modelscope|huggingface_hub|tokenizers|safetensors|torchvision)(?:\.[\w.]+)?'", _MODULE),
     _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
     _row("requirement-conflict", "No package metadata was found", r"No package metadata was found for (?P<name>[\w.-]+)", "{name}", RESULT),
