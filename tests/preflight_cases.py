@@ -77,6 +77,8 @@ MACHINE = [
     case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": ""}}),
     case("E gpu-none", {"env": {"CUDA_VISIBLE_DEVICES": "-1"}}),
     case("", {"gpus": [], "torch__npu": "2.5.1", "torch__cuda": None, "flash_attn": None}),
+    case("", {"gpus": [], "torch__npu": UNKNOWN, "torch__cuda": None, "flash_attn": None,
+              "env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}}),
     case("", {"gpus": [], "torch__hip": "6.3", "torch__cuda": None}),
     case("", {"gpus": [], "torch__version": "2.9.1+rocm6.4", "torch__hip": UNKNOWN, "torch__cuda": None}),
     case("", {"gpus": UNKNOWN, "driver": UNKNOWN}),
@@ -353,6 +355,9 @@ SWIFT = [
     case("", packages(ms_swift="4.9.0", transformers="5.40.0")),
     case("E requirement-conflict", {"requirement_conflicts": [{"package": "vllm", "version": "0.8.5", "requires": "torch==2.6.0",
                                                                "installed": "torch 2.8.0"}]}),
+    # ModelScope's images hold lmdeploy, whose bounds on transformers and peft lag behind
+    case("W requirement-conflict", {"requirement_conflicts": [{"package": "lmdeploy", "version": "0.7.2",
+                                                               "requires": "peft<=0.14.0", "installed": "peft 0.17.1"}]}),
     case("W requirement-conflict", {"requirement_conflicts": [{"package": "datasets", "version": "3.6.0",
                                                                "requires": "fsspec<=2025.3", "installed": "fsspec 2025.9"}]}),
     case("E deepspeed-missing", {}, {"deepspeed": "zero3"}),

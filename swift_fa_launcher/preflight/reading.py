@@ -67,7 +67,9 @@ def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
 def on_ascend(facts: Facts) -> bool:
     """An Ascend machine: torch_npu brings its own attention, nothing of NVIDIA's or flash-attn's applies."""
     torch = known(facts.torch)
-    return bool(torch and known(torch.npu))
+    if torch is None or isinstance(torch.npu, Unknown):
+        return facts.env.get("ASCEND_RT_VISIBLE_DEVICES") is not None  # which CANN alone reads
+    return bool(known(torch.npu))
 
 
 def on_rocm(facts: Facts) -> bool:

@@ -88,6 +88,9 @@ UNPACKABLE_TYPES = frozenset(re.findall(r"\w+", """
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
+#: What stands beside ms-swift in many an image, with bounds of its own, and which `swift sft` does not import.
+BESIDE_TRAINING = frozenset(("lmdeploy", "sglang", "evalscope", "ms-opencompass", "opencompass", "ms-vlmeval", "gradio",
+                             "llamafactory", "axolotl", "verl", "openrlhf", "funasr", "sentence-transformers"))
 
 
 def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -398,7 +401,8 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         except InvalidRequirement:
             name = canonicalize_name((re.match(r"[\w.-]+", requires) or [""])[0])
         here = Text(f"here is {installed}", f"当前为 {installed}") if installed else Text("it is not installed", "但没有安装")
-        yield Finding("requirement-conflict", ERROR if name in HEAVY_PACKAGES else WARNING,
+        loaded = canonicalize_name(conflict.package) not in BESIDE_TRAINING
+        yield Finding("requirement-conflict", ERROR if loaded and name in HEAVY_PACKAGES else WARNING,
                       Text(f"{conflict.package} {known(conflict.version) or ''} requires {requires}; {here.en}",
                            f"{conflict.package} {known(conflict.version) or ''} 需要 {requires}，{here.zh}"),
                       (pip_install(facts, requires),) if name else (),
