@@ -213,10 +213,11 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn~flash attention version",
          r"flash[_-]attn (?:package )?version to be (?:greater or equal|>=?) ?(?:than )?(?P<want>[\d.]*\d)|requires at least version `?(?P<least>[\d.]*\d)"
          r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache|func\b)\w*)' from 'flash_attn(?:\.flash_attn_interface)?'"
-         r"|(?P<old>flash attention version) does not support",
+         r"|Error: The current (?P<old>flash attention version) does not support",
          Text("needs {want}{least}{name}", "需要 {want}{least}{name}")),
     _row("flash-attn-import-failed", "flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*'|No module named '(?P<module>flash_attn\.[\w.]+)'",
          "{name}{module}"),
+    _row("flash-attn-too-old", "flash attention version", r"flash attention version does not support", kind=OMEN),
     _row("flash-attn-import-failed", "DLL load failed", r"DLL load failed while importing (?P<module>flash_attn\w*): (?P<why>.*)", "{module}: {why}"),
     _row("gpu-arch-unsupported", "compute capability", r"FlashAttention\d? requires compute capability >= (?P<want>[\d.]+), but found \(?(?P<found>[\d., ]+)\)?", "{found} < {want}"),
     _row("torch-cpu-only", "not available on CPU", r"FlashAttention.*not available on CPU", around=r"\d\+cpu"),
@@ -364,7 +365,7 @@ SIGNATURES: tuple[Signature, ...] = (
          rf"(?:Permission denied|Read-only file system|\[WinError 5\]).*(?P<path>['\"`][^'\"`]*(?:{_SITE})[^'\"`]*)|site-packages is not writeable.*error|Could not install packages.*Permission denied", "{path}"),
     _row("wheel-not-found", "Precompiled wheel not found", r"Precompiled wheel not found", kind=HINT, any_level=True),
     _row("wheel-not-found", "HTTP Error~HTTP error~ Client Error", r"(?:HTTP Error 404|HTTP error 404|404 Client Error)(?:.*?(?P<url>https?://\S*(?:flash|\.whl)\S*))?", "{url}",
-         RESULT, around=r"flash[-_]attn|\.whl"),
+         RESULT, around=rf"\.whl|{_BUILD}|Guessing wheel URL|(?:Collecting|install|Downloading) flash[-_]attn"),
     _row("wheel-not-found", "matching distribution~satisfies the requirement~no version of~no wheels~no matching",
          r"(?i:No matching distribution found for (?P<name>flash\S*)|satisfies the requirement (?P<want>flash\S*))|there (?:is|are) no versions? of flash[-_]attn|flash[-_]attn\S* has no wheels?|no wheels? (?:are )?available.*flash", "{name}{want}", RESULT),
 
