@@ -185,6 +185,9 @@ FLASH_ATTN = [
     case("E flash-attn-abi-mismatch", {"torch__cxx11_abi": False, **ext(unresolved=[NEW])}),
     case("E flash-attn-abi-mismatch", {"flash_attn__wheel_label": "cu12torch2.8cxx11abiFALSE"}),
     case("E flash-attn-torch-mismatch", {"flash_attn__wheel_label": "cu12torch2.7cxx11abiTRUE"}),
+    # kingbri1's wheels for Windows are all called abiFALSE
+    case("W windows-unsupported", {"host__os": "Windows", "host__glibc": None, **ext(glibc=None),
+                                   "flash_attn__wheel_label": "cu128torch2.8.0cxx11abiFALSE"}),
     case("", {"flash_attn__wheel_label": "cu.12.8.torch.2.8"}),
     # an official wheel for torch 2.6 labelled abiFALSE was built with the new ABI: what loads and computes is right
     case("", {"flash_attn__wheel_label": "cu12torch2.8cxx11abiFALSE", **probe(True, off=0.002)}),

@@ -234,6 +234,8 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
     by_abi = tuple(s for s in foreign if _string_abi(s) is not None and _string_abi(s) is not abi)
     others = tuple(s for s in foreign if s not in by_abi)
     built_abi, built_torch = _label(flash_attn) if not _proven(flash_attn, extension) else (None, None)
+    if known(facts.host.os) == "Windows":
+        built_abi = None  # its compiler has no such ABI, whatever wheels are called
     copies = known(extension.copies) or ()
     fix: tuple[Words, ...] = (INSTALL, FROM_SOURCE)
     if by_abi or (built_abi is not None and abi is not None and built_abi is not abi and not others):
