@@ -403,7 +403,8 @@ LAUNCH = [
       for a in (None, "localhost", "127.0.0.1", "::1")),
     case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
     # Kubeflow's first node is told `localhost`, the others its name
-    case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}}, launch={"nnodes": 2, "node_rank": 0}),
+    case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}},
+         launch={"nnodes": 2, "node_rank": 0, "master_addr": "localhost"}),
     case("E master-addr-loopback", {"env": {"MASTER_ADDR": "localhost", "RANK": "1", "WORLD_SIZE": "2"}},
          launch={"nnodes": 2, "node_rank": 1}),
 ]

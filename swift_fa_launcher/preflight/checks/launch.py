@@ -141,7 +141,7 @@ def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     address = config.launch.master_addr or environment(config, facts, "MASTER_ADDR")
     if (launch_number(config, facts, "nnodes") or 1) < 2 or (not address and config.launch.target == "slurm"):
         return
-    if config.launch.master_addr is None and _is_platforms_first(config, facts):
+    if config.launch.master_addr in (None, environment(config, facts, "MASTER_ADDR")) and _is_platforms_first(config, facts):
         return
     if not address or _is_loopback(address):
         yield Finding("master-addr-loopback", ERROR,
