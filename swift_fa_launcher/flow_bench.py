@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,13 +53,13 @@ from swift_fa_launcher.runs.bench import (
 from swift_fa_launcher.runs.bench_table import render_line, render_table
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.record import run_name, secret_values
-from swift_fa_launcher.secrets import redact_data
+from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
 
-FILE, TABLE, OLD = "bench.json", "table.md", "bench.before.json"
+FILE, TABLE = "bench.json", "table.md"
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,13 @@ class _Course:
                                  output=str(self.folder / "output" / variant.name))
         return (*self.overrides, *shared, *variant.settings, *division)
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The config's and the environment's secrets, which no file of the bench may hold."""
+        return secret_values(self.config, os.environ)
+
     def key(self, config: ResolvedConfig, facts: Facts, variant: Variant) -> dict[str, Any]:
-        """Without secrets: it is written down."""
+        """What `make_key` says, without secrets."""
         key = make_key(config, facts, describe_data(self.config, self.facts), flash=variant.flash)
         return dict(redact_data(key, secret_values(config, os.environ)))
 
@@ -119,11 +125,36 @@ def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, sa
     """Measure the variants that are wanted and not measured yet; results are written after each.
 
     A variant that this machine cannot run is skipped, one whose training fails is kept as failed; the others go on.
-    Raises LauncherError where nothing could begin: the config is wrong, or there is no training interpreter.
+    Raises LauncherError where nothing could begin: the config is wrong, there is no training interpreter, or another bench
+    writes into the folder.
     """
     course = _begin(files, overrides, wish, say)
     course.progress, course.build_progress = progress, build_progress
-    bench = _earlier(course)
+    with _held(course.folder):
+        return _run(course)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Two that write one bench.json would each drop what the other has measured."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LaunchError(Text("another bench is writing into this folder", "另一个 bench 正在写入此目录"), where=str(folder),
+                          hint=("--out FOLDER",)) from None
+    except (OSError, NotImplementedError):  # a file system without locks is no reason not to measure
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(course: _Course) -> Ended:
+    bench, wish = _earlier(course), course.wish
     names = [name for name in choose_names(wish.names) if name in course.variants or name in wish.names]
     try:
         bench = _with_rate(course, bench)
@@ -206,16 +237,20 @@ def _outdated(course: _Course, bench: Bench, found: Result) -> str:
 
 
 def _keep_old(course: _Course) -> None:
-    """Numbers that no longer hold here may still be wanted."""
+    """Numbers that no longer hold here may still be wanted; each time under a name of its own."""
+    file = course.folder / FILE
     try:
-        (course.folder / OLD).write_bytes((course.folder / FILE).read_bytes())
+        written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+        old = file.with_name(f"bench.{written:%Y%m%d-%H%M%S}.json")
+        old.write_bytes(file.read_bytes())
     except OSError:
         return
-    course.say(Text(f"the earlier results are kept in {course.folder / OLD}", f"之前的结果保存在 {course.folder / OLD}"))
+    course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 
 def _about(course: _Course, machine: Mapping[str, Any]) -> dict[str, Any]:
-    return {"started": _now(), "configs": [str(file) for file in course.files], "overrides": list(course.overrides),
+    return {"started": _now(), "configs": [str(file) for file in course.files],
+            "overrides": [redact(word, course.hidden) for word in course.overrides],
             "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": dict(machine)}
 
 
@@ -231,6 +266,8 @@ def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
     found = bench.result(name)
     if found is None or found.status != MEASURED:
         found = _measure(course, bench, name, place)
+        told = [redact(render_words(found.reason, lang), course.hidden) for lang in ("en", "zh")]
+        found = replace(found, reason=Text(told[0], told[1]))
         bench = _save(course, bench.with_result(found))
     line = render_line(bench, found)
     course.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))

@@ -81,13 +81,29 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
     main_rows = Wish(("packing",), rows=8, out=Path("results"), install=False)
     other = run_bench([Path("c.yaml")], [], main_rows, say=lambda words: said.append(render_words(words, "en")))
     assert other.exit_code == 1 and not other.bench.measured("sdpa") and any("arguments.dataset" in line for line in said)
-    assert json.loads((work / "results" / "bench.before.json").read_text())["variants"][0]["name"] == "eager"
+    assert [json.loads(old.read_text())["variants"][0]["name"] for old in (work / "results").glob("bench.2*.json")] == ["eager"]
 
 
 def check_measured(found: dict[str, Any]) -> None:
     assert [found[name] for name in ("steps", "examples", "rows", "batch", "accumulation")] == [1, 16, 16, 1, 16]
     assert 16_384 == found["trainable"] < found["parameters"] < 200_000 and found["recomputes"] is True
     assert found["tokens"] > 1_000 and found["wall"] > found["seconds"] > 0 and found["loss"] > 1
+
+
+def test_no_secret_is_written_and_no_other_bench_at_the_same_time(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    secrets = ("env.SWANLAB_API_KEY=sekret-of-text", "swift.hub_token=123456789", "swanlab.notification.secret=sekret-of-mine")
+    heard = list[int]()
+
+    def listen(words: Words) -> None:
+        if "matrix" in render_words(words, "en"):  # while the first measures
+            heard.append(main([*WORDS, "--variants", "padding_free"]))
+
+    wish = Wish(("packing",), rows=8, out=Path("results"), install=False)
+    ended = run_bench([Path("c.yaml")], secrets, wish, say=listen)
+    assert ended.bench.results[0].status == "skipped" and heard == [1] and "another bench" in capfd.readouterr().err
+    files = {file.name: file.read_text(encoding="utf-8") for file in (work / "results").glob("*.*")}
+    assert "swift.hub_token=<redacted>" in files["bench.json"] and "table.md" in files
+    assert not [name for name, text in files.items() if "sekret" in text or "123456789" in text]
 
 
 def test_words_that_are_no_variants_are_refused(work: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -128,7 +128,8 @@ class Rate:
 @dataclass(frozen=True)
 class Result:
     """What became of a variant. reason: why it was not measured. run: folder of its record. key: what the measurement
-    depends on; equal keys need not be measured twice. changed: settings that follow from what was measured before."""
+    depends on; equal keys need not be measured twice. settings: `key=value` words over the config. reused: measured by an
+    earlier bench in the same folder."""
 
     variant: str
     status: str
@@ -177,7 +178,8 @@ def choose_names(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | None:
     """The variant of this config; None where it would be the same as another."""
-    flash = next((impl for impl in (config.swift.attn_impl or "",) if "flash" in impl), FLASH_IMPLEMENTATIONS[0])
+    asked = config.swift.attn_impl or ""
+    flash = asked if "flash" in asked else FLASH_IMPLEMENTATIONS[0]
     attention = name if name in ("sdpa", "eager") else flash
     packs = name in ("packing", *DIVIDED)
     words: tuple[str, ...] = (f"swift.attn_impl={attention}", f"swift.packing={_yes(packs)}",
@@ -237,15 +239,15 @@ def _quoted(value: Any) -> str:
 
 
 def file_name(name: str) -> str:
-    """A run's name as a folder's."""
-    return re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.")[:60] or "bench"
+    """A run's name as a folder's; 60 characters of any script fit into the 255 bytes of one."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "bench"
 
 
 def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> tuple[str, ...]:
     """The config's datasets with `#N` so that they have `rows` rows together; as they are for None.
 
-    Each gives in proportion to what it has; where that is not known of one, all give alike. None gives more than it has:
-    ms-swift would repeat rows.
+    Each gives in proportion to what it has; where that is not known of one, all give alike. None of which that is known
+    gives more than the config takes from it: ms-swift would repeat rows.
     """
     names = config.swift.names("dataset")
     if rows is None or not names:
@@ -265,7 +267,7 @@ def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> t
 
 def _base(name: str) -> tuple[str, int | None]:
     base, mark, count = name.rpartition("#")
-    return (base, int(count)) if mark and count.isdigit() else (name, None)
+    return (base, int(count)) if mark and count.isdecimal() else (name, None)
 
 
 def _rows(facts: Facts, name: str) -> int | None:
@@ -317,7 +319,7 @@ def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, f
     packages = (*_PACKAGES, *(_FLASH_PACKAGES if flash else ()))
     return encode({  # type: ignore[no-any-return]
         "arguments": {name: _plain(value) for name, value in sorted(arguments.items())
-                      if value is not None and name not in _PLACES},
+                      if value is not None and name not in _PLACES and not is_secret_name(name)},
         "env": {name: value for name, value in sorted(config.env.items()) if not is_secret_name(name)},
         "processes": config.launch.nproc_per_node, "data": data, "machine": describe_machine(config, facts),
         "packages": {name: _text(facts.package(name)) for name in packages}})

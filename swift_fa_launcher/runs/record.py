@@ -18,7 +18,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -97,11 +97,21 @@ def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[s
     """The values that must not be written anywhere: of secret-looking variables, longest first."""
     from swift_fa_launcher.config.schema import is_secret_name  # here, since a list of runs does without the schema
 
-    named = {**environ, **config.env, **{name: value for name, value in config.swift.items() if isinstance(value, str)}}
     notification = config.swanlab.notification
-    values = {value for name, value in named.items() if is_secret_name(name)}
+    values = {value for each in (environ, config.env, config.swift) for name, value in _named_texts(each)
+              if is_secret_name(name)}
     values |= {value for value in (notification.secret, notification.webhook_url) if value}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _named_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every name, also of groups within groups, with its text; a token of digits alone is a number in YAML."""
+    for name, value in values.items():
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(one, Mapping):
+                yield from _named_texts(one)
+            elif one is not None:
+                yield str(name), str(one)
 
 
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:

@@ -137,6 +137,13 @@ def test_a_secret_of_several_lines_is_found_however_they_are_laid_out(tmp_path: 
     assert "q7" not in redact(diff, [secret]) and redact(diff, [secret]).endswith("\n")
 
 
+@pytest.mark.parametrize("word", ["swift.hub_token=sekret-9", "swift.hub_token=12345678", "swift.a={b: [{api_key: sekret-9}]}",
+                                  "swift.hub_token=[sekret-9]", "env.MY_KEY=sekret-9", "swanlab.notification.secret=12345678"])
+def test_secrets_of_any_form_are_known(word: str) -> None:
+    (value,) = secret_values(resolve_config([], [word]), {"HOME": "/home/someone", "SHORT_KEY": "12345"})
+    assert value in word
+
+
 def test_hiding_leaves_the_record_itself_alone(tmp_path: Path) -> None:
     secrets = ("123456", "started", "unfinished", "2026-11")
     folder = start(tmp_path, text="swift: {seed: 1234567}\n", hidden=secrets)
