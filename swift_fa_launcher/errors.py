@@ -5,6 +5,7 @@ Every error that a user may meet is a `LauncherError`; anything else that escape
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Union
 
 
@@ -17,6 +18,11 @@ class Text(NamedTuple):
     def render(self, lang: str) -> str:
         """The sentence in `lang`: "zh" gives Chinese, everything else English."""
         return self.zh if lang == "zh" else self.en
+
+
+def in_both(render: Callable[[str], str]) -> Text:
+    """The sentence that `render` makes for "en" and for "zh"."""
+    return Text(render("en"), render("zh"))
 
 
 #: A text for people. A plain string is the same in both languages: a command, a path, a name.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
 from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare, refuse_target
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
@@ -266,8 +266,8 @@ def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
     found = bench.result(name)
     if found is None or found.status != MEASURED:
         found = _measure(course, bench, name, place)
-        told = [redact(render_words(found.reason, lang), course.hidden) for lang in ("en", "zh")]
-        found = replace(found, reason=Text(told[0], told[1]))
+        reason = found.reason
+        found = replace(found, reason=in_both(lambda lang: redact(render_words(reason, lang), course.hidden)))
         bench = _save(course, bench.with_result(found))
     line = render_line(bench, found)
     course.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
@@ -329,10 +329,10 @@ def _judge(course: _Course, finished: Finished, name: str) -> Result:
         return Result(name, INTERRUPTED, Text("it was ended before its end", "训练被提前结束"), run=str(folder))
     log = folder / "train.log"
     if outcome.exit_code != 0:
-        told = [[f"{one.get('code')}: {one.get('summary')}" for one in (d.to_json(lang) for d in finished.diagnoses[:1])]
-                for lang in ("en", "zh")]
-        first, second = ("; ".join([*lines, f"exit code {outcome.exit_code}", str(log)]) for lines in told)
-        return Result(name, FAILED, Text(first, second), run=str(folder))
+        ended = f"exit code {outcome.exit_code}; {log}"
+        causes = finished.diagnoses[:1]
+        return Result(name, FAILED, in_both(lambda lang: "; ".join(
+            [*(f"{one.code}: {render_words(one.summary, lang)}" for one in causes), ended])), run=str(folder))
     gpus = visible_gpus(course.config, course.facts).gpus
     measured = make_measured(read_monitor(folder), read_monitor_lines(folder), runtime=finished.record.result.get("runtime"),
                              wall=(outcome.ended - outcome.started).total_seconds(), gpus=len(gpus) if gpus else None)
@@ -345,18 +345,16 @@ def _judge(course: _Course, finished: Finished, name: str) -> Result:
 def _join(findings: Sequence[Finding], more: Words) -> Text:
     """What blocks a variant: the first finding, the codes of the others, and why flash-attn could not be installed."""
     first, others = findings[0], ", ".join(dict.fromkeys(one.code for one in findings[1:]))
-    told = ["; ".join(part for part in (f"{first.code}: {render_words(first.summary, lang)}", others, render_words(more, lang))
-                      if part) for lang in ("en", "zh")]
-    return Text(told[0], told[1])
+    return in_both(lambda lang: "; ".join(part for part in (
+        f"{first.code}: {render_words(first.summary, lang)}", others, render_words(more, lang)) if part))
 
 
 def _words(error: LauncherError | OSError) -> Words:
     """An error on one line."""
     if not isinstance(error, LauncherError):
         return str(error)
-    told = [": ".join(part for part in (render_words(error.message, lang), error.where, render_words(error.why, lang)) if part)
-            for lang in ("en", "zh")]
-    return Text(" ".join(told[0].split()), " ".join(told[1].split()))
+    return in_both(lambda lang: " ".join(": ".join(filter(None, (
+        render_words(error.message, lang), error.where, render_words(error.why, lang)))).split()))
 
 
 # The matrix rate, the files

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, render_words
+from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
@@ -171,9 +171,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.refusals:
-        lines = [(code, render_words(words, "en"), render_words(words, "zh")) for code, words in choice.refusals]
-        raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel,
-                               why=Text(*("\n       ".join(f"{code}: {said[i]}" for code, *said in lines) for i in (0, 1))),
+        why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
+        raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel, why=why,
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
                               environment={**os.environ, **config.env},

@@ -270,12 +270,14 @@ _GROUPS = ("host", "env", "paths", "network")
 
 
 def _without_untold(data: dict[str, Any]) -> dict[str, Any]:
-    """The data without `schema`, and without groups and variables of which it only says that they are unknown or null."""
+    """The data without `schema`, and without groups and variables of which it only says that they are unknown or null. A
+    variable that is null is not set, which says something."""
     told = {key: value for key, value in data.items() if key != "schema" and not (key in _GROUPS and _is_untold(value))}
-    for key, inner in (("host", {"free_gib"}), ("env", None)):
-        if isinstance(told.get(key), dict):
-            told[key] = {name: value for name, value in told[key].items()
-                         if not ((inner is None or name in inner) and _is_untold(value) and (value is not None or inner))}
+    host, env = told.get("host"), told.get("env")
+    if isinstance(host, dict) and _is_untold(host.get("free_gib")):
+        told["host"] = {name: value for name, value in host.items() if name != "free_gib"}
+    if isinstance(env, dict):
+        told["env"] = {name: value for name, value in env.items() if value is None or not _is_untold(value)}
     return told
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
-from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.errors import Text, Words, in_both, render_words
 from swift_fa_launcher.runs.bench import (
     BASELINE,
     DIVIDED,
@@ -94,9 +95,9 @@ def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
         if one.status != MEASURED:
             grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
     for (status, reason), names in grouped.items():
-        why = [render_words(reason, lang) for lang in ("en", "zh")]
-        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why[0]}",
-                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why[1]}")
+        why = in_both(partial(render_words, reason))
+        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why.en}",
+                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why.zh}")
 
 
 def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
@@ -137,8 +138,8 @@ def render_line(bench: Bench, result: Result) -> Text:
     """One line for the screen when a variant has ended."""
     found = result.measured
     if found is None:
-        status, why = _STATUS[result.status], [render_words(result.reason, lang) for lang in ("en", "zh")]
-        return Text(f"{status.en}: {why[0]}", f"{status.zh}：{why[1]}")
+        status, why = _STATUS[result.status], in_both(partial(render_words, result.reason))
+        return Text(f"{status.en}: {why.en}", f"{status.zh}：{why.zh}")
     times = ratio(bench, found)
     faster = f" ({times:.2f} × {BASELINE})" if times and result.variant != BASELINE else ""
     before = Text(", measured before", "，此前已测") if result.reused else Text("", "")

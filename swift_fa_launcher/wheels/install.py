@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -350,7 +351,7 @@ def _add_companions(wheel: Path, stage: Path, target: Environment, environment: 
 
 def _lacks(companions: Companions, why: str, target: Environment) -> InstallError:
     """The error that says what is missing beside flash-attn, and the ways to have it."""
-    names = " ".join(f'"{name}"' if set(name) & set("<>[]!*; ") else name for name in companions.names)
+    names = shlex.join(companions.names)
     return InstallError(
         Text(f"flash-attn needs what is missing here and could not be installed: {names}",
              f"缺少 flash-attn 所需的包，且无法安装：{names}"),

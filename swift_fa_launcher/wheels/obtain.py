@@ -6,6 +6,7 @@ What was refused on the way, and why, comes back with the receipt or with the er
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import InstallError, Text, Words, render_words
+from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.wheels.build import FA3_BUILD, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
@@ -129,7 +130,7 @@ def fetch_beside(facts: Facts, obtained: Obtained, say: Say = lambda words: None
     folder, environment = obtained.fetched.path.parent, {**os.environ}
     found = fetch_companions(obtained.proof.requires, facts, folder,
                              lambda command: run_tool(command, environment, folder, FETCH_SECONDS), say)
-    names = " ".join(f'"{name}"' if set(name) & set("<>[]!*; ") else name for name in found.names)
+    names = shlex.join(found.names)
     if found.failure:
         say(Text(f"{names}, which it needs too, could not be fetched: {found.failure}; to fetch it: "
                  f"pip download --no-deps {names} --dest {folder}",
@@ -204,7 +205,7 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
 
 
 def _joined(error: InstallError) -> Text:
-    return Text(*(f"{render_words(error.message, lang)}: {render_words(error.why, lang)}" for lang in ("en", "zh")))
+    return in_both(lambda lang: f"{render_words(error.message, lang)}: {render_words(error.why, lang)}")
 
 
 def _text(words: Words) -> Text:
