@@ -373,6 +373,14 @@ def test_names_the_cause_in_other_words(source: str, code: str, log: str) -> Non
     assert found[0].code == code, (source, [(one.code, one.line, one.evidence) for one in found])
 
 
+@pytest.mark.parametrize("before", ["2026-01-05T08:00:00.1Z stderr F ", "[2026-01-05 08:00:00] ", "2026-01-05 08:00:00 [rank1]: ",
+                                    "trainer-1  | [rank0]: ", "node-3: ", "(TaskRunner pid=17) ", "> "])
+def test_whoever_speaks_and_whenever_it_was(before: str) -> None:
+    for source, code, log in THREADS[::6]:
+        spoken = "".join(f"{before}{line}\n" for line in log.splitlines())
+        assert diagnose([spoken.encode()])[0].code == code, (source, before)
+
+
 #: Nothing of these shows in a log: they are warnings of what would go wrong, or facts that only a config has.
 _SILENT = {"host-memory-low", "torch-prerelease", "arg-renamed", "gpus-unused", "packing-changes-batch",
            "swanlab-account-implicit", "swanlab-key-in-config"}

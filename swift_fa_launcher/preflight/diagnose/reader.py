@@ -41,13 +41,17 @@ _GATE = (b"rror", b"ERR", b"xception", b"ail", b"ound", b"nable", b"imeout", b"i
          b"swanlab", b"INFO:", b"loss':", b"Successfully", b"nvalid", b"fatal", b"run sh")
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]")
+_SPEAKER_NAME = (r"\[(?:rank|default|worker-?)\d+\]:?|\([\w.]* ?pid=\d+[^)]{0,80}\)|\[\d+,\d+\]<\w+>:?|\d{1,4}:(?=\s)"
+                 r"|(?:node|host|worker|master|compute|gpu|ip-)[\w.-]{0,40}:(?=\s)|[\w.-]{1,40}\s*\|(?=\s)")
 #: Who speaks, as torchrun, Ray, mpirun, srun, pdsh and docker compose put it before a line.
-_SPEAKER = re.compile(r"^\s{0,4}(?:\[(?:rank|default|worker-?)\d+\]:?|\([\w.]* ?pid=\d+[^)]{0,80}\)|\[\d+,\d+\]<\w+>:?"
-                      r"|\d{1,4}:(?=\s)|worker-?\d+:|[\w.-]{1,40}\s*\|(?=\s))\s?")
+_SPEAKER = re.compile(rf"^\s{{0,4}}(?:{_SPEAKER_NAME})\s?")
+#: When, as docker, Kubernetes, platforms and Python's logging put it there; and a mail's or an issue's `> `.
+_STAMP_TEXT = (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\s(?:(?:stdout|stderr) [FP]\s)?(?:- [\w.]+ - [A-Z]+ -\s)?"
+               r"|\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\]]{0,12}\]\s|>\s")
+_STAMP = re.compile(rf"^\s{{0,4}}(?:{_STAMP_TEXT})+")
+_HEAD = re.compile(rf"^\s{{0,4}}(?:{_STAMP_TEXT}|(?:{_SPEAKER_NAME})\s?)+")
 _FRAME = re.compile(r'\s*File ".*", line \d+')
 _QUOTED = 2_000  # bytes before a line in which the frame that quotes it is looked for
-#: As docker, Kubernetes and Python's logging put it there.
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\s+(?:(?:stdout|stderr) [FP]\s+)?(?:- [\w.]+ - [A-Z]+ - )?\s*")
 
 
 @dataclass(frozen=True)
@@ -66,31 +70,34 @@ class Line:
     @cached_property
     def said(self) -> str:
         """`text` without who speaks and when."""
-        return _STAMP.sub("", _SPEAKER.sub("", self.text, count=1).lstrip(), count=1)
+        return _HEAD.sub("", self.text, count=1).lstrip()
 
     @cached_property
     def around(self) -> str:
         """The lines before, of the same speaker where this one has one, and the line itself."""
-        speaker = _SPEAKER.match(self.text)
+        who = self._who
         past = self.past.translate(_BREAKS, _CONTROLS).decode("utf-8", "replace")
         if "\x1b" in past:
             past = _ESCAPES.sub("", past)
-        if speaker:
-            who = speaker[0].strip()
-            past = "\n".join([line for line in past.split("\n") if line.lstrip().startswith(who)])
+        if who:
+            past = "\n".join([line for line in past.split("\n") if _STAMP.sub("", line, count=1).lstrip().startswith(who)])
         return f"{past}\n{self.text}"
 
     @cached_property
     def quoted(self) -> bool:
         """Whether it is source code that a traceback shows: indented further than the `File "…", line N` that it follows."""
-        speaker = _SPEAKER.match(self.text)
-        who = speaker[0].strip() if speaker else ""
+        who = self._who
         depth = _depth(_plain(self.raw))
         for raw in reversed(self.past[-_QUOTED:].splitlines()) if depth else ():
             line = _plain(raw)
-            if line.strip() and line.lstrip().startswith(who) and _depth(line) < depth:
-                return bool(_FRAME.match(_SPEAKER.sub("", line, count=1)))
+            if line.strip() and _STAMP.sub("", line, count=1).lstrip().startswith(who) and _depth(line) < depth:
+                return bool(_FRAME.match(_HEAD.sub("", line, count=1)))
         return False
+
+    @cached_property
+    def _who(self) -> str:
+        speaker = _SPEAKER.match(_STAMP.sub("", self.text, count=1))
+        return speaker[0].strip() if speaker else ""
 
     @cached_property
     def frames(self) -> str:
@@ -154,8 +161,8 @@ def _live_lines(first: int, block: bytes, shapes: Sequence[bytes], live: Set[byt
 
 
 def _depth(line: str) -> int:
-    """Spaces before what a line says, the speaker's name left out."""
-    said = _SPEAKER.sub("", line, count=1)
+    """Spaces before what a line says, without who speaks and when."""
+    said = _HEAD.sub("", line, count=1)
     return len(said) - len(said.lstrip())
 
 
