@@ -8,7 +8,7 @@ Prints one line: MARKER and {"tokens": [count or null for each row], "files": [s
 Neither torch, transformers nor ms-swift are imported (4 and 6 s); `tokenizers` and `jinja2` take 0.1 s. ms-swift's template
 of a name is read from its sources. Where the config names none, or one that is more than its fields, rows are laid out by
 the tokenizer's chat template, filled with stand-ins for the contents: some templates drop a thought or trim, which ms-swift's
-do not. Python 3.8 to 3.14.
+do not. A name that ms-swift's sources do not register is a plugin's, of which nothing is known. Python 3.8 to 3.14.
 """
 
 import sys
@@ -41,8 +41,8 @@ class CannotCount(Exception):
 
 
 def read_template(name, here):
-    """The fields of the TemplateMeta that ms-swift registers as `name`, None where its sources do not plainly tell; and the
-    source files that were read."""
+    """The fields of the TemplateMeta that ms-swift registers as `name`, {} where its sources do not plainly tell; and the
+    source files that were read. Raises CannotCount for a name that they do not register."""
     sources = load_sources(here)
     reader = sources.Reader()
     meta = search_templates(name, reader, sources)
@@ -50,17 +50,24 @@ def read_template(name, here):
 
 
 def search_templates(name, reader, sources):
+    files = []
     for package, folder in PLACES:
         file = reader.file(package)
         home = os.path.join(os.path.dirname(file), folder) if file else ""
         for each in sorted(os.listdir(home)) if os.path.isdir(home) else ():
-            try:
-                found = find_template(os.path.join(home, each), f"{package}.{folder}.{each[:-3]}", name, reader, sources)
-            except sources.NotStatic:
-                found = None
-            if found:
-                return found
-    return None
+            if each.endswith(".py"):
+                files.append((read_text(os.path.join(home, each)), f"{package}.{folder}.{each[:-3]}"))
+    spoken = re.compile(rf"\b{re.escape(name).replace('-', '.')}\b")  # nearly all constants are named as their values are
+    for text, module_name in sorted(files, key=lambda file: not spoken.search(file[0])):
+        try:
+            found = find_template(text, module_name, name, reader, sources)
+        except sources.NotStatic:
+            found = None
+        if found is not None:
+            return found
+    if files:
+        raise CannotCount(f"ms-swift itself has no template {name}")
+    return {}
 
 
 def load_sources(here):
@@ -73,19 +80,19 @@ def load_sources(here):
     return module
 
 
-def find_template(file, module_name, name, reader, sources):
-    if not file.endswith(".py"):
+def find_template(text, module_name, name, reader, sources):
+    """As `read_template`'s fields; None where this source does not register the name."""
+    if "register_template(" not in text:
         return None
-    with open(file, encoding="utf-8", errors="replace") as opened:
-        text = opened.read()
-    if "register_template(" not in text or not re.search(rf"\b{re.escape(name).replace('-', '.')}\b", text):
-        return None  # the constants are named as their values are
     module = reader.module(module_name)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and sources.last_name(node.func) == "register_template" and node.args:
             given = node.args[0]
             if isinstance(given, ast.Call) and template_name(given, module, reader, sources) == name:
-                return template_fields(given, module, reader, sources)
+                try:
+                    return template_fields(given, module, reader, sources) or {}
+                except sources.NotStatic:
+                    return {}
     return None
 
 
@@ -294,6 +301,11 @@ def read_json(file):
         return {}
     with open(file, encoding="utf-8") as opened:
         return json.load(opened)
+
+
+def read_text(file):
+    with open(file, encoding="utf-8", errors="replace") as opened:
+        return opened.read()
 
 
 def in_turns(messages):

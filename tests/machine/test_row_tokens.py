@@ -222,6 +222,9 @@ class Meta:
 register_template(Meta("plain", [], ["{{QUERY}}" + PAD], [" "], [["eos_token_id"]]))
 """
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (home / "templates" / "all.py").write_text("")
+    unknown = counted(config_of(folder, "pairs", template="plain")).row_tokens
+    assert unknown == Unknown("ms-swift itself has no template plain"), "a plugin's may be anything"
     counts, said = [], list[Words]()
     for pad in ("", "!?" * 5):
         (home / "templates" / "all.py").write_text(text.replace("PAD", repr(pad)))
