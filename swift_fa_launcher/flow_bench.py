@@ -29,6 +29,7 @@ from swift_fa_launcher.runs.bench import (
     INTERRUPTED,
     MEASURED,
     ROWS,
+    SCHEMA,
     SKIPPED,
     VARIANTS,
     Bench,
@@ -203,12 +204,11 @@ def _exit_code(course: _Course, bench: Bench, names: Sequence[str]) -> int:
 
 
 def _earlier(course: _Course) -> Bench:
-    """The bench as it stands in the folder: every result that still holds. A file that nobody can read is none."""
-    try:
-        data = json.loads((course.folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        data = None
+    """The bench as it stands in the folder: every result that still holds. What does not is put aside, as is a file that is
+    damaged or a newer launcher's."""
+    data = _read_json(course.folder / FILE)
     results, rate = results_from_json(data)
+    foreign = data is not None and (not isinstance(data, dict) or data.get("schema") != SCHEMA)
     machine = describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
     bench = Bench(_about(course, machine), rate=rate if same_machine else None)
@@ -219,9 +219,20 @@ def _earlier(course: _Course) -> Bench:
                             f"{name} 需要重新测量，因为以下不同：{why}"))
         elif found is not None:
             bench = bench.with_result(found)
-    if len(bench.results) < len(results):
+    if foreign or len(bench.results) < len(results):
         _keep_old(course)
     return bench
+
+
+def _read_json(file: Path) -> Any:
+    """What the file says, its text where that is no JSON; None where there is nothing."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        return json.loads(text) if text else None
+    except OSError:
+        return None
+    except (ValueError, RecursionError):
+        return text
 
 
 def _outdated(course: _Course, bench: Bench, found: Result) -> str:

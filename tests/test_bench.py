@@ -34,6 +34,7 @@ swanlab: {mode: offline}
 run: {name: tiny, tags: [mine]}
 """
 TROUBLE = "import sys\nif 'eager' in sys.argv:\n    raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')\n"
+NEWER = '{"schema": 2}'  # a launcher's that is not here
 WORDS = ("bench", "c.yaml", "--rows", "16", "--out", "results", "--json")
 
 
@@ -98,8 +99,12 @@ def test_no_secret_is_written_and_no_other_bench_at_the_same_time(work: Path, ca
         if "matrix" in render_words(words, "en"):  # while the first measures
             heard.append(main([*WORDS, "--variants", "padding_free"]))
 
+    (work / "results").mkdir()
+    (work / "results" / "bench.json").write_text(NEWER)
     wish = Wish(("packing",), rows=8, out=Path("results"), install=False)
     ended = run_bench([Path("c.yaml")], secrets, wish, say=listen)
+    assert (work / "results" / "bench.json").read_text() != NEWER
+    assert [old.read_text() for old in (work / "results").glob("bench.2*.json")] == [NEWER], "not thrown away"
     assert ended.bench.results[0].status == "skipped" and heard == [1] and "another bench" in capfd.readouterr().err
     files = {file.name: file.read_text(encoding="utf-8") for file in (work / "results").glob("*.*")}
     assert "swift.hub_token=<redacted>" in files["bench.json"] and "table.md" in files
