@@ -647,10 +647,10 @@ def _run_bench(options: argparse.Namespace) -> int:
 def _variant_names(words: str) -> tuple[str, ...]:
     from swift_fa_launcher.runs.bench import VARIANTS
 
-    names = tuple(name.strip() for name in words.split(",") if name.strip())
-    for name in names:
-        if name not in VARIANTS:
-            raise UsageError(Text(f"there is no variant {name}", f"没有变体 {name}"), hint=(f"--variants {','.join(VARIANTS)}",))
+    names = tuple(name.strip() for name in words.split(",") if words)
+    wrong = ", ".join(name or "''" for name in names if name not in VARIANTS)
+    if wrong:
+        raise UsageError(Text(f"there is no variant {wrong}", f"没有变体 {wrong}"), hint=(f"--variants {','.join(VARIANTS)}",))
     return names
 
 

@@ -5,6 +5,7 @@ What is in the folder of an earlier bench, cut off or not, and still holds is no
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,6 @@ from swift_fa_launcher.runs.bench import (
     changed_keys,
     changes_nothing,
     choose_names,
-    describe_data,
     describe_machine,
     division_settings,
     file_name,
@@ -54,6 +54,7 @@ from swift_fa_launcher.runs.bench import (
 from swift_fa_launcher.runs.bench_table import render_line, render_table
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.record import run_name, secret_values
+from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class _Course:
     progress: Progress | None = None
     build_progress: BuildProgress = lambda step, steps, line: None
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)  # what the config names, with a digest of its files
     install_problem: Words = ""
     exit_code: int | None = None  # of an interruption
 
@@ -117,7 +119,7 @@ class _Course:
 
     def key(self, config: ResolvedConfig, facts: Facts, variant: Variant) -> dict[str, Any]:
         """What `make_key` says, without secrets."""
-        key = make_key(config, facts, describe_data(self.config, self.facts), flash=variant.flash)
+        key = make_key(config, facts, self.data, flash=variant.flash)
         return dict(redact_data(key, secret_values(config, os.environ)))
 
 
@@ -186,7 +188,15 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
                           why=error.strerror or str(error), hint=("--out FOLDER",)) from None
     made = {name: make_variant(name, config, facts) for name in VARIANTS}
     return _Course(files, overrides, wish, config, facts, folder, say,
-                   variants={name: variant for name, variant in made.items() if variant})
+                   variants={name: variant for name, variant in made.items() if variant},
+                   data=_digest_data(collect_surroundings(config, facts, Path.cwd(), say)))
+
+
+def _digest_data(around: Surroundings) -> dict[str, str]:
+    """What tells another file of the same name. Not its time: on the next rented machine that is another."""
+    return {entry["name"]: hashlib.sha256(json.dumps(
+        {file: told.get("digest") for file, told in entry.get("files", {}).items()}, sort_keys=True).encode()).hexdigest()
+        for entry in around.data}
 
 
 def _titles(course: _Course) -> dict[str, Text]:

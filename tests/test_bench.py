@@ -33,7 +33,10 @@ swift:
 swanlab: {mode: offline}
 run: {name: tiny, tags: [mine]}
 """
-TROUBLE = "import sys\nif 'eager' in sys.argv:\n    raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')\n"
+TROUBLE = """import pathlib, sys
+if 'eager' in sys.argv and pathlib.Path('full').exists():
+    raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')
+"""
 NEWER = '{"schema": 2}'  # a launcher's that is not here
 WORDS = ("bench", "c.yaml", "--rows", "16", "--out", "results", "--json")
 
@@ -49,6 +52,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (work / "full").touch()
     assert main([*WORDS, "--variants", "eager,sdpa,packing"]) == 1, "one failed"
     out, err = capfd.readouterr()
     eager, sdpa, packing = json.loads(out)["variants"]
@@ -69,7 +73,7 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
     cut = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=interrupt)
     assert cut.exit_code == 130 and cut.bench.measured("sdpa") and "sdpa" in (work / "results" / "table.md").read_text()
 
-    (work / "trouble.py").write_text("", encoding="utf-8")
+    (work / "full").unlink()
     assert main([*WORDS, "--variants", "eager,sdpa"]) == 0
     eager, again = json.loads(capfd.readouterr().out)["variants"]
     assert again["measured"] == sdpa["measured"] and again["run"] == sdpa["run"], "not measured twice"

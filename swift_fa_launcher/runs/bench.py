@@ -278,7 +278,8 @@ def _rows(facts: Facts, name: str) -> int | None:
 def divide_batch(batch: int, accumulation: int, factor: float) -> tuple[int, int]:
     """(batch, accumulation) for packed rows of `factor` examples each, so that a step sees about as many as before.
 
-    The batch is divided, and no less than 1; from there on the accumulation makes up for what is left.
+    The batch is divided, and no less than 1; from there on the accumulation makes up for what is left. (The preflight's
+    advice prefers few passes. Here the memory that a small batch frees pays for leaving recomputation out.)
     """
     divided = max(1, round(batch / factor))
     if divided > 1:
@@ -313,7 +314,7 @@ def changes_nothing(bench: Bench, division: Sequence[str]) -> bool:
 def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, flash: bool) -> dict[str, Any]:
     """Everything that a variant's numbers depend on, as far as config and facts tell it: plain data for JSON.
 
-    config: the variant's. data: what is known of the datasets (`describe_data`).
+    config: the variant's. data: model, datasets and plugins by name, each with a digest of its files.
     """
     arguments = translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments
     packages = (*_PACKAGES, *(_FLASH_PACKAGES if flash else ()))
@@ -323,12 +324,6 @@ def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, f
         "env": {name: value for name, value in sorted(config.env.items()) if not is_secret_name(name)},
         "processes": config.launch.nproc_per_node, "data": data, "machine": describe_machine(config, facts),
         "packages": {name: _text(facts.package(name)) for name in packages}})
-
-
-def describe_data(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
-    """Dataset to its rows and size in GiB, as far as they are known: what tells another file of the same name."""
-    return {name: [known(found.rows), known(found.size_gib)] for name in config.swift.names("dataset")
-            if (found := facts.path(name)) is not None}
 
 
 def describe_machine(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:

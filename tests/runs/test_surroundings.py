@@ -79,9 +79,8 @@ def test_a_large_file_is_sampled_and_says_so(tmp_path: Path) -> None:
     file = tmp_path / "shard"
     with file.open("wb") as opened:
         opened.truncate(2 * 2**30)  # a hole: takes no space
-    begin = time.perf_counter()
     digest = Digests(tmp_path / "digests.json", quiet).describe(file)["digest"]
-    assert digest.startswith("sampled-sha256:") and time.perf_counter() - begin < 2
+    assert digest.startswith("sampled-sha256:")
     with file.open("r+b") as opened:
         opened.seek(-1, 2)
         opened.write(b"x")

