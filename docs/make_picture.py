@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -16,13 +17,14 @@ from swift_fa_launcher.flow import judge
 from swift_fa_launcher.machine.facts import parse_facts
 from swift_fa_launcher.preflight.table import render_table
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 COMMAND = "$ swift-fa preflight configs/qwen7b-lora.yaml launch.gpus=[0]"
 
 
 def main() -> None:
+    os.chdir(DOCS.parent)  # the picture names the config as a reader would
     facts = parse_facts(json.loads((DOCS / "example-facts.json").read_text(encoding="utf-8")), "example-facts.json")
-    config = resolve_config([DOCS.parent / "configs" / "qwen7b-lora.yaml"], ["launch.gpus=[0]"])
+    config = resolve_config([Path("configs/qwen7b-lora.yaml")], ["launch.gpus=[0]"])
     found = judge(config, facts)
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(f"[bold]{COMMAND}[/]\n")
