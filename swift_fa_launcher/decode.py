@@ -34,6 +34,17 @@ class Unknown:
 Maybe: TypeAlias = T | Unknown | None
 
 
+class SpokenVersion(Version):
+    """A version that prints as it was spelled: NVIDIA's driver 580.159.04 is 580.159.4 to the rules of PEP 440."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self._spoken = version.strip()
+
+    def __str__(self) -> str:
+        return getattr(self, "_spoken", None) or super().__str__()
+
+
 def known(value: Maybe[T]) -> T | None:
     """The value where there is one; None where it is absent or unknown."""
     return None if isinstance(value, Unknown) else value
@@ -84,8 +95,8 @@ def _decoder(kind: Any) -> Decoder:
         return _optional(arguments)
     if kind is Any:
         return lambda data, path: data
-    if kind is Version:
-        return _decode_version
+    if isinstance(kind, type) and issubclass(kind, Version):
+        return partial(_decode_version, kind)
     if dataclasses.is_dataclass(kind):
         return partial(_decode_fields, kind)
     if origin is tuple:
@@ -182,10 +193,10 @@ def _decode_mapping(kind: Any, data: Any, path: str) -> Mapping[str, Any]:
     return types.MappingProxyType({str(k): decode(kind, v, _join(path, str(k))) for k, v in data.items()})
 
 
-def _decode_version(data: Any, path: str) -> Version | Unknown:
+def _decode_version(kind: type[Version], data: Any, path: str) -> Version | Unknown:
     _expect(isinstance(data, str), path, _VERSION, data)
     try:
-        return Version(data)
+        return kind(data)
     except InvalidVersion:
         return Unknown(f"not a version: {data!r}")  # a broken package must not hide all other facts
 

@@ -67,6 +67,12 @@ class FactsError(LauncherError):
     exit_code = 2
 
 
+class FactsNotWritten(FactsError):
+    """There is no place for the facts where the command line wants them; a matter of the machine, as for other output."""
+
+    exit_code = 1
+
+
 class InstallError(LauncherError):
     """flash-attn could not be chosen, fetched, proven or installed; what was there before is untouched or back."""
 

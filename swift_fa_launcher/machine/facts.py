@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.decode import DecodeError, Maybe, Unknown, decode, encode, known
+from swift_fa_launcher.decode import DecodeError, Maybe, SpokenVersion, Unknown, decode, encode, known
 from swift_fa_launcher.errors import FactsError, Text
 
 SCHEMA = 1
@@ -68,7 +68,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    version: Maybe[Version] = NOT_COLLECTED
+    version: Maybe[SpokenVersion] = NOT_COLLECTED  # as the driver says it: "535.104.05"
     cuda: Maybe[Version] = NOT_COLLECTED  # the newest CUDA that it runs
 
 

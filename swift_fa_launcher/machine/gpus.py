@@ -9,9 +9,8 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.decode import Maybe, Unknown, decode
 from swift_fa_launcher.machine.facts import Driver, Gpu
-from swift_fa_launcher.machine.installed import parse_version
 
 GIB = 2**30
 
@@ -74,8 +73,9 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 def _driver(nvml: Any) -> Driver:
     cuda = nvml.nvmlSystemGetCudaDriverVersion()  # 12040 for 12.4
-    version = parse_version(_text(nvml.nvmlSystemGetDriverVersion()))
-    return Driver(version=version, cuda=Version(f"{cuda // 1000}.{cuda % 1000 // 10}"))
+    driver: Driver = decode(Driver, {"version": _text(nvml.nvmlSystemGetDriverVersion()),
+                                     "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}"})
+    return driver
 
 
 def _text(value: Any) -> Any:

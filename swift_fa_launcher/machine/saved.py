@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from swift_fa_launcher.errors import FactsError, Text, Words
+from swift_fa_launcher.errors import FactsError, FactsNotWritten, Text, Words
 from swift_fa_launcher.machine.facts import Facts, facts_to_json, parse_facts
 
 
@@ -37,19 +37,26 @@ def _unreadable(where: str, why: Words) -> FactsError:
 
 
 def write_facts(facts: Facts, path: str | Path) -> None:
-    """Writes the facts as JSON: completely or not at all. Raises FactsError where the file cannot be written."""
+    """Writes the facts as JSON: completely or not at all. Raises FactsNotWritten where the file cannot be written."""
     target = Path(path)
     temporary = ""
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():  # /dev/stdout is not to be replaced by a file
+            target.write_text(_render(facts), encoding="utf-8")
+            return
+        target = target.resolve()  # a link stays one
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.",
                                          delete=False) as file:
             temporary = file.name
-            json.dump(facts_to_json(facts), file, indent=2, ensure_ascii=False)
-            file.write("\n")
+            file.write(_render(facts))
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise FactsError(Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
-                         why=error.strerror or str(error)) from None
+        raise FactsNotWritten(Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
+                              why=error.strerror or str(error)) from None
+
+
+def _render(facts: Facts) -> str:
+    return f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"

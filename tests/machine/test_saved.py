@@ -11,7 +11,7 @@ import pytest
 
 from swift_fa_launcher.decode import DecodeError, Unknown, decode
 from swift_fa_launcher.errors import FactsError, Text, render_words
-from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts, parse_facts
+from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts, facts_to_json, parse_facts
 from swift_fa_launcher.machine.saved import read_facts, write_facts
 
 FACTS = Facts(where="中文主机", gpus=(Gpu(3, "H100"),), driver=Unknown("no NVML"), torch=None,
@@ -61,8 +61,16 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
     for place in (tmp_path / "absent.json", tmp_path):
         with pytest.raises(FactsError):
             read_facts(place)
-    with pytest.raises(FactsError):
+    with pytest.raises(FactsError) as error:
         write_facts(FACTS, tmp_path / "no" / "facts.json")
+    assert error.value.exit_code == 1  # as for every other place that cannot be written
+
+
+def test_a_driver_is_called_what_it_calls_itself() -> None:
+    facts = parse_facts({"schema": 1, "driver": {"version": "535.104.05", "cuda": "12.2"}}, "test")
+    driver = facts_to_json(facts)["driver"]
+    assert driver == {"version": "535.104.05", "cuda": "12.2"} and parse_facts(facts_to_json(facts), "test") == facts
+    assert facts.driver == parse_facts({"schema": 1, "driver": {"version": "535.104.5", "cuda": "12.2"}}, "test").driver
 
 
 def test_an_old_file_stays_where_a_new_one_cannot_be_written(tmp_path: Path) -> None:
