@@ -5,25 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.machine.facts import FirstBad, PathFacts
+from swift_fa_launcher.machine.line_sample import draw_lines, spread
 from swift_fa_launcher.machine.rows import make_judge
 
 #: Rows that are read of a file. Of a few hundred the mean length would be off by more than packing is to be told by.
 SAMPLE = 1000
-#: Places of a large file that the sample is taken from: a seek on a network file system takes a millisecond.
-PLACES = 200
-#: Bytes. Long rows are taken singly.
-PLACE_BYTES = 2**16
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
-#: Bytes. A longer row is not followed to its end.
-LONGEST_ROW = 8 * 2**20
 GIB = 2**30
 
 
@@ -33,6 +28,13 @@ class UnreadableRows(ValueError):
     def __init__(self, line: int | None, why: str) -> None:
         super().__init__(why)
         self.line, self.why = line, why
+
+
+class NoRows(UnreadableRows):
+    """There are none in the file."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "it has no rows")
 
 
 class UnseenRows(ValueError):
@@ -63,8 +65,8 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
         return _unseen(plain, str(error))
     except UnreadableRows as error:
         line: Maybe[int] = error.line if error.line is not None else Unknown("its line was not counted")
-        return replace(plain, rows=Unknown("the file cannot be read"), rows_checked=1, usable_rows=0,
-                       first_bad=FirstBad(line, error.why))
+        rows: Maybe[int] = 0 if isinstance(error, NoRows) else Unknown("the file cannot be read")
+        return replace(plain, rows=rows, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
     bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
     first = next(iter(bad), None)
     return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
@@ -77,8 +79,10 @@ def read_sample(file: Path) -> Sampled:
     if reader is None:
         raise UnseenRows(f"{file.suffix or 'a file without suffix'} is not read by the launcher")
     sampled = reader(file, file.stat().st_size)
+    if not sampled.rows and sampled.total != 0:
+        raise UnseenRows("its rows are too long to be looked at")
     if not sampled.rows:
-        raise UnreadableRows(1, "it has no rows")
+        raise NoRows
     return sampled
 
 
@@ -110,14 +114,15 @@ def _read_json(file: Path, size: int) -> Sampled:
     if size > WHOLE:
         if head.lstrip()[:1] == b"{" and not _is_json(head.split(b"\n", 1)[0]) and file.suffix == ".json":
             raise UnseenRows("one JSON object over several lines")
-        return Sampled([(None, _parse(line, None)) for line in _spread_lines(file, size)], _count_lines(file, size))
+        lines = draw_lines(file, size, SAMPLE)
+        return Sampled([(number, _parse(line, number)) for number, line in lines.drawn], lines.total)
     try:
         rows = [(number, _parse(line, number)) for number, line in enumerate(head.split(b"\n"), 1) if line.strip()]
     except UnreadableRows:
         if file.suffix == ".json" and _is_json(head):
             raise UnseenRows("one JSON object over several lines") from None
         raise
-    return Sampled(spread(rows), len(rows))
+    return Sampled(spread(rows, SAMPLE), len(rows))
 
 
 def _read_list(head: bytes, size: int) -> Sampled:
@@ -128,7 +133,7 @@ def _read_list(head: bytes, size: int) -> Sampled:
             rows = json.loads(text)
         except ValueError as error:
             raise UnreadableRows(getattr(error, "lineno", None), f"not JSON: {error}") from None
-        return Sampled(spread([(None, row) for row in rows]), len(rows))
+        return Sampled(spread([(None, row) for row in rows], SAMPLE), len(rows))
     decoder, at, found = json.JSONDecoder(), text.index("[") + 1, list[tuple[int | None, Any]]()
     while len(found) < SAMPLE:
         at = _skip(text, at)
@@ -157,59 +162,20 @@ def _read_csv(file: Path, size: int) -> Sampled:
     except csv.Error as error:
         raise UnreadableRows(table.line_num, f"not CSV: {error}") from None
     whole = size <= WHOLE
-    return Sampled(spread(rows if whole else rows[:-1]), len(rows) if whole else Unknown("a large CSV is not counted"))
+    return Sampled(spread(rows if whole else rows[:-1], SAMPLE), len(rows) if whole else Unknown("a large CSV is not counted"))
 
 
 def _read_text(file: Path, size: int) -> Sampled:
     """Plain text: each line is a row to be learned."""
     if size > WHOLE:
-        lines = [(None, _decode(line, None)) for line in _spread_lines(file, size)]
-        return Sampled(lines, _count_lines(file, size))
+        lines = draw_lines(file, size, SAMPLE)
+        return Sampled([(number, _decode(line, number)) for number, line in lines.drawn], lines.total)
     rows = [(number, _decode(line, number)) for number, line in enumerate(file.read_bytes().splitlines(), 1)]
-    return Sampled(spread(rows), len(rows))
+    return Sampled(spread(rows, SAMPLE), len(rows))
 
 
 READERS: Mapping[str, Callable[[Path, int], Sampled]] = {
     ".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".txt": _read_text}
-
-
-def spread(rows: Sequence[tuple[int | None, Any]]) -> Sequence[tuple[int | None, Any]]:
-    """At most SAMPLE of the rows, evenly spread."""
-    if len(rows) <= SAMPLE:
-        return rows
-    return [rows[i * len(rows) // SAMPLE] for i in range(SAMPLE)]
-
-
-def _spread_lines(file: Path, size: int) -> Iterator[bytes]:
-    """A few whole lines from each of PLACES places, none of them twice."""
-    end = 0
-    with file.open("rb") as opened:
-        for start in (place * size // PLACES for place in range(PLACES)):
-            if start < end:
-                continue
-            opened.seek(start)
-            if start:
-                opened.readline(LONGEST_ROW)  # the rest of the line that the place is in
-            for _ in range(SAMPLE // PLACES):
-                line = opened.readline(LONGEST_ROW)
-                if line.strip() and len(line) < LONGEST_ROW:
-                    yield line
-                end = opened.tell()
-                if end - start > PLACE_BYTES:
-                    break
-
-
-def _count_lines(file: Path, size: int) -> int:
-    """Lines of a file: counted up to 256 MiB, from there on estimated from as much of it, evenly spread."""
-    chunk, chunks = 2**20, 256
-    step = max(chunk, size // chunks)
-    lines = seen = 0
-    with file.open("rb") as opened:
-        for place in range(0, size, step):
-            opened.seek(place)
-            data = opened.read(chunk)
-            lines, seen = lines + data.count(b"\n"), seen + len(data)
-    return lines if seen >= size else round(lines * size / seen)
 
 
 def _parse(line: bytes, number: int | None) -> Any:

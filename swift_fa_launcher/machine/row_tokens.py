@@ -27,7 +27,7 @@ from swift_fa_launcher.machine.rows import Conversation, has_media, make_reader
 TARGET = Path(__file__).with_name("row_tokens_target.py")
 #: Whose change makes kept counts worthless.
 READERS = (TARGET, *(Path(__file__).with_name(name) for name in (
-    "swift_schema_target.py", "row_tokens.py", "rows.py", "dataset_files.py")))
+    "swift_schema_target.py", "row_tokens.py", "rows.py", "dataset_files.py", "line_sample.py")))
 #: Seconds; a second as a rule.
 TIMEOUT = 30.0
 #: Characters of rows that are counted: some three seconds of one processor at most.

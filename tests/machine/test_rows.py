@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.machine import dataset_files
-from swift_fa_launcher.machine.dataset_files import judge_dataset
+from swift_fa_launcher.machine import dataset_files, line_sample
+from swift_fa_launcher.machine.dataset_files import judge_dataset, read_sample
 from swift_fa_launcher.machine.facts import FirstBad, PathFacts
 from swift_fa_launcher.machine.rows import make_judge
 
@@ -135,7 +135,7 @@ def test_jsonl(tmp_path: Path) -> None:
 
 def test_one_broken_line_spoils_the_file_as_it_does_for_datasets(tmp_path: Path) -> None:
     facts = judged(tmp_path / "d.jsonl", f"{GOOD}\n{GOOD[:-5]}\n{GOOD}\n")
-    assert facts.usable_rows == 0 and known(facts.rows_checked)
+    assert (facts.rows_checked, facts.usable_rows) == (0, 0) and isinstance(facts.rows, Unknown)
     assert known(facts.first_bad).line == 2 and "not JSON" in known(facts.first_bad).why  # type: ignore[union-attr, operator]
 
 
@@ -168,7 +168,7 @@ def test_csv_and_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["d.jsonl", "d.json", "d.csv", "d.txt"])
 def test_an_empty_file(tmp_path: Path, name: str) -> None:
     facts = judged(tmp_path / name, b"")
-    assert facts.usable_rows == 0 and facts.rows_checked and facts.first_bad == FirstBad(1, "it has no rows")
+    assert (facts.rows, facts.rows_checked, facts.usable_rows) == (0, 0, 0) and facts.first_bad == FirstBad(1, "it has no rows")
 
 
 @pytest.mark.parametrize("name", ["d.parquet", "d.arrow", "d", "d.jsonl.gz"])
@@ -191,7 +191,23 @@ def test_a_large_file_is_sampled_and_counted(tmp_path: Path, monkeypatch: pytest
     assert (facts.rows, facts.rows_checked, facts.usable_rows, facts.first_bad) == (20_000, 1000, 1000, None)
     file.write_text("\n".join(lines[:10_000] + ['{"x": 1}'] * 150_000) + "\n")
     facts = judge_dataset(file, PathFacts(kind="file"), {}, None)
-    assert 0 < known(facts.usable_rows) < 1000 and isinstance(known(facts.first_bad).line, Unknown)  # type: ignore
+    assert known(facts.usable_rows) == pytest.approx(1000 / 16, abs=2)
+    assert 10_000 < known(facts.first_bad).line <= 10_320  # type: ignore[union-attr, operator]
+
+
+@pytest.mark.parametrize("read_through", [2**28, 2**20])
+def test_long_rows_are_drawn_no_oftener_than_short_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        read_through: int) -> None:
+    """Where they sit together, and where lengths recur: of a file that is counted, and of one that is too large for that."""
+    monkeypatch.setattr(line_sample, "READ_THROUGH", read_through)
+    monkeypatch.setattr(line_sample, "BLOCK", 2**16)
+    file = tmp_path / "d.txt"
+    file.write_text(f"{'a' * 100}\n" * 15_000 + f"{'a' * 1900}\n" * 5_000)
+    drawn = [len(row) for _, row in read_sample(file).rows]
+    assert sum(length > 1000 for length in drawn) / len(drawn) == pytest.approx(1 / 4, abs=0.03) and len(drawn) > 700
+    file.write_text("".join(f"{'a' * (number % 400)}b\n" for number in range(40_000)))
+    drawn = [len(row) for _, row in read_sample(file).rows]
+    assert len(set(drawn)) > 300 and sum(drawn) / len(drawn) == pytest.approx(201, rel=0.05)
 
 
 def test_a_large_list_is_read_from_its_beginning(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.facts import Facts, PathFacts
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import environment, launch_number, setting, torch_version, written
 
@@ -134,17 +134,27 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     for key in DATASET_ARGUMENTS[:2]:
         for name in config.swift.names(key):
             path = facts.path(name)
-            if path is None or known(path.usable_rows) != 0 or not known(path.rows_checked) or _registers(config):
+            if path is None or known(path.usable_rows) != 0 or known(path.rows_checked) is None or _registers(config):
                 continue
             bad = known(path.first_bad)
             line, why = (known(bad.line), known(bad.why)) if bad else (None, None)
+            what = _unusable(path, line, why)
             yield Finding("dataset-format", ERROR,
-                          Text(f"{key} {name}{written(config, f'swift.{key}')}: none of {known(path.rows_checked)} rows is usable"
-                               f" (line {line}: {why})",
-                               f"{key} {name}{written(config, f'swift.{key}')}：{known(path.rows_checked)} 行中没有一行可用"
-                               f"（第 {line} 行：{why}）"),
+                          Text(f"{key} {name}{written(config, f'swift.{key}')}: {what.en}",
+                               f"{key} {name}{written(config, f'swift.{key}')}：{what.zh}"),
                           ('{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
                            "swift.columns={…: messages}"), {"dataset": name, "line": line, "why": why})
+
+
+def _unusable(path: PathFacts, line: int | None, why: str | None) -> Text:
+    """Why no row of a file can be used."""
+    if known(path.rows) == 0:
+        return Text("it has no rows", "文件中没有任何行")
+    at = Text(f"line {line}: {why}" if line else f"{why}", f"第 {line} 行：{why}" if line else f"{why}")
+    if not known(path.rows_checked):
+        return Text(f"the file cannot be read ({at.en})", f"无法读取该文件（{at.zh}）")
+    return Text(f"none of {known(path.rows_checked)} rows is usable ({at.en})",
+                f"{known(path.rows_checked)} 行中没有一行可用（{at.zh}）")
 
 
 def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
