@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from swift_fa_launcher.machine.facts import Argument
 
 DONE, REFUSED, BUG, INTERRUPTED = 0, 1, 3, 130
+_STEP_SECONDS = 15.0  # between two lines that say how far a training is, where they do not renew themselves
 CLOSED_PIPE = 141  # 128 + SIGPIPE: what was said may not have been heard
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
 
@@ -292,6 +294,9 @@ def _run_install(options: argparse.Namespace) -> int:
     if options.facts and not options.dry_run and options.download_only is None:
         raise UsageError(Text("--facts are another machine's: nothing can be installed there from here",
                               "--facts 来自另一台机器：无法在此为它安装"), hint=("--dry-run", "--download-only FOLDER"))
+    if options.download_only and Path(options.download_only).exists() and not Path(options.download_only).is_dir():
+        raise UsageError(Text(f"not a folder: {options.download_only}", f"不是文件夹：{options.download_only}"),
+                         where="--download-only", hint=("--download-only wheels/",))
     files, overrides = _split_words(options.words, options.lang, needed=options.lock)
     config = resolve_config(files, overrides)
     wish = flow_install.Wish(options.version, options.wheel, "always" if options.from_source else None,
@@ -635,13 +640,46 @@ def _run_bench(options: argparse.Namespace) -> int:
     files, overrides = _split_words(options.words, options.lang)
     wish = flow_bench.Wish(_variant_names(options.variants), _row_count(options.rows),
                            Path(options.out) if options.out else None, not options.no_install, _allowed(options.allow))
-    ended = flow_bench.run_bench(files, overrides, wish, say=_say, progress=_show_download, build_progress=_show_build)
+    steps = _StepLine(options.lang)
+    ended = flow_bench.run_bench(files, overrides, wish, say=steps.say, progress=_show_download, build_progress=_show_build,
+                                 on_step=steps.show)
+    steps.clear()
     if options.json:
         _print_json(bench_to_json(ended.bench, options.lang))
-    else:
+    elif not ended.interrupted or any(one.measured for one in ended.bench.results):
         print(ended.table(options.lang), end="")
-    _tell(Text(f"the results are in {ended.folder}", f"结果在 {ended.folder}"), options.lang)
+    if ended.interrupted:
+        _tell(Text(f"interrupted; the same command goes on with what is not measured yet; so far: {ended.folder}",
+                   f"已中断；用同一条命令继续测量剩余部分；目前的结果在 {ended.folder}"), options.lang)
+    else:
+        _tell(Text(f"the results are in {ended.folder}", f"结果在 {ended.folder}"), options.lang)
     return ended.exit_code
+
+
+class _StepLine:
+    """How far a training is: one line that renews itself on a terminal, elsewhere one now and then."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang, self.shown, self.at = lang, False, time.monotonic()
+
+    def show(self, place: str, step: int, steps: int) -> None:
+        line = Text(f"{place}: step {step}/{steps}", f"{place}：第 {step}/{steps} 步").render(self.lang)
+        if sys.stderr.isatty():
+            print(f"\r... {line}\x1b[K", end="", file=sys.stderr, flush=True)
+            self.shown = True
+        elif time.monotonic() - self.at >= _STEP_SECONDS:
+            print(f"... {line}", file=sys.stderr, flush=True)
+            self.at = time.monotonic()
+
+    def clear(self) -> None:
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self.shown = False
+
+    def say(self, words: Words) -> None:
+        self.clear()
+        _say(words)
+        self.at = time.monotonic()
 
 
 def _variant_names(words: str) -> tuple[str, ...]:

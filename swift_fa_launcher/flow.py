@@ -65,6 +65,7 @@ from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.machine.network import Question, Reply
     from swift_fa_launcher.preflight.diagnose import Diagnosis
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
@@ -121,11 +122,12 @@ class Finished:
     diagnoses: tuple[Diagnosis, ...] = ()
 
 
-def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say) -> Facts:
-    """What this machine, its training interpreter and the paths of the config are like."""
-    facts = collect_facts(config, offline=offline, probe=probe, say=say)
+def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say,
+         asked: dict[Question, Reply] | None = None) -> Facts:
+    """What this machine, its training interpreter and the paths of the config are like. asked: as in `collect_facts`."""
+    facts = collect_facts(config, offline=offline, probe=probe, say=say, asked=asked)
     if _undo_interrupted_install(facts, say):
-        facts = collect_facts(config, offline=offline, probe=probe, say=say)
+        facts = collect_facts(config, offline=offline, probe=probe, say=say, asked=asked)
     if known(facts.python) is None:
         why = facts.python.why if isinstance(facts.python, Unknown) else Text("there is no such program", "没有这个程序")
         origin = config.origin("launch.python")
@@ -184,8 +186,13 @@ def preflight(files: Sequence[Path], overrides: Sequence[str], *, saved: Facts |
 
 def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Prepared:
     """Config, facts, findings and plan of a launch on this machine. Starts and changes nothing."""
-    config = resolve_config(files, overrides)
-    return plan_launch(judge(config, look(config, say=say), allow))
+    return prepare_config(resolve_config(files, overrides), allow=allow, say=say)
+
+
+def prepare_config(config: ResolvedConfig, *, allow: Sequence[str], say: Say,
+                   asked: dict[Question, Reply] | None = None) -> Prepared:
+    """`prepare` for what is resolved already. asked: as in `collect_facts`."""
+    return plan_launch(judge(config, look(config, say=say, asked=asked), allow))
 
 
 def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progress | None = None,
@@ -260,14 +267,19 @@ def _enter(record: RunRecord) -> None:
                           where=record.cwd, why=error.strerror or str(error)) from None
 
 
-def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say) -> Finished:
-    """Record, start, wait, record. Raises LaunchError where findings block or nothing can be started."""
+def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
+           on_line: Callable[[bytes], None] = lambda line: None) -> Finished:
+    """Record, start, wait, record. on_line: gets each line of the training's output.
+
+    Raises LaunchError where findings block or nothing can be started.
+    """
     _refuse(prepared.judgement)
     with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
-        return _launch(prepared, screen, screen_errors, has_folder, say)
+        return _launch(prepared, screen, screen_errors, has_folder, on_line, say)
 
 
-def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_folder: Callable[[], None], say: Say) -> Finished:
+def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_folder: Callable[[], None],
+            on_line: Callable[[bytes], None], say: Say) -> Finished:
     judgement, plan = prepared.judgement, prepared.plan
     config = judgement.config
     hidden = secret_values(config, os.environ)
@@ -277,6 +289,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
     def notice(line: bytes) -> None:
         nonlocal record
+        on_line(line)
         found = parse_version_folder(line)
         if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
             has_folder()

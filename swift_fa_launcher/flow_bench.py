@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -19,7 +19,7 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
-from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare, refuse_target
+from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
 from swift_fa_launcher.machine.visible import visible_gpus
@@ -53,15 +53,19 @@ from swift_fa_launcher.runs.bench import (
 )
 from swift_fa_launcher.runs.bench_table import render_line, render_table
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
+from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.machine.network import Question, Reply
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
 
-FILE, TABLE = "bench.json", "table.md"
+#: Gets a variant, as in "(2/6) packing", the step that its training has made, and how many there are.
+OnStep = Callable[[str, int, int], None]
+FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class Ended:
-    """A bench that has ended. exit_code: 0 where something was measured and nothing failed, 130 after Ctrl-C, else 1."""
+    """A bench that has ended. exit_code: 0 where something was measured and nothing failed, 130 after Ctrl-C, else 1.
+
+    interrupted: variants that were wanted are left.
+    """
 
     bench: Bench
     folder: Path
     titles: Mapping[str, Text]
     exit_code: int
+    interrupted: bool = False
 
     def table(self, lang: str) -> str:
         return render_table(self.bench, self.titles, lang)
@@ -90,7 +98,8 @@ class Ended:
 
 @dataclass
 class _Course:
-    """What the steps of one bench share. install_problem: why flash-attn could not be installed; not tried twice."""
+    """What the steps of one bench share. install_problem: why flash-attn could not be installed; not tried twice. asked:
+    what the network answered."""
 
     files: Sequence[Path]
     overrides: Sequence[str]
@@ -101,6 +110,8 @@ class _Course:
     say: Say
     progress: Progress | None = None
     build_progress: BuildProgress = lambda step, steps, line: None
+    on_step: OnStep = lambda place, step, steps: None
+    asked: dict[Question, Reply] = field(default_factory=dict)
     variants: Mapping[str, Variant] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)  # what the config names, with a digest of its files
     install_problem: Words = ""
@@ -111,6 +122,15 @@ class _Course:
         shared = shared_settings(self.config, datasets, name=f"{run_name(self.config)}-bench-{variant.name}",
                                  output=str(self.folder / "output" / variant.name))
         return (*self.overrides, *shared, *variant.settings, *division)
+
+    def resolve(self, words: Sequence[str]) -> ResolvedConfig:
+        """The config of a variant. Its datasets are the user's, cut: what is said of them names where they were written."""
+        config = resolve_config(self.files, words)
+        key = "swift.dataset"
+        written = self.config.origins.get(key)
+        if written is None or key not in config.origins:
+            return config
+        return replace(config, origins={**config.origins, key: written})
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -124,7 +144,8 @@ class _Course:
 
 
 def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, say: Say, progress: Progress | None = None,
-              build_progress: BuildProgress = lambda step, steps, line: None) -> Ended:
+              build_progress: BuildProgress = lambda step, steps, line: None,
+              on_step: OnStep = lambda place, step, steps: None) -> Ended:
     """Measure the variants that are wanted and not measured yet; results are written after each.
 
     A variant that this machine cannot run is skipped, one whose training fails is kept as failed; the others go on.
@@ -132,7 +153,7 @@ def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, sa
     writes into the folder.
     """
     course = _begin(files, overrides, wish, say)
-    course.progress, course.build_progress = progress, build_progress
+    course.progress, course.build_progress, course.on_step = progress, build_progress, on_step
     with _held(course.folder):
         return _run(course)
 
@@ -142,7 +163,7 @@ def _held(folder: Path) -> Iterator[None]:
     """Two that write one bench.json would each drop what the other has measured."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -157,19 +178,21 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _run(course: _Course) -> Ended:
-    bench, wish = _earlier(course), course.wish
+    wish = course.wish
     names = [name for name in choose_names(wish.names) if name in course.variants or name in wish.names]
+    bench = _earlier(course, names)
     try:
-        bench = _with_rate(course, bench)
         for place, name in enumerate(names, 1):
             bench = _step(course, bench, name, f"({place}/{len(names)}) {name}")
             if course.exit_code is not None:
                 break
+        else:
+            bench = _with_rate(course, bench) if any(one.measured for one in bench.results) else bench
     except KeyboardInterrupt:  # between two trainings; what was measured is written
         course.exit_code = 130
     bench = _save(course, bench)
     _plot(course, bench)
-    return Ended(bench, course.folder, _titles(course), _exit_code(course, bench, names))
+    return Ended(bench, course.folder, _titles(course), _exit_code(course, bench, names), course.exit_code is not None)
 
 
 def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say) -> _Course:
@@ -182,10 +205,11 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
     folder = (wish.out or Path("bench", file_name(run_name(config)))).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).touch()
+        (folder / LOCK).touch()
     except OSError as error:
-        raise LaunchError(Text("the results cannot be written", "无法写入结果"), where=str(folder / FILE),
-                          why=error.strerror or str(error), hint=("--out FOLDER",)) from None
+        why = Text("this is a file", "这是一个文件") if folder.is_file() else error.strerror or str(error)
+        raise LaunchError(Text("the results cannot be written", "无法写入结果"), where=str(folder), why=why,
+                          hint=("--out FOLDER",)) from None
     made = {name: make_variant(name, config, facts) for name in VARIANTS}
     return _Course(files, overrides, wish, config, facts, folder, say,
                    variants={name: variant for name, variant in made.items() if variant},
@@ -213,7 +237,7 @@ def _exit_code(course: _Course, bench: Bench, names: Sequence[str]) -> int:
 # What an earlier bench left
 
 
-def _earlier(course: _Course) -> Bench:
+def _earlier(course: _Course, wanted: Sequence[str]) -> Bench:
     """The bench as it stands in the folder: every result that still holds. What does not is put aside, as is a file that is
     damaged or a newer launcher's."""
     data = _read_json(course.folder / FILE)
@@ -222,14 +246,24 @@ def _earlier(course: _Course) -> Bench:
     machine = describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
     bench = Bench(_about(course, machine), rate=rate if same_machine else None)
+    passed = dict[str, list[str]]()
     for name in VARIANTS:
         found = next((one for one in results if one.variant == name), None)
         if found is not None and (why := _outdated(course, bench, found)):
-            course.say(Text(f"{name} is to be measured again, since this differs: {why}",
-                            f"{name} 需要重新测量，因为以下不同：{why}"))
+            if name in wanted:
+                course.say(Text(f"{name} is to be measured again, since this differs: {why}",
+                                f"{name} 需要重新测量，因为以下不同：{why}"))
+            else:
+                passed.setdefault(why, []).append(name)
         elif found is not None:
             bench = bench.with_result(found)
-    if foreign or len(bench.results) < len(results):
+    for why, names in passed.items():
+        course.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
+                        f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
+    listed = data.get("variants") if isinstance(data, dict) else None
+    measured = [one for one in (listed if isinstance(listed, list) else ())
+                if isinstance(one, dict) and one.get("status") == MEASURED]  # also what cannot be read whole
+    if foreign or len(bench.results) < len(measured):
         _keep_old(course)
     return bench
 
@@ -253,19 +287,23 @@ def _outdated(course: _Course, bench: Bench, found: Result) -> str:
     division, why = division_settings(bench) if variant.name in DIVIDED else ((), "")
     if why:
         return "packing"
-    config = resolve_config(course.files, course.settings(variant, division))
+    config = course.resolve(course.settings(variant, division))
     return ", ".join(changed_keys(found.key, course.key(config, course.facts, variant))[:4])
 
 
 def _keep_old(course: _Course) -> None:
-    """Numbers that no longer hold here may still be wanted; each time under a name of its own."""
+    """Numbers that no longer hold here may still be wanted; each time under a name of its own. Raises LaunchError where
+    they cannot be kept: the file is about to be written over."""
     file = course.folder / FILE
     try:
+        data = file.read_bytes()
         written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
-        old = file.with_name(f"bench.{written:%Y%m%d-%H%M%S}.json")
-        old.write_bytes(file.read_bytes())
-    except OSError:
-        return
+        names = (f"bench.{written:%Y%m%d-%H%M%S}{more}.json" for more in ("", *(f"-{i}" for i in range(2, 1000))))
+        old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
+        old.write_bytes(data)
+    except OSError as error:
+        raise LaunchError(Text("the earlier results cannot be put aside", "无法另存之前的结果"), where=str(file),
+                          why=error.strerror or str(error), hint=("--out FOLDER",)) from None
     course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 
@@ -286,7 +324,7 @@ def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
     """The bench with this variant measured, or why it was not; written down."""
     found = bench.result(name)
     if found is None or found.status != MEASURED:
-        found = _measure(course, bench, name, place)
+        bench, found = _measure(course, bench, name, place)
         reason = found.reason
         found = replace(found, reason=in_both(lambda lang: redact(render_words(reason, lang), course.hidden)))
         bench = _save(course, bench.with_result(found))
@@ -295,7 +333,26 @@ def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
     return bench
 
 
-def _measure(course: _Course, bench: Bench, name: str, place: str) -> Result:
+@dataclass(frozen=True)
+class _Ready:
+    """A variant that can be trained. division: its settings of the batch."""
+
+    variant: Variant
+    division: Sequence[str]
+    prepared: Prepared
+
+
+def _measure(course: _Course, bench: Bench, name: str, place: str) -> tuple[Bench, Result]:
+    """What becomes of a variant; and the bench, with the machine's rate once anything can train at all."""
+    prepared = _ready(course, bench, name)
+    if isinstance(prepared, Result):
+        return bench, prepared
+    bench = _with_rate(course, bench)
+    return bench, _train(course, prepared, name, place)
+
+
+def _ready(course: _Course, bench: Bench, name: str) -> _Ready | Result:
+    """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
         return Result(name, SKIPPED, Text("gradient checkpointing and dropout are off in this config already",
@@ -313,14 +370,24 @@ def _measure(course: _Course, bench: Bench, name: str, place: str) -> Result:
     errors = blocking(prepared.judgement.findings)
     if errors:
         return Result(name, SKIPPED, _join(errors, course.install_problem))
+    return _Ready(variant, division, prepared)
+
+
+def _train(course: _Course, ready: _Ready, name: str, place: str) -> Result:
+    variant, prepared = ready.variant, ready.prepared
     course.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
                     f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
+
+    def notice(line: bytes) -> None:
+        if step := parse_step(line):
+            course.on_step(place, *step)
+
     try:
         with open(os.devnull, "wb") as nowhere:
-            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say)
+            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return Result(name, FAILED, _words(error))
-    return replace(_judge(course, finished, name), settings=(*variant.settings, *division),
+    return replace(_judge(course, finished, name), settings=(*variant.settings, *ready.division),
                    key=course.key(prepared.judgement.config, prepared.judgement.facts, variant))
 
 
@@ -328,7 +395,7 @@ def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
     """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
     from swift_fa_launcher.flow_install import would_mend
 
-    prepared = prepare(course.files, words, allow=course.wish.allow, say=course.say)
+    prepared = prepare_config(course.resolve(words), allow=course.wish.allow, say=course.say, asked=course.asked)
     judgement = prepared.judgement
     mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
     if not mendable or course.install_problem:
@@ -364,10 +431,19 @@ def _judge(course: _Course, finished: Finished, name: str) -> Result:
 
 
 def _join(findings: Sequence[Finding], more: Words) -> Text:
-    """What blocks a variant: the first finding, the codes of the others, and why flash-attn could not be installed."""
-    first, others = findings[0], ", ".join(dict.fromkeys(one.code for one in findings[1:]))
-    return in_both(lambda lang: "; ".join(part for part in (
-        f"{first.code}: {render_words(first.summary, lang)}", others, render_words(more, lang)) if part))
+    """What blocks a variant: the first finding, the codes of the others, why flash-attn could not be installed, and what
+    mends the first."""
+    first, others = findings[0], [one.code for one in findings[1:] if one.code != findings[0].code]
+
+    def told(lang: str) -> str:
+        parts = (f"{first.code}{':' if lang == 'en' else '：'}{' ' if lang == 'en' else ''}{render_words(first.summary, lang)}",
+                 (", " if lang == "en" else "、").join(dict.fromkeys(others)), render_words(more, lang))
+        mends = render_words(first.fix[0], lang) if first.fix else ""
+        if mends.endswith((":", "：")):  # the head of what follows it: how to do without what this variant is about
+            mends = mends.rpartition("；" if "；" in mends else "; ")[0]
+        return ("; " if lang == "en" else "；").join(part for part in parts if part) + (f" -> {mends}" if mends else "")
+
+    return in_both(told)
 
 
 def _words(error: LauncherError | OSError) -> Words:
@@ -382,7 +458,8 @@ def _words(error: LauncherError | OSError) -> Words:
 
 
 def _with_rate(course: _Course, bench: Bench) -> Bench:
-    if bench.rate is not None:
+    """The bench with the machine's rate, measured once."""
+    if bench.rate is not None or bench.rate_problem:
         return bench
     course.say(Text("measuring a large matrix product", "正在测量大矩阵乘的速率"))
     told = measure_matrix_rate(course.config, course.facts)

@@ -12,6 +12,7 @@ import tiny  # type: ignore[import-not-found]
 from swift_fa_launcher.cli import main
 from swift_fa_launcher.errors import Words, render_words
 from swift_fa_launcher.flow_bench import Wish, run_bench
+from swift_fa_launcher.runs.bench import bench_to_json
 from swift_fa_launcher.runs.store import list_runs
 
 pytestmark = pytest.mark.training
@@ -71,21 +72,27 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
             raise KeyboardInterrupt
 
     cut = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=interrupt)
-    assert cut.exit_code == 130 and cut.bench.measured("sdpa") and "sdpa" in (work / "results" / "table.md").read_text()
+    assert cut.exit_code == 130 and cut.interrupted
+    assert cut.bench.measured("sdpa") and "sdpa" in (work / "results" / "table.md").read_text()
 
     (work / "full").unlink()
-    assert main([*WORDS, "--variants", "eager,sdpa"]) == 0
-    eager, again = json.loads(capfd.readouterr().out)["variants"]
+    steps = list[tuple[str, int, int]]()
+    went_on = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=print,
+                        on_step=lambda *step: steps.append(step))
+    assert went_on.exit_code == 0 and steps[0] == ("(1/2) eager", 1, 1)
+    eager, again = bench_to_json(went_on.bench)["variants"]
     assert again["measured"] == sdpa["measured"] and again["run"] == sdpa["run"], "not measured twice"
     check_measured(eager["measured"])
     assert eager["measured"]["tokens"] == sdpa["measured"]["tokens"], "the same rows"
     assert {"bench.json", "table.md", "output"} <= {p.name for p in (work / "results").iterdir()}
 
-    # other rows are another bench: the old numbers are put aside
+    # other rows are another bench: the old numbers are put aside; nothing is measured for what cannot run
     said = list[str]()
-    main_rows = Wish(("packing",), rows=8, out=Path("results"), install=False)
-    other = run_bench([Path("c.yaml")], [], main_rows, say=lambda words: said.append(render_words(words, "en")))
+    other_rows = Wish(("packing",), rows=8, out=Path("results"), install=False)
+    other = run_bench([Path("c.yaml")], ["swift.dataset=gone.jsonl"], other_rows,
+                      say=lambda words: said.append(render_words(words, "en")))
     assert other.exit_code == 1 and not other.bench.measured("sdpa") and any("arguments.dataset" in line for line in said)
+    assert not any("again" in line or "matrix" in line for line in said), "sdpa was not asked for, packing cannot run"
     assert [json.loads(old.read_text())["variants"][0]["name"] for old in (work / "results").glob("bench.2*.json")] == ["eager"]
 
 
@@ -100,7 +107,7 @@ def test_no_secret_is_written_and_no_other_bench_at_the_same_time(work: Path, ca
     heard = list[int]()
 
     def listen(words: Words) -> None:
-        if "matrix" in render_words(words, "en"):  # while the first measures
+        if ") packing" in render_words(words, "en"):  # while the first is at it
             heard.append(main([*WORDS, "--variants", "padding_free"]))
 
     (work / "results").mkdir()

@@ -35,22 +35,23 @@ Say = Callable[[Words], None]
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,
-                  say: Say = lambda text: None) -> Facts:
+                  say: Say = lambda text: None, asked: dict[network.Question, network.Reply] | None = None) -> Facts:
     """Everything that checks need to know of this machine for `config`.
 
     offline: ask nothing over the network. probe: whether flash-attn may be imported and run. say: gets one sentence
-    before anything that may take over a second. Raises nothing: what cannot be looked at is Unknown(why) in its place.
+    before anything that may take over a second. asked: replies of this command's earlier questions, which are not asked
+    again; the new ones are added. Raises nothing: what cannot be looked at is Unknown(why) in its place.
     `ms_swift_args` is left out: `machine.swift_schema` asks for those.
     """
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="facts") as pool, _ending_scripts():
-        asked = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
+        answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         devices = pool.submit(_gpus, config)
         toolchain = pool.submit(host.collect_toolchain, environment)
         path_facts = pool.submit(_paths, config, environment, cwd, say)
         ports = pool.submit(host.collect_ports_in_use, _ports(config))
-        report = asked.result()
+        report = answer.result()
         seen = make_installed(report, environment, cwd, login)
         site = report["python"]["site_packages"] if isinstance(report, dict) else None
         host_facts = host.collect_host(host.standing_places(site, config.swift.text("output_dir")))
@@ -60,7 +61,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
             host=host_facts, gpus=gpus, driver=driver, toolchain=toolchain.result(), env=kept_environment(environment),
             paths=path_facts.result(), ports_in_use=ports.result(), **seen)
         plan = network.make_plan(config, facts, login, environment)
-        replies = pool.submit(_ask_network, plan, environment, offline, say)
+        replies = pool.submit(_ask_network, plan, environment, offline, {} if asked is None else asked, say)
         if isinstance(report, dict):
             facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
         return network.with_network(facts, plan, replies.result(), has_login(environment))
@@ -77,12 +78,16 @@ def _ending_scripts() -> Iterator[None]:
 
 
 def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,
-                 say: Say) -> Mapping[str, network.Reply] | Unknown:
+                 asked: dict[network.Question, network.Reply], say: Say) -> Mapping[str, network.Reply] | Unknown:
     if offline or not plan.questions:
         return Unknown("offline")
-    hosts = ", ".join(dict.fromkeys(network.host_of(question.url) for question in plan.questions))
-    say(Text(f"asking {hosts}", f"正在询问 {hosts}"))
-    return network.ask_all(plan.questions, environment)
+    fresh = [question for question in plan.questions if question not in asked]
+    if fresh:
+        hosts = ", ".join(dict.fromkeys(network.host_of(question.url) for question in fresh))
+        say(Text(f"asking {hosts}", f"正在询问 {hosts}"))
+        replies = network.ask_all(fresh, environment)
+        asked.update({question: replies[question.key] for question in fresh})
+    return {question.key: asked[question] for question in plan.questions}
 
 
 def ask_target(python: str, environment: Mapping[str, str], cwd: Path) -> dict[str, Any] | Unknown | None:

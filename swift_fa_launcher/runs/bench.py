@@ -31,6 +31,7 @@ from swift_fa_launcher.machine.visible import visible_gpus
 
 SCHEMA = 1
 ROWS = 500  # by default: some minutes for seven billion parameters on one large card
+ENOUGH_STEPS = 5  # of which the first, which warms up, is one
 TAG = "bench"
 MEASURED, SKIPPED, FAILED, INTERRUPTED = "measured", "skipped", "failed", "interrupted"
 
@@ -437,6 +438,12 @@ def ratio(bench: Bench, measured: Measured) -> float | None:
     return measured.tokens_per_second / base.tokens_per_second if base else None
 
 
+def unsure(bench: Bench, measured: Measured) -> bool:
+    """Whether either side of the ratio made so few steps that the first, which warms up, decides it."""
+    base = bench.measured(BASELINE)
+    return base is not None and base is not measured and min(base.steps, measured.steps) < ENOUGH_STEPS
+
+
 # --- as JSON ---
 
 
@@ -451,7 +458,7 @@ def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
     found = result.measured
     follows = {} if found is None else {
         "tokens_per_second": round(found.tokens_per_second, 1), "examples_per_step": found.examples_per_step,
-        "ratio": ratio(bench, found),
+        "ratio": ratio(bench, found), "unsure": unsure(bench, found),
         "matrix_share": matrix_share(found, bench.rate)}
     return {"name": result.variant, "status": result.status, "reason": render_words(result.reason, lang) or None, **follows,
             "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}

@@ -7,7 +7,8 @@ from pathlib import Path
 from textwrap import fill
 
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.runs.bench import BASELINE, VARIANTS, Bench, Measured, matrix_share, ratio
+from swift_fa_launcher.runs.bench import BASELINE, ENOUGH_STEPS, VARIANTS, Bench, Measured, matrix_share, ratio, unsure
+from swift_fa_launcher.runs.bench_table import plural
 
 BAR, PLAIN_BAR, INK, FAINT = "#4878a8", "#b4bcc4", "#24292f", "#6a737d"
 
@@ -46,7 +47,8 @@ def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple
 
 def _label(bench: Bench, name: str, found: Measured) -> str:
     times, share = ratio(bench, found), matrix_share(found, bench.rate)
-    words = [f"{found.tokens_per_second:,.0f}", f"{times:.2f} ×" if times and name != BASELINE else "",
+    mark = " ?" if unsure(bench, found) else ""
+    words = [f"{found.tokens_per_second:,.0f}", f"{times:.2f} ×{mark}" if times and name != BASELINE else "",
              f"{found.peak_memory_gib:.1f} GiB", f"{share:.0%} of matrix rate" if share is not None else ""]
     return "   ".join(word for word in words if word)
 
@@ -54,5 +56,7 @@ def _label(bench: Bench, name: str, found: Measured) -> str:
 def _caption(bench: Bench, found: list[Measured]) -> str:
     device = next((one.device for one in found if one.device), None)
     rows, tokens = max(one.examples for one in found), max(one.tokens for one in found)
-    words = (str(bench.about.get("model") or ""), device or "", f"{rows:,.0f} rows, {tokens:,} tokens, one epoch each")
+    words = (str(bench.about.get("model") or ""), device or "",
+             f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch each",
+             f"?: fewer than {ENOUGH_STEPS} steps" if any(unsure(bench, one) for one in found) else "")
     return ",  ".join(word for word in words if word)

@@ -9,6 +9,7 @@ from swift_fa_launcher.errors import Text, Words, in_both, render_words
 from swift_fa_launcher.runs.bench import (
     BASELINE,
     DIVIDED,
+    ENOUGH_STEPS,
     FAILED,
     INTERRUPTED,
     MEASURED,
@@ -19,6 +20,7 @@ from swift_fa_launcher.runs.bench import (
     Result,
     matrix_share,
     ratio,
+    unsure,
 )
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
@@ -43,7 +45,8 @@ def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str
     if found is None:
         return [title.render(lang), _STATUS[result.status].render(lang), *[""] * (len(_TITLES) - 2)]
     times, share = ratio(bench, found), matrix_share(found, bench.rate)
-    return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}" if times else "",
+    mark = " ?" if unsure(bench, found) else ""
+    return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}{mark}" if times else "",
             f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
             f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}", f"{found.padding:.1%}",
             f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
@@ -78,8 +81,13 @@ def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
             yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
                        f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
     if len({one.tokens for one in found}) > 1:
-        listed = ", ".join(f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured)
-        yield Text(f"the variants did not see the same tokens: {listed}", f"各变体看到的 token 数不同：{listed}")
+        listed = [f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured]
+        yield Text(f"the variants did not see the same tokens: {', '.join(listed)}",
+                   f"各变体看到的 token 数不同：{'，'.join(listed)}")
+    if any(unsure(bench, one) for one in found):
+        yield Text(f"?: of fewer than {ENOUGH_STEPS} steps, so that the first, which warms up, may decide it: compare the steady "
+                   "tokens/s, or take more rows (--rows)",
+                   f"?：不足 {ENOUGH_STEPS} 步，第一步（预热）可能左右结果：请比较稳定 tokens/s，或用更多行（--rows）")
     if found:
         yield Text("tokens/s: tokens that are not padding over the time of the training (train_runtime); steady: without "
                    "the first step, which warms up; final loss: over the last fifth of the tokens",
@@ -110,7 +118,7 @@ def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
     rows, tokens = max((one.examples for one in found), default=0), max((one.tokens for one in found), default=0)
     words = [part for part in told if part]
     when = str(about.get("updated") or "")[:10]
-    return Text(", ".join([*words, *([f"{rows:,.0f} rows, {tokens:,} tokens, one epoch"] if found else []), when]),
+    return Text(", ".join([*words, *([f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch"] if found else []), when]),
                 "，".join([*words, *([f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch"] if found else []), when]))
 
 
@@ -120,17 +128,18 @@ def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
         yield Text(f"no share of the matrix rate: {bench.rate_problem}", f"没有矩阵速率占比：{bench.rate_problem}")
         return
     fast = rate.flops >= 1e12
-    product = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}, {rate.dtype}, "
-               f"{rate.size} × {rate.size}")
+    told = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}", rate.dtype,
+            f"{rate.size} × {rate.size}")
+    product = Text(", ".join(told), "，".join(told))
     counted = next((one for one in found if one.parameters), None)
     if counted is None or counted.experts:
-        yield Text(f"matrix product: {product}; no share: how many parameters a token meets is not known",
-                   f"矩阵乘：{product}；无占比：不知道每个 token 用到多少参数")
+        yield Text(f"matrix product: {product.en}; no share: how many parameters a token meets is not known",
+                   f"矩阵乘：{product.zh}；无占比：不知道每个 token 用到多少参数")
         return
     size = f"{counted.parameters or 0:,}"
-    yield Text(f"matrix rate of one device: {product}; model FLOP a token: 4 × {size} parameters + 2 × those trained, "
+    yield Text(f"matrix rate of one device: {product.en}; model FLOP a token: 4 × {size} parameters + 2 × those trained, "
                "and 2 × all again with gradient checkpointing; attention's own products are not counted",
-               f"单个设备的矩阵速率：{product}；每个 token 的模型 FLOP：4 × {size} 个参数 + 2 × 参与训练的参数，"
+               f"单个设备的矩阵速率：{product.zh}；每个 token 的模型 FLOP：4 × {size} 个参数 + 2 × 参与训练的参数，"
                "使用 gradient checkpointing 时再加 2 × 全部参数；不计注意力本身的乘法")
 
 
@@ -140,9 +149,15 @@ def render_line(bench: Bench, result: Result) -> Text:
     if found is None:
         status, why = _STATUS[result.status], in_both(partial(render_words, result.reason))
         return Text(f"{status.en}: {why.en}", f"{status.zh}：{why.zh}")
-    times = ratio(bench, found)
-    faster = f" ({times:.2f} × {BASELINE})" if times and result.variant != BASELINE else ""
+    times, speed = ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
+    mark = " ?" if unsure(bench, found) else ""
+    faster = f"{times:.2f} × {BASELINE}{mark}" if times and result.variant != BASELINE else ""
     before = Text(", measured before", "，此前已测") if result.reused else Text("", "")
-    numbers = f"{found.tokens_per_second:,.0f} tokens/s{faster}, {found.peak_memory_gib:.1f} GiB"
-    return Text(f"{numbers}, {found.steps} steps in {found.seconds:.0f} s{before.en}",
-                f"{numbers}，{found.steps} 步，{found.seconds:.0f} 秒{before.zh}")
+    memory, seconds = f"{found.peak_memory_gib:.1f} GiB", f"{found.seconds:.0f}"
+    return Text(f"{speed}{f' ({faster})' if faster else ''}, {memory}, {found.steps} step{plural(found.steps)} in "
+                f"{seconds} s{before.en}",
+                f"{speed}{f'（{faster}）' if faster else ''}，{memory}，{found.steps} 步，{seconds} 秒{before.zh}")
+
+
+def plural(number: float) -> str:
+    return "" if number == 1 else "s"

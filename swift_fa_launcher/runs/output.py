@@ -20,6 +20,7 @@ TRAINING_ENDED = b"End time of running main"
 #: Bytes. A training that goes on ends its logging.jsonl with lines of 250; one that has ended, with one line of the whole
 #: history, which is looked at when the end is recorded.
 TAIL, LONG_TAIL = 4096, 2**18
+_STEP = re.compile(rb"'global_step/max_steps': '(\d{1,9})/(\d{1,9})'")
 _LOGGED = re.compile(r'\{[^{}]*"(?:loss|train_runtime)": [^{}]*\}')
 
 
@@ -39,6 +40,12 @@ def parse_version_folder(line: bytes) -> str | None:
     """The folder `<output_dir>/v<N>-<time>` that a line of ms-swift's log names, if it does."""
     found = _VERSION_FOLDER.search(line) or _LOGGING_FILE.search(line)
     return found[1].decode("utf-8", "replace") if found else None
+
+
+def parse_step(line: bytes) -> tuple[int, int] | None:
+    """The step and how many there are, where a line of ms-swift's log says what it logged at one."""
+    found = _STEP.search(line)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def says_training_ended(line: bytes) -> bool:

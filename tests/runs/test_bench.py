@@ -197,7 +197,9 @@ def test_the_table_has_numbers_and_reasons() -> None:
     assert all(cell in rows[5] for cell in ("7,392", "2.85", "38.0%", "34.6 GiB", " 15 ", " 33.3 ", "9.677", "45.6 s"))
     assert text.count("no wheel") == 1 and "per-device batch 2" in text and "788 TFLOP/s" in text
     assert "did not see the same tokens" not in text
-    other = bench.with_result(Result("eager", MEASURED, measured=measured(100, tokens=5)))
+    assert "?" not in text
+    other = bench.with_result(Result("eager", MEASURED, measured=measured(100, tokens=5, steps=4)))
+    assert "| 0.04 ? |" in render_table(other, {}, "en"), "its first step warms up"
     assert "did not see the same tokens" in render_table(other, {}, "en")
     assert "没有 wheel" in render_table(bench, {}, "zh")
     empty = render_table(Bench({}, rate_problem="no GPU"), {}, "en")
