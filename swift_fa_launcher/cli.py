@@ -604,9 +604,8 @@ def _print_again(again: Again, options: argparse.Namespace) -> None:
         _tell(Text(f"going on from {there.checkpoint.path}", f"从 {there.checkpoint.path} 继续"), options.lang)
         if there.words:
             _tell(there.words, options.lang)
-    shown = again.unexpected if there else again.differences  # what a continuation changes itself is no news
     _tell(Text(f"what differs from {again.prepared.parent}:", f"与 {again.prepared.parent} 的差异："), options.lang)
-    print(render_differences(shown, options.lang), file=sys.stderr)
+    print(render_differences(again.differences, options.lang), file=sys.stderr)
 
 
 def _settings(words: Sequence[str]) -> list[str]:

@@ -17,8 +17,10 @@ from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
+from swift_fa_launcher.wheels.explain import explain, impossible_build
 from swift_fa_launcher.wheels.fit import parse_wanted_version
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
+from swift_fa_launcher.wheels.mirrors import is_mirror
 from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 
@@ -70,8 +72,17 @@ def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]
 
 
 def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
-    """The config with the command line's wishes in its `flash_attn` section. Raises ConfigError for a version that is none."""
+    """The config with the command line's wishes in its `flash_attn` section.
+
+    Raises ConfigError for a version or a mirror that is none.
+    """
     section = config.flash_attn
+    wrong = next((m for m in wish.mirrors or section.mirrors if not is_mirror(m)), None)
+    if wrong is not None:
+        raise ConfigError(Text(f"{wrong!r} is no mirror: the beginning of an address, or direct",
+                               f"{wrong!r} 不是镜像：应为地址前缀，或 direct"),
+                          where="--mirror" if wish.mirrors else f"{config.origin('flash_attn.mirrors')}: flash_attn.mirrors",
+                          hint=("--mirror https://ghproxy.net/" if wish.mirrors else "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
     parse_wanted_version(wish.version or section.version,
                          "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
@@ -99,37 +110,30 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         section = _buildable(section, implementation, say)
     torch = known(facts.torch)
     reports = () if section.build == "always" else read_sources(
-        section.sources, implementation=implementation, cuda=known(torch.cuda) if torch else None,
+        section.sources, implementation=implementation, cuda=torch.cuda if torch else None,
         network=Network(offline=wish.offline), say=say)
-    for report in reports:
-        if report.error:
-            say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
-    resolution = _with_remark(resolution, offered, section.build, implementation)
+    if section.build == "always":
+        resolution = _as_build(resolution, facts, section)
+    else:
+        resolution = explain(resolution, facts, reports, implementation=implementation, version=section.version)
+    for report in reports:
+        if report.error and resolution.plan != "none":  # else the remarks have it
+            say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
     return Choice(resolution, reports, section, implementation, section.version)
 
 
-def _with_remark(resolution: Resolution, offered: Sequence[Candidate], build: str, implementation: str) -> Resolution:
-    """Where no wheel is to be had, why, and how to build. Where none was even offered nothing is built unasked: an hour of
-    compiling is no answer to a network that is down."""
-    if resolution.plan == "wheel" or build == "always":
-        return resolution
-    remarks = []
-    if not any(candidate.filename.endswith(".whl") for candidate in offered):
-        archives = sum(candidate.filename.endswith((".tar.gz", ".zip")) for candidate in offered)
-        remarks.append(Text(f"the sources offer no wheel, only source archives ({archives}), which are not built unasked",
-                            f"来源只有源码包（{archives} 个），没有 wheel；不会擅自编译") if archives else
-                       Text("no source offers a wheel", "没有来源提供 wheel"))
-    if implementation == "flash_attention_3":
-        how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
-        remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
-    elif remarks and resolution.plan == "source-build":
-        remarks.append(Text("to build flash-attn: swift-fa install --from-source", "如需编译：swift-fa install --from-source"))
-    if not remarks:
-        return resolution
-    return replace(resolution, plan="none", remark=Text("; ".join(r.en for r in remarks), "；".join(r.zh for r in remarks)))
+def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -> Resolution:
+    """What a build here would be, or why there is none."""
+    from swift_fa_launcher.wheels.build import make_build_plan, render_build_plan
+
+    try:
+        plan = make_build_plan(facts, section.version, section)
+    except InstallError as error:
+        return impossible_build(resolution, error)
+    return replace(resolution, remarks=(render_build_plan(plan),))
 
 
 def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> FlashAttnSection:
@@ -167,9 +171,14 @@ def user_candidate(wheel: str) -> Candidate:
 def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, progress: Progress | None = None,
             build_progress: BuildProgress = lambda step, steps, line: None) -> Installed:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
+    from swift_fa_launcher.wheels.build import make_build_plan
     from swift_fa_launcher.wheels.obtain import NothingInstalled, install_flash_attn
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
+    if choice.section.build == "always" and choice.resolution.plan == "none":
+        make_build_plan(facts, choice.version, choice.section)  # says why not
+    for line in choice.resolution.remarks if choice.resolution.plan == "wheel" else ():
+        say(line)
     if choice.refusals:
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
         raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel, why=why,
@@ -196,6 +205,11 @@ def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False,
     """Fetch and prove for the machine of `facts`, and leave the file in `into`; (it, the files that it needs beside it)."""
     from swift_fa_launcher.wheels.obtain import elsewhere, fetch_beside, obtain_wheel
 
+    if choice.section.build == "always":
+        raise InstallError(Text("a build is made where it is used: --download-only fetches wheels",
+                                "编译须在使用它的机器上进行：--download-only 只下载 wheel"),
+                           hint=(Text("leave out --from-source, or flash_attn.build=auto",
+                                      "去掉 --from-source，或 flash_attn.build=auto"),))
     obtained = obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
     return obtained, () if offline else fetch_beside(facts, obtained, say).files
 

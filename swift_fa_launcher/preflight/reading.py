@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
 
@@ -20,6 +20,17 @@ OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
 ANOTHER_PYTHON = Text("or name another interpreter: launch.python=PATH", "或指定另一个解释器：launch.python=路径")
+
+
+#: Through a proxy, or by hand through a machine that has a network.
+FROM_ELSEWHERE: tuple[Words, ...] = (
+    Text("or through this network's proxy: export HTTPS_PROXY=http://HOST:PORT",
+         "或通过本网络的代理：export HTTPS_PROXY=http://主机:端口"),
+    Text("or carry it over: swift-fa preflight --save-facts node.json here, "
+         "swift-fa install --facts node.json --download-only DIR where a network is, swift-fa install --wheel DIR/FILE here",
+         "或拷贝过来：在本机 swift-fa preflight --save-facts node.json，在有网络的机器上 "
+         "swift-fa install --facts node.json --download-only 目录，再在本机 swift-fa install --wheel 目录/文件"),
+)
 
 
 def is_absent(facts: Facts, package: str) -> bool:
@@ -82,6 +93,19 @@ def on_other_accelerator(facts: Facts) -> bool:
     """Another maker's device, whose torch passes for CUDA's and which NVML does not see."""
     version = torch_version(facts)
     return version is not None and any(name in (version.local or "") for name in OTHER_ACCELERATORS)
+
+
+def has_cpu_torch(facts: Facts) -> bool:
+    """A torch that was built for no GPU: nothing of flash-attn's can be installed for it."""
+    torch = known(facts.torch)
+    return (torch is not None and torch.version is not None and torch.cuda is None
+            and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)))
+
+
+def has_no_gpu(config: ResolvedConfig, facts: Facts) -> bool:
+    """A machine that was looked at and has no GPU of any maker; a node that only submits is none."""
+    return known(facts.gpus) == () and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)
+                                            or is_login_node(config, facts))
 
 
 def gpu_computed(facts: Facts) -> bool:

@@ -29,6 +29,7 @@ from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words, ren
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
 from swift_fa_launcher.preflight.checks.build import BUILD_PACKAGES, GIB_PER_JOB, build_jobs
+from swift_fa_launcher.preflight.reading import WITHOUT_FLASH_ATTN
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
@@ -76,14 +77,13 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
 
     Raises InstallError where nothing can be built, ConfigError for a version that is none.
     """
-    toolchain, torch = known(facts.toolchain), known(facts.torch)
+    toolchain = known(facts.toolchain)
     if known(facts.host.os) == "Windows":
         raise _impossible(Text("flash-attn is not built on Windows", "不支持在 Windows 上编译 flash-attn"), "WSL 2")
-    if torch is None or torch.cuda is None:
-        raise _impossible(Text("a build needs a torch with CUDA", "编译需要带 CUDA 的 torch"))
-    if toolchain and toolchain.nvcc is None:
-        raise _impossible(Text("a build needs nvcc and there is none", "编译需要 nvcc，但没有找到"),
-                          Text("install CUDA's toolkit and set CUDA_HOME", "安装 CUDA toolkit 并设置 CUDA_HOME"))
+    if lacking := tuple(_lacking(facts)):
+        needs = Text(", and ".join(what.en for what, _ in lacking), "、".join(what.zh for what, _ in lacking))
+        raise _impossible(Text(f"flash-attn cannot be built here: a build needs {needs.en}",
+                               f"无法在此编译 flash-attn：编译需要{needs.zh}"), *(how for _, how in lacking))
     requirement = _requirement(version)
     archs = _architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
@@ -100,6 +100,20 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
     missing = tuple(p for p in BUILD_PACKAGES if known(packages.get(p)) is None and not (p == "ninja" and ninja))
     return BuildPlan(requirement, archs, jobs, environment, missing, max(1, round(seconds / 60)), jobs * GIB_PER_JOB,
                      2.0 + len(archs), _key(facts, requirement, archs))
+
+
+def _lacking(facts: Facts) -> Iterator[tuple[Text, Text]]:
+    """What a build needs and the machine has not, each with what to do."""
+    torch, toolchain = known(facts.torch), known(facts.toolchain)
+    if torch is None or torch.cuda is None:
+        here = f"torch {known(torch.version)}" if torch and known(torch.version) else ""
+        yield (Text(f"a torch with CUDA ({f'{here} is without' if here else 'there is none'})",
+                    f"带 CUDA 的 torch（{f'{here} 不含 CUDA' if here else '没有找到'}）"),
+               Text("build where the training will run: with a GPU, a torch with CUDA and CUDA's toolkit",
+                    "在将要训练的机器上编译：需要 GPU、带 CUDA 的 torch 和 CUDA toolkit"))
+    if facts.toolchain is None or (toolchain and toolchain.nvcc is None):
+        yield (Text("nvcc (there is none)", "nvcc（没有找到）"),
+               Text("install CUDA's toolkit and set CUDA_HOME", "安装 CUDA toolkit 并设置 CUDA_HOME"))
 
 
 def render_build_plan(plan: BuildPlan) -> Text:
@@ -269,6 +283,5 @@ def _key(facts: Facts, requirement: str, archs: tuple[str, ...]) -> str:
 
 
 def _impossible(words: Text, *hints: Words) -> InstallError:
-    return InstallError(words, hint=(*hints, "swift-fa install --dry-run",
-                                     Text("or train without it: swift.attn_impl=sdpa swift.packing=false",
-                                          "或不使用它训练：swift.attn_impl=sdpa swift.packing=false")))
+    return InstallError(words, hint=(*hints, Text(f"or train without it: {WITHOUT_FLASH_ATTN}",
+                                                  f"或不使用它训练：{WITHOUT_FLASH_ATTN}")))

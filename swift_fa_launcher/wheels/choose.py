@@ -45,15 +45,16 @@ class Resolution:
     """The choice and its trace.
 
     ranked: all that fit, best first, so that the installer can try the next. verdicts: one per candidate, best first;
-    of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none". remark: what else
-    is to be said of the plan.
+    of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none". remarks: what else
+    is to be said of the plan, one sentence each. advice: what to do, one line or command each.
     """
 
     chosen: Candidate | None
     ranked: tuple[Candidate, ...]
     verdicts: tuple[Verdict, ...]
     plan: str
-    remark: Words = ""
+    remarks: tuple[Words, ...] = ()
+    advice: tuple[Words, ...] = ()
 
 
 def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",
@@ -103,10 +104,12 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
         "candidates": [{"filename": v.candidate.filename, "accepted": v.accepted, "code": v.code,
                         "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
         "plan": resolution.plan,
-        **({"remark": render_words(resolution.remark, lang)} if resolution.remark else {}),
+        **({"remark": ("；" if lang == "zh" else "; ").join(render_words(line, lang) for line in resolution.remarks),
+            "advice": [render_words(line, lang) for line in resolution.advice]} if resolution.remarks else {}),
     }
 
 
+_WARNING = Text("warning: ", "警告：")
 _NO_WHEEL: Mapping[str, Words] = {
     "source-build": Text("no wheel is taken: flash-attn is to be built from source",
                          "不使用 wheel：从源码编译 flash-attn"),
@@ -120,17 +123,22 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     if chosen := resolution.chosen:
         digest: Words = chosen.sha256 or Text("none given", "未给出")
         lines += [chosen.filename, f"  {without_password(chosen.url)}", f"  sha256: {render_words(digest, lang)}"]
+        lines += [_WARNING.render(lang) + render_words(line, lang) for line in resolution.remarks]
     else:
-        lines.append(_NO_WHEEL[resolution.plan])
-        lines += [resolution.remark] if resolution.remark else []
+        asked = resolution.verdicts or resolution.plan != "none" or not resolution.remarks
+        lines += [*((_NO_WHEEL[resolution.plan],) if asked else ()), *resolution.remarks]
+    lines += [f"  -> {render_words(line, lang)}" for line in resolution.advice]
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in resolution.verdicts:
         if verdict.code:
             passed[verdict.code].append(verdict)
     for code, verdicts in passed.items():
-        lines.append(f"{code}: {len(verdicts)}")
-        lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in verdicts[:limit]]
-        if more := len(verdicts) - limit if len(verdicts) > limit else 0:
+        others = [v for v in verdicts if not v.candidate.filename.endswith((".tar.gz", ".zip"))]  # nobody chooses among those
+        archives = len(verdicts) - len(others)
+        lines.append(Text(f"{code}: {len(verdicts)}{f'  ({archives} source archives)' if archives else ''}",
+                          f"{code}: {len(verdicts)}{f'  （其中源码包 {archives} 个）' if archives else ''}"))
+        lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in others[:limit]]
+        if more := max(0, len(others) - limit):
             lines.append(Text(f"  and {more} more", f"  另有 {more} 个"))
     return "\n".join(render_words(line, lang) for line in lines)
 

@@ -33,6 +33,15 @@ def mirror_urls(url: str, prefixes: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_mirror(prefix: str) -> bool:
+    """Whether a prefix can be put before an address: it is one's beginning itself, or "direct"; "" is passed over."""
+    prefix = prefix.strip()
+    try:
+        return prefix in ("", DIRECT) or (urlsplit(prefix).scheme in ("http", "https") and bool(urlsplit(prefix).hostname))
+    except ValueError:
+        return False
+
+
 def is_mirrored(url: str, prefixes: Iterable[str]) -> bool:
     """Whether `url` is itself an address of one of the mirrors."""
     return any((base := _base(prefix)) and prefix.strip() != DIRECT and url.startswith(base) for prefix in prefixes)

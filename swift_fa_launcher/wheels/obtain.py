@@ -189,16 +189,19 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
     if not refused:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
-        refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in (near or resolution.verdicts)[:3]]
+        shown = near or (() if resolution.remarks else resolution.verdicts)
+        refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in shown[:3]]
     lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
-    if resolution.remark or not lines:
-        lines.insert(0, _text(resolution.remark) if resolution.remark else Text("no source offers a wheel", "没有来源提供 wheel"))
+    remarks = () if resolution.plan == "wheel" else resolution.remarks
+    if remarks or not lines:
+        lines = [*(map(_text, remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),))), *lines]
     why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
         hints.append(Text("a wheel fetched elsewhere: swift-fa install --wheel FILE",
                           "使用在别处下载的 wheel：swift-fa install --wheel FILE"))
-    hints += {"flash_attention_3": FA3_BUILD, "flash_attention_4": ()}.get(implementation, ("swift-fa install --from-source",))
+    how = {"flash_attention_3": FA3_BUILD, "flash_attention_4": ()}.get(implementation, ("swift-fa install --from-source",))
+    hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
     return NothingInstalled(Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"), refused,
                             where=where, why=why, hint=tuple(hints))

@@ -24,7 +24,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.machine.facts import NOT_COLLECTED
 from swift_fa_launcher.wheels.connection import connection_words, tls_words, within
 from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
@@ -80,11 +82,12 @@ class SourceReport:
     age: float | None = None
 
 
-def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cuda: Version | None = None,
+def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cuda: Maybe[Version] = NOT_COLLECTED,
                  network: Network = Network(), say: Say | None = None) -> tuple[SourceReport, ...]:
     """A report on each of `specs`, in their order; they are read at the same time.
 
-    cuda: torch's, for `{cuda}` in an address. say: hears what a user may want to know, such as the age of an old list.
+    cuda: torch's, None for a torch without, for `{cuda}` in an address.
+    say: hears what a user may want to know, such as the age of an old list.
     """
     reports: dict[int, SourceReport | BaseException] = {}
 
@@ -106,7 +109,7 @@ def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cu
     return tuple(report for report in done if isinstance(report, SourceReport))
 
 
-def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Version | None = None,
+def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Version] = NOT_COLLECTED,
                 network: Network = Network(), say: Say | None = None) -> SourceReport:
     """What one source offers.
 
@@ -119,8 +122,11 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Version 
     reader = _Reader(network, say or (lambda words: None))
     try:
         if "{cuda}" in spec:
+            if isinstance(cuda, Unknown):
+                raise _Unreadable(Text("not asked: torch's CUDA is not known", "未查询：不知道 torch 的 CUDA 版本"))
             if cuda is None:
-                raise _Unreadable(Text("torch's CUDA is not known", "不知道 torch 的 CUDA 版本"))
+                raise _Unreadable(Text("not asked: it is for a torch with CUDA, and here is none",
+                                       "未查询：它只提供带 CUDA 的 torch 所用的版本，而这里没有这样的 torch"))
             spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
         if github := _GITHUB.fullmatch(spec):
             listings = list(reader.releases(f"{github[1]}/{github[2]}", name))

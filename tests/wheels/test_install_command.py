@@ -77,3 +77,41 @@ def test_flash_attention_3_is_not_built_and_4_need_not_be(install: Any, tmp_path
     taken = install("--index", "list.json", "--from-source", "swift.attn_impl=flash_attention_4", "--json")
     assert taken.returncode == 0 and "plain Python" in taken.stderr
     assert json.loads(taken.stdout)["chosen"]["filename"] == "flash_attn_4-4.0.0b36-py3-none-any.whl"
+
+
+def on_a_cpu(tmp_path: Path) -> Path:
+    torch = {"version": "2.13.0+cpu", "cuda": None, "hip": None, "npu": None, "cxx11_abi": True}
+    facts = tmp_path / "cpu.json"
+    facts.write_text(json.dumps({**FACTS, "torch": torch, "gpus": [], "toolchain": {"nvcc": None, "gcc": "12"}}))
+    return facts
+
+
+def test_a_torch_without_cuda_is_said_first_and_what_each_source_answered(install: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(json.dumps([f"flash_attn-2.8.{i}.tar.gz" for i in range(4)]))
+    words = ("--facts", on_a_cpu(tmp_path), "--index", "list.json", "--index", "nowhere.json", "--index", "http://127.0.0.1:9/{cuda}/")
+    told = install(*words, "--version", "9.9.9")
+    heading, first, *lines = told.stdout.splitlines()
+    assert told.returncode == 1 and heading == "no wheel fits" and first.startswith("torch 2.13.0+cpu is a build without CUDA")
+    assert "answered: list.json" in lines and "nowhere.json: no such file or folder" in lines
+    assert sum("nowhere.json" in line for line in (*lines, *told.stderr.splitlines())) == 1
+    assert any("not asked" in line and "here is none" in line for line in lines) and "2.8.0.tar.gz" not in told.stdout
+    assert any("9.9.9" in line and "newest there is 2.8.3" in line for line in lines)
+    assert "swift-fa install" not in "".join(line for line in lines if "->" in line)
+    (tmp_path / "four.json").write_text(json.dumps(["flash_attn_4-4.0.0b36-py3-none-any.whl"]))
+    four = install("--facts", on_a_cpu(tmp_path), "--index", "four.json", "swift.attn_impl=flash_attention_4")
+    assert four.returncode == 0 and "warning: torch 2.13.0+cpu is a build without CUDA" in four.stdout
+
+
+def test_a_build_says_what_it_takes_or_what_it_lacks(install: Any, tmp_path: Path) -> None:
+    planned = install("--from-source")
+    assert planned.returncode == 0 and "building flash-attn for sm_90" in planned.stdout
+    assert "为 sm_90 编译" in install("--from-source", "--lang", "zh").stdout
+    lacking = install("--facts", on_a_cpu(tmp_path), "--from-source")
+    assert lacking.returncode == 1 and "a torch with CUDA" in lacking.stdout and "nvcc (there is none)" in lacking.stdout
+    assert "--from-source" not in lacking.stdout and "no wheel" not in lacking.stdout
+
+
+@pytest.mark.parametrize("words", [("--mirror", "foo"), ("flash_attn.mirrors=[ftp://x]",), ("--download-only", "facts.json")])
+def test_a_mirror_that_is_no_address_and_a_folder_that_is_a_file(install: Any, words: tuple[str, ...]) -> None:
+    refused = install("--offline", *words)
+    assert refused.returncode == 2 and words[-1].split("[")[-1].rstrip("]") in refused.stderr and not refused.stdout

@@ -18,6 +18,7 @@ from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
 from swift_fa_launcher.preflight.checks import flash_attn as installed
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
 from swift_fa_launcher.preflight.reading import (
+    FROM_ELSEWHERE,
     is_absent,
     is_login_node,
     on_ascend,
@@ -333,23 +334,12 @@ def _ways_to_a_wheel(reaches: Mapping[str, Reach | None]) -> tuple[Words, ...]:
     answering = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
     untried = [mirror for mirror in MIRRORS if _host(mirror) not in reaches] if "github.com" in reaches else []
     if untried:
-        return f"flash_attn.mirrors=[{','.join((*untried, 'direct'))}]", *_FROM_ELSEWHERE
+        return f"flash_attn.mirrors=[{','.join((*untried, 'direct'))}]", *FROM_ELSEWHERE
     if answering:
         return (Text(f"nothing, if {', '.join(answering)} will do: what answers is taken",
-                     f"若 {', '.join(answering)} 够用则无需处理：启动器会使用能访问的来源"), *_FROM_ELSEWHERE)
+                     f"若 {', '.join(answering)} 够用则无需处理：启动器会使用能访问的来源"), *FROM_ELSEWHERE)
     return Text("another mirror that you can reach: flash_attn.mirrors=[https://...]",
-                "换用能访问的镜像：flash_attn.mirrors=[https://...]"), *_FROM_ELSEWHERE
-
-
-#: Through a proxy, or by hand through a machine that has a network.
-_FROM_ELSEWHERE: tuple[Words, ...] = (
-    Text("or through this network's proxy: export HTTPS_PROXY=http://HOST:PORT",
-         "或通过本网络的代理：export HTTPS_PROXY=http://主机:端口"),
-    Text("or carry it over: swift-fa preflight --save-facts node.json here, "
-         "swift-fa install --facts node.json --download-only DIR where a network is, swift-fa install --wheel DIR/FILE here",
-         "或拷贝过来：在本机 swift-fa preflight --save-facts node.json，在有网络的机器上 "
-         "swift-fa install --facts node.json --download-only 目录，再在本机 swift-fa install --wheel 目录/文件"),
-)
+                "换用能访问的镜像：flash_attn.mirrors=[https://...]"), *FROM_ELSEWHERE
 
 
 def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:

@@ -1,0 +1,131 @@
+"""Why there is no wheel for a machine, said of the machine and of the sources that were asked, and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.version import Version
+
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.reading import (
+    FROM_ELSEWHERE,
+    WITHOUT_FLASH_ATTN,
+    has_cpu_torch,
+    pip_install,
+    torch_version,
+)
+from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.fit import DISTRIBUTIONS, parse_wanted_version
+from swift_fa_launcher.wheels.name import WheelNameError, parse_wheel_name
+from swift_fa_launcher.wheels.sources import SourceReport
+
+#: The way to train where flash attention cannot be had.
+WITHOUT = Text(f"or train without it: {WITHOUT_FLASH_ATTN}", f"或不使用它训练：{WITHOUT_FLASH_ATTN}")
+_ARCHIVES = (".tar.gz", ".zip")
+BUILD = Text("to build flash-attn: swift-fa install --from-source", "如需编译：swift-fa install --from-source")
+
+
+def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport], *, implementation: str,
+            version: str | None) -> Resolution:
+    """The resolution with what there is to say beside its verdicts: of the machine first, then of the sources.
+
+    Where no wheel was even offered nothing is built unasked: an hour of compiling is no answer to a network that is down.
+    """
+    hopeless = without_cuda(facts)
+    if resolution.plan == "wheel":
+        if not hopeless:
+            return resolution
+        said = in_both(lambda lang: hopeless[0].render(lang) + Text("; this wheel installs and cannot run here",
+                                                                    "；这个 wheel 能安装，但在此无法运行").render(lang))
+        return replace(resolution, remarks=(said,), advice=hopeless[1])
+    names = [candidate.filename for report in reports for candidate in report.candidates]
+    buildable = resolution.plan == "source-build"
+    remarks = [*((hopeless[0],) if hopeless else ()), *_offers(names, reports, unasked=buildable),
+               *_version_offered(names, implementation, version)]
+    advice: tuple[Words, ...] = hopeless[1] if hopeless else ()
+    if not hopeless and any(report.error for report in reports):
+        advice = FROM_ELSEWHERE
+    if implementation == "flash_attention_3":
+        how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
+        remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
+    elif buildable:
+        if any(name.endswith(".whl") for name in names):
+            return resolution  # wheels are offered and none fits: what fits is built
+        advice = (BUILD, *advice)
+    return replace(resolution, plan="none", remarks=tuple(remarks), advice=advice)
+
+
+def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
+    """That this torch is for no GPU, or that there is none, and what to do; None where it may be for one."""
+    here = known(facts.gpus) == ()
+    there_is_none = Text(" (here is none)", "（本机没有）") if here else Text("", "")
+    version = torch_version(facts)
+    if facts.torch is None:
+        said = Text("there is no torch in the training interpreter, and a flash-attn wheel is for one torch",
+                    "训练用的解释器里没有 torch，而 flash-attn 的 wheel 只对应某一个 torch")
+    elif has_cpu_torch(facts):
+        said = Text(f"torch {version} is a build without CUDA, for which there is no flash attention: it needs a torch with CUDA "
+                    f"and an NVIDIA GPU{there_is_none.en}",
+                    f"torch {version} 不含 CUDA，没有适用于它的 flash attention：需要带 CUDA 的 torch 和 NVIDIA GPU"
+                    f"{there_is_none.zh}")
+    else:
+        return None
+    if here:
+        return said, (Text("install where a GPU is, with a torch with CUDA", "在有 GPU、装有带 CUDA 的 torch 的机器上安装"),
+                      WITHOUT)
+    wanted = ("--force-reinstall", f"torch=={version.base_version}") if version else ("torch",)
+    return said, (pip_install(facts, *wanted), WITHOUT)
+
+
+def impossible_build(resolution: Resolution, error: InstallError) -> Resolution:
+    """The resolution of a machine that is asked to build and cannot."""
+    return replace(resolution, plan="none", remarks=(error.message, *((error.why,) if error.why else ())), advice=error.hint)
+
+
+def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: bool) -> Iterator[Text]:
+    silent = [report for report in reports if report.error and not report.candidates]
+    archives = sum(name.endswith(_ARCHIVES) for name in names)
+    if not any(name.endswith(".whl") for name in names):
+        who = Text("the sources that answered offer", "有回应的来源") if silent else Text("the sources offer", "来源")
+        end = Text(", which are not built unasked", "；不会擅自编译") if unasked else Text("", "")
+        yield Text(f"{who.en} no wheel, only source archives ({archives}){end.en}",
+                   f"{who.zh}只有源码包（{archives} 个），没有 wheel{end.zh}") if archives else \
+            Text("no source offers a wheel", "没有来源提供 wheel")
+    if not any(report.error for report in reports):
+        return
+    answered = ", ".join(report.spec for report in reports if report.candidates or not report.error)
+    if answered:
+        yield Text(f"answered: {answered}", f"有回应：{answered}")
+    reasons: dict[Text, list[str]] = {}
+    for report in reports:
+        if report.error:
+            reason = Text(render_words(report.error, "en"), render_words(report.error, "zh"))
+            reasons.setdefault(reason, []).append(report.spec)
+    for reason, specs in reasons.items():
+        listed = ", ".join(specs)
+        yield Text(f"{listed}: {reason.en}", f"{listed}：{reason.zh}")
+
+
+def _version_offered(names: Sequence[str], implementation: str, version: str | None) -> Iterator[Text]:
+    """That a version was asked for which none of those who answered has, and which they have."""
+    wanted, _ = parse_wanted_version(version)
+    found = {found for name in names if (found := _version(name, DISTRIBUTIONS[implementation])) is not None}
+    if version and found and not any(wanted.contains(one, prereleases=True) for one in found):
+        newest, distribution = max(found), DISTRIBUTIONS[implementation]
+        yield Text(f"nobody who answered has {distribution} {version}; the newest there is {newest}",
+                   f"有回应的来源都没有 {distribution} {version}，最新的是 {newest}")
+
+
+def _version(filename: str, distribution: str) -> Version | None:
+    with suppress(WheelNameError, InvalidSdistFilename):
+        if filename.endswith(_ARCHIVES):
+            name, version = parse_sdist_filename(filename)
+            return version if name == distribution else None
+        wheel = parse_wheel_name(filename)
+        return wheel.version if canonicalize_name(wheel.distribution) == distribution else None
+    return None
