@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -97,6 +98,7 @@ def _run(words: list[str]) -> int:
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_intermixed_args(words[1:])
+    options.command = name
     options.lang = options.lang or detect_language((), os.environ)
     return command.run(options)
 
@@ -159,7 +161,7 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
 def _run_train(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
 
-    files, overrides = _split_words(options.words, options.lang)
+    files, overrides = _split_words(options)
     prepared = flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say)
     return _start(prepared, options, install=not options.no_install)
 
@@ -249,7 +251,7 @@ def _run_preflight(options: argparse.Namespace) -> int:
     from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.preflight.finding import blocking, status
 
-    files, overrides = _split_words(options.words, options.lang, needed=False)
+    files, overrides = _split_words(options, needed=False)
     judgement = flow.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
                                allow=_allowed(options.allow), offline=options.offline, probe=not options.no_probe, say=_say)
     if options.save_facts:
@@ -297,7 +299,7 @@ def _run_install(options: argparse.Namespace) -> int:
     if options.download_only and Path(options.download_only).exists() and not Path(options.download_only).is_dir():
         raise UsageError(Text(f"not a folder: {options.download_only}", f"不是文件夹：{options.download_only}"),
                          where="--download-only", hint=("--download-only wheels/",))
-    files, overrides = _split_words(options.words, options.lang, needed=options.lock)
+    files, overrides = _split_words(options, needed=options.lock)
     config = resolve_config(files, overrides)
     wish = flow_install.Wish(options.version, options.wheel, "always" if options.from_source else None,
                              tuple(options.index), tuple(options.mirror), options.offline)
@@ -379,7 +381,7 @@ def _run_config(options: argparse.Namespace) -> int:
     from swift_fa_launcher.runs.record import secret_values
     from swift_fa_launcher.secrets import redact
 
-    files, overrides = _split_words(options.words, options.lang, needed=not options.defaults)
+    files, overrides = _split_words(options, needed=not options.defaults)
     if options.defaults and not files and not overrides and not options.json:
         print(layers.DEFAULTS_FILE.read_text(encoding="utf-8"), end="")
         return DONE
@@ -405,7 +407,8 @@ def _run_args(options: argparse.Namespace) -> int:
     from swift_fa_launcher.decode import encode
 
     config = resolve_data({"launch": {"python": options.python}})
-    found = find_arguments(flow.installed_arguments(config, _say), options.pattern)
+    arguments = flow.installed_arguments(config, _say)
+    found = find_arguments(arguments, options.pattern)
     if options.json:
         _print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
     elif not found:
@@ -507,7 +510,6 @@ def _run_end(options: argparse.Namespace) -> int:
     entry = flow.end(Path(options.root), options.end, say=_say)
     if options.json:
         _print_json(report.run_to_json(entry))
-    _tell(Text(f"{entry.folder.name} has ended", f"{entry.folder.name} 已结束"), options.lang)
     return DONE
 
 
@@ -573,7 +575,9 @@ def _run_rerun(options: argparse.Namespace) -> int:
 
     overrides = _settings(options.words)
     if options.exact and overrides:
-        raise UsageError(Text("--exact takes no settings", "--exact 不接受设置"), hint=(f"swift-fa rerun {options.run} --exact",))
+        root = [] if options.root == "runs" else ["--root", options.root]
+        raise UsageError(Text("--exact takes no settings", "--exact 不接受设置"),
+                         hint=(shlex.join(["swift-fa", "rerun", options.run, "--exact", *root]),))
     again = flow.rerun(Path(options.root).absolute(), options.run, overrides, exact=options.exact,
                        allow=_allowed(options.allow), say=_say)
     _print_again(again, options)
@@ -636,7 +640,7 @@ def _run_bench(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow_bench
     from swift_fa_launcher.runs.bench import bench_to_json
 
-    files, overrides = _split_words(options.words, options.lang)
+    files, overrides = _split_words(options)
     wish = flow_bench.Wish(_variant_names(options.variants), _row_count(options.rows),
                            Path(options.out) if options.out else None, not options.no_install, _allowed(options.allow))
     steps = _StepLine(options.lang)
@@ -722,7 +726,8 @@ def _root_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of the run records (default: runs)")
 
 
-def _split_words(words: Sequence[str], lang: str, *, needed: bool = True) -> tuple[list[Path], list[str]]:
+def _split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[list[Path], list[str]]:
+    words = options.words
     for word in words:
         _refuse_bare_key(word)
     files = [Path(word) for word in words if not _SETTING.match(word)]

@@ -19,7 +19,7 @@ from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
-from swift_fa_launcher.launch.local import Outcome, end_run, run_training
+from swift_fa_launcher.launch.local import Outcome, end_run, find_running, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
@@ -32,6 +32,7 @@ from swift_fa_launcher.runs.again import (
     Continuation,
     continue_run,
     continue_swanlab,
+    news,
     read_plan,
     refuse_to_repeat,
     renew_plan,
@@ -105,7 +106,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Again:
-    """A recorded run about to be started once more. differences: from then; unexpected: those that nobody asked for and
+    """A recorded run about to be started once more. differences: from then, for a continuation those that are news;
+    unexpected: those that nobody asked for and
     that matter. continuation: where it goes on, None for a repetition."""
 
     prepared: Prepared
@@ -224,7 +226,7 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
     Raises LaunchError where the record does not allow it.
     """
     entry, record = readable_run(root, word)
-    refuse_to_repeat(record)
+    refuse_to_repeat(entry, record)
     _enter(record)
     config = repeated_config(entry, record, overrides, exact=exact)
     prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
@@ -255,7 +257,7 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: Contin
     prepared = replace(prepared, around=around)
     texts = _texts(prepared, _make_record(prepared), secret_values(judgement.config, os.environ))
     found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
-    return Again(prepared, found, unexpected(found, asked), there)
+    return Again(prepared, news(found, there) if there else found, unexpected(found, asked), there)
 
 
 def _enter(record: RunRecord) -> None:
@@ -334,6 +336,9 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     """End a run from outside, also where its launcher is gone. Raises LaunchError for processes that cannot be ended, and
     for a run of another host."""
     entry, record = readable_run(root, word)
+    if record.ended and record.id not in find_running():
+        say(Text(f"{record.id} had ended already: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
+        return entry
     if record.host not in (None, socket.gethostname()):
         raise LaunchError(Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
@@ -346,6 +351,7 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
         update_record(entry.folder, replace(record, status="interrupted", ended=datetime.now(timezone.utc).isoformat(
             timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress),
             measured=read_measured(entry.folder)))
+    say(Text(f"{record.id} has ended", f"{record.id} 已结束"))
     return see_run(entry.folder)
 
 

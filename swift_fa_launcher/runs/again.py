@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.output import read_swanlab
 from swift_fa_launcher.runs.record import RunRecord, recorded_layers
 from swift_fa_launcher.runs.report import upload_command
-from swift_fa_launcher.runs.store import Entry
+from swift_fa_launcher.runs.store import Entry, run_word
 from swift_fa_launcher.secrets import REDACTED
 
 #: What `resume` sets itself, so that training goes on in place (ms-swift opens a new version folder otherwise).
@@ -55,16 +56,16 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
     if lost:
         raise LaunchError(Text(f"not in the record, since it was secret: {', '.join(lost)}",
                                f"记录中没有以下内容，因为它们是密钥：{', '.join(lost)}"), where=str(entry.folder),
-                          hint=tuple(f"swift-fa rerun {record.id} {key}='${{oc.env:NAME}}'" for key in lost))
+                          hint=tuple(f"swift-fa rerun {run_word(entry.folder)} {key}='${{oc.env:NAME}}'" for key in lost))
     return config
 
 
-def refuse_to_repeat(record: RunRecord) -> None:
+def refuse_to_repeat(entry: Entry, record: RunRecord) -> None:
     """Raises LaunchError for a run that was itself a continuation: it would train over what it continued."""
     if record.resumed_from:
         raise LaunchError(Text(f"{record.id} continued {record.parent}: a repetition would write into the same folder",
                                f"{record.id} 是 {record.parent} 的继续：重复运行会写入同一目录"),
-                          hint=(f"swift-fa rerun {record.parent}",))
+                          hint=(f"swift-fa rerun {run_word(entry.folder.with_name(str(record.parent)))}",))
 
 
 def read_plan(entry: Entry) -> LaunchPlan:
@@ -78,7 +79,7 @@ def read_plan(entry: Entry) -> LaunchPlan:
                           why=str(error)) from None
     if REDACTED in text:
         raise RecordError(Text("the recorded plan lacks what was secret in it", "记录的启动计划缺少其中的密钥"), where=str(file),
-                          hint=(f"swift-fa rerun {entry.folder.name}",))
+                          hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     return plan
 
 
@@ -106,6 +107,20 @@ def unexpected(found: Iterable[Difference], overrides: Sequence[str]) -> tuple[D
     return tuple(one for one in found if one.matters and not asked(one))
 
 
+def news(found: Iterable[Difference], there: Continuation) -> tuple[Difference, ...]:
+    """What of the differences is worth a look before a run goes on: what was asked for and what else matters, without what
+    the continuation itself brings. Pure."""
+    names = {key.partition(".")[2] for key in _OWN}
+    folder = f"checkpoint {there.checkpoint.path.parent}/"
+
+    def own(one: Difference) -> bool:
+        return (one.key in _OWN if one.group == "config" else
+                one.key.removeprefix("--") in names if one.group in ("command", "environment") else
+                one.group == "data" and one.key.startswith(folder))
+
+    return tuple(one for one in found if one.matters and not own(one))
+
+
 def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> Continuation:
     """How a run goes on: from its newest whole checkpoint, in the same output folder, as the same SwanLab run.
 
@@ -113,11 +128,12 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     """
     given = {words.partition("=")[0].strip() for words in overrides}
     if own := sorted(given & {*_OWN}):
+        word = shlex.split(run_word(entry.folder))[0]
         raise UsageError(Text(f"resume sets {', '.join(own)} itself", f"resume 会自行设置 {', '.join(own)}"),
-                         hint=(f"swift-fa rerun {record.id} {' '.join(overrides)}",))
+                         hint=(f"swift-fa rerun {shlex.join([word, *overrides])}",))
     if entry.state in ("running", "orphaned"):
         raise LaunchError(Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
-                          hint=(f"swift-fa runs --end {record.id}",))
+                          hint=(f"swift-fa runs --end {run_word(entry.folder)}",))
     output = Path(record.cwd, record.output_dir or "")
     checkpoints = list_checkpoints(output) if record.output_dir else ()
     newest = newest_complete(checkpoints)
@@ -125,8 +141,8 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     if newest is None:
         why = "; ".join(f"{c.path.name}: {render_words(c.problem, 'en')}" for c in skipped)
         raise LaunchError(Text(f"{record.id} left no checkpoint to go on from", f"{record.id} 没有可以继续的检查点"),
-                          where=str(output), why=why, hint=(f"swift-fa rerun {record.id}",))
-    _refuse_the_finished(record, newest, given)
+                          where=str(output), why=why, hint=(f"swift-fa rerun {run_word(entry.folder)}",))
+    _refuse_the_finished(entry, record, newest, given)
     kept = tuple(words for words in record.overrides if words.partition("=")[0].strip() not in _OWN)
     base = (*kept, *overrides, f"swift.resume_from_checkpoint={_quoted(newest.path)}", f"swift.output_dir={_quoted(output)}",
             "swift.add_version=false")
@@ -161,13 +177,13 @@ def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, confi
     return replace(there, overrides=(*there.overrides, *own), words=words)
 
 
-def _refuse_the_finished(record: RunRecord, newest: Checkpoint, given: set[str]) -> None:
+def _refuse_the_finished(entry: Entry, record: RunRecord, newest: Checkpoint, given: set[str]) -> None:
     state: Mapping[str, Any] = read_trainer_state(newest.path)
     done, all_of_it = state.get("global_step"), state.get("max_steps")
     if isinstance(done, int) and isinstance(all_of_it, int) and done >= all_of_it > 0 and not given & {*_LONGER}:
         raise LaunchError(Text(f"{record.id} has nothing left to do: {newest.path.name} is the last of {all_of_it} steps",
                                f"{record.id} 已经完成：{newest.path.name} 是全部 {all_of_it} 步的最后一步"),
-                          hint=(f"swift-fa resume {record.id} swift.max_steps={2 * all_of_it}",))
+                          hint=(f"swift-fa resume {run_word(entry.folder)} swift.max_steps={2 * all_of_it}",))
 
 
 def _quoted(path: Path) -> str:

@@ -103,7 +103,7 @@ class _Side:
     def _config(self) -> Iterator[tuple[str, Any]]:
         from swift_fa_launcher.config.render import leaves
 
-        yield from leaves(_mapping(self.config.get("values")))
+        yield from ((key, value) for key, value in leaves(_mapping(self.config.get("values"))) if value != {})
 
     def _command(self) -> Iterator[tuple[str, Any]]:
         words = [self.neutral(str(word)) for word in self.plan.get("argv") or ()]

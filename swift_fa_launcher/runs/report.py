@@ -16,7 +16,7 @@ from swift_fa_launcher.runs.diff import GROUPS, Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
-from swift_fa_launcher.runs.store import Entry
+from swift_fa_launcher.runs.store import Entry, run_word
 
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
@@ -180,7 +180,8 @@ def _render_diagnoses(record: RunRecord, lang: str) -> str:
     lines = []
     for one in record.diagnoses:
         place = f" (train.log:{one['line']})" if one.get("line") else ""
-        lines += [f"  {one.get('code')}: {one.get('summary')}{place}", *(f"    -> {fix}" for fix in one.get("fix") or ())]
+        said = [f"    {one['evidence']}"] if one.get("code") == "unknown" and one.get("evidence") else []
+        lines += [f"  {one.get('code')}: {one.get('summary')}{place}", *said, *(f"    -> {fix}" for fix in one.get("fix") or ())]
     return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
 
 
@@ -197,7 +198,7 @@ def _render_checkpoints(checkpoints: Sequence[Checkpoint], lang: str) -> str:
 
 def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoint], lang: str) -> str:
     """The commands that come next."""
-    run = shlex.quote(record.id)
+    run = run_word(entry.folder)
     if entry.state == "orphaned":
         return Text(f"its launcher is gone and its processes are not: swift-fa runs --end {run}",
                     f"启动器已不在，但训练进程仍在：swift-fa runs --end {run}").render(lang)

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import os
 import re
+import shlex
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -25,6 +26,8 @@ from swift_fa_launcher.runs.record import RunRecord, read_record
 #: record cannot be read.
 STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
 _ANOTHER_ROOT = Text("--root FOLDER", "--root 目录")
+_USUAL_ROOT = "runs"
+_RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Wanted:
 
 
 def list_runs(root: Path) -> tuple[Entry, ...]:
-    """Every run folder below `root`, newest first; damaged ones among them. Empty where there is no such folder.
+    """Every run folder below `root`, newest first; damaged ones among them. Empty where there is no such folder, or where
+    nothing in it looks like a run.
 
     A run folder's name begins with its start time, so the names' order is the runs'.
     """
@@ -67,7 +71,9 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
         raise RecordError(Text(f"cannot list the runs in {root}", f"无法列出 {root} 中的运行"),
                           why=error.strerror or str(error), hint=(_ANOTHER_ROOT,)) from None
     root = root.absolute()
-    return tuple(_entry(root / name) for name in names)
+    entries = tuple(_entry(root / name) for name in names)
+    of_runs = any(entry.record or _RUN_ID.match(entry.folder.name) or (entry.folder / "run.json").exists() for entry in entries)
+    return entries if of_runs else ()
 
 
 def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -86,9 +92,26 @@ def say_none(root: Path, wanted: Wanted) -> Text:
     if not root.is_dir():
         return Text(f"no runs: there is no folder {root} (another one: {_ANOTHER_ROOT.en})",
                     f"没有运行记录：目录 {root} 不存在（指定其他目录：{_ANOTHER_ROOT.zh}）")
+    if any(folder.is_dir() for folder in root.iterdir()) and not list_runs(root):
+        return Text(f"no runs: {root} is no folder of run records (another one: {_ANOTHER_ROOT.en})",
+                    f"没有运行记录：{root} 不是运行记录的目录（指定其他目录：{_ANOTHER_ROOT.zh}）")
     if wanted == Wanted():
         return Text(f"no runs in {root}", f"{root} 中没有运行记录")
     return Text(f"no such runs in {root}", f"{root} 中没有符合条件的运行")
+
+
+def run_word(folder: Path) -> str:
+    """What names the run of a record's folder on a command line: its id, its folder where that is not in ./runs."""
+    return shlex.quote(folder.name if _is_usual(folder.parent) else str(folder))
+
+
+def list_command(root: Path) -> str:
+    """The command that lists the runs of `root`."""
+    return "swift-fa runs" if _is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
+
+
+def _is_usual(root: Path) -> bool:
+    return os.path.abspath(root) == os.path.abspath(_USUAL_ROOT)
 
 
 def find_run(root: Path, word: str) -> Entry:
@@ -149,7 +172,7 @@ def _find(root: Path, word: str) -> Entry:
     names = [e.folder.name for e in entries] + [e.record.name for e in entries if e.record]
     near = difflib.get_close_matches(word, names, n=1)
     raise RecordError(Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),
-                      hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ("swift-fa runs",))
+                      hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else (list_command(root),))
 
 
 def _entry(folder: Path) -> Entry:

@@ -17,6 +17,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import LaunchError, Text, Words
+from swift_fa_launcher.runs.store import list_command
 
 #: Seconds; a training chooses its folder some ten seconds after its start. One that takes longer is waited for no more.
 PATIENCE = 90.0
@@ -44,7 +45,7 @@ def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
     except Timeout:
         if shares:
             raise LaunchError(Text(f"another run is training into {folder}", f"另一个运行正在写入 {folder}"),
-                              hint=("swift-fa runs --outcome running",)) from None
+                              hint=(f"{list_command(expand_user(config.run.root))} --outcome running",)) from None
     except OSError:  # a cache folder that cannot be written is no reason not to train
         pass
     try:

@@ -361,7 +361,7 @@ def test_names_the_cause(code: str, log: str) -> None:
     first, *_ = found = diagnose([log.encode()])
     assert first.code == code, [(one.code, one.line, one.evidence) for one in found]
     assert first.evidence and first.evidence.strip(".")[:40] in log.splitlines()[first.line - 1]
-    assert first.fix
+    assert first.fix or code == "unknown"
     for lang in ("en", "zh"):
         said = json.dumps(first.to_json(lang))
         assert "{" not in render_words(first.summary, lang).replace("{'", "") and said

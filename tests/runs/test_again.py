@@ -16,6 +16,7 @@ from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.runs.again import (
     continue_run,
     continue_swanlab,
+    news,
     read_plan,
     refuse_to_repeat,
     renew_plan,
@@ -110,7 +111,18 @@ def test_a_run_goes_on_in_place_from_its_newest_whole_checkpoint(cut: Path) -> N
     again = continue_run(entry, replace(record, overrides=there.overrides), ())
     assert len(again.overrides) == len(there.overrides)
     with pytest.raises(LaunchError, match="same folder"):
-        refuse_to_repeat(replace(record, resumed_from="x", parent="y"))
+        refuse_to_repeat(entry, replace(record, resumed_from="x", parent="y"))
+
+
+def test_what_a_continuation_brings_itself_is_no_news(cut: Path) -> None:
+    entry, record = see_run(cut), read_record(cut)
+    there = continue_run(entry, record, ["swift.learning_rate=1e-5"])
+    point = str(there.checkpoint.path)
+    own = (Difference("config", "swift.resume_from_checkpoint", None, point), Difference("command", "--output_dir", "a", "b"),
+           Difference("environment", "SWANLAB_RUN_ID", None, "r"), Difference("data", f"checkpoint {point}: a digest", None, "d"))
+    asked, other = Difference("config", "swift.learning_rate", None, 1e-5), Difference("data", "dataset c.jsonl digest", "a", "b")
+    moved = Difference("machine", "host", "a", "b", matters=False)
+    assert news((*own, asked, moved, other), there) == (asked, other)
 
 
 @pytest.mark.parametrize(("words", "said"), [

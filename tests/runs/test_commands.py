@@ -35,6 +35,9 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
     (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),
     (["show", "latest", "--root", "work/one.yaml"], 1, "--root FOLDER"), (["runs", "--root", "work"], 0, "no runs in work"),
+    (["runs", "--root", "."], 0, "no folder of run records"), (["bench"], 2, "-> swift-fa bench configs"),
+    (["show", "nothing", "--root", "runs/../runs"], 1, "-> swift-fa runs\n"),
+    (["show", "nothing", "--root", "work"], 1, "-> swift-fa runs --root work"),
 ])
 def test_what_cannot_be_done_is_said(tmp_path: Path, words: list[str], code: int, said: str) -> None:
     start(tmp_path)
@@ -51,6 +54,9 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
     update_record(folder, replace(read_record(folder), status="failed", exit_code=1, tags=("a", "b"), output_dir=str(output),
                                   result={"step": 12, "steps": 20, "loss": 1.23456789}, diagnoses=(diagnosis,),
                                   swanlab={"mode": "offline", "dir": "/sw/run 1", "run_id": "r"}))
+    (tmp_path / "runs" / "other").mkdir()
+    assert "other" in swift_fa(tmp_path, "runs", "--outcome", "damaged").stdout, "shown among records"
+    (tmp_path / "runs" / "other").rmdir()
     listed = swift_fa(tmp_path, "runs").stdout.splitlines()
     assert listed[1].split() == [folder.name, "failed", "12/20", "1.235", "a,", "b"]
     assert swift_fa(tmp_path, "runs", "--tag", "c").stdout == ""
@@ -66,6 +72,11 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
     (output / "checkpoint-10" / "optimizer.pt").unlink()
     (output / "checkpoint-5" / "optimizer.pt").unlink()
     assert "checkpoint-4\n  and 3 more" in swift_fa(tmp_path, "show", "one").stdout, "the one to go on from"
+    elsewhere = swift_fa(tmp_path, "show", "one", "--root", str(tmp_path / "work" / ".." / "runs")).stdout
+    assert f"swift-fa resume {folder.name}" in elsewhere, "the same folder"
+    (tmp_path / "runs").rename(tmp_path / "kept")
+    assert f"swift-fa resume {tmp_path}/kept/{folder.name}" in swift_fa(tmp_path, "show", "one", "--root", "kept").stdout
+    (tmp_path / "kept").rename(tmp_path / "runs")
     assert "失败原因" in swift_fa(tmp_path, "show", "one", "--lang", "zh").stdout
     story = json.loads(swift_fa(tmp_path, "show", "one", "--json").stdout)
     assert story["schema"] == 1 and story["state"] == "failed" and story["findings"][0]["code"] == "gpu-none"

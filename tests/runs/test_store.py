@@ -69,6 +69,9 @@ def test_what_a_killed_launcher_left_running_is_shown_and_can_be_ended(orphan: P
     assert "still running" in listed
     ended = end(orphan.parent, orphan.name, say=lambda words: None)
     assert ended.state == "interrupted" and ended.record and ended.record.ended
+    said = list[str]()
+    assert end(orphan.parent, orphan.name, say=lambda words: said.append(str(words))).record == ended.record
+    assert len(said) == 1 and "already" in said[0]
     deadline = time.monotonic() + 10
     while [p for p in psutil.process_iter(["status"]) if p.info["status"] != psutil.STATUS_ZOMBIE and _of(p, orphan.name)]:
         assert time.monotonic() < deadline

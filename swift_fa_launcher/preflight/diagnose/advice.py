@@ -323,6 +323,5 @@ ADVICE: Mapping[str, Advice] = {
         (Text("go on from the last checkpoint: swift.resume_from_checkpoint=<output>/checkpoint-N",
               "从最近的 checkpoint 继续：swift.resume_from_checkpoint=<output>/checkpoint-N"),)),
     "unknown": Advice(
-        Text("no cause that we know", "没有发现已知的原因"),
-        ("swift-fa preflight",)),
+        Text("no cause that we know", "没有发现已知的原因"), ()),
 }
