@@ -403,7 +403,7 @@ def _declare_args(parser: argparse.ArgumentParser) -> None:
 def _run_args(options: argparse.Namespace) -> int:
     from swift_fa_launcher import flow
     from swift_fa_launcher.config.layers import resolve_data
-    from swift_fa_launcher.config.swift_args import find_arguments
+    from swift_fa_launcher.config.swift_args import find_arguments, likely
     from swift_fa_launcher.decode import encode
 
     config = resolve_data({"launch": {"python": options.python}})
@@ -412,8 +412,9 @@ def _run_args(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
     elif not found:
+        near = likely(options.pattern, arguments)
         raise LauncherError(Text(f"no argument fits {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
-                            hint=("swift-fa args",))
+                            hint=(*(f"swift-fa args {name}" for name in near), *(() if near else ("swift-fa args",))))
     else:
         print("\n".join(_argument_line(name, argument) for name, argument in found))
     return DONE
@@ -733,10 +734,14 @@ def _split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[l
     files = [Path(word) for word in words if not _SETTING.match(word)]
     for file in files:
         if re.match(r"\w+=", file.name) and not file.exists():
+            from swift_fa_launcher.config.schema import SECTIONS
+
+            key, _, value = str(file).partition("=")
             raise UsageError(Text(f"not a setting and not a file: {file}", f"既不是设置也不是文件：{file}"),
-                             hint=(f"swift.{file}",))
+                             hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError(Text("no config named", "没有指定配置文件"), hint=("swift-fa train configs/qwen7b-lora.yaml",))
+        raise UsageError(Text("no config named", "没有指定配置文件"),
+                         hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
 
 

@@ -268,6 +268,10 @@ def _override_layer(words: str) -> Layer:
 def _override_value(text: str, words: str) -> Any:
     """A list, a group or a quoted text is read as YAML; all else is one scalar, whatever YAML would see in it."""
     text = text.strip()
+    if not text:  # YAML would read null, which leaves an argument out: more likely a shell variable that is not set
+        raise ConfigError(Text(f"the setting {words} has no value", f"设置 {words} 没有给出值"), where="command line",
+                          hint=(Text(f"{words}null leaves it out", f"{words}null 表示不设置"),
+                                Text(f"{words}'\"\"' is the empty text", f"{words}'\"\"' 表示空文本")))
     if text[:1] not in ("{", "[", '"', "'"):
         tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         return _Loader("").construct_object(yaml.ScalarNode(tag, text))

@@ -475,6 +475,16 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda other: (distance(_plain(other)), other))[:count])
 
 
+def likely(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the `nearest` that `name` may well mean: one where it is clear, none where nothing is like it."""
+    plain, words = _plain(name), set(_plain(name).split("_"))
+    distance, edits = _distance_from(plain), _edits_from(plain)
+    near = [other for other in nearest(name, names)
+            if distance(_plain(other)) <= max(2.0, 0.4 * len(plain)) or words <= set(_plain(other).split("_"))]
+    apart = [edits(_plain(other)) for other in near]
+    return tuple(near[:1] if near and apart[0] <= 2 and min(apart[1:], default=9) >= apart[0] + 2 else near)
+
+
 def fits_nearly(word: str, words: Iterable[str]) -> bool:
     """Whether `word` is likely one of `words`, misspelt: at most two edits away, and fewer than half of its letters."""
     edits = _edits_from(_plain(word))
@@ -486,7 +496,7 @@ def _plain(name: str) -> str:
 
 
 def _distance_from(meant: str) -> Callable[[str], float]:
-    """Edits to another name; a beginning of it, its words in another order, and lost underscores count less."""
+    """Edits to another name; a beginning of it, also misspelt, its words in another order, and lost underscores count less."""
     words, edits_from, bare_edits_from = set(meant.split("_")), _edits_from(meant), _edits_from(meant.replace("_", ""))
 
     def distance(other: str) -> float:
@@ -499,6 +509,8 @@ def _distance_from(meant: str) -> Callable[[str], float]:
         edits = float(edits_from(other))
         if begun:
             edits = min(edits, 1 + apart / 20)
+        elif len(meant) > 4 and edits_from(other[:len(meant)]) == 1:
+            edits = min(edits, 2 + apart / 20)
         if alike:
             edits = min(edits, 2.0 + len(words ^ others))
         return min(edits, 0.5 + bare_edits_from(other.replace("_", ""))) if 1 < edits < 8 else edits

@@ -21,6 +21,7 @@ _LABELS: Mapping[Severity, tuple[Text, str]] = {
     Severity.INFO: (Text("info", "提示"), "cyan"),
 }
 _FINE = Text("ok", "正常")
+_NOT_JUDGED = Text("not judged: attn_impl names no attention", "未判断：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
 
 
@@ -37,11 +38,11 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
     for area, title in AREAS.items():
         found = [f for f in findings if CODES[f.code].area == area]
         heading = Line(title.render(lang), "bold")
-        if not found:
-            if area != "run":
-                table.add_row(heading, Line(_FINE.render(lang), "green"),
-                              Line(_area_summary(area, config, facts, lang), "dim"))
-            continue
+        if area == "flash-attn" and not found and _attention_unknown(findings):
+            table.add_row(heading, "-", Line(_NOT_JUDGED.render(lang), "dim"))
+        elif not found and area != "run":
+            table.add_row(heading, Line(_FINE.render(lang), "green"),
+                          Line(_area_summary(area, config, facts, lang), "dim"))
         for i, finding in enumerate(found):
             label, style = _LABELS[finding.severity]
             text = Line.assemble((finding.code, style), "  ", render_words(finding.summary, lang))
@@ -51,6 +52,10 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
                 text.append("\n  -> " + render_words(line, lang), "bold" if line is finding.fix[0] else "")
             table.add_row(heading if i == 0 else "", Line(label.render(lang), style), text)
     return Group(table, Line(""), _verdict(findings, lang))
+
+
+def _attention_unknown(findings: Sequence[Finding]) -> bool:
+    return any(f.code == "arg-invalid" and f.context.get("argument") == "attn_impl" for f in findings)
 
 
 def _verdict(findings: Sequence[Finding], lang: str) -> RenderableType:

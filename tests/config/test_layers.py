@@ -80,7 +80,7 @@ def test_interpolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("words", "value"), [
     ("swift.a=1e-4", 1e-4), ("swift.a=[1, 2]", [1, 2]), ('swift.a={"b": 2}', {"b": 2}), ("swift.a=null", None),
     ("swift.a=You are: helpful", "You are: helpful"), ("swift.a=#1 model", "#1 model"), ("swift.a=a=b", "a=b"),
-    ("swift.a=数据 集", "数据 集"), ("swift.a='quoted'", "quoted"), ("swift.a=", None), ("swift.a=true", True),
+    ("swift.a=数据 集", "数据 集"), ("swift.a='quoted'", "quoted"), ("swift.a=''", ""), ("swift.a=true", True),
     ("swift.a=You are\nhelpful: yes", "You are\nhelpful: yes"), ("swift.a=use C # please", "use C # please"),
     ("swift.a=12:30", "12:30"), ("swift.a=010", "010"), ("swift.a=*x", "*x"), ("swift.a=!tag", "!tag"),
 ])

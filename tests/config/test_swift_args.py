@@ -18,6 +18,7 @@ from swift_fa_launcher.config.swift_args import (
     accepts,
     find_arguments,
     fits_nearly,
+    likely,
     nearest,
     render_arguments,
     translate,
@@ -245,6 +246,8 @@ def test_nearest_knows_beginnings_and_words() -> None:
     assert nearest("learning_rat", names)[0] == "learning_rate"
     assert nearest("train_batch_size", names)[0] == "per_device_train_batch_size"
     assert nearest("", names, 2) == nearest("", names)[:2]
+    assert likely("adamwx", ("ademamix", "adagrad", "adalomo", "lomo", "adamw_torch", "adamw_8bit"))[1] == "adamw_torch"
+    assert likely("packin", ("packing", "packing_length", "model")) == ("packing",) and likely("foo_bar", names) == ()
     assert fits_nearly("lroa", ("lora", "full")) and not fits_nearly("my_own_tuner", ("lora", "full"))
 
 

@@ -14,6 +14,7 @@ from swift_fa_launcher.config.layers import resolve_config, resolve_data
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.machine.facts import Argument, Facts
+from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.checks.arguments import CHECKS, translated
 from swift_fa_launcher.preflight.finding import Finding, Severity, run_checks
 
@@ -91,7 +92,10 @@ def test_nothing_to_say(tmp_path: Path, facts: Facts, swift: dict[str, Any]) -> 
     (V4, {"attn_impl": "foo"}, "E arg-invalid", "swift.attn_impl=sdpa"),
     (V4, {"attn_impl": "flash_atn"}, "E arg-invalid", "swift.attn_impl=flash_attn"),
     (V4, {"report_to": "swanlap"}, "E arg-invalid", "swift.report_to=swanlab"),
-    (V4, {"report_to": ["tensorboard", "swanlap"]}, "E arg-invalid", "swift-fa args report_to"),
+    (V4, {"report_to": ["tensorboard", "swanlap"]}, "E arg-invalid", "swift.report_to=[tensorboard,swanlab]"),
+    (V4, {"attn_impl": 3}, "E arg-invalid", "swift-fa args attn_impl"),
+    (V4, {"warmup": 0.05}, "E arg-unknown", "swift-fa args warmup"),  # two could be meant: neither is given the value
+    (V4, {"foo_bar_baz": 3}, "E arg-unknown", "swift-fa args PATTERN"),
     (V4, {"template": "qwem"}, "E arg-invalid", "swift.template=qwen"),
     (V4, {"report_to": []}, "E arg-invalid", "swift-fa args report_to"),
     (V4, {"model": ["a", "b"]}, "E arg-invalid", "swift-fa args model"),
@@ -130,6 +134,28 @@ def test_an_override_is_named_as_typed(tmp_path: Path) -> None:
     (finding,) = judge(tmp_path, V4, "swift.learning_rat=2e-4")
     assert "swift.learning_rat=2e-4" in finding.to_json()["summary"]
     assert finding.to_json()["fix"][0] == "swift.learning_rate=0.0002"
+
+
+def test_only_what_may_be_meant_is_offered(tmp_path: Path) -> None:
+    def told(**swift: Any) -> tuple[str, list[str]]:
+        (finding,) = judge(tmp_path, V4, **swift)
+        return finding.to_json()["summary"], finding.to_json()["fix"]
+
+    summary, fix = told(atn_impl="sdpa")
+    assert summary.endswith("the nearest is attn_impl") and len(fix) == 2 and "attn_impl: sdpa" in fix[0]
+    summary, fix = told(warmup=0.05)
+    assert summary.endswith("warmup_ratio, warmup_steps") and "0.05" not in "".join(fix)
+    summary, fix = told(foo_bar_baz=3)
+    assert "none with a name like it" in summary and len(fix) == 1
+    summary, _ = told(report_to=["swanlab", "tensorbord", "wndb"])
+    assert "tensorbord (the nearest: tensorboard), no wndb (the nearest: wandb)" in summary and "swanlab (" not in summary
+
+
+def test_what_names_no_attention_is_said_once(tmp_path: Path) -> None:
+    for name in ("flash_atn", 3):
+        findings = check_all(config_of(tmp_path, **GOOD, packing=True, attn_impl=name), V4)
+        said = [f.code for f in findings if "attn_impl" in f.to_json()["summary"]]
+        assert said == ["arg-invalid"] and not [f for f in findings if f.code.startswith(("packing-needs", "flash-attn-"))]
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from swift_fa_launcher.config.swift_args import (
     Translation,
     accepts,
     fits_nearly,
+    likely,
     nearest,
     render_value,
     translate_config,
@@ -113,16 +114,29 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if name in known_args or value is None:
             continue
         key = translation.keys.get(name, name)
-        near, advice = nearest(name, known_args), GONE.get(name)
+        near, meant, advice = nearest(name, known_args), likely(name, known_args), GONE.get(name)
         shown = "***" if any(_SECRET.search(other) for other in (key, *near)) else value  # a misspelt secret is one too
-        fix: tuple[Words, ...] = (advice,) if advice else tuple(_write(config, key, other, shown) for other in near)
+        rename = (_write(config, key, meant[0], shown),) if len(meant) == 1 else ()  # of several, nobody knows whose value it is
+        told = Text("", "") if advice else _told_near(meant)
         yield Finding("arg-unknown", ERROR,
-                      Text(f"{_ms_swift(facts)} has no argument {key}{_where(config, key)}"
-                           + ("" if advice else f"; the nearest are {', '.join(near)}"),
-                           f"{_ms_swift(facts)} 没有参数 {key}{_where(config, key)}"
-                           + ("" if advice else f"；最接近的是 {'、'.join(near)}")),
-                      (*fix, f"swift-fa args {name.split('_')[0]}"),
+                      Text(f"{_ms_swift(facts)} has no argument {key}{_where(config, key)}{told.en}",
+                           f"{_ms_swift(facts)} 没有参数 {key}{_where(config, key)}{told.zh}"),
+                      (*((advice,) if advice else rename), _look_up(name, meant, known_args)),
                       _context(config, key, shown) | {"nearest": list(near)})
+
+
+def _told_near(meant: tuple[str, ...]) -> Text:
+    if not meant:
+        return Text(", and none with a name like it", "，也没有名字相近的参数")
+    return Text(f"; the nearest {'is' if len(meant) == 1 else 'are'} {', '.join(meant)}", f"；最接近的是 {'、'.join(meant)}")
+
+
+def _look_up(name: str, meant: tuple[str, ...], known_args: Mapping[str, Argument]) -> Words:
+    """The command that shows the arguments in question: the one meant, else those that share a word with the name."""
+    shared = (word for word in name.split("_") if len(word) > 2 and any(word in other for other in known_args))
+    pattern = meant[0] if len(meant) == 1 else next(shared, None)
+    return f"swift-fa args {pattern}" if pattern else Text("by a part of its name or help: swift-fa args PATTERN",
+                                                           "按名称或说明的一部分查找：swift-fa args PATTERN")
 
 
 def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -142,8 +156,8 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         problem = accepts(argument, value, texts.get(name))
         if problem is None and not (name in (*TUNERS, "report_to", "callbacks") and _has_plugins(config)):
             problem = _looked_up_problem(name, value, texts.get(name), argument)
-        if problem is None and name == "attn_impl" and not _has_plugins(config):
-            problem = _attention_problem(value)
+        if problem is None and name == "attn_impl" and attention_misspelt(config, value):
+            problem = _no_such("attn_impl", (_word(value),), LOOKED_UP["attn_impl"])
         if problem is not None:
             yield Finding("arg-invalid", ERROR,
                           Text(f"{_shown(key, value)}{_where(config, key)}: {problem.en}",
@@ -166,18 +180,27 @@ def _looked_up_problem(name: str, value: Any, text: str | None, argument: Argume
     if not names or value is None or isinstance(value, dict) or (argument and known(argument.choices)):
         return None
     words = render_value(value, text, argument or Argument(type="Optional[str]"))
-    return next((_no_such(name, word, names) for word in words if word not in names and fits_nearly(word, names)), None)
+    wrong = _misspelt(words, names)
+    return _no_such(name, wrong, names, alone=len(words) == 1) if wrong else None
 
 
-def _attention_problem(value: Any) -> Text | None:
-    if not isinstance(value, str) or not value.strip() or _ATTENTION.fullmatch(value.strip()):
-        return None
-    return _no_such("attn_impl", value, LOOKED_UP["attn_impl"])
+def _misspelt(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in names and fits_nearly(word, names))
 
 
-def _no_such(name: str, word: str, names: tuple[str, ...]) -> Text:
-    listed = ", ".join(nearest(word, names))
-    return Text(f"there is no such {name}; the nearest are {listed}", f"没有这样的 {name}；最接近的是 {listed}")
+def attention_misspelt(config: ResolvedConfig, value: Any) -> bool:
+    """Whether attn_impl's value can name no attention; none at all is ms-swift's default, and plugins bring their own."""
+    return not (_has_plugins(config) or value is None or isinstance(value, (dict, list)) or not str(value).strip()
+                or _ATTENTION.fullmatch(_word(value).strip()))
+
+
+def _no_such(name: str, words: tuple[str, ...], names: tuple[str, ...], *, alone: bool = True) -> Text:
+    if alone:
+        listed = ", ".join(likely(words[0], names) or nearest(words[0], names))
+        return Text(f"there is no such {name}; the nearest: {listed}", f"没有这样的 {name}；最接近的：{listed}")
+    each = [(word, (likely(word, names) or nearest(word, names))[0]) for word in words]
+    return Text(f"there is no {name} " + ", no ".join(f"{word} (the nearest: {near})" for word, near in each),
+                f"没有这样的 {name}：" + "，".join(f"{word}（最接近的：{near}）" for word, near in each))
 
 
 def _value_fixes(name: str, value: Any, argument: Argument | None, text: str | None) -> tuple[Words, ...]:
@@ -186,8 +209,10 @@ def _value_fixes(name: str, value: Any, argument: Argument | None, text: str | N
     choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
     words = render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
-        return (f"swift-fa args {name}",)
-    near = nearest(words[0], choices) if choices and words else ()
+        wrong = _misspelt(words, choices)
+        right = ",".join((likely(word, choices) or nearest(word, choices))[0] if word in wrong else word for word in words)
+        return (*((f"swift.{name}=[{right}]",) if wrong else ()), f"swift-fa args {name}")
+    near = likely(words[0], choices) or nearest(words[0], choices) if choices and words else ()
     return (*(f"swift.{name}={choice}" for choice in near), f"swift-fa args {name}")
 
 

@@ -15,6 +15,7 @@ from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfi
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
+from swift_fa_launcher.preflight.checks.arguments import attention_misspelt
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.preflight.packing import MOST_ROWS, Packed, cuts, longest_row, make_packed, row_count
 from swift_fa_launcher.preflight.reading import (
@@ -126,8 +127,8 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     """
     impl, version = config.swift.attn_impl, facts.package("ms-swift")
     too_new = impl == "flash_attention_4" and version is not None and version < Version("4.2.0.dev0")
-    if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new):
-        return
+    if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
+        return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
     yield Finding("packing-needs-flash-attn", ERROR,
                   Text(f"{setting(config, key)} with {setting(config, 'attn_impl')}: "
