@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, render_words
+from swift_fa_launcher.errors import LauncherError, RecordError, Text, UsageError, Words, render_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -454,9 +454,20 @@ def _log_of(word: str, root: Path) -> tuple[Path]:
     from swift_fa_launcher.runs.store import find_run
 
     path = Path(word)
-    if path.is_file() or (not root.is_dir() and not (path / "run.json").is_file()):
+    if path.exists() and not path.is_dir():
         return (path,)
-    return (find_run(root, word).folder / "train.log",)
+    try:
+        return (find_run(root, word).folder / "train.log",)
+    except RecordError:
+        if root.is_dir() and not path.is_dir():
+            raise
+    if path.is_dir():
+        logs = [file for file in sorted(path.glob("*.log"), key=lambda file: file.name != "train.log") if file.is_file()]
+        raise UsageError(Text(f"{word} is a folder", f"{word} 是一个目录"),
+                         why=Text("neither a log nor a run's record", "既不是日志，也不是运行记录"),
+                         hint=(*(f"swift-fa diagnose {shlex.quote(str(file))}" for file in logs[:3]),
+                               *(() if logs else ("swift-fa diagnose FOLDER/train.log",))))
+    return (path,)
 
 
 def _diagnosis_text(diagnosis: Mapping[str, Any], lang: str) -> str:

@@ -55,6 +55,8 @@ HEALTHY = {
                          "(2048).\n[INFO:swift] Dataset filtered, origin length: 1000, filtered dataset length: 990\n",
     "finished": TRACE + "[INFO:swift] End time of running main: 2026-01-01 00:00:00\n",
     "fallback": "You do not have `flash_attn` installed, using `kernels-community/flash-attn2` instead\n",
+    "table": "| `swanlab` | `host` (self-hosted) | on timeout | Connection refused |\n",
+    "setting": "swanlab: finish_timeout 120.0\n",
     "quoted source": "  raise ValueError(f'remaining_argv: {remaining_argv}')\n    assert x, 'No module named \\'torch\\''\n",
 }
 
@@ -67,6 +69,13 @@ def test_a_healthy_log_is_not_named(name: str) -> None:
 def test_nothing_failed_has_no_evidence_and_no_fix() -> None:
     (only,) = diagnose([HEALTHY["words"].encode()])
     assert (only.line, only.evidence, only.fix) == (0, "", ())
+
+
+@pytest.mark.parametrize(("log", "said"), [(b"", "is empty"), (bytes(range(256)) * 9, "no text"), (b"\x7fELF" + bytes(99), "no text"),
+                                           (b"\x1b[1;31mfine\x1b[0m\r", "no failure")])
+def test_what_is_no_log_is_said(log: bytes, said: str) -> None:
+    (only,) = diagnose([log])
+    assert only.code == "unknown" and said in str(only.summary)
 
 
 def test_exit_code_0_means_that_nothing_failed() -> None:

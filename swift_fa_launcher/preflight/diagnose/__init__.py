@@ -6,6 +6,7 @@ them is the cause, `advice` what to do.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from swift_fa_launcher.preflight.diagnose.signatures import Kind
 from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
 
 _CHUNK = 1 << 18
+_BEGINNING = 4_096  # bytes that tell text from what is none
 _END = 3_000  # bytes kept of a log's end
 _SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
@@ -64,7 +66,7 @@ def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[
             seen = f"exit code {exit_code}"
             return (Diagnosis(ended, 0, seen, Text(f"{means.en}: {seen}", f"{means.zh}：退出码 {exit_code}"),
                               ADVICE[ended].fix), *found)
-    return found or (_nothing(exit_code),)
+    return found or (_nothing(exit_code, last.beginning),)
 
 
 def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
@@ -117,13 +119,14 @@ def _filled_words(words: Words, values: Mapping[str, str]) -> Words:
 
 
 class _Last:
-    """Hands on the chunks and keeps the last lines."""
+    """Hands on the chunks and keeps the last lines and the beginning."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks, self._end = chunks, b""
+        self._chunks, self._end, self.beginning = chunks, b"", b""
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
+            self.beginning = self.beginning or chunk[:_BEGINNING]
             self._end = (self._end + chunk[-_END:])[-_END:]
             yield chunk
 
@@ -144,7 +147,24 @@ def _read(log: Any) -> Iterator[bytes]:
         yield chunk
 
 
-def _nothing(exit_code: int | None) -> Diagnosis:
+def is_text(beginning: bytes) -> bool:
+    """Whether a file that begins so can be read as a log, in whatever encoding.
+
+    >>> [is_text(one) for one in (b"\x7fELF" + bytes(60), "训练".encode("gbk") + b" failed: no memory", "\ufeffok".encode("utf-16"))]
+    [False, True, True]
+    """
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    shown = beginning.decode("utf-8", "replace")
+    odd = sum(letter == "\ufffd" or (letter < " " and letter not in "\t\n\r\x08\x1b") for letter in shown)
+    return odd < 0.3 * len(shown)
+
+
+def _nothing(exit_code: int | None, beginning: bytes) -> Diagnosis:
+    if not beginning or not is_text(beginning):
+        what = Text("the log is empty", "日志是空的") if not beginning else Text("this is no text", "这不是文本文件")
+        ended = Text(f"the run failed (exit code {exit_code}): ", f"训练失败（退出码 {exit_code}）：") if exit_code else Text("", "")
+        return Diagnosis("unknown", 0, "", Text(ended.en + what.en, ended.zh + what.zh))
     if exit_code:
         summary = Text(f"the run failed (exit code {exit_code}) and its log does not say why",
                        f"训练失败（退出码 {exit_code}），日志没有说明原因")

@@ -79,7 +79,7 @@ _IN_OTHERS = (r'File "[^"]*(?:vllm|xformers|transformer_engine|apex|bitsandbytes
 _ON_WINDOWS = r"win-amd64|win_amd64|win32-cpython|cl /showIncludes|\\Temp\\|[A-Z]:\\\S+\.(?:cpp|cu|h)\b|MSVC"
 _NETWORK = (r"(?:Failed to resolve|[Nn]ame resolution|Name or service not known|nodename nor servname|getaddrinfo failed"
             r"|Could not resolve host|Network is unreachable|No route to host|Connection refused|Connection reset"
-            r"|Connection aborted|Remote(?:Disconnected| end closed connection)|[Tt]imed? ?out|Timeout|Max retries exceeded"
+            r"|Connection aborted|Remote(?:Disconnected| end closed connection)|(?<!_)[Tt]imed? ?out|Timeout|Max retries exceeded"
             r"|Cannot connect to proxy|Tunnel connection failed|ProxyError|NewConnectionError|error sending request"
             r"|Failed to connect to|unable to access|Can't connect|urlopen error|dns error|tcp connect error|WinError 100(?:5[0-4]|6[0-5])"
             r"|[Ee]rror 50[0234]|50[0234] (?:Server Error|Bad Gateway|Service)|too many 50\d error|rate limit exceeded)")

@@ -31,8 +31,10 @@ _RETRIED = frozenset({"swanlab-unreachable", "mirror-unreachable", "model-missin
 _TICKS = (b"'loss':", b"%|")
 _BAR = re.compile(rb"(?:^|Train:|Training:|Epoch[^:]{0,20}:)\s*\d+%\|[^|]*\|\s*(\d+/\d+) \[")
 #: Source code that a traceback quotes, which holds the words of errors that were not raised.
-_SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|return|import|logger\.|warnings\.warn|print\(|msg|error_msg)\b"
+_SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|def|return|import|logger\.|warnings\.warn|print\(|msg|error_msg)\b"
                      r"|from \S+ import|File \"|f?['\"](?!\S+' (?:is not recognized|不是)))")  # as cmd.exe begins
+#: A row of a table, as Markdown and nvidia-smi draw them: settings and figures, and no error.
+_TABLE_ROW = re.compile(r"\|(?=[ \w`]).*\|.*\|\s*$")
 _INFO = re.compile(r".{0,48}?\b(?:INFO|DEBUG)\b")
 _WARNING = re.compile(r".{0,160}?(?:\b(?:WARN(?:ING)?|\w*Warning)\b|\b[Rr]etry(?:ing)?\b)|.{0,12}\[?W\d{3,4} ")
 _HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )([\w-]+(?:\.[\w-]+)+)")
@@ -86,7 +88,7 @@ def collect_sightings(chunks: Iterable[bytes]) -> tuple[Sighting, ...]:
         if progress.count(line.raw):
             for overcome in [index for index, sighting in seen.items() if progress.overcame(sighting)]:
                 del seen[overcome]
-        if held and not _SOURCE.match(line.said):
+        if held and not _SOURCE.match(line.said) and not _TABLE_ROW.match(line.said):
             _read_line(line, held, seen, notes, (progress.losses, progress.steps))
     return tuple(sorted(seen.values(), key=lambda sighting: sighting.line))
 
