@@ -299,6 +299,15 @@ SWIFT = [
                                              "train_type": {}, "torch_dtype": {}, "max_length": {}}}, {"lora_rnak": 8}),
     case("I arg-renamed", {}, {"sft_type": "lora"}),
     case("E arg-invalid", packages(deepspeed="0.17.5"), {"deepspeed": "default-zero2"}),
+    # what ms-swift 4.6.0 did with each: a ZeroDivisionError, a refusal of torch, transformers or peft, or no step at all
+    *(case("E arg-invalid", {}, swift) for swift in (
+        {"per_device_train_batch_size": 0}, {"per_device_train_batch_size": "-1"}, {"gradient_accumulation_steps": 0},
+        {"max_length": 0}, {"num_train_epochs": -1}, {"logging_steps": 0}, {"learning_rate": -1}, {"dataloader_num_workers": -1},
+        {"train_type": "lora", "lora_rank": 0})),
+    # what ends without an error
+    *(case("", {}, swift) for swift in (
+        {"num_train_epochs": -1, "max_steps": 3}, {"num_train_epochs": 0, "max_steps": 0}, {"logging_steps": -1},
+        {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_steps": 0}, {"save_total_limit": 0})),
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
@@ -336,7 +345,10 @@ SWIFT = [
     case("I packing-changes-batch", path(DATA, kind="file", rows=5000, mean_row_tokens=300.0)),
     case("I packing-changes-batch, W rows-too-long", path(
         DATA, kind="file", rows=5000, rows_checked=3, usable_rows=3, rows_over_max_length=1, mean_row_tokens=1200.0,
-        row_tokens=[200, 400, 9000]), {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split"}),
+        row_tokens=[200, 400, 9000]),
+         {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split", "use_chat_template": False}),
+    case("E arg-invalid", {}, {"truncation_strategy": "split"}),
+    case("E arg-invalid", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
     case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),
@@ -382,6 +394,7 @@ LAUNCH = [
     case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
     case("W gpus-unused", {"gpus": gpus(2)}),
     case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
+    case("W gpus-unused", {"gpus": gpus(8)}, {"device_map": "auto"}, launch={"nproc_per_node": 6}),
     case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
     case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),
     case("", {"env": {"NVIDIA_VISIBLE_DEVICES": "all", "HIP_VISIBLE_DEVICES": "0", "LOCAL_CACHE": "x", "MASTER": "1"}}),
@@ -434,6 +447,7 @@ PATHS = [
          {"dataset": ["a/b:x#50"]}),
     case("E dataset-format", path(DATA, kind="file", rows_checked=9, usable_rows=0, first_bad={"line": 1, "why": "no messages"})),
     case("", path(DATA, kind="file", rows_checked=9, usable_rows=3, first_bad={"line": 1, "why": "no messages"})),
+    case("E dataset-format", path(DATA, kind="file", rows=0, rows_checked=0, usable_rows=0, first_bad={"line": 1, "why": "no"})),
     case("E output-not-writable", path(OUTPUT, kind="dir", writable=False)),
     case("E output-not-writable", {"env": {"SWANLAB_LOG_DIR": "/logs"}, **path("/logs", kind="dir", writable=False)}),
     case("E output-not-writable", path("/records", kind="missing", writable=False), run={"root": "/records"}),

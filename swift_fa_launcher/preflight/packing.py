@@ -20,6 +20,8 @@ from swift_fa_launcher.preflight.reading import process_count
 #: Rows that are packed together (PackingDataset.PACKING_BATCH_SIZE).
 TOGETHER = 1000
 MOST_ROWS = 10**12
+#: How far a step's examples may be from as many as before packing, for fewer passes.
+NEARLY = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Packed:
 
     examples_per_row: float
     batch: Batch
-    rows: int | None  # that are trained on: usable, not too long, not kept for validation
+    rows: int | None  # that are trained on: usable, not too long, not kept for validation; with `split`, their pieces
     steps: int | None
     steps_unpacked: int | None
     same_examples: tuple[int, int]  # per_device and accumulation with which a step sees as many examples as unpacked
@@ -64,15 +66,39 @@ def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
     if not paths or not length or not 1 <= length < 10**9:
         return None
     shares = [(share_kept(path, config), path, row_count(name, path)) for name, path in paths]
-    per_row = _examples_per_row([(path, kept, rows) for kept, path, rows in shares], config, longest, length)
+    left = [(path, kept, rows) for kept, path, rows in shares if kept and rows != 0]
+    if not left:
+        return None
+    per_row, pieces = _examples_per_row(left, config, longest, length)
     batch = make_batch(config, facts)
-    counts = [None if rows is None else round(trained(rows, config, facts) * kept) for kept, _, rows in shares]
+    counts = [None if rows is None else round(trained(rows, config, facts) * kept * pieces) for kept, _, rows in shares]
     rows = sum(count or 0 for count in counts) if len(paths) == len(names) and None not in counts else None
     if config.swift.flag("streaming"):
         rows = None
     return Packed(per_row, batch, rows, same_examples=smaller_batch(batch, per_row),
                   steps=math.ceil(math.ceil(rows / per_row) / batch.per_step) if rows else None,
                   steps_unpacked=math.ceil(rows / batch.per_step) if rows else None)
+
+
+def nothing_left(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None:
+    """The tokens of all rows of all datasets, where each of them is certainly too long and dropped; else None.
+
+    Certainly: no sample, no row that the launcher judged otherwise, no data of another origin. Rows are counted by the
+    tokenizer's own chat template where the config names none, which may be some tokens off what ms-swift's makes of them.
+    """
+    swift, limit = config.swift, longest_row(config, facts)
+    others = ("cached_dataset", "external_plugins", "custom_register_path", "custom_dataset_info")
+    if limit is None or cuts(config) or any(swift.get(key) for key in others):
+        return None
+    named = swift.text("template") and swift.text("template_backend") != "jinja"
+    surely = limit * 1.02 if named else limit * 1.1 + 32
+    found: list[int] = []
+    for path in map(facts.path, swift.names("dataset")):
+        tokens = known(path.row_tokens) if path else None
+        if not path or not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
+            return None
+        found += tokens
+    return tuple(found) if found and min(found) > surely else None
 
 
 def _mean(path: PathFacts) -> float | None:
@@ -134,28 +160,32 @@ def make_batch(config: ResolvedConfig, facts: Facts) -> Batch:
 
 
 def smaller_batch(batch: Batch, per_row: float) -> tuple[int, int]:
-    """The per_device and accumulation nearest to as many examples in a step as before packing, few passes first."""
+    """The per_device and accumulation with which a step sees nearly as many examples as before packing.
+
+    The one of fewest passes that is NEARLY right, else the nearest.
+    """
     wanted = batch.per_device * batch.accumulation / per_row
-    pairs = ((size, max(1, round(wanted / size))) for size in range(min(batch.per_device, 1000), 0, -1))
-    return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - wanted), pair[1]))
+    pairs = [(size, max(1, round(wanted / size))) for size in range(min(batch.per_device, 1000), 0, -1)]
+    off = {pair: abs(pair[0] * pair[1] - wanted) for pair in pairs}
+    near = [pair for pair in pairs if off[pair] <= NEARLY * wanted]
+    return min(near, key=lambda pair: (pair[1], off[pair])) if near else min(pairs, key=lambda pair: (off[pair], pair[1]))
 
 
 def _examples_per_row(datasets: Sequence[tuple[PathFacts, float, int | None]], config: ResolvedConfig,
-                      longest: int | None, length: int) -> float:
-    """Rows of the datasets, in their shares, that a packed row holds."""
+                      longest: int | None, length: int) -> tuple[float, float]:
+    """Examples of the datasets, in their shares, that a packed row holds; and how many a row of theirs becomes (`split`)."""
     known_rows = [rows for _, _, rows in datasets if rows is not None]
     weights = [(rows if len(known_rows) == len(datasets) and rows is not None else 1) * kept for _, kept, rows in datasets]
     samples = [tuple(_as_trained(known(path.row_tokens) or (), config, longest)) for path, _, _ in datasets]
-    if not all(samples) or not sum(weights):
+    if not all(samples):
         means = [_mean(path) or 1.0 for path, _, _ in datasets]
-        total = sum(weights)
-        mean = sum(m * w for m, w in zip(means, weights, strict=True)) / total if total else sum(means) / len(means)
-        return max(1.0, length / mean)
+        return max(1.0, length * sum(weights) / sum(m * w for m, w in zip(means, weights, strict=True))), 1.0
     size = min(TOGETHER, max(1, round(sum(weights)))) if len(known_rows) == len(datasets) else TOGETHER
     rows = [part for sample, weight in zip(samples, weights, strict=True)
             for part in _stretched(sample, round(size * weight / sum(weights)))]
-    packed = count_packed([tokens for row in rows for tokens in row], length, config.swift.text("packing_strategy"))
-    return len(rows) / packed if packed else 1.0  # below 1 only where `split` makes several of one
+    pieces = [tokens for row in rows for tokens in row]
+    packed = count_packed(pieces, length, config.swift.text("packing_strategy"))
+    return (len(pieces) / packed, len(pieces) / len(rows)) if packed else (1.0, 1.0)
 
 
 def _as_trained(tokens: Sequence[int], config: ResolvedConfig, longest: int | None) -> Iterator[tuple[int, ...]]:

@@ -233,7 +233,7 @@ register_template(Meta("plain", [], ["{{QUERY}}" + PAD], [" "], [["eos_token_id"
 
 
 def test_a_machines_facts_have_them(folder: Path) -> None:
-    config = config_of(folder, attn_impl="sdpa", template="qwen2_5", max_length=200)
+    config = config_of(folder, attn_impl="flash_attn", template="qwen2_5", max_length=200, packing_length=1000)
     facts = collect_facts(config, offline=True, probe=False)
     found = {finding.code: finding for finding in check_all(config, facts)}
     assert "52 of 200 rows (26%)" in found["rows-too-long"].summary.en

@@ -63,15 +63,17 @@ def test_the_batch_in_effect(swift: dict[str, Any], launch: dict[str, Any], batc
 
 @pytest.mark.parametrize(("batch", "per_row", "expected"), [
     (Batch(8, 4, 1), 6.4, (5, 1)), (Batch(8, 4, 1), 1.0, (8, 4)), (Batch(1, 16, 1), 4.0, (1, 4)), (Batch(2, 8, 1), 5.33, (1, 3)),
-    (Batch(1, 1, 1), 9.0, (1, 1)), (Batch(8, 4, 1), 1.5, (7, 3))])
+    (Batch(1, 1, 1), 9.0, (1, 1)), (Batch(8, 4, 1), 1.5, (7, 3)),
+    (Batch(8, 4, 1), 32 / 11, (6, 2)), (Batch(2, 16, 1), 32 / 11, (2, 6))])
 def test_the_batch_that_keeps_the_examples(batch: Batch, per_row: float, expected: tuple[int, int]) -> None:
     assert smaller_batch(batch, per_row) == expected
 
 
 @pytest.mark.parametrize(("strategy", "trained", "per_row"), [
-    (None, 3200, 2.0), ("delete", 3200, 2.0), ("right", 6400, 4 / 3), ("left", 6400, 4 / 3), ("split", 6400, 2 / 3)])
+    (None, 3200, 2.0), ("delete", 3200, 2.0), ("right", 6400, 4 / 3), ("left", 6400, 4 / 3), ("split", 12800, 4 / 3)])
 def test_rows_that_are_too_long(strategy: str | None, trained: int, per_row: float) -> None:
-    """Half of the rows have 2500 tokens: dropped, cut to a whole packed row, or split into two whole ones and a half."""
+    """Half of the rows have 2500 tokens: dropped, cut to a whole packed row, or split into two whole
+    ones and a half, each a row of its own."""
     packed = epoch({"truncation_strategy": strategy}, rows(row_tokens=[500, 2500]))
     assert packed.rows == trained
     assert packed.examples_per_row == pytest.approx(per_row, rel=0.02)
@@ -111,4 +113,38 @@ def test_the_word_before_the_start() -> None:
                                   "40 steps an epoch instead of 200")
     assert isinstance(finding.fix[0], Text)
     assert finding.fix[0].en == ("swift.per_device_train_batch_size=6 swift.gradient_accumulation_steps=1 "
-                                 "(now 8 and 4) keeps a step at 30 examples")
+                                 "(now 8 and 4): a step then sees about 30 examples")
+
+
+@pytest.mark.parametrize(("swift", "path", "words"), [
+    ({"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}, rows(rows=10),
+     ("; 1 step an epoch instead of 5", "a step then sees about 5 examples, the nearest there is")),
+    ({}, rows(row_tokens=[900]), None),  # one row to a row: nothing changes
+    ({}, rows(row_tokens=[1200], rows=1), None),  # no row is left
+    ({"attn_impl": "sdpa"}, rows(), None), ({"attn_impl": "flash_atn"}, rows(), None), ({"lazy_tokenize": True}, rows(), None)])
+def test_a_word_only_where_there_is_one_to_say(swift: dict[str, Any], path: dict[str, Any],
+                                               words: tuple[str, str] | None) -> None:
+    found = {f.code: f for f in check_all(config({**ON, **swift}), machine(paths={DATA: path}))}
+    assert ("packing-changes-batch" in found) == (words is not None)
+    if words:
+        finding = found["packing-changes-batch"]
+        assert finding.summary.en.endswith(words[0]) and finding.fix[0].en.endswith(words[1])  # type: ignore[union-attr]
+
+
+def test_a_sample_is_called_one() -> None:
+    finding = next(f for f in check_all(config(ON), machine(paths={DATA: rows(row_tokens=[10, 2000, 2000, 2000], rows=60_000)}))
+                   if f.code == "rows-too-long")
+    assert "3 of 4 sampled rows (75%, about 45,000 of the file's 60,000) are longer than max_length=1000" in finding.summary.en
+
+
+@pytest.mark.parametrize(("swift", "path", "stops"), [
+    ({}, {}, True), ({"truncation_strategy": "right"}, {}, False), ({}, {"rows": 60}, False),
+    ({}, {"row_tokens": [1201, 1010, 3000]}, False), ({"template": "qwen2_5"}, {"row_tokens": [1201, 1030, 3000]}, True),
+    ({}, {"usable_rows": 2}, False), ({"cached_dataset": ["c"]}, {}, False)])
+def test_no_row_that_is_short_enough(swift: dict[str, Any], path: dict[str, Any], stops: bool) -> None:
+    facts = machine(paths={DATA: rows(**{"row_tokens": [1201, 1500, 3000], "rows": 3, **path})})
+    found = {f.code: f for f in check_all(config({**ON, **swift}), facts)}
+    assert ("dataset-format" in found) == stops and ("rows-too-long" in found) != stops
+    if stops:
+        assert "all 3 rows are longer than max_length=1000" in found["dataset-format"].summary.en
+        assert found["dataset-format"].fix[0] == "swift.max_length=3008"

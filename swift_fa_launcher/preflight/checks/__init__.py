@@ -9,14 +9,24 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.checks import arguments, build, data, flash_attn, launch, machine, swanlab, swift
+from swift_fa_launcher.preflight.checks import (
+    arguments,
+    build,
+    data,
+    flash_attn,
+    launch,
+    machine,
+    swanlab,
+    swift,
+    values,
+)
 from swift_fa_launcher.preflight.finding import Check, Finding, run_checks
 
 #: Checks of the config as it is written, in whichever ms-swift's spelling.
 AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
 
-CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *swift.CHECKS,
-                             *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
+CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *values.CHECKS,
+                             *swift.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
 
 
 #: The ms-swift whose spelling the other checks read, whichever is installed.

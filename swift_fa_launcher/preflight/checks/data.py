@@ -13,6 +13,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Facts, PathFacts
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.preflight.packing import longest_row, nothing_left
 from swift_fa_launcher.preflight.reading import environment, launch_number, setting, torch_version, written
 
 DATASET_ARGUMENTS = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset")
@@ -155,6 +156,24 @@ def _unusable(path: PathFacts, line: int | None, why: str | None) -> Text:
         return Text(f"the file cannot be read ({at.en})", f"无法读取该文件（{at.zh}）")
     return Text(f"none of {known(path.rows_checked)} rows is usable ({at.en})",
                 f"{known(path.rows_checked)} 行中没有一行可用（{at.zh}）")
+
+
+def rows_all_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`truncation_strategy: delete` leaves no row, and ms-swift fails over a dataset that is None.
+
+    swift/pipelines/train/sft.py (`_encode_dataset`, `_show_dataset`); `raise` is no choice of 3.8 or later.
+    """
+    tokens, longest = nothing_left(config, facts), longest_row(config, facts)
+    if tokens is None:
+        return
+    limit = setting(config, "max_length") if config.swift.whole("max_length") else f"max_length={longest}"
+    yield Finding("dataset-format", ERROR,
+                  Text(f"all {len(tokens):,} rows are longer than {limit} and would be dropped: the shortest has "
+                       f"{min(tokens):,} tokens, the longest {max(tokens):,}",
+                       f"全部 {len(tokens):,} 行都超过 {limit}，会被全部丢弃：最短 {min(tokens):,} 个 token，"
+                       f"最长 {max(tokens):,} 个"),
+                  (f"swift.max_length={-(-max(tokens) // 64) * 64}", "swift.truncation_strategy=right"),
+                  {"max_length": longest, "rows": len(tokens), "shortest": min(tokens), "longest": max(tokens)})
 
 
 def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -300,6 +319,6 @@ def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 
 
 CHECKS: tuple[Check, ...] = (
-    model_missing, model_incomplete, model_type_unknown, dataset_missing, dataset_format, output_not_writable,
-    output_link_exists, checkpoint_incomplete, resume_setting_ignored, checkpoint_unloadable,
+    model_missing, model_incomplete, model_type_unknown, dataset_missing, dataset_format, rows_all_too_long,
+    output_not_writable, output_link_exists, checkpoint_incomplete, resume_setting_ignored, checkpoint_unloadable,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
@@ -50,8 +50,13 @@ def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/modelscope/ms-swift/issues/4625 and /1538
     """
     gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
-    if not gpus or (processes or 1) >= len(gpus) or config.swift.get("device_map") or config.swift.flag("use_cpu") \
+    if not gpus or (processes or 1) >= len(gpus) or config.swift.flag("use_cpu") \
             or environment(config, facts, "LOCAL_RANK") is not None or _other_device(facts) or not spreads_model(config, facts):
+        return
+    if processes and len(gpus) % processes:
+        yield _uneven(processes, [gpu.index for gpu in gpus])
+        return
+    if config.swift.get("device_map"):
         return
     yield Finding("gpus-unused", WARNING,
                   Text(f"{len(gpus)} visible GPUs and nproc_per_node={processes}: the model is spread over them, "
@@ -59,6 +64,20 @@ def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                        f"可见 {len(gpus)} 块 GPU，而 nproc_per_node={processes}：模型会被切分到各卡，而不是数据并行"),
                   (f"launch.nproc_per_node={len(gpus)}", f"launch.gpus=[{gpus[0].index}]"),
                   {"gpus": len(gpus), "processes": processes})
+
+
+def _uneven(processes: int, gpus: Sequence[int]) -> Finding:
+    """ms-swift gives each process as many GPUs as any other, and asserts that none is left over.
+
+    swift/utils/env.py `is_mp`, asked by swift/trainers/arguments.py whatever the config says; 3.8.3, 3.12.6, 4.0.4, 4.6.0
+    """
+    return Finding("gpus-unused", WARNING,
+                   Text(f"{len(gpus)} visible GPUs cannot be shared evenly by nproc_per_node={processes}: ms-swift stops with "
+                        f"`AssertionError: n_gpu: {len(gpus)}, local_world_size: {processes}`",
+                        f"{len(gpus)} 块可见 GPU 无法平均分给 nproc_per_node={processes}：ms-swift 会以 "
+                        f"`AssertionError: n_gpu: {len(gpus)}, local_world_size: {processes}` 退出"),
+                   (f"launch.nproc_per_node={len(gpus)}", f"launch.gpus={list(gpus[:processes])}".replace(" ", "")),
+                   {"gpus": len(gpus), "processes": processes})
 
 
 def _other_device(facts: Facts) -> bool:

@@ -17,7 +17,16 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
 from swift_fa_launcher.preflight.checks.arguments import attention_misspelt
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
-from swift_fa_launcher.preflight.packing import MOST_ROWS, Packed, cuts, longest_row, make_packed, row_count
+from swift_fa_launcher.preflight.packing import (
+    MOST_ROWS,
+    NEARLY,
+    Packed,
+    cuts,
+    longest_row,
+    make_packed,
+    nothing_left,
+    row_count,
+)
 from swift_fa_launcher.preflight.reading import (
     ANOTHER_PYTHON,
     environment,
@@ -248,6 +257,8 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
     https://github.com/modelscope/ms-swift/issues/2745
     """
+    if nothing_left(config, facts):
+        return  # dataset-format's
     given = config.swift.whole("max_length")
     limit = Text(*[setting(config, "max_length")] * 2) if given else Text(
         f"the model's own {longest_row(config, facts)} tokens", f"模型自身的 {longest_row(config, facts)} 个 token")
@@ -257,23 +268,36 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if not long or long < 0:
             continue
         long, checked = min(long, MOST_ROWS), min(checked or 0, MOST_ROWS)
-        of = f" of {checked}" if checked else ""
-        share = f" ({min(long / checked, 1):.0%})" if checked and checked > 0 else ""
+        rows = _long_rows(long, checked, known(path.rows) if path else None)
         cut = cuts(config)
+        becomes = Text("split", "切开") if config.swift.get("truncation_strategy") == "split" else \
+            Text("cut", "截断") if cut else Text("dropped", "丢弃")
         yield Finding("rows-too-long", WARNING,
-                      Text(f"{name}: {long}{of} rows{share} are longer than {limit.en} and will be "
-                           f"{'cut' if cut else 'dropped'}",
-                           f"{name}：{long}{f'/{checked}' if checked else ''} 行{share} 超过 {limit.zh}，"
-                           f"将被{'截断' if cut else '丢弃'}"),
+                      Text(f"{name}: {rows.en} are longer than {limit.en} and will be {becomes.en}",
+                           f"{name}：{rows.zh} 超过 {limit.zh}，将被{becomes.zh}"),
                       (Text("raise swift.max_length", "增大 swift.max_length"),
                        "swift.truncation_strategy=delete" if cut else "swift.truncation_strategy=right"),
                       {"dataset": name, "rows": long, "checked": checked})
 
 
+def _long_rows(long: int, checked: int, total: int | None) -> Text:
+    """`30 of 200 rows (15%)`; of a sample, what that is of the whole file."""
+    if checked < 1:
+        return Text(f"{long:,} rows", f"{long:,} 行")
+    share = min(long / checked, 1)
+    if total is not None and total <= checked:
+        return Text(f"{long:,} of {checked:,} rows ({share:.0%})", f"{long:,}/{checked:,} 行（{share:.0%}）")
+    of_all = round(share * min(total, MOST_ROWS)) if total else 0
+    whole = Text(f", about {of_all:,} of the file's {total:,}" if total else "",
+                 f"，即全部 {total:,} 行中约 {of_all:,} 行" if total else "")
+    return Text(f"{long:,} of {checked:,} sampled rows ({share:.0%}{whole.en})",
+                f"抽样 {checked:,} 行中的 {long:,} 行（{share:.0%}{whole.zh}）")
+
+
 def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A packed row holds several examples: the same batch size means fewer, larger steps."""
     packed = make_packed(config, facts) if config.swift.flag("packing") else None
-    if packed is None:
+    if packed is None or packed.examples_per_row < 1.05 or _refuses_packing(config, facts):
         return
     batch, per_row = packed.batch, packed.examples_per_row
     seen = per_row * batch.per_step
@@ -282,7 +306,7 @@ def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     steps = Text("", "")
     if packed.steps is not None:
         context |= {"rows": packed.rows, "steps_per_epoch": packed.steps, "steps_per_epoch_unpacked": packed.steps_unpacked}
-        steps = Text(f"; {packed.steps:,} steps an epoch instead of {packed.steps_unpacked:,}",
+        steps = Text(f"; {packed.steps:,} step{'s' * (packed.steps != 1)} an epoch instead of {packed.steps_unpacked:,}",
                      f"；每轮 {packed.steps:,} 步（不打包时 {packed.steps_unpacked:,} 步）")
     yield Finding("packing-changes-batch", INFO,
                   Text(f"packing puts about {per_row:.1f} examples into a row: a step sees {seen:,.0f} instead of "
@@ -291,16 +315,26 @@ def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
                   (_same_examples(packed),), context)
 
 
+def _refuses_packing(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether another finding stops packing; one that the user allowed does not."""
+    checks = (packing_needs_flash_attn, packing_lazy_tokenize, packing_model_unsupported)
+    return attention_misspelt(config, config.swift.attn_impl) or any(
+        finding.code not in config.preflight.allow for check in checks for finding in check(config, facts))
+
+
 def _same_examples(packed: Packed) -> Text:
-    """What keeps the examples of a step, or that nothing smaller does."""
+    """What keeps the examples of a step near what they were, or that nothing smaller does."""
     batch, (size, accumulation) = packed.batch, packed.same_examples
     if (size, accumulation) == (batch.per_device, batch.accumulation):
         return Text(f"the batch of {batch.per_device} × {batch.accumulation} is the nearest to an unpacked step's examples",
                     f"批大小 {batch.per_device} × 梯度累积 {batch.accumulation} 已最接近不打包时每步的样本数")
     see = size * accumulation * batch.processes * packed.examples_per_row
     override = f"swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}"
-    return Text(f"{override} (now {batch.per_device} and {batch.accumulation}) keeps a step at {see:,.0f} examples",
-                f"{override}（现为 {batch.per_device} 和 {batch.accumulation}）可使每步仍约为 {see:,.0f} 个样本")
+    far = abs(see - batch.per_step) > 1.5 * NEARLY * batch.per_step
+    return Text(f"{override} (now {batch.per_device} and {batch.accumulation}): a step then sees about {see:,.0f} examples"
+                f"{', the nearest there is' if far else ''}",
+                f"{override}（现为 {batch.per_device} 和 {batch.accumulation}）：每步约看到 {see:,.0f} 个样本"
+                f"{'，这已是最接近的' if far else ''}")
 
 
 def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

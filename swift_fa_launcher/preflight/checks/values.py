@@ -1,0 +1,84 @@
+"""Values of `swift sft` that parse, and with which a training cannot run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
+from swift_fa_launcher.preflight.packing import cuts
+from swift_fa_launcher.preflight.reading import setting
+
+_POSITIVE = Text("it must be at least 1", "至少为 1")
+
+
+def value_that_cannot_train(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """What ends minutes later in a ZeroDivisionError, an error of torch or peft, or in a training of no step at all.
+
+    Each was tried with ms-swift 4.6.0 and transformers 5; what trains in spite of its value (save_steps=0, max_steps=0,
+    logging_steps=-1, num_train_epochs=0) is let through.
+    """
+    for name, (why, fix) in _refused(config).items():
+        yield Finding("arg-invalid", ERROR,
+                      Text(f"{setting(config, name)}: {why.en}", f"{setting(config, name)}：{why.zh}"), (fix,),
+                      {"argument": name, "value": config.swift.get(name)})
+
+
+def _refused(config: ResolvedConfig) -> dict[str, tuple[Text, Words]]:
+    """By argument, why its value cannot be trained with, and what to write instead."""
+    swift = config.swift
+    steps = swift.whole("max_steps")
+    refused: dict[str, tuple[Text, Words]] = {
+        name: (_POSITIVE, f"swift.{name}={instead}") for name, instead in (
+            ("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "null")) if _below(swift, name, 1)}
+    if _below(swift, "max_length", 1) and not cuts(config):
+        refused["max_length"] = (Text("every row is longer, and none is left", "所有行都超过它，一行也不剩"),
+                                 "swift.max_length=4096")
+    if _below(swift, "num_train_epochs", 0) and (steps is None or steps <= 0):
+        refused["num_train_epochs"] = Text("the training would have no step", "训练一步也不会执行"), "swift.num_train_epochs=1"
+    if _number(swift, "logging_steps") == 0 and swift.text("logging_strategy") in (None, "steps"):
+        refused["logging_steps"] = (Text("transformers refuses it; it must be above 0", "transformers 不接受，必须大于 0"),
+                                    "swift.logging_steps=5")
+    if _below(swift, "learning_rate", 0):
+        refused["learning_rate"] = Text("it must not be negative", "不能为负数"), "swift.learning_rate=1e-4"
+    if _below(swift, "dataloader_num_workers", 0):
+        refused["dataloader_num_workers"] = Text("it must not be negative", "不能为负数"), "swift.dataloader_num_workers=0"
+    if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and _below(swift, "lora_rank", 1):
+        refused["lora_rank"] = _POSITIVE, "swift.lora_rank=8"
+    return refused
+
+
+def _below(swift: SwiftArguments, name: str, least: int) -> bool:
+    value = _number(swift, name)
+    return value is not None and value < least
+
+
+def _number(swift: SwiftArguments, name: str) -> float | None:
+    try:
+        return None if isinstance(swift.get(name), bool) else float(swift.text(name) or "")
+    except ValueError:
+        return None  # what is no number is not judged here
+
+
+def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`split` is for plain text. pipelines/train/sft.py (`_encode_dataset`) of 3.12.6, 4.0.4 and 4.6.0; 3.8.3 has no `split`."""
+    swift = config.swift
+    if swift.text("truncation_strategy") != "split" or not any(swift.names("dataset")):
+        return
+    other = "use_chat_template" if swift.flag("use_chat_template") is not False else \
+        "task_type" if swift.text("task_type") not in (None, "causal_lm") else \
+        "lazy_tokenize" if swift.flag("lazy_tokenize") else None
+    if other is None:
+        return
+    shown = setting(config, other) if swift.get(other) is not None else f"{other}=true"
+    yield Finding("arg-invalid", ERROR,
+                  Text(f"{setting(config, 'truncation_strategy')} is for pre-training on plain text: ms-swift refuses it with "
+                       f"{shown}",
+                       f"{setting(config, 'truncation_strategy')} 仅用于纯文本预训练：ms-swift 不允许与 {shown} 同时使用"),
+                  ("swift.truncation_strategy=right", "swift.truncation_strategy=delete"),
+                  {"argument": "truncation_strategy", "other": other})
+
+
+CHECKS: tuple[Check, ...] = (value_that_cannot_train, split_refused)
