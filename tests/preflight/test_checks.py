@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from machines import MODEL, config, machine
-from preflight_cases import ALL
+from preflight_cases import ALL, NO_FA
 from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
 
@@ -69,6 +69,20 @@ def test_a_mirror_that_failed_is_not_what_helps() -> None:
     assert "nothing, if ghfast.top will do" in advice(both, github_com=False, ghproxy_net=False, ghfast_top=True)
 
 
+def test_what_answers_is_said_and_each_error_once() -> None:
+    reaches = {host: {"ok": False, "error": "[Errno -3] no name"} for host in ("github.com", "a.example")}
+    sources = ["github:Dao-AILab/flash-attention", "https://a.example/simple/", "https://pypi.org/simple/"]
+
+    def told(**more: Any) -> str:
+        section = config(flash_attn={"sources": tuple(sources), "mirrors": ()})
+        facts = machine(**NO_FA, network={**reaches, "pypi.org": {"ok": True}, **more})
+        return next(f for f in check_all(section, facts) if f.code == "mirror-unreachable").to_json("en")["summary"]
+
+    assert told() == ("no source of wheels can be reached: github.com, a.example: [Errno -3] no name; pypi.org is reached and "
+                      "has source archives only")
+    assert told(**{"a.example": {"ok": True}}).startswith("not every source of wheels can be reached: github.com: [Errno -3]")
+
+
 def test_no_advice_that_does_not_help() -> None:
     """Another torch finds no GPU either where there is none, and what no hub was asked for is unknown to none."""
     cpu = {"torch__version": "2.8.0+cpu", "torch__cuda": None}
@@ -76,7 +90,12 @@ def test_no_advice_that_does_not_help() -> None:
     def told(code: str, **facts: Any) -> str:
         return str(next(f for f in check_all(config(), machine(**facts)) if f.code == code).to_json("en"))
     assert "pip install" in told("torch-cpu-only", **cpu)
-    assert "pip install" not in (alone := told("torch-cpu-only", **cpu, gpus=[])) and "attn_impl=sdpa" in alone
+    none = {**cpu, "gpus": [], **NO_FA}
+    all_three = [told(code, **none) for code in ("torch-cpu-only", "gpu-none", "flash-attn-missing")]
+    assert ["attn_impl=sdpa" in one for one in all_three] == [False, True, False]  # one way out, said once
+    assert not any("install" in one.partition("'fix'")[2] for one in all_three)
+    assert "swift-fa install" not in told("flash-attn-missing", **NO_FA, **cpu) + told("flash-attn-missing", **NO_FA, gpus=[])
+    assert "swift-fa install" in told("flash-attn-missing", **NO_FA)
     assert "hub knows" not in told("model-missing", paths={MODEL: {"kind": "missing"}})
     assert "hub knows it" in told("model-missing", paths={MODEL: {"kind": "missing", "known_to_hub": False}})
 

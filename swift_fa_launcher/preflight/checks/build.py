@@ -19,6 +19,7 @@ from swift_fa_launcher.preflight.checks import flash_attn as installed
 from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
 from swift_fa_launcher.preflight.reading import (
     FROM_ELSEWHERE,
+    has_cpu_torch,
     is_absent,
     is_login_node,
     on_ascend,
@@ -55,6 +56,7 @@ MENDED_BY_INSTALL = frozenset((
 #: Public prefixes that serve GitHub's files, for a config that names none of them.
 MIRRORS = ("https://ghproxy.net/", "https://ghfast.top/")
 
+PYPI = "pypi.org"
 BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
 _TLS = re.compile(r"\bssl|certificate|\btls\b|handshake|eof occurred in violation|wrong.version.number", re.IGNORECASE)
 
@@ -311,7 +313,7 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     cut_off = not local and len(down) == len(hosts)
     tools = _toolchain(facts)
-    may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" \
+    may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" and not has_cpu_torch(facts) \
         and config.swift.attn_impl not in installed.VARIANTS and not (tools is not None and tools.nvcc is None)
     severity: Severity = ERROR if cut_off and not may_build else WARNING
     tls = {h: known(r.error) or "" for h, r in down.items() if _TLS.search(known(r.error) or "")}
@@ -321,12 +323,31 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                       (pip_install(facts, "--upgrade", "certifi"), "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"),
                       {"hosts": dict(tls)})
     if cut_off or "github.com" in down:
-        shown = "; ".join(f"{h}: {known(r.error) or '?'}" for h, r in down.items())
+        shown, up = _by_error(down), _answering(config, facts, reaches)
         yield Finding("mirror-unreachable", severity,
-                      Text(f"{'no' if cut_off else 'not every'} wheel source can be reached: {shown}",
-                           f"{'所有 wheel 来源都' if cut_off else '部分 wheel 来源'}连不上：{shown}"),
+                      Text(f"{'no source of wheels' if cut_off else 'not every source of wheels'} can be reached: {shown}{up.en}",
+                           f"{'提供 wheel 的来源都' if cut_off else '部分 wheel 来源'}连不上：{shown}{up.zh}"),
                       _ways_to_a_wheel(reaches),
                       {"hosts": {h: known(r.error) for h, r in down.items()}})
+
+
+def _by_error(down: Mapping[str, Reach]) -> str:
+    """Each error once, behind the hosts that have it."""
+    hosts: dict[str, list[str]] = {}
+    for host, reach in down.items():
+        hosts.setdefault(known(reach.error) or "?", []).append(host)
+    return "; ".join(f"{', '.join(names)}: {error}" for error, names in hosts.items())
+
+
+def _answering(config: ResolvedConfig, facts: Facts, reaches: Mapping[str, Reach | None]) -> Text:
+    """The sources that do answer; of PyPI's what it has of this implementation."""
+    up = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
+    index = known(facts.network.get(PYPI))
+    archives = index is not None and known(index.ok) and PYPI not in reaches and any(
+        _host(source) == PYPI for source in config.flash_attn.sources)
+    answers = Text(f"; reached: {', '.join(up)}", f"；连得上的：{'、'.join(up)}") if up else Text("", "")
+    return Text(f"{answers.en}; {PYPI} is reached and has source archives only", f"{answers.zh}；{PYPI} 连得上，但只有源码包") \
+        if archives else answers
 
 
 def _ways_to_a_wheel(reaches: Mapping[str, Reach | None]) -> tuple[Words, ...]:
@@ -357,7 +378,7 @@ def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
             hosts.append(_host(source))
         else:
             local = True
-    idle = "" if config.swift.attn_impl == "flash_attention_4" else "pypi.org"
+    idle = "" if config.swift.attn_impl == "flash_attention_4" else PYPI
     return tuple(dict.fromkeys(h for h in hosts if h not in ("", idle))), local
 
 

@@ -18,6 +18,8 @@ from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Gpu, Pr
 from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.preflight.reading import (
     WITHOUT_FLASH_ATTN,
+    has_cpu_torch,
+    has_no_gpu,
     installed_version,
     is_absent,
     is_proven,
@@ -60,7 +62,7 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     impl = config.swift.attn_impl
     yield Finding("flash-attn-missing", ERROR,
                   Text(f"attn_impl={impl} and flash-attn is not installed", f"attn_impl={impl}，但没有安装 flash-attn"),
-                  (INSTALL, WITHOUT_FLASH_ATTN), {"attn_impl": impl})
+                  _of_no_use(config, facts) or (INSTALL, WITHOUT_FLASH_ATTN), {"attn_impl": impl})
     transformers, kernels = facts.package("transformers"), facts.package("kernels")
     if transformers and kernels and transformers >= Version("4.56"):
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
@@ -70,6 +72,13 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
                            f"没有 flash-attn 时，transformers {transformers} 会尝试使用模型库中的 {name}"
                            f"（因为安装了 kernels {kernels}）"),
                       (pip(facts, "uninstall -y", "kernels"),), {"kernel": name})
+
+
+def _of_no_use(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
+    """What comes before an installation that could not run here; the machine's own findings say how to train without."""
+    if has_cpu_torch(facts):
+        return (Text("a torch with CUDA comes first, and a GPU", "先要有带 CUDA 的 torch 和 GPU"),)
+    return (Text("it is of use on a machine with a GPU", "需在有 GPU 的机器上使用"),) if has_no_gpu(config, facts) else ()
 
 
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -92,7 +101,7 @@ def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator
     said = Text(f"only the placeholder {name} {version}", f"只有占位的 {name} {version}") if version else \
         Text(f"{name} is not installed", f"没有安装 {name}")
     yield Finding("flash-attn-variant-missing", ERROR, Text(f"attn_impl={impl}: {said.en}", f"attn_impl={impl}：{said.zh}"),
-                  ("swift.attn_impl=flash_attn", f"{INSTALL} swift.attn_impl={impl}"),
+                  _of_no_use(config, facts) or ("swift.attn_impl=flash_attn", f"{INSTALL} swift.attn_impl={impl}"),
                   {"attn_impl": impl, "distribution": name, "version": version})
 
 

@@ -111,9 +111,8 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         wanted = ("--force-reinstall", f"torch=={version.base_version}" if version else "torch")
         on_windows = known(facts.host.os) == "Windows"  # where PyPI's own wheels are CPU builds
         mend: tuple[Words, ...] = (torch_index(facts, "cu126", *wanted) if on_windows else pip_install(facts, *wanted),)
-        if known(facts.gpus) == ():  # another torch would find none either
-            mend = (Text("flash attention needs a machine with a GPU; to train without:",
-                         "flash attention 需要有 GPU 的机器；不用它训练："), WITHOUT_FLASH_ATTN)
+        if known(facts.gpus) == ():  # another torch would find none either; gpu-none says how to train without
+            mend = (Text("another torch is of use on a machine with a GPU", "在有 GPU 的机器上才需要换 torch"),)
         yield Finding("torch-cpu-only", ERROR,
                       Text(f"torch {version} is a build without CUDA ({gpus} GPUs here)",
                            f"torch {version} 是不含 CUDA 的版本（本机 GPU 数：{gpus}）"),
