@@ -207,7 +207,7 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
         _print_json(redact_data({**prepared.plan.to_json(), "findings": _findings_json(judgement, options.lang)}, hidden))
     else:
         _print_table(judgement, options.lang, to_stderr=True)
-        print(redact(render_command(prepared.plan), hidden))
+        print(redact(render_command(prepared.plan, options.lang), hidden))
     mended = not getattr(options, "no_install", True) and _mendable(prepared)
     refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
     return REFUSED if refused else DONE
@@ -387,7 +387,7 @@ def _run_config(options: argparse.Namespace) -> int:
         return DONE
     config = layers.resolve_config(files, overrides)
     text = (render.render_json(config) if options.json else
-            render.render_explained(config) if options.explain else render.render_yaml(config))
+            render.render_explained(config, options.lang) if options.explain else render.render_yaml(config))
     print(redact(text, secret_values(config, os.environ)), end="")
     return DONE
 
@@ -791,10 +791,12 @@ def _print_json(data: Any) -> None:
 
 
 def _print_error(error: LauncherError, lang: str) -> None:
+    from swift_fa_launcher.config.schema import name_origins
+
     labels = {"error": Text("error", "错误"), "where": Text("where", "位置"), "why": Text("why", "原因")}
     lines = [f"swift-fa: {labels['error'].render(lang)}: {render_words(error.message, lang)}"]
     if error.where:
-        lines.append(f"  {labels['where'].render(lang)}: {error.where}")
+        lines.append(f"  {labels['where'].render(lang)}: {name_origins(error.where, lang)}")
     if error.why:
         lines.append(f"  {labels['why'].render(lang)}: {render_words(error.why, lang)}")
     lines += [f"  -> {render_words(line, lang)}" for line in error.hint]

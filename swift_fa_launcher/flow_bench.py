@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
 from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
@@ -436,8 +436,9 @@ def _join(findings: Sequence[Finding], more: Words) -> Text:
     first, others = findings[0], [one.code for one in findings[1:] if one.code != findings[0].code]
 
     def told(lang: str) -> str:
-        parts = (f"{first.code}{':' if lang == 'en' else '：'}{' ' if lang == 'en' else ''}{render_words(first.summary, lang)}",
-                 (", " if lang == "en" else "、").join(dict.fromkeys(others)), render_words(more, lang))
+        colon, comma = (": ", ", ") if lang == "en" else ("：", "、")
+        parts = (first.code + colon + name_origins(render_words(first.summary, lang), lang),
+                 comma.join(dict.fromkeys(others)), render_words(more, lang))
         mends = render_words(first.fix[0], lang) if first.fix else ""
         if mends.endswith((":", "：")):  # the head of what follows it: how to do without what this variant is about
             mends = mends.rpartition("；" if "；" in mends else "; ")[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from swift_fa_launcher.config.schema import Origin, ResolvedConfig
+from swift_fa_launcher.config.schema import Origin, ResolvedConfig, name_origins
 
 
 def render_yaml(config: ResolvedConfig) -> str:
@@ -16,12 +16,12 @@ def render_yaml(config: ResolvedConfig) -> str:
     return yaml.safe_dump(dict(config.values), allow_unicode=True, sort_keys=False)
 
 
-def render_explained(config: ResolvedConfig) -> str:
+def render_explained(config: ResolvedConfig, lang: str = "en") -> str:
     """Value and origin of every leaf, side by side."""
-    rows = [(key, json.dumps(value, ensure_ascii=False, default=str), str(config.origins.get(key) or "built-in default"))
+    rows = [(key, json.dumps(value, ensure_ascii=False, default=str), str(config.origins.get(key) or Origin("default")))
             for key, value in leaves(dict(config.values))]
     left = min(72, max(len(key) + len(value) + 2 for key, value, _ in rows))
-    return "".join(f"{f'{key}: {value}':<{left}}  # {origin}\n" for key, value, origin in rows)
+    return "".join(f"{f'{key}: {value}':<{left}}  # {name_origins(origin, lang)}\n" for key, value, origin in rows)
 
 
 def render_json(config: ResolvedConfig) -> str:

@@ -39,6 +39,21 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None and name not in _NOT_SECRET
 
 
+#: The words of an origin, as records and JSON have them, and in Chinese.
+_ORIGIN_WORDS = (("command line: ", "命令行："), ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))
+
+
+def name_origins(text: str, lang: str) -> str:
+    """A text for people with its origins in `lang`.
+
+    >>> name_origins("swift.seed=2 (command line: swift.seed=2)", "zh")
+    'swift.seed=2 (命令行：swift.seed=2)'
+    """
+    for en, zh in _ORIGIN_WORDS if lang == "zh" else ():
+        text = text.replace(en, zh)
+    return text
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a value came from.

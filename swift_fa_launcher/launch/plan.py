@@ -18,6 +18,7 @@ from typing import Any
 from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text
 from swift_fa_launcher.launch.monitor import make_monitor_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
@@ -79,12 +80,14 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
 
 
-def render_command(plan: LaunchPlan) -> str:
+def render_command(plan: LaunchPlan, lang: str = "en") -> str:
     """The plan as one would type it: the variables, then one argument on a line; no secret."""
     lines = [f"cd {shlex.quote(plan.cwd)}"]
     if plan.secrets:
-        lines.append(f"# from your environment, never shown: {' '.join(plan.secrets)}")
-    lines.append(f"# starts at once what this would: {shlex.join(plan.starts[:len(plan.starts) - len(plan.argv) + 2])} ...")
+        taken = Text("from your environment, never shown:", "取自您的环境变量，不会显示：").render(lang)
+        lines.append(f"# {taken} {' '.join(plan.secrets)}")
+    starts = Text("starts at once what this would:", "直接启动此命令最终运行的程序：").render(lang)
+    lines.append(f"# {starts} {shlex.join(plan.starts[:len(plan.starts) - len(plan.argv) + 2])} ...")
     command = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     command.append(shlex.join(plan.argv[:2]))
     command += [f"  {shlex.join(group)}" for group in _argument_groups(plan.argv[2:])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.machine.facts import Facts
@@ -45,7 +45,7 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
                           Line(_area_summary(area, config, facts, lang), "dim"))
         for i, finding in enumerate(found):
             label, style = _LABELS[finding.severity]
-            text = Line.assemble((finding.code, style), "  ", render_words(finding.summary, lang))
+            text = Line.assemble((finding.code, style), "  ", name_origins(render_words(finding.summary, lang), lang))
             if finding.allowed:
                 text.append(Text("  (allowed)", "  （已允许）").render(lang), "dim")
             for line in finding.fix[:_FIXES_SHOWN]:

@@ -12,6 +12,7 @@ from swift_fa_launcher.errors import Text
 
 _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
 _TOLD = ("attention", "kernel", "packing", "memory_of")
+_KERNELS_ZH = {"torch's SDPA": "torch 的 SDPA", "eager attention": "eager 注意力"}  # as the training's monitor names them
 _DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
 _LARGEST = 1e15  # of any figure; what is beyond is damage
 
@@ -70,7 +71,8 @@ def figure(measured: Mapping[str, Any], name: str) -> float | None:
 
 def render_measured(measured: Mapping[str, Any], lang: str) -> str:
     """One line: the attention in effect, tokens a second, padding, examples a step, peak memory; "" if nothing is known."""
-    words = [str(measured.get("kernel") or "")]
+    kernel = str(measured.get("kernel") or "")
+    words = [_KERNELS_ZH.get(kernel, kernel) if lang == "zh" else kernel]
     if measured.get("packing") in ("packing", "padding_free"):
         words.append(measured["packing"])
     if (speed := figure(measured, "tokens_per_second")) is not None:
@@ -82,7 +84,7 @@ def render_measured(measured: Mapping[str, Any], lang: str) -> str:
     if (memory := figure(measured, "peak_memory_gib")) is not None:
         place = Text("RAM", "内存") if measured.get("memory_of") == "process" else Text("GPU", "显存")
         words.append(f"{memory:.1f} GiB {place.render(lang)}")
-    return ", ".join(word for word in words if word)
+    return ("，" if lang == "zh" else ", ").join(word for word in words if word)
 
 
 def read_monitor_lines(run_dir: Path) -> list[Mapping[str, Any]]:

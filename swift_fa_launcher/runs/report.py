@@ -84,6 +84,8 @@ def render_differences(found: Sequence[Difference], lang: str) -> str:
     """What differs, by group: the key, then the first run's value and the second's, each with its origin."""
     if not found:
         return Text("no difference", "没有差异").render(lang)
+    from swift_fa_launcher.config.schema import name_origins  # here, since a list of runs does without the schema
+
     lines = []
     for group in GROUPS:
         members = [one for one in found if one.group == group]
@@ -91,7 +93,7 @@ def render_differences(found: Sequence[Difference], lang: str) -> str:
             lines.append(_GROUPS[group].render(lang))
         for one in members:
             lines.append(f"  {one.key}")
-            lines += [f"    {sign} {_shown(value)}{f'  # {origin}' if origin else ''}"
+            lines += [f"    {sign} {_shown(value)}{f'  # {name_origins(origin, lang)}' if origin else ''}"
                       for sign, value, origin in (("-", one.first, one.origins[0]), ("+", one.second, one.origins[1]))
                       if value is not None]
     return "\n".join(lines)

@@ -51,7 +51,7 @@ def test_a_changed_seed(tmp_path: Path, work: Path) -> None:
     assert (one.first, one.second) == (1, 2) and one.matters
     assert str(one.origins[0]).endswith("one.yaml:1") and one.origins[1] == "command line: swift.seed=2"
     shown = render_differences(tuple(differs.values()), "zh")
-    assert "配置" in shown and "    + 2  # command line: swift.seed=2" in shown
+    assert "配置" in shown and "    + 2  # 命令行：swift.seed=2" in shown
 
 
 def test_what_was_measured_is_a_result(tmp_path: Path, work: Path) -> None:
