@@ -267,6 +267,9 @@ def test_advice_names_what_the_log_shows() -> None:
     assert "swanlab sync /" not in advice(silent)
     saved = "swanlab: \x1b[35m💾 Run data saved at /w/swanlab/run-1a\x1b[0m\n"
     assert "swanlab sync /w/swanlab/run-1a'" in advice(saved + silent)
+    emptied = "[INFO:swift] Dataset filtered, origin length: 200, filtered dataset length: 0\n"
+    assert "none of the 200 rows fits into max_length" in advice(emptied)
+    assert "max_length" not in advice("pyarrow.lib.ArrowInvalid: JSON parse error: Column(/query) changed\n")
 
 
 def test_secrets_are_struck_out() -> None:

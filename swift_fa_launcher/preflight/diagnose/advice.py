@@ -247,7 +247,9 @@ ADVICE: Mapping[str, Advice] = {
              "检查 id 或路径，或在别处下载后写本地文件：swift.dataset=[/path/to/data.jsonl]"), _MIRROR)),
     "dataset-format": Advice(
         Text("the dataset's rows cannot be used for training", "数据集的内容无法用于训练"),
-        (Text('one JSON object per line: {{"messages": [{{"role": "user", "content": "..."}}, ...]}}',
+        (Text("where none of the {rows} rows fits into max_length (ms-swift drops them without a word): swift.max_length=8192",
+              "若 {rows} 行都超过 max_length（ms-swift 会不加提示地丢弃）：swift.max_length=8192"),
+         Text('one JSON object per line: {{"messages": [{{"role": "user", "content": "..."}}, ...]}}',
               '每行一个 JSON 对象：{{"messages": [{{"role": "user", "content": "..."}}, ...]}}'), "swift-fa preflight")),
     "output-not-writable": Advice(
         Text("a folder cannot be written to", "目录不可写"),
