@@ -83,7 +83,7 @@ def _run(words: list[str]) -> int:
         words = [*words[count:count + 1], *words[:count], *words[count + 1:]]
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help") or name.startswith("--lang"):
-        print(_overview())
+        print(_overview(detect_language(words, os.environ)))
         return DONE
     if name in ("-V", "--version"):
         print(f"swift-fa {__version__}")
@@ -93,6 +93,7 @@ def _run(words: list[str]) -> int:
         raise UsageError(Text(f"there is no command {name}", f"没有命令 {name}"), hint=(_nearest_command(name),))
     parser = _Parser(prog=f"swift-fa {name}", description=command.story, epilog=f"example:\n  {command.example}",
                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.lang = detect_language(words, os.environ)
     command.declare(parser)
     parser.add_argument("--lang", choices=("en", "zh"), help="language of messages (default: the locale's)")
     if command.has_json:
@@ -104,6 +105,21 @@ def _run(words: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    lang = "en"
+
+    def format_help(self) -> str:
+        if self.lang != "zh":
+            return super().format_help()
+        from swift_fa_launcher.cli_zh import HEADINGS, ZH
+
+        self.description = ZH.get(self.description or "", self.description)
+        for action in self._actions:
+            action.help = ZH.get(action.help or "", action.help)
+        text = super().format_help()
+        for said, zh in HEADINGS.items():
+            text = text.replace(said, zh, 1)
+        return text
+
     def error(self, message: str) -> NoReturn:
         near = _nearest_option(message, self._option_string_actions)
         raise UsageError(_in_both_languages(message), hint=(*((f"{self.prog} {near}",) if near else ()), f"{self.prog} --help"))
@@ -639,9 +655,13 @@ def _declare_bench(parser: argparse.ArgumentParser) -> None:
     from swift_fa_launcher.runs.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
 
     _config_words(parser)
-    listed = ", ".join(name + (" (only if named)" if name in NOT_BY_DEFAULT else "") for name in VARIANTS)
-    parser.add_argument("--variants", metavar="A,B,...", default="", help=f"only these, and what they follow from: {listed}")
-    parser.add_argument("--rows", default=str(ROWS), metavar="N", help=f"how many rows each trains on, or all (default: {ROWS})")
+    lang = getattr(parser, "lang", "en")
+    named = Text(" (only if named)", "（须点名）").render(lang)
+    listed = ", ".join(name + (named if name in NOT_BY_DEFAULT else "") for name in VARIANTS)
+    parser.add_argument("--variants", metavar="A,B,...", default="", help=Text(
+        f"only these, and what they follow from: {listed}", f"只测这些及其所依据的：{listed}").render(lang))
+    parser.add_argument("--rows", default=str(ROWS), metavar="N", help=Text(
+        f"how many rows each trains on, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）").render(lang))
     parser.add_argument("--out", metavar="FOLDER", help="folder of bench.json, table.md and the plot (default: bench/NAME); "
                                                         "what was measured there already is not measured again")
     parser.add_argument("--no-install", action="store_true", help="do not install flash-attn, even if it is missing")
@@ -842,13 +862,18 @@ def _nearest_command(name: str) -> str:
     return f"swift-fa {near[0]}" if near else "swift-fa --help"
 
 
-def _overview() -> str:
+def _overview(lang: str) -> str:
+    from swift_fa_launcher.cli_zh import ZH
+
     width = max(len(name) for name in COMMANDS)
-    listed = "\n".join(f"  {name:<{width}}  {command.story}" for name, command in COMMANDS.items())
-    return (f"swift-fa {__version__}: `swift sft` with packing, flash attention and SwanLab, checked before it starts\n\n"
-            f"usage: swift-fa COMMAND ...\n\n{listed}\n\n"
-            "example:\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4\n\n"
-            "`swift-fa COMMAND --help` says more.")
+    listed = "\n".join(f"  {name:<{width}}  {ZH[command.story] if lang == 'zh' else command.story}"
+                       for name, command in COMMANDS.items())
+    say = Text(f"swift-fa {__version__}: `swift sft` with packing, flash attention and SwanLab, checked before it starts\n\n"
+               f"usage: swift-fa COMMAND ...\n\n{listed}\n\nexample:\n  ",
+               f"swift-fa {__version__}：带 packing、flash attention 和 SwanLab 的 `swift sft`，启动前先检查\n\n"
+               f"用法：swift-fa COMMAND ...\n\n{listed}\n\n示例：\n  ").render(lang)
+    more = Text("`swift-fa COMMAND --help` says more.", "详见 `swift-fa COMMAND --help`。").render(lang)
+    return f"{say}swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4\n\n{more}"
 
 
 COMMANDS: Mapping[str, Command] = {

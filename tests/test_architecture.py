@@ -16,13 +16,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the top of the corridor down; a module imports from its own room and those above.
 CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "preflight", "wheels", "launch", "runs",
-            "flow_install", "flow", "flow_bench", "cli")
+            "flow_install", "flow", "flow_bench", "cli_zh", "cli")
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
 PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
         "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name",
-        "wheels.fit", "wheels.choose", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab",
+        "wheels.fit", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab",
         "launch.monitor", "runs.bench", "runs.bench_table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",

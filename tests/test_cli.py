@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,21 @@ def test_help_lists_every_command_with_an_example() -> None:
         said = swift_fa(name, "--help")
         assert said.returncode == 0 and f"example:\n  swift-fa {name}" in said.stdout, name
     assert swift_fa("--version").stdout.startswith("swift-fa 0.")
+
+
+def test_help_is_wholly_chinese_where_the_locale_is() -> None:
+    from swift_fa_launcher.cli import COMMANDS, _Parser
+    from swift_fa_launcher.cli_zh import ZH
+
+    for name, command in COMMANDS.items():
+        parser = _Parser(prog=name, description=command.story)
+        parser.lang = "zh"
+        command.declare(parser)
+        parser.format_help()
+        assert all(re.search("[\u4e00-\u9fff]", action.help or "") for action in parser._actions), name
+        assert parser.description == ZH[command.story]
+    assert "用法：" in swift_fa("train", "--help", LC_ALL="zh_CN.UTF-8").stdout
+    assert "只做检查" in swift_fa("--help", "--lang", "zh").stdout and "usage" in swift_fa("--help", "--lang", "en").stdout
 
 
 @pytest.mark.parametrize(("words", "said"), [
