@@ -143,8 +143,7 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             yield Finding("dataset-format", ERROR,
                           Text(f"{key} {name}{written(config, f'swift.{key}')}: {what.en}",
                                f"{key} {name}{written(config, f'swift.{key}')}：{what.zh}"),
-                          ('{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
-                           "swift.columns={…: messages}"), {"dataset": name, "line": line, "why": why})
+                          _other_rows(key, path, line), {"dataset": name, "line": line, "why": why})
 
 
 def _unusable(path: PathFacts, line: int | None, why: str | None) -> Text:
@@ -156,6 +155,15 @@ def _unusable(path: PathFacts, line: int | None, why: str | None) -> Text:
         return Text(f"the file cannot be read ({at.en})", f"无法读取该文件（{at.zh}）")
     return Text(f"none of {known(path.rows_checked)} rows is usable ({at.en})",
                 f"{known(path.rows_checked)} 行中没有一行可用（{at.zh}）")
+
+
+def _other_rows(key: str, path: PathFacts, line: int | None) -> tuple[Words, ...]:
+    if known(path.rows) == 0:
+        return (Text(f"swift.{key}=[FILE] with rows", f"swift.{key}=[有内容的文件]"),)
+    if not known(path.rows_checked) and line:
+        return (Text(f"correct or remove line {line}", f"改正或删去第 {line} 行"),)
+    return ('{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+            "swift.columns={…: messages}")
 
 
 def rows_all_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -288,6 +288,7 @@ def _long_rows(long: int, checked: int, total: int | None) -> Text:
     if total is not None and total <= checked:
         return Text(f"{long:,} of {checked:,} rows ({share:.0%})", f"{long:,}/{checked:,} 行（{share:.0%}）")
     of_all = round(share * min(total, MOST_ROWS)) if total else 0
+    of_all = round(of_all, min(0, 2 - len(str(of_all))))  # no more digits than a sample knows
     whole = Text(f", about {of_all:,} of the file's {total:,}" if total else "",
                  f"，即全部 {total:,} 行中约 {of_all:,} 行" if total else "")
     return Text(f"{long:,} of {checked:,} sampled rows ({share:.0%}{whole.en})",
