@@ -5,7 +5,7 @@ Python 3.8 and later. Told what to do by one variable, `SWIFT_FA_PLUGIN`: a JSON
 secrets are in variables of their own. The file has a name of its own because ms-swift before 4.6 imports plugins by
 name alone, where the second `plugin.py` would silently be the first.
 
-What it says begins with `swift-fa: `; what follows on the line is for people, or one JSON object for the launcher.
+What it says begins with `swift-fa: ` and is for people; the launcher reads the files that it writes.
 """
 # mypy: disable-error-code="import-not-found,import-untyped,misc"
 
@@ -39,8 +39,8 @@ def start() -> None:
         CONCERNS[name](job)
 
 
-def say(words: str | Job) -> None:
-    print("swift-fa: " + (words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)), flush=True)
+def say(words: str) -> None:
+    print("swift-fa: " + words, flush=True)
 
 
 def stop(words: str) -> NoReturn:
@@ -237,7 +237,7 @@ def make_notification(method: str, webhook_url_from: str = "", secret_from: str 
 
 
 def announce_run(job: Job) -> None:
-    """Tells the launcher, in a line and in a file, which run this became."""
+    """Tells which run this became: people in a line, the launcher in a file."""
     import swanlab
 
     run = swanlab.get_run()
@@ -245,7 +245,7 @@ def announce_run(job: Job) -> None:
     told = {"mode": job["mode"], "run_id": first(lambda: run.id, lambda: public.run_id),
             "dir": first(lambda: str(run.dir), lambda: public.run_dir, lambda: job["log_dir"]),
             "url": first(lambda: run.url, lambda: public.cloud.experiment_url) if job["mode"] == "cloud" else None}
-    say({"swanlab": told})
+    say(f"SwanLab: {told['mode']} run {told['run_id']}, {told['url'] or told['dir']}")
     file = Path(job["result"])
     part = file.with_name(file.name + ".part")
     part.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")

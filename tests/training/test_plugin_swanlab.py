@@ -122,7 +122,7 @@ def test_cloud(imitation: Imitation, place: Place, cloud: FakeSwanLab) -> None:
     assert "train/loss" in cloud.metrics
     assert cloud.asked("PUT", "/state")[0].body["state"] == "FINISHED"
     assert place.told["url"].startswith(f"{cloud.address}/@tester/harbour/runs/")
-    assert f'swift-fa: {json.dumps({"swanlab": place.told})}' in trained.output
+    assert f"swift-fa: SwanLab: cloud run {place.told['run_id']}, {place.told['url']}\n" in trained.output
     assert Path(place.told["dir"]).parent == place.run / "swanlab"
     assert list(place.cwd.iterdir()) == []
     assert files_with(KEY, place.cwd, place.run) == []
