@@ -193,9 +193,10 @@ def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         path = facts.path(folder)
         if path is None or not (known(path.writable) is False or known(path.kind) == "file"):
             continue
+        why = (Text("is a file, no folder", "是文件，不是文件夹") if known(path.kind) == "file" else
+               Text("cannot be written", "无法写入"))
         yield Finding("output-not-writable", ERROR,
-                      Text(f"{key}={folder}{written(config, key)} cannot be written",
-                           f"{key}={folder}{written(config, key)} 无法写入"),
+                      Text(f"{key}={folder}{written(config, key)} {why.en}", f"{key}={folder}{written(config, key)} {why.zh}"),
                       (Text(f"{key}=FOLDER that you may write", f"{key}=可写的文件夹"),), {"key": key, "path": folder})
 
 
