@@ -20,10 +20,11 @@ CORRIDOR = ("errors", "secrets", "decode", "cache", "config", "machine", "prefli
 #: config.schema and machine.facts are values: the two rooms may name each other's.
 NEIGHBOURS = {("config", "machine.facts")}
 
-PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts", "machine.visible",
-        "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing", "preflight.checks.*", "wheels.name",
-        "wheels.fit", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab",
-        "launch.monitor", "runs.bench", "runs.bench_table")
+PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts",
+        "machine.visible", "preflight.finding", "preflight.codes", "preflight.reading", "preflight.packing",
+        "preflight.checks.*", "wheels.name", "wheels.fit", "wheels.choose", "wheels.explain", "wheels.listing",
+        "wheels.mirrors", "wheels.lock", "launch.plan", "launch.swanlab", "launch.monitor", "runs.bench",
+        "runs.bench_table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",
