@@ -71,8 +71,9 @@ def test_nothing_failed_has_no_evidence_and_no_fix() -> None:
     assert (only.line, only.evidence, only.fix) == (0, "", ())
 
 
-@pytest.mark.parametrize(("log", "said"), [(b"", "is empty"), (bytes(range(256)) * 9, "no text"), (b"\x7fELF" + bytes(99), "no text"),
-                                           (b"\x1b[1;31mfine\x1b[0m\r", "no failure")])
+@pytest.mark.parametrize(("log", "said"), [
+    (b"", "is empty"), (bytes(range(256)) * 9, "no text"), (b"\x7fELF" + bytes(99), "no text"),
+    (b"\x1b[1;31mfine\x1b[0m\r", "no failure")])
 def test_what_is_no_log_is_said(log: bytes, said: str) -> None:
     (only,) = diagnose([log])
     assert only.code == "unknown" and said in str(only.summary)
