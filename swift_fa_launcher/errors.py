@@ -6,7 +6,7 @@ Every error that a user may meet is a `LauncherError`; anything else that escape
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeAlias
 
 
 class Text(NamedTuple):
@@ -26,7 +26,7 @@ def in_both(render: Callable[[str], str]) -> Text:
 
 
 #: A text for people. A plain string is the same in both languages: a command, a path, a name.
-Words = Union[Text, str]
+Words: TypeAlias = Text | str
 
 
 def render_words(words: Words, lang: str) -> str:
