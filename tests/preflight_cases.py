@@ -291,6 +291,8 @@ INSTALLING = [
 LINEAR = {**model("qwen3_5", layer_types=["linear_attention", "full_attention"]),
           **packages(ms_swift="4.3.2", transformers="5.5.0")}
 LONG = path(DATA, kind="file", rows=109_000_000)
+TO_3_8 = {"truncation_strategy": {"type": "Literal", "choices": ["delete", "left", "right", None]}, **{n: {} for n in (
+    "model", "dataset", "packing", "attn_impl", "output_dir", "train_type", "torch_dtype", "max_length")}}
 SWIFT = [
     case("E ms-swift-missing", packages(ms_swift=None)),
     case("E swift-not-ms-swift", {"swift__command": "/usr/bin/swift", "swift__command_is_ms_swift": False}),
@@ -307,7 +309,8 @@ SWIFT = [
     # what ends without an error
     *(case("", {}, swift) for swift in (
         {"num_train_epochs": -1, "max_steps": 3}, {"num_train_epochs": 0, "max_steps": 0}, {"logging_steps": -1},
-        {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_steps": 0}, {"save_total_limit": 0})),
+        {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_steps": 0}, {"save_total_limit": 0},
+        {"train_type": "lora", "lora_rank": 0, "adapters": ["a"]})),
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
@@ -348,6 +351,8 @@ SWIFT = [
         row_tokens=[200, 400, 9000]),
          {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split", "use_chat_template": False}),
     case("E arg-invalid", {}, {"truncation_strategy": "split"}),
+    case("", {}, {"truncation_strategy": "split", "load_args": True}),
+    case("E arg-invalid", {"ms_swift_args": TO_3_8}, {**SDPA, "truncation_strategy": "split"}),
     case("E arg-invalid", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
@@ -447,6 +452,7 @@ PATHS = [
          {"dataset": ["a/b:x#50"]}),
     case("E dataset-format", path(DATA, kind="file", rows_checked=9, usable_rows=0, first_bad={"line": 1, "why": "no messages"})),
     case("", path(DATA, kind="file", rows_checked=9, usable_rows=3, first_bad={"line": 1, "why": "no messages"})),
+    case("", path(DATA, kind="file", rows=100, rows_checked=0, usable_rows=0)),
     case("E dataset-format", path(DATA, kind="file", rows=0, rows_checked=0, usable_rows=0, first_bad={"line": 1, "why": "no"})),
     case("E output-not-writable", path(OUTPUT, kind="dir", writable=False)),
     case("E output-not-writable", {"env": {"SWANLAB_LOG_DIR": "/logs"}, **path("/logs", kind="dir", writable=False)}),

@@ -83,11 +83,13 @@ def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
 def nothing_left(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None:
     """The tokens of all rows of all datasets, where each of them is certainly too long and dropped; else None.
 
-    Certainly: no sample, no row that the launcher judged otherwise, no data of another origin. Rows are counted by the
-    tokenizer's own chat template where the config names none, which may be some tokens off what ms-swift's makes of them.
+    Certainly: no sample, no row that the launcher judged otherwise, no data of another origin, nothing that changes the
+    limit or how rows are laid out. Rows are counted by the tokenizer's own chat template where the config names none, which
+    may be some tokens off what ms-swift's makes of them.
     """
     swift, limit = config.swift, longest_row(config, facts)
-    others = ("cached_dataset", "external_plugins", "custom_register_path", "custom_dataset_info")
+    others = ("cached_dataset", "external_plugins", "custom_register_path", "custom_dataset_info", "load_args", "agent_template",
+              "rope_scaling", "max_model_len")
     if limit is None or cuts(config) or any(swift.get(key) for key in others):
         return None
     named = swift.text("template") and swift.text("template_backend") != "jinja"

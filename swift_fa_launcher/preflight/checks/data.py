@@ -139,6 +139,8 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                 continue
             bad = known(path.first_bad)
             line, why = (known(bad.line), known(bad.why)) if bad else (None, None)
+            if not known(path.rows_checked) and known(path.rows) != 0 and not why:
+                continue  # nobody looked
             what = _unusable(path, line, why)
             yield Finding("dataset-format", ERROR,
                           Text(f"{key} {name}{written(config, f'swift.{key}')}: {what.en}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.swift_args import accepts
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
@@ -45,7 +47,8 @@ def _refused(config: ResolvedConfig) -> dict[str, tuple[Text, Words]]:
         refused["learning_rate"] = Text("it must not be negative", "不能为负数"), "swift.learning_rate=1e-4"
     if _below(swift, "dataloader_num_workers", 0):
         refused["dataloader_num_workers"] = Text("it must not be negative", "不能为负数"), "swift.dataloader_num_workers=0"
-    if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and _below(swift, "lora_rank", 1):
+    goes_on = any(swift.names("adapters")) or swift.text("resume_from_checkpoint")  # with the rank of what is loaded
+    if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and not goes_on and _below(swift, "lora_rank", 1):
         refused["lora_rank"] = _POSITIVE, "swift.lora_rank=8"
     return refused
 
@@ -65,9 +68,11 @@ def _number(swift: SwiftArguments, name: str) -> float | None:
 def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`split` is for plain text. pipelines/train/sft.py (`_encode_dataset`) of 3.12.6, 4.0.4 and 4.6.0; 3.8.3 has no `split`."""
     swift = config.swift
-    if swift.text("truncation_strategy") != "split" or not any(swift.names("dataset")):
-        return
-    other = "use_chat_template" if swift.flag("use_chat_template") is not False else \
+    argument = (known(facts.ms_swift_args) or {}).get("truncation_strategy")
+    if swift.text("truncation_strategy") != "split" or not any(swift.names("dataset")) or accepts(argument, "split"):
+        return  # what the parser refuses is said already
+    loaded = swift.flag("load_args") and swift.get("use_chat_template") is None  # from a checkpoint's args.json
+    other = "use_chat_template" if swift.flag("use_chat_template") is not False and not loaded else \
         "task_type" if swift.text("task_type") not in (None, "causal_lm") else \
         "lazy_tokenize" if swift.flag("lazy_tokenize") else None
     if other is None:
