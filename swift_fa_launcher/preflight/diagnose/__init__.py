@@ -20,6 +20,7 @@ from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sight
 
 _CHUNK = 1 << 18
 _BEGINNING = 4_096  # bytes that tell text from what is none
+_CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
 _SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
@@ -148,16 +149,14 @@ def _read(log: Any) -> Iterator[bytes]:
 
 
 def is_text(beginning: bytes) -> bool:
-    """Whether a file that begins so can be read as a log, in whatever encoding.
+    r"""Whether a file that begins so can be read as a log, in whatever encoding: control bytes are what text has not.
 
-    >>> [is_text(one) for one in (b"\x7fELF" + bytes(60), "训练".encode("gbk") + b" failed: no memory", "\ufeffok".encode("utf-16"))]
+    >>> [is_text(one) for one in (b"\x7fELF" + bytes(60), "训练失败：找不到文件".encode("gbk"), "\ufeffok".encode("utf-16"))]
     [False, True, True]
     """
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
-    shown = beginning.decode("utf-8", "replace")
-    odd = sum(letter == "\ufffd" or (letter < " " and letter not in "\t\n\r\x08\x1b") for letter in shown)
-    return odd < 0.3 * len(shown)
+    return len(beginning.translate(None, _CONTROLS)) > 0.95 * len(beginning)
 
 
 def _nothing(exit_code: int | None, beginning: bytes) -> Diagnosis:
