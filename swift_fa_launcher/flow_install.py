@@ -14,7 +14,7 @@ from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
 from swift_fa_launcher.wheels.explain import explain, impossible_build
@@ -108,9 +108,9 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons)
     if section.build == "always":
         section = _buildable(section, implementation, say)
-    torch = known(facts.torch)
+    torch = facts.torch
     reports = () if section.build == "always" else read_sources(
-        section.sources, implementation=implementation, cuda=torch.cuda if torch else None,
+        section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
         network=Network(offline=wish.offline), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,

@@ -106,9 +106,10 @@ def _lacking(facts: Facts) -> Iterator[tuple[Text, Text]]:
     """What a build needs and the machine has not, each with what to do."""
     torch, toolchain = known(facts.torch), known(facts.toolchain)
     if torch is None or torch.cuda is None:
-        here = f"torch {known(torch.version)}" if torch and known(torch.version) else ""
-        yield (Text(f"a torch with CUDA ({f'{here} is without' if here else 'there is none'})",
-                    f"带 CUDA 的 torch（{f'{here} 不含 CUDA' if here else '没有找到'}）"),
+        version = known(torch.version) or "" if torch else ""
+        here = Text(f"torch {version} is without", f"torch {version} 不含 CUDA") if torch else \
+            Text("there is none", "没有找到") if facts.torch is None else Text("what is there is not known", "目前未知")
+        yield (Text(f"a torch with CUDA ({here.en})", f"带 CUDA 的 torch（{here.zh}）"),
                Text("build where the training will run: with a GPU, a torch with CUDA and CUDA's toolkit",
                     "在将要训练的机器上编译：需要 GPU、带 CUDA 的 torch 和 CUDA toolkit"))
     if facts.toolchain is None or (toolchain and toolchain.nvcc is None):
