@@ -107,8 +107,7 @@ class Prepared:
 @dataclass(frozen=True)
 class Again:
     """A recorded run about to be started once more. differences: from then, for a continuation those that are news;
-    unexpected: those that nobody asked for and
-    that matter. continuation: where it goes on, None for a repetition."""
+    unexpected: those that nobody asked for and that matter. continuation: where it goes on, None for a repetition."""
 
     prepared: Prepared
     differences: tuple[Difference, ...]
