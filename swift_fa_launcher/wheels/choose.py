@@ -135,7 +135,7 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     for code, verdicts in passed.items():
         others = [v for v in verdicts if not v.candidate.filename.endswith((".tar.gz", ".zip"))]  # nobody chooses among those
         archives = len(verdicts) - len(others)
-        lines.append(Text(f"{code}: {len(verdicts)}{f'  ({archives} source archives)' if archives else ''}",
+        lines.append(Text(f"{code}: {len(verdicts)}{f'  (source archives: {archives})' if archives else ''}",
                           f"{code}: {len(verdicts)}{f'  （其中源码包 {archives} 个）' if archives else ''}"))
         lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in others[:limit]]
         if more := max(0, len(others) - limit):
