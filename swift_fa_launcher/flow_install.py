@@ -82,7 +82,8 @@ def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
         raise ConfigError(Text(f"{wrong!r} is no mirror: the beginning of an address, or direct",
                                f"{wrong!r} 不是镜像：应为地址前缀，或 direct"),
                           where="--mirror" if wish.mirrors else f"{config.origin('flash_attn.mirrors')}: flash_attn.mirrors",
-                          hint=("--mirror https://ghproxy.net/" if wish.mirrors else "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
+                          hint=("--mirror https://ghproxy.net/" if wish.mirrors else
+                                "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
     parse_wanted_version(wish.version or section.version,
                          "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
