@@ -84,23 +84,21 @@ def nothing_left(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None
     """The tokens of all rows of all datasets, where each of them is certainly too long and dropped; else None.
 
     Certainly: no sample, no row that the launcher judged otherwise, no data of another origin, nothing that changes the
-    limit or how rows are laid out. Rows are counted by the tokenizer's own chat template where the config names none, which
-    may be some tokens off what ms-swift's makes of them.
+    limit or how rows are laid out. And twice as long at least: rows with tools, or without a template in the config, are
+    counted by the tokenizer's own chat template, which may lay out tools with far more spaces than ms-swift does.
     """
     swift, limit = config.swift, longest_row(config, facts)
     others = ("cached_dataset", "external_plugins", "custom_register_path", "custom_dataset_info", "load_args", "agent_template",
               "rope_scaling", "max_model_len")
     if limit is None or cuts(config) or any(swift.get(key) for key in others):
         return None
-    named = swift.text("template") and swift.text("template_backend") != "jinja"
-    surely = limit * 1.02 if named else limit * 1.1 + 32
     found: list[int] = []
     for path in map(facts.path, swift.names("dataset")):
         tokens = known(path.row_tokens) if path else None
         if not path or not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
             return None
         found += tokens
-    return tuple(found) if found and min(found) > surely else None
+    return tuple(found) if found and min(found) > 2 * limit else None
 
 
 def _mean(path: PathFacts) -> float | None:
