@@ -22,7 +22,7 @@ from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
 from swift_fa_launcher.machine.interpreter import find_interpreter, only_step, run_script
 from swift_fa_launcher.machine.paths import DATASET, MODEL, Named, local_path
-from swift_fa_launcher.machine.rows import Conversation, has_media, make_reader
+from swift_fa_launcher.machine.rows import Conversation, has_media, make_reader, row_limit
 
 TARGET = Path(__file__).with_name("row_tokens_target.py")
 #: Whose change makes kept counts worthless.
@@ -62,6 +62,7 @@ def with_row_tokens(paths: Paths, config: ResolvedConfig, environment: Mapping[s
     They are Unknown(why) where they cannot be counted or no setting depends on them. environment and cwd: the training's.
     """
     changed = dict(paths)
+    longest = row_limit(config, known(paths.get(config.swift.text("model") or "")))
     for name in config.swift.names("dataset"):
         facts = known(paths.get(name))
         if facts is None or facts.kind != "file" or not known(facts.usable_rows):
@@ -73,15 +74,8 @@ def with_row_tokens(paths: Paths, config: ResolvedConfig, environment: Mapping[s
             tokens = Unknown(str(error))
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             tokens = Unknown(f"{type(error).__name__}: {error}"[:300])  # rows of a form that nobody thought of
-        changed[name] = with_counts(facts, tokens, longest_row(config, paths))
+        changed[name] = with_counts(facts, tokens, longest)
     return changed
-
-
-def longest_row(config: ResolvedConfig, paths: Paths) -> int | None:
-    """ms-swift's max_length: the config's, else the model's own; None where neither is known."""
-    model = known(paths.get(config.swift.text("model") or ""))
-    said = known(model.model_config) if model else None
-    return config.swift.whole("max_length") or (known(said.max_length) if said else None)
 
 
 def with_counts(facts: PathFacts, tokens: Maybe[tuple[int, ...]], longest: int | None) -> PathFacts:

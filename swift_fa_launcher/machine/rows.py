@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.machine.facts import PathFacts
+
 Row = Mapping[str, Any]
 
 MESSAGE_COLUMNS = ("messages", "conversation", "conversations")
@@ -27,6 +31,13 @@ REPLIES = ("assistant", "tool_call")
 NOTHING_TO_LEARN = "it has no reply of an assistant to learn from"
 ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "function_call": "tool_call",
               "function_response": "tool_response", "observation": "tool_response", "observations": "tool_response"}
+
+
+def row_limit(config: ResolvedConfig, model: PathFacts | None) -> int | None:
+    """ms-swift's max_length in tokens: the config's, else the model's own; None where neither is known."""
+    said = known(model.model_config) if model else None
+    length = config.swift.whole("max_length") or (known(said.max_length) if said else None)
+    return length if length and 1 <= length < 10**9 else None
 
 
 def make_judge(columns: Iterable[str], renamed: Mapping[str, str], *, needs_label: bool = False,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.machine.facts import Facts, PathFacts
+from swift_fa_launcher.machine.rows import row_limit
 from swift_fa_launcher.preflight.reading import process_count
 
 #: Rows that are packed together (PackingDataset.PACKING_BATCH_SIZE).
@@ -51,10 +52,7 @@ class Packed:
 
 def longest_row(config: ResolvedConfig, facts: Facts) -> int | None:
     """ms-swift's max_length: the config's, else the model's own."""
-    path = facts.path(config.swift.get("model"))
-    model = known(path.model_config) if path else None
-    length = config.swift.whole("max_length") or (known(model.max_length) if model else None)
-    return length if length and 1 <= length < 10**9 else None
+    return row_limit(config, facts.path(config.swift.get("model")))
 
 
 def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
