@@ -311,6 +311,9 @@ SWIFT = [
         {"num_train_epochs": -1, "max_steps": 3}, {"num_train_epochs": 0, "max_steps": 0}, {"logging_steps": -1},
         {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_steps": 0}, {"save_total_limit": 0},
         {"train_type": "lora", "lora_rank": 0, "adapters": ["a"]})),
+    # ms-swift 2.6.1, swift/llm/utils/argument.py: no limit
+    case("I arg-renamed, I arg-renamed, I arg-renamed",
+         packages(ms_swift="2.6.1", transformers="4.46.3", trl="0.11.4", peft="0.13.2"), {**SDPA, "max_length": -1}),
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.decode import known
@@ -13,6 +15,8 @@ from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
 from swift_fa_launcher.preflight.packing import cuts
 from swift_fa_launcher.preflight.reading import setting
 
+#: Before it, max_length=-1 means no limit (2.6.1: swift/llm/utils/argument.py).
+LIMITS_ALWAYS = Version("3.0.0.dev0")
 _POSITIVE = Text("it must be at least 1", "至少为 1")
 
 
@@ -22,20 +26,21 @@ def value_that_cannot_train(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
     Each was tried with ms-swift 4.6.0 and transformers 5; what trains in spite of its value (save_steps=0, max_steps=0,
     logging_steps=-1, num_train_epochs=0) is let through.
     """
-    for name, (why, fix) in _refused(config).items():
+    for name, (why, fix) in _refused(config, facts).items():
         yield Finding("arg-invalid", ERROR,
                       Text(f"{setting(config, name)}: {why.en}", f"{setting(config, name)}：{why.zh}"), (fix,),
                       {"argument": name, "value": config.swift.get(name)})
 
 
-def _refused(config: ResolvedConfig) -> dict[str, tuple[Text, Words]]:
+def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[Text, Words]]:
     """By argument, why its value cannot be trained with, and what to write instead."""
     swift = config.swift
     steps = swift.whole("max_steps")
     refused: dict[str, tuple[Text, Words]] = {
         name: (_POSITIVE, f"swift.{name}={instead}") for name, instead in (
             ("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "null")) if _below(swift, name, 1)}
-    if _below(swift, "max_length", 1) and not cuts(config):
+    version = facts.package("ms-swift")
+    if _below(swift, "max_length", 1) and not cuts(config) and version and version >= LIMITS_ALWAYS:
         refused["max_length"] = (Text("every row is longer, and none is left", "所有行都超过它，一行也不剩"),
                                  "swift.max_length=4096")
     if _below(swift, "num_train_epochs", 0) and (steps is None or steps <= 0):
