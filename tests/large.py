@@ -29,15 +29,8 @@ def make_large_model(folder: Path, shape: str) -> int:
     hidden, inner, layers, heads, key_heads = SHAPES[shape]
     folder.mkdir(parents=True, exist_ok=True)
     tiny.write_tokenizer(folder)
-    tiny.write_json(folder / "config.json", {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": VOCABULARY, "hidden_size": hidden,
-        "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
-        "num_key_value_heads": key_heads, "max_position_embeddings": POSITIONS, "hidden_act": "silu",
-        "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "initializer_range": 0.02, "attention_dropout": 0.0,
-        "use_sliding_window": False, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "use_cache": True,
-        "eos_token_id": 2, "pad_token_id": 0,
-    })
-    tiny.write_json(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
+    tiny.write_config(folder, (VOCABULARY, *SHAPES[shape]), max_position_embeddings=POSITIONS, rope_theta=1000000.0,
+                      tie_word_embeddings=False, torch_dtype="bfloat16")
     shapes = tiny.parameter_shapes(VOCABULARY, hidden, inner, layers, hidden * key_heads // heads)
     shapes["lm_head.weight"] = (VOCABULARY, hidden)
     _write_weights(folder, shapes)

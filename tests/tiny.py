@@ -34,17 +34,21 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     """Writes config, weights and tokenizer into `folder`, which comes back."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = write_tokenizer(folder)
-    write_json(folder / "config.json", {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": vocabulary, "hidden_size": HIDDEN,
-        "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-        "num_key_value_heads": KEY_HEADS, "max_position_embeddings": POSITIONS, "hidden_act": "silu",
-        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "initializer_range": 0.02, "attention_dropout": 0.0,
-        "use_sliding_window": False, "tie_word_embeddings": True, "torch_dtype": "float32", "use_cache": True,
-        "eos_token_id": 2, "pad_token_id": 0,
-    })
-    write_json(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
+    write_config(folder, (vocabulary, HIDDEN, INNER, LAYERS, HEADS, KEY_HEADS), max_position_embeddings=POSITIONS,
+                 rope_theta=10000.0, tie_word_embeddings=True, torch_dtype="float32")
     _write_weights(folder / "model.safetensors", vocabulary, seed)
     return folder
+
+
+def write_config(folder: Path, shape: tuple[int, int, int, int, int, int], **more: Any) -> None:
+    """Qwen2's config.json and generation_config.json. shape: vocabulary, hidden, inner, layers, heads, key heads."""
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+             "num_key_value_heads")
+    write_json(folder / "config.json", {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **dict(zip(names, shape, strict=True)),
+        "hidden_act": "silu", "rms_norm_eps": 1e-6, "initializer_range": 0.02, "attention_dropout": 0.0,
+        "use_sliding_window": False, "use_cache": True, "eos_token_id": 2, "pad_token_id": 0, **more})
+    write_json(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
 
 
 def make_chat_rows(file: Path, n: int, seed: int = 0) -> Path:
