@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from swift_fa_launcher.preflight.diagnose import diagnose_file
+from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
 FAILURE = "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
 WORDS = ("the", "model", "answers", "训练", "数据", "token", "because", "however", "therefore", "we", "compute", "a", "value",

@@ -18,8 +18,8 @@ import time
 import zipfile
 from pathlib import Path
 
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.wheels.download import download_wheel
-from swift_fa_launcher.wheels.name import Candidate
 
 
 class Server(http.server.SimpleHTTPRequestHandler):

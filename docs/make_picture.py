@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.flow import judge
 from swift_fa_launcher.machine.facts import parse_facts
-from swift_fa_launcher.preflight.table import render_table
+from swift_fa_launcher.preflight.screen import render_table
+from swift_fa_launcher.stories.launch import judge
 
 DOCS = Path(__file__).resolve().parent
 COMMAND = "$ swift-fa preflight configs/qwen7b-lora.yaml launch.gpus=[0]"

@@ -22,9 +22,9 @@ from swift_fa_launcher.errors import LauncherError, RecordError, Text, UsageErro
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from swift_fa_launcher.flow import Again, Finished, Judgement, Prepared
-    from swift_fa_launcher.flow_install import Choice
-    from swift_fa_launcher.machine.facts import Argument
+    from swift_fa_launcher.config.swift_args import Argument
+    from swift_fa_launcher.stories.install import Choice
+    from swift_fa_launcher.stories.launch import Again, Finished, Judgement, Prepared
 
 DONE, REFUSED, BUG, INTERRUPTED = 0, 1, 3, 130
 _STEP_SECONDS = 15.0  # between two lines that say how far a training is, where they do not renew themselves
@@ -175,7 +175,7 @@ def _declare_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
+    from swift_fa_launcher.stories import launch as flow
 
     files, overrides = _split_words(options)
     prepared = flow.prepare(files, overrides, allow=_allowed(options.allow), say=_say)
@@ -183,14 +183,14 @@ def _run_train(options: argparse.Namespace) -> int:
 
 
 def _mendable(prepared: Prepared) -> bool:
-    from swift_fa_launcher.flow_install import would_mend
+    from swift_fa_launcher.stories.install import would_mend
 
     return would_mend(prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings)
 
 
 def _start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:
-    from swift_fa_launcher import flow
-    from swift_fa_launcher.preflight.finding import blocking
+    from swift_fa_launcher.findings.finding import blocking
+    from swift_fa_launcher.stories import launch as flow
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
@@ -212,8 +212,8 @@ def _start(prepared: Prepared, options: argparse.Namespace, *, install: bool) ->
 
 
 def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
+    from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.launch.plan import render_command
-    from swift_fa_launcher.preflight.finding import blocking
     from swift_fa_launcher.runs.record import secret_values
     from swift_fa_launcher.secrets import redact, redact_data
 
@@ -261,11 +261,11 @@ def _declare_preflight(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_preflight(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
     from swift_fa_launcher.decode import known
+    from swift_fa_launcher.findings.finding import blocking, status
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.machine.saved import read_facts, write_facts
-    from swift_fa_launcher.preflight.finding import blocking, status
+    from swift_fa_launcher.stories import launch as flow
 
     files, overrides = _split_words(options, needed=False)
     judgement = flow.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
@@ -305,9 +305,9 @@ def _declare_install(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_install(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow_install
     from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.machine.saved import read_facts
+    from swift_fa_launcher.stories import install as flow_install
 
     if options.facts and not options.dry_run and options.download_only is None:
         raise UsageError(Text("--facts are another machine's: nothing can be installed there from here",
@@ -417,10 +417,10 @@ def _declare_args(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_args(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
     from swift_fa_launcher.config.layers import resolve_data
     from swift_fa_launcher.config.swift_args import find_arguments, likely
     from swift_fa_launcher.decode import encode
+    from swift_fa_launcher.stories import launch as flow
 
     config = resolve_data({"launch": {"python": options.python}})
     arguments = flow.installed_arguments(config, _say)
@@ -453,7 +453,7 @@ def _declare_diagnose(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_diagnose(options: argparse.Namespace) -> int:
-    from swift_fa_launcher.preflight.diagnose import diagnose, diagnose_file
+    from swift_fa_launcher.diagnose.diagnosis import diagnose, diagnose_file
 
     if options.log == "-":
         diagnoses = diagnose(iter(lambda: sys.stdin.buffer.read(1 << 20), b""))
@@ -532,8 +532,8 @@ def _run_runs(options: argparse.Namespace) -> int:
 
 
 def _run_end(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
     from swift_fa_launcher.runs import report
+    from swift_fa_launcher.stories import launch as flow
 
     entry = flow.end(Path(options.root), options.end, say=_say)
     if options.json:
@@ -599,7 +599,7 @@ def _declare_rerun(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_rerun(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
+    from swift_fa_launcher.stories import launch as flow
 
     overrides = _settings(options.words)
     if options.exact and overrides:
@@ -617,7 +617,7 @@ def _run_rerun(options: argparse.Namespace) -> int:
 
 
 def _run_resume(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow
+    from swift_fa_launcher.stories import launch as flow
 
     again = flow.resume(Path(options.root).absolute(), options.run, _settings(options.words),
                         allow=_allowed(options.allow), say=_say)
@@ -652,7 +652,7 @@ def _settings(words: Sequence[str]) -> list[str]:
 
 
 def _declare_bench(parser: argparse.ArgumentParser) -> None:
-    from swift_fa_launcher.runs.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
+    from swift_fa_launcher.bench.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
 
     _config_words(parser)
     lang = getattr(parser, "lang", "en")
@@ -669,8 +669,8 @@ def _declare_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_bench(options: argparse.Namespace) -> int:
-    from swift_fa_launcher import flow_bench
-    from swift_fa_launcher.runs.bench import bench_to_json
+    from swift_fa_launcher.bench.bench import bench_to_json
+    from swift_fa_launcher.stories import bench as flow_bench
 
     files, overrides = _split_words(options)
     wish = flow_bench.Wish(_variant_names(options.variants), _row_count(options.rows),
@@ -718,7 +718,7 @@ class _StepLine:
 
 
 def _variant_names(words: str) -> tuple[str, ...]:
-    from swift_fa_launcher.runs.bench import VARIANTS
+    from swift_fa_launcher.bench.bench import VARIANTS
 
     names = tuple(name.strip() for name in words.split(",") if words)
     wrong = ", ".join(name or "''" for name in names if name not in VARIANTS)
@@ -788,13 +788,13 @@ def _refuse_bare_key(word: str) -> None:
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
-    from swift_fa_launcher.preflight.codes import require_codes
+    from swift_fa_launcher.findings.codes import require_codes
 
     return require_codes(codes, "--allow")
 
 
 def _print_table(judgement: Judgement, lang: str, *, to_stderr: bool) -> None:
-    from swift_fa_launcher.preflight.table import render_table
+    from swift_fa_launcher.preflight.screen import render_table
     from swift_fa_launcher.runs.record import secret_values
     from swift_fa_launcher.secrets import redact
 

@@ -30,6 +30,8 @@ class Unknown:
     why: str
 
 
+NOT_COLLECTED = Unknown("not collected")
+
 #: A fact: known, absent (None), or not to be seen from here (Unknown).
 Maybe: TypeAlias = T | Unknown | None
 

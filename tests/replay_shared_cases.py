@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.config.layers import resolve_data
+from swift_fa_launcher.findings.finding import Finding, blocking
 from swift_fa_launcher.machine.facts import parse_facts
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.finding import Finding, blocking
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "cases"
 

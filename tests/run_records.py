@@ -13,9 +13,9 @@ from pathlib import Path
 from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.findings.finding import WARNING, Finding
 from swift_fa_launcher.launch.plan import make_plan
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.finding import WARNING, Finding
 from swift_fa_launcher.runs.record import make_record, new_run_id, render_record, start_record
 from swift_fa_launcher.runs.surroundings import collect_surroundings
 

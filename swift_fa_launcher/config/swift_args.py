@@ -20,9 +20,20 @@ from typing import Any
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.machine.facts import Argument
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of `swift sft`, as its parser declares it."""
+
+    type: Maybe[str] = NOT_COLLECTED  # as Python prints the annotation: "Optional[int]", "<class 'bool'>"
+    choices: Maybe[tuple[Any, ...]] = NOT_COLLECTED
+    default: Any = None
+    help: Maybe[str] = NOT_COLLECTED
+
+
 
 #: The installed ms-swift's arguments by name.
 Arguments = Mapping[str, Argument]

@@ -12,11 +12,11 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.decode import DecodeError, Maybe, SpokenVersion, Unknown, decode, encode, known
+from swift_fa_launcher.config.swift_args import Argument
+from swift_fa_launcher.decode import NOT_COLLECTED, DecodeError, Maybe, SpokenVersion, decode, encode, known
 from swift_fa_launcher.errors import FactsError, Text
 
 SCHEMA = 1
-NOT_COLLECTED = Unknown("not collected")
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,6 @@ class RequirementConflict:
     version: Maybe[str] = NOT_COLLECTED
     requires: Maybe[str] = NOT_COLLECTED
     installed: Maybe[str] = NOT_COLLECTED
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of `swift sft`, as its parser declares it."""
-
-    type: Maybe[str] = NOT_COLLECTED  # as Python prints the annotation: "Optional[int]", "<class 'bool'>"
-    choices: Maybe[tuple[Any, ...]] = NOT_COLLECTED
-    default: Any = None
-    help: Maybe[str] = NOT_COLLECTED
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.machine.facts import Argument
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
 TARGET = Path(__file__).with_name("swift_schema_target.py")

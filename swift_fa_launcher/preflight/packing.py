@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.machine.facts import Facts, PathFacts
+from swift_fa_launcher.machine.reading import process_count
 from swift_fa_launcher.machine.rows import row_limit
-from swift_fa_launcher.preflight.reading import process_count
 
 #: Rows that are packed together (PackingDataset.PACKING_BATCH_SIZE).
 TOGETHER = 1000

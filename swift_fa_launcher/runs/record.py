@@ -31,9 +31,9 @@ from swift_fa_launcher.secrets import redact, redact_data
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
+    from swift_fa_launcher.findings.finding import Finding
     from swift_fa_launcher.launch.plan import LaunchPlan
     from swift_fa_launcher.machine.facts import Facts
-    from swift_fa_launcher.preflight.finding import Finding
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1

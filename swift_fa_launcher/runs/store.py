@@ -205,7 +205,7 @@ def _progress(record: RunRecord) -> Progress:
 
 
 def _running() -> Collection[str]:
-    from swift_fa_launcher.launch.local import find_running
+    from swift_fa_launcher.launch.processes import find_running
 
     return find_running().keys()
 

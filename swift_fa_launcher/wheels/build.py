@@ -28,8 +28,8 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words, render_words
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
+from swift_fa_launcher.machine.reading import WITHOUT_FLASH_ATTN
 from swift_fa_launcher.preflight.checks.build import BUILD_PACKAGES, GIB_PER_JOB, build_jobs
-from swift_fa_launcher.preflight.reading import WITHOUT_FLASH_ATTN
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
@@ -226,7 +226,7 @@ def _room(plan: BuildPlan, folder: Path) -> Path:
 
 def _build_failed(plan: BuildPlan, log: Path, code: int) -> InstallError:
     """What the log says first of all causes; a 404 of a wheel that was asked for before is none of them."""
-    from swift_fa_launcher.preflight.diagnose import diagnose_file
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     cause = next((d for d in diagnose_file(log, exit_code=code) if d.code != "unknown"), None)
     said = _compiler_error(log)

@@ -11,8 +11,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.machine.facts import Extension, Facts
-from swift_fa_launcher.wheels.fit import (
+from swift_fa_launcher.flash.fits import (
     CODES,
     DISTRIBUTIONS,
     NOTHING_READ,
@@ -25,7 +24,8 @@ from swift_fa_launcher.wheels.fit import (
     misfits,
     unverified,
 )
-from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
+from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
+from swift_fa_launcher.machine.facts import Extension, Facts
 
 _Named = tuple[Candidate, WheelName]
 

@@ -21,8 +21,8 @@ from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.flash.fits import make_need
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.wheels.fit import make_need
 
 #: Decides what fits, and is never fetched, nor anything on its account.
 NEVER = frozenset(("torch",))

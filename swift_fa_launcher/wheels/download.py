@@ -28,7 +28,7 @@ from swift_fa_launcher.wheels.connection import ENDED, NO_ANSWER, RESET, connect
 if TYPE_CHECKING:
     import requests
 
-    from swift_fa_launcher.wheels.name import Candidate
+    from swift_fa_launcher.flash.name import Candidate
 
 CHUNK = 1 << 20
 REDIRECTS = 8

@@ -11,8 +11,10 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.flash.fits import DISTRIBUTIONS, parse_wanted_version
+from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     FROM_ELSEWHERE,
     WITHOUT_FLASH_ATTN,
     has_cpu_torch,
@@ -20,8 +22,6 @@ from swift_fa_launcher.preflight.reading import (
     torch_version,
 )
 from swift_fa_launcher.wheels.choose import Resolution
-from swift_fa_launcher.wheels.fit import DISTRIBUTIONS, parse_wanted_version
-from swift_fa_launcher.wheels.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.wheels.sources import SourceReport
 
 #: The way to train where flash attention cannot be had.

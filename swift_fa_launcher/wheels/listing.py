@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.wheels.name import Candidate
+from swift_fa_launcher.flash.name import Candidate
 
 _FILE = re.compile(r"\.(whl|tar\.gz|zip)$")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")

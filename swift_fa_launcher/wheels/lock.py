@@ -13,9 +13,9 @@ from typing import Any
 
 from swift_fa_launcher.decode import DecodeError, decode, known
 from swift_fa_launcher.errors import ConfigError, Text, Words
+from swift_fa_launcher.flash.fits import DISTRIBUTIONS
+from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name, without_password
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
-from swift_fa_launcher.wheels.name import Candidate, WheelNameError, parse_wheel_name, without_password
 
 SCHEMA = 1
 

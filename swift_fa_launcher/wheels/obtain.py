@@ -17,6 +17,8 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.flash.mirrors import mirror_urls
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.wheels.build import FA3_BUILD, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
@@ -24,8 +26,6 @@ from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.companions import Companions, fetch_companions
 from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel, shown_url
 from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
-from swift_fa_launcher.wheels.mirrors import mirror_urls
-from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
 #: Wheels that are tried: each may be a download of 200 MB.

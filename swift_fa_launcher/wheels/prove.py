@@ -21,11 +21,11 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.machine.facts import NOT_COLLECTED, Extension, Facts
-from swift_fa_launcher.wheels.fit import WheelContents, list_misfits
-from swift_fa_launcher.wheels.name import Candidate, parse_wheel_name
+from swift_fa_launcher.flash.fits import WheelContents, list_misfits
+from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
+from swift_fa_launcher.machine.facts import Extension, Facts
 
 Reason = tuple[str, Words]
 

@@ -24,13 +24,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
-from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.machine.facts import NOT_COLLECTED
+from swift_fa_launcher.flash.fits import DISTRIBUTIONS
+from swift_fa_launcher.flash.name import Candidate, without_password
 from swift_fa_launcher.wheels.connection import connection_words, tls_words, within
-from swift_fa_launcher.wheels.fit import DISTRIBUTIONS
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
-from swift_fa_launcher.wheels.name import Candidate, without_password
 
 if TYPE_CHECKING:
     import requests

@@ -14,6 +14,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.swift_args import (
     FAMILIES,
+    Argument,
     Arguments,
     accepts,
     find_arguments,
@@ -25,7 +26,6 @@ from swift_fa_launcher.config.swift_args import (
     translate_config,
     written_texts,
 )
-from swift_fa_launcher.machine.facts import Argument
 
 BOOL, INT, FLOAT, TEXT = (Argument(f"<class '{name}'>", None, None, None) for name in ("bool", "int", "float", "str"))
 TEXTS, GROUP = Argument("List[str]", None, [], None), Argument("Union[dict, str, NoneType]", None, None, None)

@@ -21,14 +21,9 @@ from typing import Any
 import pytest
 
 from swift_fa_launcher.launch import keeper
-from swift_fa_launcher.launch.local import (
-    RUN_ID_VARIABLE,
-    end_run,
-    find_run_processes,
-    find_running,
-    make_exit_code,
-)
+from swift_fa_launcher.launch.local import make_exit_code
 from swift_fa_launcher.launch.output import Lines, Redactor
+from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE, end_run, find_run_processes, find_running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is promised about leftovers needs Linux")
 

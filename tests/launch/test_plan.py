@@ -10,8 +10,9 @@ import pytest
 from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
+from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, plan_from_json, render_command
-from swift_fa_launcher.machine.facts import Argument, Facts, PathFacts, Python, Reach, Swift
+from swift_fa_launcher.machine.facts import Facts, PathFacts, Python, Reach, Swift
 
 SEED = Path(__file__).parents[2] / "configs" / "qwen7b-lora.yaml"
 SITE = "/opt/conda/lib/python3.10/site-packages/swift"

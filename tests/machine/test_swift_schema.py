@@ -16,10 +16,9 @@ import pytest
 from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
-from swift_fa_launcher.config.swift_args import nearest
+from swift_fa_launcher.config.swift_args import Argument, nearest
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Words
-from swift_fa_launcher.machine.facts import Argument
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 
 SOURCES = {

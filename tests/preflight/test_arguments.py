@@ -12,11 +12,12 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.machine.facts import Argument, Facts
+from swift_fa_launcher.findings.finding import Finding, Severity, run_checks
+from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.checks.arguments import CHECKS, translated
-from swift_fa_launcher.preflight.finding import Finding, Severity, run_checks
 
 TEXT, TEXTS = Argument("Optional[str]", None, None), Argument("List[str]", None, [])
 BOOL, INT, FLOAT = Argument("<class 'bool'>", None, False), Argument("Optional[int]"), Argument("<class 'float'>", None, 1e-4)

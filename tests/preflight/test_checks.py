@@ -14,10 +14,10 @@ from spoil import run_spoilt
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.codes import AREAS, CODES, DIAGNOSE_ONLY
+from swift_fa_launcher.findings.finding import Finding
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.codes import AREAS, CODES, DIAGNOSE_ONLY
-from swift_fa_launcher.preflight.finding import Finding
-from swift_fa_launcher.preflight.table import render_table
+from swift_fa_launcher.preflight.screen import render_table
 
 
 @pytest.mark.parametrize(("expect", "facts", "swift", "sections"), ALL)

@@ -13,8 +13,8 @@ from run_records import FACTS  # type: ignore[import-not-found]
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import LaunchError, Words, render_words
-from swift_fa_launcher.flow import Finished, Judgement, launch, plan_launch
 from swift_fa_launcher.runs.record import read_record
+from swift_fa_launcher.stories.launch import Finished, Judgement, launch, plan_launch
 
 MOVED = "import os, sys; os.rename(sys.argv[1], sys.argv[1] + '.moved'); open(sys.argv[1], 'w'); sys.exit(7)"
 

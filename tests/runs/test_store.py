@@ -19,11 +19,11 @@ from run_records import NOW, start  # type: ignore[import-not-found]
 
 from swift_fa_launcher.cli import main
 from swift_fa_launcher.errors import LaunchError, UsageError, render_words
-from swift_fa_launcher.flow import end
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
 from swift_fa_launcher.runs.report import entry_to_json, render_list, render_run, run_to_json
 from swift_fa_launcher.runs.store import Wanted, find_run, list_runs, parse_moment, see_run, select_runs, with_states
+from swift_fa_launcher.stories.launch import end
 
 SWIFT_4 = ('{"loss": 6.2, "epoch": 0.1, "global_step/max_steps": "9/10", "train_speed(s/it)": 3.5}\n'
            '{"loss": 6.1, "epoch": 0.2, "global_step/max_steps": "10/10", "train_speed(s/it)": 3.25}\n')

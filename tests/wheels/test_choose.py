@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
+from swift_fa_launcher.flash.fits import CODES, list_misfits, parse_contents, runs_on
+from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts, parse_facts
 from swift_fa_launcher.wheels.choose import Resolution, choice_to_json, choose_wheel, render_choice
-from swift_fa_launcher.wheels.fit import CODES, list_misfits, parse_contents, runs_on
-from swift_fa_launcher.wheels.name import Candidate, WheelNameError, parse_wheel_name
 
 PLAIN = "linux_x86_64"
 NEW_ABI = "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
@@ -464,7 +464,7 @@ def test_the_command_line_judges_every_wheel_of_a_real_list(shared: Path) -> Non
 
 
 def test_a_choice_loads_nothing_that_it_does_not_need() -> None:
-    program = "import swift_fa_launcher.flow_install, swift_fa_launcher.cli, sys; print(*sys.modules)"
+    program = "import swift_fa_launcher.stories.install, swift_fa_launcher.cli, sys; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split())
     assert not loaded & {"omegaconf", "requests", "rich", "torch", "zipfile", "swift_fa_launcher.preflight.checks",
                          "swift_fa_launcher.wheels.obtain", "swift_fa_launcher.machine.collect"}

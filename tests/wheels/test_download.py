@@ -30,8 +30,8 @@ from wheel_server import (
 )
 
 from swift_fa_launcher.errors import render_words
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel, shown_url, split_digest
-from swift_fa_launcher.wheels.name import Candidate
 
 QUICK = Patience(probe=0.5, connect=1.0, answer=1.0, silence=1.0, slow=0.6, slow_rate=1000.0, retry_after=0.3,
                  pause=0.02)
@@ -318,7 +318,7 @@ import os, resource, sys
 from pathlib import Path
 from swift_fa_launcher.errors import InstallError
 from swift_fa_launcher.wheels.download import download_wheel
-from swift_fa_launcher.wheels.name import Candidate
+from swift_fa_launcher.flash.name import Candidate
 url, name, digest, cache, limit, user = sys.argv[1:]
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))

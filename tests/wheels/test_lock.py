@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift_fa_launcher.errors import ConfigError
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import parse_facts
 from swift_fa_launcher.wheels.lock import Lock, lock_candidate, lock_path, make_lock, parse_lock, render_lock
-from swift_fa_launcher.wheels.name import Candidate
 
 NAME = "flash_attn-2.6.3+cu124torch2.6-cp310-cp310-linux_x86_64.whl"
 LOCK = Lock("flash_attn", NAME, f"https://example.org/{NAME}", "ab" * 32, 1234, "2.6.0+cu124", "12.4", "cp310")

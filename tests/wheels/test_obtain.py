@@ -17,13 +17,13 @@ from wheel_server import good, page, running_server, status
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, render_words
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import Facts, Host, Python, Toolchain, Torch
 from swift_fa_launcher.wheels.build import make_build_plan
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.companions import Companions
 from swift_fa_launcher.wheels.download import Patience, render_progress
 from swift_fa_launcher.wheels.install import read_receipt
-from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.obtain import (
     Means,
     NothingInstalled,

@@ -32,8 +32,8 @@ from wheel_server import (
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.errors import Words, render_words
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.wheels.listing import ListingError, parse_listing
-from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_source, read_sources
 
 ONE = "flash_attn-2.8.3+cu124torch2.6-cp310-cp310-linux_x86_64.whl"

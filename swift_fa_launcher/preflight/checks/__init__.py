@@ -8,6 +8,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import translate_config
+from swift_fa_launcher.findings.finding import Check, Finding, run_checks
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import (
     arguments,
@@ -20,7 +21,6 @@ from swift_fa_launcher.preflight.checks import (
     swift,
     values,
 )
-from swift_fa_launcher.preflight.finding import Check, Finding, run_checks
 
 #: Checks of the config as it is written, in whichever ms-swift's spelling.
 AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)

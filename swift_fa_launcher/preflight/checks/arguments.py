@@ -11,6 +11,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import (
+    Argument,
     Rename,
     Translation,
     accepts,
@@ -23,9 +24,9 @@ from swift_fa_launcher.config.swift_args import (
 )
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.machine.facts import Argument, Facts
-from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
-from swift_fa_launcher.preflight.reading import written
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import written
 
 _SECRET = re.compile(r"token|secret|password|api_?key|webhook", re.IGNORECASE)
 

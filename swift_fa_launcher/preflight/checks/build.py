@@ -14,10 +14,9 @@ from packaging.version import InvalidVersion, Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, Severity
 from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
-from swift_fa_launcher.preflight.checks import flash_attn as installed
-from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding, Severity
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     FROM_ELSEWHERE,
     has_cpu_torch,
     is_absent,
@@ -32,6 +31,7 @@ from swift_fa_launcher.preflight.reading import (
     wanted_flash_attn,
     written,
 )
+from swift_fa_launcher.preflight.checks import flash_attn as installed
 
 #: GiB of memory that one of flash-attn's compiler jobs takes (its setup.py counts 8 to 9 with four nvcc threads).
 GIB_PER_JOB = 9.0

@@ -11,10 +11,10 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Facts, PathFacts
-from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.machine.reading import environment, launch_number, setting, torch_version, written
 from swift_fa_launcher.preflight.packing import longest_row, nothing_left
-from swift_fa_launcher.preflight.reading import environment, launch_number, setting, torch_version, written
 
 DATASET_ARGUMENTS = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset")
 

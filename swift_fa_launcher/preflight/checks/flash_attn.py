@@ -14,9 +14,9 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Gpu, ProbedDevice
-from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     WITHOUT_FLASH_ATTN,
     has_cpu_torch,
     has_no_gpu,

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     environment,
     is_login_node,
     launch_number,

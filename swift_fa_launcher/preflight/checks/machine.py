@@ -11,12 +11,9 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
-from swift_fa_launcher.preflight.checks.build import must_build, needs_install
-from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
-from swift_fa_launcher.preflight.checks.swift import dataset_rows
-from swift_fa_launcher.preflight.finding import ERROR, WARNING, Check, Finding
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     ANOTHER_PYTHON,
     WITHOUT_FLASH_ATTN,
     environment,
@@ -35,6 +32,9 @@ from swift_fa_launcher.preflight.reading import (
     wanted_flash_attn,
     written,
 )
+from swift_fa_launcher.preflight.checks.build import must_build, needs_install
+from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
+from swift_fa_launcher.preflight.checks.swift import dataset_rows
 
 #: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
 #: METADATA is laxer than the code), the others' from Requires-Python.

@@ -11,9 +11,9 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Facts, Reach
-from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
-from swift_fa_launcher.preflight.reading import environment, is_absent, pip_install, written
+from swift_fa_launcher.machine.reading import environment, is_absent, pip_install, written
 
 PUBLIC_HOST = "api.swanlab.cn"
 UPLOADS_LATER = Text("the run then ends with the `swanlab sync` line that uploads it",

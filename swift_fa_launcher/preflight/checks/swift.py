@@ -14,20 +14,9 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
-from swift_fa_launcher.preflight.checks.arguments import attention_misspelt
-from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Check, Finding
-from swift_fa_launcher.preflight.packing import (
-    MOST_ROWS,
-    NEARLY,
-    Packed,
-    cuts,
-    longest_row,
-    make_packed,
-    nothing_left,
-    row_count,
-)
-from swift_fa_launcher.preflight.reading import (
+from swift_fa_launcher.machine.reading import (
     ANOTHER_PYTHON,
     environment,
     is_absent,
@@ -40,6 +29,17 @@ from swift_fa_launcher.preflight.reading import (
     spreads_model,
     visible_gpus,
     written,
+)
+from swift_fa_launcher.preflight.checks.arguments import attention_misspelt
+from swift_fa_launcher.preflight.packing import (
+    MOST_ROWS,
+    NEARLY,
+    Packed,
+    cuts,
+    longest_row,
+    make_packed,
+    nothing_left,
+    row_count,
 )
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release

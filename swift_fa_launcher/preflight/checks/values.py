@@ -10,10 +10,10 @@ from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.finding import ERROR, Check, Finding
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.finding import ERROR, Check, Finding
+from swift_fa_launcher.machine.reading import setting
 from swift_fa_launcher.preflight.packing import cuts
-from swift_fa_launcher.preflight.reading import setting
 
 #: Before it, max_length=-1 means no limit (2.6.1: swift/llm/utils/argument.py).
 LIMITS_ALWAYS = Version("3.0.0.dev0")

@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from swift_fa_launcher.config.layers import resolve_data
-from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.machine.facts import Argument, Facts, Gpu, PathFacts
-from swift_fa_launcher.runs.bench import (
+from swift_fa_launcher.bench.bench import (
     MEASURED,
     SKIPPED,
     VARIANTS,
@@ -38,7 +34,12 @@ from swift_fa_launcher.runs.bench import (
     sample_datasets,
     shared_settings,
 )
-from swift_fa_launcher.runs.bench_table import render_table
+from swift_fa_launcher.bench.table import render_table
+from swift_fa_launcher.config.layers import resolve_data
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import Argument
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.machine.facts import Facts, Gpu, PathFacts
 
 H200 = Gpu(0, name="NVIDIA H200", memory_gib=139.8)
 FACTS = Facts(gpus=(H200,), packages={"ms-swift": Version("4.6.0"), "torch": Version("2.11.0"), "flash-attn": Version("2.8.3")})
@@ -231,7 +232,7 @@ def test_a_measurement_holds_while_nothing_it_depends_on_changes() -> None:
 
 def test_the_plot_has_its_words_as_text(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from swift_fa_launcher.runs.bench_plot import write_plots
+    from swift_fa_launcher.bench.plot import write_plots
 
     write_plots(H200_BENCH, {}, tmp_path)
     svg = (tmp_path / "plot.svg").read_text(encoding="utf-8")

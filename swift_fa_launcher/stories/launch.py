@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
-from swift_fa_launcher.launch.local import Outcome, end_run, find_running, run_training
+from swift_fa_launcher.findings.codes import require_codes
+from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
+from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
+from swift_fa_launcher.launch.processes import end_run, find_running
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
-from swift_fa_launcher.machine.facts import Argument, Facts
+from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.preflight.codes import require_codes
-from swift_fa_launcher.preflight.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.runs.again import (
     Continuation,
     continue_run,
@@ -66,8 +68,8 @@ from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.diagnose.diagnosis import Diagnosis
     from swift_fa_launcher.machine.network import Question, Reply
-    from swift_fa_launcher.preflight.diagnose import Diagnosis
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
 
@@ -144,7 +146,7 @@ def _undo_interrupted_install(facts: Facts, say: Say) -> bool:
     site = known(python.site_packages) if python else None
     if site is None or not Path(site, INSTALL_FOLDER).is_dir():
         return False
-    from swift_fa_launcher.flow_install import recover  # here, since most environments have nothing to undo
+    from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
 
     return recover(facts, say)
 
@@ -199,7 +201,7 @@ def prepare_config(config: ResolvedConfig, *, allow: Sequence[str], say: Say,
 def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progress | None = None,
          build_progress: BuildProgress = lambda step, steps, line: None) -> Prepared:
     """The same launch with flash-attn installed, judged and planned anew. Raises InstallError; the old one is back then."""
-    from swift_fa_launcher import flow_install  # here, since most starts install nothing
+    from swift_fa_launcher.stories import install as flow_install  # here, since most starts install nothing
 
     config, facts = prepared.judgement.config, prepared.judgement.facts
     choice = flow_install.choose(config, facts, say=say)
@@ -386,7 +388,7 @@ def _with_results(record: RunRecord, folder: Path, earlier: tuple[str, ...]) -> 
 
 
 def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
-    from swift_fa_launcher.preflight.diagnose import diagnose_file  # here, since most trainings do not fail
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
 
     return diagnose_file(log, exit_code=exit_code)
 

@@ -14,19 +14,19 @@ from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.flash.fits import parse_wanted_version
+from swift_fa_launcher.flash.mirrors import is_mirror
+from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
 from swift_fa_launcher.wheels.explain import explain, impossible_build
-from swift_fa_launcher.wheels.fit import parse_wanted_version
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
-from swift_fa_launcher.wheels.mirrors import is_mirror
-from swift_fa_launcher.wheels.name import Candidate
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 
 # What fetches, builds, proves and installs is imported where it is needed: a choice is to be had in a third of a second.
 if TYPE_CHECKING:
-    from swift_fa_launcher.preflight.finding import Finding
+    from swift_fa_launcher.findings.finding import Finding
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
     from swift_fa_launcher.wheels.install import Receipt
@@ -65,8 +65,8 @@ class Choice:
 
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
     """Whether an installation is wanted, allowed, and all that stands between this config and its launch."""
+    from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
-    from swift_fa_launcher.preflight.finding import blocking
 
     return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
 
@@ -296,10 +296,10 @@ def _python(config: ResolvedConfig, facts: Facts) -> str:
 
 def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
     """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
+    from swift_fa_launcher.findings.codes import CODES
+    from swift_fa_launcher.findings.finding import ERROR
     from swift_fa_launcher.machine.collect import collect_facts
     from swift_fa_launcher.preflight.checks import check_all
-    from swift_fa_launcher.preflight.codes import CODES
-    from swift_fa_launcher.preflight.finding import ERROR
 
     facts = collect_facts(config, offline=True, say=say)
     wrong = [f for f in check_all(config, facts) if f.severity is ERROR and CODES[f.code].area == "flash-attn"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from swift_fa_launcher.errors import Text, Words, in_both, render_words
-from swift_fa_launcher.runs.bench import (
+from swift_fa_launcher.bench.bench import (
     BASELINE,
     DIVIDED,
     ENOUGH_STEPS,
@@ -22,6 +21,7 @@ from swift_fa_launcher.runs.bench import (
     ratio,
     unsure,
 )
+from swift_fa_launcher.errors import Text, Words, in_both, render_words
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),

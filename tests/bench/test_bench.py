@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import tiny  # type: ignore[import-not-found]
 
+from swift_fa_launcher.bench.bench import bench_to_json
 from swift_fa_launcher.cli import main
 from swift_fa_launcher.errors import Words, render_words
-from swift_fa_launcher.flow_bench import Wish, run_bench
-from swift_fa_launcher.runs.bench import bench_to_json
 from swift_fa_launcher.runs.store import list_runs
+from swift_fa_launcher.stories.bench import Wish, run_bench
 
 pytestmark = pytest.mark.training
 pytest.importorskip("swift", reason="ms-swift is not installed here")

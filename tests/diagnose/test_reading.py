@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from swift_fa_launcher.diagnose.diagnosis import diagnose, diagnose_file
+from swift_fa_launcher.diagnose.signatures import SIGNATURES, Kind
 from swift_fa_launcher.errors import LauncherError
-from swift_fa_launcher.preflight.diagnose import diagnose, diagnose_file
-from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind
 
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
 TRACE = f'Traceback (most recent call last):\n  File "/w/swift/cli/sft.py", line 10, in <module>\n    sft_main()\n{OOM}\n'

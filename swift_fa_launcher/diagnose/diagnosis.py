@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.diagnose.advice import ADVICE
+from swift_fa_launcher.diagnose.signatures import Kind
+from swift_fa_launcher.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
 from swift_fa_launcher.errors import LauncherError, Text, Words, render_words
-from swift_fa_launcher.preflight.diagnose.advice import ADVICE
-from swift_fa_launcher.preflight.diagnose.signatures import Kind
-from swift_fa_launcher.preflight.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
 
 _CHUNK = 1 << 18
 _BEGINNING = 4_096  # bytes that tell text from what is none

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from swift_fa_launcher.diagnose.advice import ADVICE
+from swift_fa_launcher.diagnose.diagnosis import diagnose
 from swift_fa_launcher.errors import render_words
-from swift_fa_launcher.preflight.codes import CODES
-from swift_fa_launcher.preflight.diagnose import diagnose
-from swift_fa_launcher.preflight.diagnose.advice import ADVICE
+from swift_fa_launcher.findings.codes import CODES
 
 SITE = "/opt/env/lib/python3.11/site-packages"
 START = (f"run sh: `/opt/env/bin/python {SITE}/swift/cli/sft.py --model Qwen/Qwen2.5-7B-Instruct --dataset d.jsonl`\n"

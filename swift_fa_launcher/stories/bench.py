@@ -15,16 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
-from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
-from swift_fa_launcher.flow import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
-from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.matrix import measure_matrix_rate
-from swift_fa_launcher.machine.visible import visible_gpus
-from swift_fa_launcher.preflight.finding import Finding, blocking
-from swift_fa_launcher.runs.bench import (
+from swift_fa_launcher.bench.bench import (
     DIVIDED,
     FAILED,
     INTERRUPTED,
@@ -51,12 +42,21 @@ from swift_fa_launcher.runs.bench import (
     sample_datasets,
     shared_settings,
 )
-from swift_fa_launcher.runs.bench_table import render_line, render_table
+from swift_fa_launcher.bench.table import render_line, render_table
+from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
+from swift_fa_launcher.decode import Unknown
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
+from swift_fa_launcher.findings.finding import Finding, blocking
+from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.matrix import measure_matrix_rate
+from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
+from swift_fa_launcher.stories.launch import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
 
 if TYPE_CHECKING:
     from swift_fa_launcher.machine.network import Question, Reply
@@ -393,7 +393,7 @@ def _train(course: _Course, ready: _Ready, name: str, place: str) -> Result:
 
 def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
     """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
-    from swift_fa_launcher.flow_install import would_mend
+    from swift_fa_launcher.stories.install import would_mend
 
     prepared = prepare_config(course.resolve(words), allow=course.wish.allow, say=course.say, asked=course.asked)
     judgement = prepared.judgement
@@ -489,7 +489,7 @@ def _plot(course: _Course, bench: Bench) -> None:
     if not any(one.measured for one in bench.results):
         return
     try:
-        from swift_fa_launcher.runs.bench_plot import write_plots
+        from swift_fa_launcher.bench.plot import write_plots
 
         write_plots(bench, _titles(course), course.folder)
     except ImportError as error:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
+from swift_fa_launcher.bench.bench import BASELINE, ENOUGH_STEPS, VARIANTS, Bench, Measured, matrix_share, ratio, unsure
+from swift_fa_launcher.bench.table import plural
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.runs.bench import BASELINE, ENOUGH_STEPS, VARIANTS, Bench, Measured, matrix_share, ratio, unsure
-from swift_fa_launcher.runs.bench_table import plural
 
 BAR, PLAIN_BAR, INK, FAINT = "#4878a8", "#b4bcc4", "#24292f", "#6a737d"
 

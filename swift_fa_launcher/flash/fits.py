@@ -17,11 +17,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
-from swift_fa_launcher.decode import Maybe, Unknown, decode, known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words
-from swift_fa_launcher.machine.facts import NOT_COLLECTED, Extension, Facts, Gpu
-from swift_fa_launcher.wheels.mirrors import is_mirrored
-from swift_fa_launcher.wheels.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.mirrors import is_mirrored
+from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.machine.facts import Extension, Facts, Gpu
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from swift_fa_launcher.wheels.name import WheelNameError, parse_wheel_name, without_password
+from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name, without_password
 
 # local version, torch, cuda, ABI: the published grammars, then those of individuals
 LABELS = [

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice, repeat
 
-from swift_fa_launcher.preflight.diagnose.needles import Needles
+from swift_fa_launcher.diagnose.needles import Needles
 
 _DIGITS = b"0123456789"
 _BREAKS = bytes.maketrans(b"\r", b"\n")  # a redrawn progress bar is many lines to us, one line to the numbering

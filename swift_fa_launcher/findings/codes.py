@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swift_fa_launcher.errors import Text, UsageError
-from swift_fa_launcher.preflight.finding import ERROR, INFO, WARNING, Severity
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Severity
 
 #: Areas in the order of display.
 AREAS: Mapping[str, Text] = {

@@ -19,9 +19,9 @@ import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
+from swift_fa_launcher.diagnose.reader import Line, read_lines
+from swift_fa_launcher.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
 from swift_fa_launcher.errors import render_words
-from swift_fa_launcher.preflight.diagnose.reader import Line, read_lines
-from swift_fa_launcher.preflight.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
 
 _STEPS = 3  # a bar is redrawn once when it dies, and one more step may have been under way on another rank
 _CLOSE = 60  # lines

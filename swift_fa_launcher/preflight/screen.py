@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.findings.codes import AREAS, CODES
+from swift_fa_launcher.findings.finding import Finding, Severity, status
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.codes import AREAS, CODES
-from swift_fa_launcher.preflight.finding import Finding, Severity, status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

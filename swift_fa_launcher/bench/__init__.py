@@ -1,0 +1,1 @@
+"""The same rows through several settings, measured and compared."""

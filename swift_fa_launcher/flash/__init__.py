@@ -1,0 +1,1 @@
+"""What flash attention is: implementations, wheels' names, what fits what. Pure."""
