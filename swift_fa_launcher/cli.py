@@ -788,7 +788,7 @@ def _refuse_bare_key(word: str) -> None:
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
-    from swift_fa_launcher.findings.codes import require_codes
+    from swift_fa_launcher.findings.table import require_codes
 
     return require_codes(codes, "--allow")
 

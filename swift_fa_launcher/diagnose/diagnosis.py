@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.diagnose.advice import ADVICE
 from swift_fa_launcher.diagnose.signatures import Kind
 from swift_fa_launcher.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
-from swift_fa_launcher.errors import LauncherError, Text, Words, render_words
+from swift_fa_launcher.errors import LauncherError, Text, Words, in_both, render_words
+from swift_fa_launcher.findings.table import TABLE, fill, fill_fix, value_names
 
 _CHUNK = 1 << 18
 _BEGINNING = 4_096  # bytes that tell text from what is none
 _CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
 _SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
-_PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+_COLON = Text(": ", "：")
 #: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
 _KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})
 
@@ -63,10 +63,10 @@ def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[
     if exit_code and not [one for one in found if one.code != "unknown"]:
         ended = "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
         if ended:
-            means = ADVICE[ended].means
+            means = TABLE[ended].means
             seen = f"exit code {exit_code}"
             return (Diagnosis(ended, 0, seen, Text(f"{means.en}: {seen}", f"{means.zh}：退出码 {exit_code}"),
-                              ADVICE[ended].fix), *found)
+                              TABLE[ended].fix), *found)
     return found or (_nothing(exit_code, last.beginning),)
 
 
@@ -83,15 +83,14 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
 def make_diagnosis(sighting: Sighting) -> Diagnosis:
     """The sighting in words."""
     code, values = sighting.signature.code, _advised(sighting)
-    advice = ADVICE[code]
+    advice = TABLE[code]
     if code == "unknown":
         summary = Text("something failed, and it is no cause that we know", "有失败，但不是已知的原因")
     else:
-        details = [_filled(sighting.signature.detail, lang, values) for lang in ("en", "zh")]
-        summary = Text(*(mean + (sep + detail if detail else "") for mean, sep, detail
-                         in zip(advice.means, (": ", "："), details, strict=True)))
-    fix = tuple(line for line in (_filled_words(words, values) for words in advice.fix) if render_words(line, "en"))
-    return Diagnosis(code, sighting.line, sighting.evidence, summary, fix)
+        detail = _detail(sighting.signature.detail, values)
+        summary = in_both(lambda lang: render_words(advice.means, lang) + (
+            _COLON.render(lang) + said if (said := render_words(detail, lang).strip()) else ""))
+    return Diagnosis(code, sighting.line, sighting.evidence, summary, fill_fix(advice.fix, values))
 
 
 def _advised(sighting: Sighting) -> dict[str, str]:
@@ -106,17 +105,10 @@ def _advised(sighting: Sighting) -> dict[str, str]:
     return values
 
 
-def _filled(words: Words, lang: str, values: Mapping[str, str]) -> str:
-    """The template with the values; empty where it names values and none of them is there."""
-    template = render_words(words, lang)
-    names = _PLACE.findall(template)
-    if names and not any(values.get(name) for name in names):
-        return ""
-    return template.format_map(_Lenient(values)).strip()
-
-
-def _filled_words(words: Words, values: Mapping[str, str]) -> Words:
-    return Text(*(_filled(words, lang, values) for lang in ("en", "zh"))) if isinstance(words, Text) else _filled(words, "en", values)
+def _detail(detail: Words, values: Mapping[str, str]) -> Words:
+    """The values as a signature names them; nothing where none of those that it names is there."""
+    names = value_names(detail)
+    return fill(detail, values) if not names or any(values.get(name) for name in names) else ""
 
 
 class _Last:
@@ -134,13 +126,6 @@ class _Last:
     def lines(self) -> bytes:
         """The last three lines that say anything."""
         return b"\n".join([line for line in self._end.splitlines() if line.strip()][-3:])
-
-
-class _Lenient(dict[str, str]):
-    """A value that the log did not give is nothing."""
-
-    def __missing__(self, key: str) -> str:
-        return ""
 
 
 def _read(log: Any) -> Iterator[bytes]:
@@ -167,5 +152,5 @@ def _nothing(exit_code: int | None, beginning: bytes) -> Diagnosis:
     if exit_code:
         summary = Text(f"the run failed (exit code {exit_code}) and its log does not say why",
                        f"训练失败（退出码 {exit_code}），日志没有说明原因")
-        return Diagnosis("unknown", 0, "", summary, ADVICE["unknown"].fix)
+        return Diagnosis("unknown", 0, "", summary, TABLE["unknown"].fix)
     return Diagnosis("unknown", 0, "", Text("the log shows no failure", "日志中没有发现失败"))

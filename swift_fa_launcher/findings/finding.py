@@ -20,6 +20,8 @@ class Severity(str, Enum):
 
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+#: By the letter that the table writes.
+SEVERITIES: Mapping[str, Severity] = {"E": ERROR, "W": WARNING, "I": INFO}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.findings.codes import AREAS, CODES
+from swift_fa_launcher.findings.areas import AREAS
 from swift_fa_launcher.findings.finding import Finding, Severity, status
+from swift_fa_launcher.findings.table import AREA_OF
 from swift_fa_launcher.machine.facts import Facts
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     for area, title in AREAS.items():
-        found = [f for f in findings if CODES[f.code].area == area]
+        found = [f for f in findings if AREA_OF[f.code] == area]
         heading = Line(title.render(lang), "bold")
         if area == "flash-attn" and not found and _attention_unknown(findings):
             table.add_row(heading, "-", Line(_NOT_JUDGED.render(lang), "dim"))
-        elif not found and area != "run":
+        elif not found and area not in ("run", "launcher"):
             table.add_row(heading, Line(_FINE.render(lang), "green"),
                           Line(_area_summary(area, config, facts, lang), "dim"))
         for i, finding in enumerate(found):

@@ -296,11 +296,11 @@ def _python(config: ResolvedConfig, facts: Facts) -> str:
 
 def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
     """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
-    from swift_fa_launcher.findings.codes import CODES
     from swift_fa_launcher.findings.finding import ERROR
+    from swift_fa_launcher.findings.table import AREA_OF
     from swift_fa_launcher.machine.collect import collect_facts
     from swift_fa_launcher.preflight.checks import check_all
 
     facts = collect_facts(config, offline=True, say=say)
-    wrong = [f for f in check_all(config, facts) if f.severity is ERROR and CODES[f.code].area == "flash-attn"]
+    wrong = [f for f in check_all(config, facts) if f.severity is ERROR and AREA_OF[f.code] == "flash-attn"]
     return wrong[0].summary if wrong else None

@@ -20,8 +20,8 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
-from swift_fa_launcher.findings.codes import require_codes
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
+from swift_fa_launcher.findings.table import require_codes
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.processes import end_run, find_running

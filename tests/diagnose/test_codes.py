@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
+from open_cases import expected
 
-from swift_fa_launcher.diagnose.advice import ADVICE
 from swift_fa_launcher.diagnose.diagnosis import diagnose
+from swift_fa_launcher.diagnose.signatures import SIGNATURES
 from swift_fa_launcher.errors import render_words
-from swift_fa_launcher.findings.codes import CODES
+from swift_fa_launcher.findings.table import AREA_OF, TABLE
 
 SITE = "/opt/env/lib/python3.11/site-packages"
 START = (f"run sh: `/opt/env/bin/python {SITE}/swift/cli/sft.py --model Qwen/Qwen2.5-7B-Instruct --dataset d.jsonl`\n"
@@ -387,18 +388,18 @@ _SILENT = {"host-memory-low", "torch-prerelease", "arg-renamed", "gpus-unused", 
 
 
 def test_every_code_that_a_log_can_show_is_shown() -> None:
-    listed = set(CODES)
-    assert {code for code, _ in LOGS} == listed - _SILENT
-    assert set(ADVICE) == listed - _SILENT
+    assert {code for code, _ in LOGS} == {code for code in TABLE if AREA_OF[code] != "launcher"} - _SILENT
+
+
+def test_every_signature_has_an_entry() -> None:
+    assert not {signature.code for signature in SIGNATURES} - {"", *TABLE}
 
 
 SHARED = Path(__file__).parents[2] / "../shared/cases/diagnose"
 
 
-@pytest.mark.parametrize("path", sorted(SHARED.glob("*.json")) or [None], ids=lambda path: path.stem if path else "none")
-def test_real_failures(path: Path | None) -> None:
-    if path is None:
-        pytest.skip("../shared/cases is not there")
+@pytest.mark.parametrize("path", expected(sorted(SHARED.glob("*.json"))))
+def test_real_failures(path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     found = diagnose([case["log"].encode()])
     assert found[0].code in case["expect"], [(one.code, one.line, one.evidence) for one in found]
