@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_cases import SHARED, expected
 from packaging.version import Version
 
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
@@ -401,22 +402,20 @@ def test_text_names_the_chosen_first_and_counts_the_rest(lang: str) -> None:
 # The shared cases and the whole list --------------------------------------------------------------------------------
 
 
-def shared_cases(shared: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for room in ("install", "install-content")
-            for file in sorted((shared / "cases" / room).glob("*.json"))]
+def shared_cases() -> list[Path]:
+    return [file for room in ("install", "install-content") for file in sorted((SHARED / "cases" / room).glob("*.json"))]
 
 
-def test_shared_cases(shared: Path) -> None:
-    cases = shared_cases(shared)
-    assert len(cases) >= 7
-    for case in cases:
-        names = [case["user_wheel"]] if case["user_wheel"] else case["index"]
-        resolution = choose(names, parse_facts(case["facts"], case["id"]),
-                            version=case["config"].get("flash_attn", {}).get("version"),
-                            contents={name: parse_contents(data) for name, data in case.get("wheel_facts", {}).items()})
-        assert (resolution.chosen.filename if resolution.chosen else None) == case["expect_chosen"], case["id"]
-        codes = {v.candidate.filename: v.code for v in resolution.verdicts}
-        assert {name: codes[name] for name in case["expect_rejected"]} == case["expect_rejected"], case["id"]
+@pytest.mark.parametrize("file", expected(shared_cases()))
+def test_shared_cases(file: Path) -> None:
+    case = json.loads(file.read_text(encoding="utf-8"))
+    names = [case["user_wheel"]] if case["user_wheel"] else case["index"]
+    resolution = choose(names, parse_facts(case["facts"], case["id"]),
+                        version=(case["config"] or {}).get("flash_attn", {}).get("version"),
+                        contents={name: parse_contents(data) for name, data in case.get("wheel_facts", {}).items()})
+    assert (resolution.chosen.filename if resolution.chosen else None) == case["expect_chosen"]
+    codes = {v.candidate.filename: v.code for v in resolution.verdicts}
+    assert {name: codes[name] for name in case["expect_rejected"]} == case["expect_rejected"]
 
 
 def published(shared: Path) -> list[Candidate]:

@@ -5,39 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.entry import Entry, entry
+from swift_fa_launcher.findings.entry import Entry, Says, entry
 
 ENTRIES: Mapping[str, Entry] = {
     "nproc-exceeds-gpus": entry(
         "E", Text("there are more processes than GPUs", "进程数多于 GPU 数"),
-        Text("TODO", "TODO"),
-        "nvidia-smi -L",
-        Text("launch.nproc_per_node=<GPUs>", "launch.nproc_per_node=<GPU 数>"),
-    ),
+        Text("nproc_per_node is larger than the number of GPUs that the training can see", "nproc_per_node 大于训练可见的 GPU 数"),
+        "launch.nproc_per_node={gpus}", "nvidia-smi -L",
+        says=Text("nproc_per_node={processes}{origin}, but only {gpus} GPU(s) are visible",
+                  "nproc_per_node={processes}{origin}，但可见的 GPU 只有 {gpus} 块")),
     "gpus-unused": entry(
-        "W", Text("TODO", "TODO"),
-        Text("TODO", "TODO"),
-    ),
+        "W", Text("some visible GPUs do not train", "有可见的 GPU 没有参与训练"),
+        Text("several GPUs are visible and nproc_per_node is unset or smaller", "可见多块 GPU，但没有设置 nproc_per_node，或设得更小"),
+        "launch.nproc_per_node={gpus}", "launch.gpus={first}",
+        says={"": Text("{gpus} GPUs are visible but nproc_per_node={processes}: the model is split across them, so they take turns",
+                       "可见 {gpus} 块 GPU，但 nproc_per_node={processes}：模型会被切分到各卡，各卡轮流计算"),
+              "uneven": Text("{gpus} visible GPUs cannot be shared evenly by nproc_per_node={processes}: ms-swift stops with "
+                             "`AssertionError: n_gpu: {gpus}, local_world_size: {processes}`",
+                             "{gpus} 块可见 GPU 无法平均分给 nproc_per_node={processes} 个进程：ms-swift 会以 "
+                             "`AssertionError: n_gpu: {gpus}, local_world_size: {processes}` 退出")}),
     "launch-env-misspelt": entry(
-        "W", Text("a launch variable is misspelt, so it has no effect", "启动变量拼写有误，因此不起作用"),
-        Text("TODO", "TODO"),
-        Text("launch.nproc_per_node=<GPUs>, or export NPROC_PER_NODE", "launch.nproc_per_node=<GPU 数>，或 export NPROC_PER_NODE"),
-    ),
+        "W", Text("a launch variable is misspelt and has no effect", "启动变量拼写有误，不起作用"),
+        Text("a variable in the environment looks like NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT or "
+             "CUDA_VISIBLE_DEVICES, but is spelt differently",
+             "环境变量与 NPROC_PER_NODE、NNODES、NODE_RANK、MASTER_ADDR、MASTER_PORT 或 CUDA_VISIBLE_DEVICES 相似，但拼写不同"),
+        "{setting}={value}", "export {meant}={value}",
+        says=Text("{name}={value} in the environment has no effect; the variable is called {meant}",
+                  "环境变量 {name}={value} 不起作用：正确的名称是 {meant}")),
     "launch-nested": entry(
-        "E", Text("a distributed launcher's variables are set here already, or only in part", "环境中已有（或只有部分）分布式启动变量"),
-        Text("TODO", "TODO"),
-        "unset RANK LOCAL_RANK WORLD_SIZE",
-        Text("let one launcher start the processes", "只用一个启动器来启动进程"),
-    ),
+        "E", Text("another launcher has set its variables here", "环境中已有其他分布式启动器设置的变量"),
+        Text("swift-fa is started inside torchrun, or a platform sets WORLD_SIZE for nodes that `launch` does not use",
+             "在 torchrun 之内启动了 swift-fa，或平台设置的 WORLD_SIZE 没有被 launch 采用"),
+        Text("start swift-fa by itself, not through torchrun", "直接运行 swift-fa，不要通过 torchrun"), "unset {variables}",
+        says={"": Text("torchrun has already started this process ({inside}); nproc_per_node={nproc_per_node}, nnodes={nnodes} would "
+                       "start a second torchrun",
+                       "本进程已由 torchrun 启动（{inside}）；nproc_per_node={nproc_per_node}、nnodes={nnodes} 会再启动一层 torchrun"),
+              "platform": Says(Text("the platform sets WORLD_SIZE={world_size}, but launch.nnodes is unset: each node would train alone",
+                                    "平台设置了 WORLD_SIZE={world_size}，但没有设置 launch.nnodes：每个节点会各自训练"),
+                               ("launch.nnodes='${{oc.env:WORLD_SIZE}}' launch.node_rank='${{oc.env:RANK}}'", "unset WORLD_SIZE RANK"))}),
     "port-in-use": entry(
-        "E", Text("the rendezvous port is taken", "通信端口已被占用"),
-        Text("TODO", "TODO"),
-        "launch.master_port=29511",
-        "ss -ltnp | grep {port}",
-    ),
+        "E", Text("another program uses the master port", "主节点端口已被其他程序占用"),
+        Text("the port on which the processes meet is taken", "各进程会合所用的端口已被占用"),
+        "launch.master_port={free}", "ss -ltnp | grep {port}",
+        says=Text("another program uses master_port {port}{origin}", "master_port {port}{origin} 已被其他程序占用")),
     "master-addr-loopback": entry(
-        "E", Text("a node looks for the first node on itself (loopback)", "节点在本机（回环地址）上寻找主节点"),
-        Text("TODO", "TODO"),
-        Text("launch.master_addr=<address of node 0 that the others reach>", "launch.master_addr=<其他节点能访问的 0 号节点地址>"),
-    ),
+        "E", Text("a node looks for node 0 on itself", "节点在本机（回环地址）上寻找 0 号节点"),
+        Text("there are several nodes, and master_addr is unset or a loopback address, which other nodes cannot reach",
+             "有多个节点，但 master_addr 没有设置或是回环地址，其他节点无法访问"),
+        Text("launch.master_addr=ADDRESS  (node 0's address as the other nodes reach it; `hostname -I` on node 0 shows it)",
+             "launch.master_addr=地址  （其他节点能访问到的 0 号节点地址；在 0 号节点运行 `hostname -I` 查看）"),
+        says={"": Text("there are several nodes, but master_addr={master_addr}{origin} is a loopback address",
+                       "有多个节点，但 master_addr={master_addr}{origin} 是回环地址"),
+              "unset": Text("there are several nodes, but master_addr is not set", "有多个节点，但没有设置 master_addr")}),
 }

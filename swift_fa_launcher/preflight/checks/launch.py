@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.findings.finding import Check, Finding
+from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import (
     environment,
@@ -38,46 +38,23 @@ def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
     if not gpus or processes is None or processes <= len(gpus) or config.swift.flag("use_cpu") or _other_device(facts):
         return
-    yield Finding("nproc-exceeds-gpus", ERROR,
-                  Text(f"nproc_per_node={processes}{written(config, 'launch.nproc_per_node')} and {len(gpus)} visible GPUs",
-                       f"nproc_per_node={processes}{written(config, 'launch.nproc_per_node')}，而可见 GPU 只有 {len(gpus)} 块"),
-                  (f"launch.nproc_per_node={len(gpus)}",), {"processes": processes, "gpus": len(gpus)})
+    yield found("nproc-exceeds-gpus", processes=processes, gpus=len(gpus), origin=written(config, "launch.nproc_per_node"))
 
 
 def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """One process and several GPUs: ms-swift cuts the model into stages, and one GPU works at a time.
 
-    https://github.com/modelscope/ms-swift/issues/4625 and /1538
+    https://github.com/modelscope/ms-swift/issues/4625 and /1538. It gives each process as many GPUs as any other, and asserts
+    that none is left over (swift/utils/env.py `is_mp`, asked by swift/trainers/arguments.py; 3.8.3, 3.12.6, 4.0.4, 4.6.0).
     """
     gpus, processes = visible_gpus(config, facts).gpus, launch_number(config, facts, "nproc_per_node")
     if not gpus or (processes or 1) >= len(gpus) or config.swift.flag("use_cpu") \
             or environment(config, facts, "LOCAL_RANK") is not None or _other_device(facts) or not spreads_model(config, facts):
         return
-    if processes and len(gpus) % processes:
-        yield _uneven(processes, [gpu.index for gpu in gpus])
+    if not (uneven := processes and len(gpus) % processes) and config.swift.get("device_map"):
         return
-    if config.swift.get("device_map"):
-        return
-    yield Finding("gpus-unused", WARNING,
-                  Text(f"{len(gpus)} visible GPUs and nproc_per_node={processes}: the model is spread over them, "
-                       "not trained in parallel",
-                       f"可见 {len(gpus)} 块 GPU，而 nproc_per_node={processes}：模型会被切分到各卡，而不是数据并行"),
-                  (f"launch.nproc_per_node={len(gpus)}", f"launch.gpus=[{gpus[0].index}]"),
-                  {"gpus": len(gpus), "processes": processes})
-
-
-def _uneven(processes: int, gpus: Sequence[int]) -> Finding:
-    """ms-swift gives each process as many GPUs as any other, and asserts that none is left over.
-
-    swift/utils/env.py `is_mp`, asked by swift/trainers/arguments.py whatever the config says; 3.8.3, 3.12.6, 4.0.4, 4.6.0
-    """
-    return Finding("gpus-unused", WARNING,
-                   Text(f"{len(gpus)} visible GPUs cannot be shared evenly by nproc_per_node={processes}: ms-swift stops with "
-                        f"`AssertionError: n_gpu: {len(gpus)}, local_world_size: {processes}`",
-                        f"{len(gpus)} 块可见 GPU 无法平均分给 nproc_per_node={processes}：ms-swift 会以 "
-                        f"`AssertionError: n_gpu: {len(gpus)}, local_world_size: {processes}` 退出"),
-                   (f"launch.nproc_per_node={len(gpus)}", f"launch.gpus={list(gpus[:processes])}".replace(" ", "")),
-                   {"gpus": len(gpus), "processes": processes})
+    first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
+    yield found("gpus-unused", "uneven" if uneven else "", gpus=len(gpus), processes=processes, first=f"[{first}]")
 
 
 def _other_device(facts: Facts) -> bool:
@@ -91,13 +68,8 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
             continue
         meant = difflib.get_close_matches(name.upper().replace("-", "_"), LAUNCH_VARIABLES, n=1, cutoff=0.92)
         if meant and not _is_set(config, facts, meant[0]):
-            yield Finding("launch-env-misspelt", WARNING,
-                          Text(f"{name}={environment(config, facts, name)} in the environment does nothing: "
-                               f"it is {meant[0]}",
-                               f"环境变量 {name}={environment(config, facts, name)} 不起作用：应为 {meant[0]}"),
-                          (f"{LAUNCH_VARIABLES[meant[0]]}={environment(config, facts, name)}",
-                           f"export {meant[0]}={environment(config, facts, name)}"),
-                          {"name": name, "meant": meant[0]})
+            yield found("launch-env-misspelt", name=name, meant=meant[0], value=environment(config, facts, name),
+                        setting=LAUNCH_VARIABLES[meant[0]])
 
 
 def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
@@ -119,21 +91,11 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if "RANK" in names and size is None:
         inside.append("RANK")
     if inside and (nodes is not None or per_node is not None):
-        yield Finding("launch-nested", ERROR,
-                      Text(f"already inside torchrun ({', '.join(inside[:3])}), and nproc_per_node={per_node}, nnodes={nodes} "
-                           "would start another",
-                           f"已经在 torchrun 之内（{'、'.join(inside[:3])}），"
-                           f"而 nproc_per_node={per_node}、nnodes={nodes} 会再启动一层"),
-                      (Text("start swift-fa itself, without torchrun", "直接运行 swift-fa，不要用 torchrun 启动"),
-                       f"unset {' '.join(sorted({*inside, 'RANK', 'WORLD_SIZE'} & set(names)))}"),
-                      {"inside": inside, "nproc_per_node": per_node, "nnodes": nodes})
+        yield found("launch-nested", inside=inside[:3], nproc_per_node=per_node, nnodes=nodes,
+                    variables=" ".join(sorted({*inside, "RANK", "WORLD_SIZE"} & set(names))))
     elif not inside and size is not None and size > 1 and nodes is None and not (
             size == per_node and environment(config, facts, "RANK") in (None, "0")):  # they may be one node's processes
-        yield Finding("launch-nested", ERROR,
-                      Text(f"the platform says WORLD_SIZE={size} and launch.nnodes is unset: each node would train alone",
-                           f"平台设置了 WORLD_SIZE={size}，但没有设置 launch.nnodes：每个节点会各自训练"),
-                      ("launch.nnodes='${oc.env:WORLD_SIZE}' launch.node_rank='${oc.env:RANK}'",
-                       "unset WORLD_SIZE RANK"), {"world_size": size})
+        yield found("launch-nested", "platform", world_size=size)
 
 
 def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -146,10 +108,7 @@ def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     port = launch_number(config, facts, "master_port") or DEFAULT_PORT
     if port in used:
         free = next((p for p in range(max(port, 1023) + 1, 65536) if p not in used), None)
-        yield Finding("port-in-use", ERROR,
-                      Text(f"master_port {port}{written(config, 'launch.master_port')} is taken",
-                           f"master_port {port}{written(config, 'launch.master_port')} 已被占用"),
-                      (f"launch.master_port={free}",) if free else (), {"port": port, "free": free})
+        yield found("port-in-use", port=port, free=free, origin=written(config, "launch.master_port"))
 
 
 def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -163,11 +122,8 @@ def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if config.launch.master_addr in (None, environment(config, facts, "MASTER_ADDR")) and _is_platforms_first(config, facts):
         return
     if not address or _is_loopback(address):
-        yield Finding("master-addr-loopback", ERROR,
-                      Text(f"more than one node and master_addr={address}{written(config, 'launch.master_addr')}",
-                           f"多于一个节点，而 master_addr={address}{written(config, 'launch.master_addr')}"),
-                      (Text("launch.master_addr=ADDRESS of the first node, as the others reach it (hostname -I)",
-                            "launch.master_addr=其它节点能访问到的首节点地址（hostname -I）"),), {"master_addr": address})
+        yield found("master-addr-loopback", "" if address else "unset", master_addr=address,
+                    origin=written(config, "launch.master_addr"))
 
 
 def _is_platforms_first(config: ResolvedConfig, facts: Facts) -> bool:
