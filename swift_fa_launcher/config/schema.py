@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "swanlab.mode": SWANLAB_MODES,
     "launch.target": ("local", "slurm"),
     "preflight.probe": ("auto", "never"),
+    "run.speedups": ("exact", "all", "never"),
 }
 
 
@@ -143,6 +144,7 @@ class RunSection:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     monitor: bool = True  # the training plugin
+    speedups: str = "exact"  # the training plugin's own
 
 
 class SwiftArguments(Mapping[str, Any]):

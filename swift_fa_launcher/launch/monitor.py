@@ -1,4 +1,4 @@
-"""What the plugin's monitor is told. Pure."""
+"""What the plugin's monitor and speed-ups are told. Pure."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def make_monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | N
     else:
         wants = ""
     return {"folder": run_dir, "wants": wants}
+
+
+def make_speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """How much may change (`exact`: not one bit; `all`: up to rounding) and the folder that is told; None for no speed-ups."""
+    level = config.run.speedups
+    return None if level == "never" else {"level": level, "folder": run_dir}

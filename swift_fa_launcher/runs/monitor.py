@@ -11,7 +11,7 @@ from typing import Any
 from swift_fa_launcher.errors import Text
 
 _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
-_TOLD = ("attention", "kernel", "packing", "memory_of")
+_TOLD = ("attention", "kernel", "packing", "memory_of", "speedups")
 _KERNELS_ZH = {"torch's SDPA": "torch 的 SDPA", "eager attention": "eager 注意力"}  # as the training's monitor names them
 _DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
 _LARGEST = 1e15  # of any figure; what is beyond is damage
@@ -23,7 +23,7 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     The means are over the logged steps but the first, which warms up, unless it is the only one. `monitor_share` is the
     monitor's own part of the training's time.
     """
-    told = _parse(_text(run_dir / "monitor.json"))
+    told = _read_told(run_dir)
     parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
     lines = [line for line in parsed if _numbers(line)]
     if not lines:
@@ -37,8 +37,15 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     return {**told, "last": lines[-1], "mean": mean}
 
 
+def _read_told(run_dir: Path) -> dict[str, Any]:
+    """What runs: monitor.json, and the names of the speed-ups in effect."""
+    speedups = _parse(_text(run_dir / "speedups.json", _TAIL))
+    used = [name for name, one in speedups.items() if isinstance(one, dict) and one.get("used")]
+    return {**_parse(_text(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
+
+
 def read_measured(run_dir: Path) -> Mapping[str, Any]:
-    """What a record keeps of the monitor: attention, kernel, packing, memory_of ("process" or the kind of device),
+    """What a record keeps of the monitor: attention, kernel, packing, speedups, memory_of ("process" or the kind of device),
     tokens_per_second, padding (0 to 1), examples_per_step, monitor_share (0 to 1), peak_memory_gib.
 
     Only what is known is there.
@@ -53,7 +60,7 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
 
 def read_latest(run_dir: Path) -> Mapping[str, Any]:
     """What a training that goes on measured at its last logged step, as in `read_measured`; reads the files' ends only."""
-    told = _parse(_text(run_dir / "monitor.json", _TAIL))
+    told = _read_told(run_dir)
     told = {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
     for text in _text(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
         line = _parse(text)
@@ -75,6 +82,8 @@ def render_measured(measured: Mapping[str, Any], lang: str) -> str:
     words = [_KERNELS_ZH.get(kernel, kernel) if lang == "zh" else kernel]
     if measured.get("packing") in ("packing", "padding_free"):
         words.append(measured["packing"])
+    if measured.get("speedups"):
+        words.append(Text(f"speed-ups {measured['speedups']}", f"加速 {measured['speedups']}").render(lang))
     if (speed := figure(measured, "tokens_per_second")) is not None:
         words.append(f"{speed:,.0f} tokens/s")
     if (padding := figure(measured, "padding")) is not None:

@@ -280,22 +280,33 @@ def start_swanlab_off(job: Job) -> None:
     INTEGRATION_TO_CALLBACK["swanlab"] = TrainerCallback
 
 
-# The monitor
+# The monitor and the speed-ups: from the files beside this one; where one cannot be loaded, training goes on without
 
 
 def start_monitor(job: Job) -> None:
-    """From the file beside this one; where that cannot be loaded, training goes on without a monitor."""
     try:
-        file = Path(__file__).resolve().with_name("swift_fa_monitor.py")
-        spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
-        monitor: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(monitor)
-        monitor.watch(job, say, stop)
+        load_beside("swift_fa_monitor.py").watch(job, say, stop)
     except Exception as error:
         say(f"the monitor is off: {one_line(error)}")
 
 
+def start_speedups(job: Job) -> None:
+    try:
+        load_beside("swift_fa_speedups.py").speed_up(job, say)
+    except Exception as error:
+        say(f"the speed-ups are off: {one_line(error)}")
+
+
+def load_beside(name: str) -> Any:
+    file = Path(__file__).resolve().with_name(name)
+    spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 #: Entry of the variable's JSON object to what begins it.
-CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "monitor": start_monitor}
+CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "monitor": start_monitor,
+            "speedups": start_speedups}
 
 start()

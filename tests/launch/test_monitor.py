@@ -37,19 +37,25 @@ def test_why_flash_attention_is_expected(swift: dict[str, Any], allow: list[str]
     assert make_monitor_job(config, "/runs/r1") == {"folder": "/runs/r1", "wants": wants}
 
 
-def test_both_concerns_are_in_one_variable() -> None:
+def test_all_concerns_are_in_one_variable() -> None:
     made = plan({"swanlab": {"mode": "offline", "project": "p"}})
-    assert set(jobs(made)) == {"swanlab", "monitor"} and made.argv.count(PLUGIN) == 1
-    assert Path(PLUGIN).is_file() and Path(PLUGIN).with_name("swift_fa_monitor.py").is_file()
+    assert set(jobs(made)) == {"swanlab", "monitor", "speedups"} and made.argv.count(PLUGIN) == 1
+    for name in ("swift_fa_plugin.py", "swift_fa_monitor.py", "swift_fa_speedups.py"):
+        assert Path(PLUGIN).with_name(name).is_file()
+
+
+@pytest.mark.parametrize("level", ["exact", "all"])
+def test_the_speedups_are_told_their_level_and_where_to_tell(level: str) -> None:
+    assert jobs(plan({"run": {"speedups": level}}))["speedups"] == {"level": level, "folder": "/runs/r1"}
 
 
 def test_the_plugin_is_given_for_the_monitor_alone_after_the_users_own() -> None:
-    made = plan({"swift": {"external_plugins": ["mine.py"]}, "swanlab": {"mode": "disabled"}})
+    made = plan({"swift": {"external_plugins": ["mine.py"]}, "swanlab": {"mode": "disabled"}, "run": {"speedups": "never"}})
     at = made.argv.index("--external_plugins")
     assert set(jobs(made)) == {"monitor"} and made.argv[at + 1:at + 3] == ("mine.py", PLUGIN)
 
 
-def test_without_both_there_is_no_plugin() -> None:
-    made = plan({"swanlab": {"mode": "disabled"}, "run": {"monitor": False}})
+def test_without_any_there_is_no_plugin() -> None:
+    made = plan({"swanlab": {"mode": "disabled"}, "run": {"monitor": False, "speedups": "never"}})
     assert "SWIFT_FA_PLUGIN" not in made.env and "--external_plugins" not in made.argv
-    assert set(jobs(plan({"run": {"monitor": False}}))) == {"swanlab"}
+    assert set(jobs(plan({"run": {"monitor": False, "speedups": "never"}}))) == {"swanlab"}
