@@ -10,8 +10,8 @@ OR_SDPA = Text("or without flash attention: swift.attn_impl=sdpa swift.packing=f
 REINSTALL = (Text("swift-fa install  (chooses a wheel for this torch and replaces the one that does not fit)",
                    "swift-fa install  （按当前 torch 选择 wheel，替换不匹配的那个）"), OR_SDPA)
 LIST_ARGUMENTS = Text("swift-fa args NAME  lists what the installed ms-swift accepts", "swift-fa args 名称  列出已安装的 ms-swift 接受什么")
-OFFLINE = Text("or record offline and upload later with `swanlab sync`: swanlab.mode=offline",
-               "或离线记录，之后用 swanlab sync 上传：swanlab.mode=offline")
+OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mode=offline",
+               "离线记录，之后用 swanlab sync 上传：swanlab.mode=offline")
 SYNC = Text("the recorded data is on this disk; upload it: swanlab sync {swanlab_folder}",
             "已记录的数据在本地磁盘上，上传命令：swanlab sync {swanlab_folder}")
 HF_MIRROR = "export HF_ENDPOINT=https://hf-mirror.com"

@@ -43,7 +43,8 @@ class Faults:
     @property
     def words(self) -> Text:
         """`optimizer.pt is missing, trainer_state.json is cut off`."""
-        said = (*(Text(f"{name} is missing", f"缺少 {name}") for name in self.missing),
+        said = (*(Text(f"deepspeed's {name} is missing", f"缺少 deepspeed 的 {name}") if name == LATEST else
+                  Text(f"{name} is missing", f"缺少 {name}") for name in self.missing),
                 *(Text(f"{name} is cut off", f"{name} 不完整") for name in self.cut_off))
         return in_both(lambda lang: ("，" if lang == "zh" else ", ").join(one.render(lang) for one in said))
 

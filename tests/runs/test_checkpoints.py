@@ -140,7 +140,8 @@ def test_resume_and_the_preflight_judge_alike(tmp_path: Path, make: list[Callabl
         change(checkpoint)
     config = resolve_config([], [f"swift.resume_from_checkpoint={checkpoint}", *settings])
     found = list(checkpoint_incomplete(config, Facts(paths=collect_paths(config, {}))))
-    said = [f"{name} is missing" for name in missing] + [f"{name} is cut off" for name in cut_off]
+    said = [f"deepspeed's {name} is missing" if name == "latest" else f"{name} is missing" for name in missing]
+    said += [f"{name} is cut off" for name in cut_off]
     (left,) = list_checkpoints(tmp_path)
     assert left.problem == "" if not said else str(left.problem[0]) == ", ".join(said)
     assert [one.context["missing"] for one in found] == [tuple(missing)] * bool(said)

@@ -10,8 +10,8 @@ from swift_fa_launcher.findings.lines import OFFLINE, SYNC
 
 _KEY = "export SWANLAB_API_KEY=YOUR_KEY"
 _WHOLE_KEY = Text(f"copy the whole key from your SwanLab settings page: {_KEY}", f"从 SwanLab 设置页复制完整密钥：{_KEY}")
-_OFF = Text("or without SwanLab: swanlab.enabled=false", "或不使用 SwanLab：swanlab.enabled=false")
-_NEW_RUN = Text("or start a new SwanLab run: unset SWANLAB_RUN_ID SWANLAB_RESUME", "或新建一个实验：unset SWANLAB_RUN_ID SWANLAB_RESUME")
+_OFF = Text("run without SwanLab: swanlab.enabled=false", "不使用 SwanLab：swanlab.enabled=false")
+_NEW_RUN = Text("start a new SwanLab run: unset SWANLAB_RUN_ID SWANLAB_RESUME", "新建一个实验：unset SWANLAB_RUN_ID SWANLAB_RESUME")
 
 ENTRIES: Mapping[str, Entry] = {
     "swanlab-missing": entry(
@@ -74,7 +74,7 @@ ENTRIES: Mapping[str, Entry] = {
              "server does not understand it",
              "已安装的 SwanLab 与 ms-swift 已知不兼容，SwanLab 对该模式来说过旧，或私有化部署的服务器不支持它"),
         "{pip} install -U ms-swift swanlab",
-        says={"": Says(Text("ms-swift {ms_swift} does not go with SwanLab {swanlab}: swanlab.get_run() raises an error without a run",
+        says={"": Says(Text("ms-swift {ms_swift} is not compatible with SwanLab {swanlab}: swanlab.get_run() raises an error without a run",
                             "ms-swift {ms_swift} 与 SwanLab {swanlab} 不兼容：没有实验时 swanlab.get_run() 会抛出异常"),
                        ("{pip} install 'ms-swift>=4.4'", "{pip} install 'swanlab<0.8'")),
               "server": Says(Text("the server {host} does not understand SwanLab {swanlab}: {error}",
