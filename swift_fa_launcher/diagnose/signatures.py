@@ -168,9 +168,9 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?i)project name `?(?P<name>[^`]*?)`? (?:is invalid|can only contain|must be between|is too long|too long)"
          r"|experiment[ _]name.*(?:too long|invalid|exceed|at most)", "{name}"),
     _row("swanlab-resume", "resume~Experiment~run_id~run id~Run id",
-         r"can't pass id when resume=(?P<why>\w+)|run_id must be provided when resume|only use resume in cloud mode|Experiment (?P<run>\w+) does not exist in project"
+         r"can't pass id when (?P<why>resume=\w+)|run_id must be provided when resume|only use resume in cloud mode|Experiment (?P<run>\w+) does not exist in project"
          r"|Invalid resume value|(?i:run[ _]?id.{0,60}(?:invalid|must be|21))|`?id`? must be (?:a string )?.{0,20}21",
-         Text("{run} resume={why}", "{run} resume={why}"), around=r"(?i)swanlab"),
+         "{run}{why}", around=r"(?i)swanlab"),
     _row("swanlab-unreachable", _NETWORK_NEEDLES + "~" + _TLS_NEEDLES,
          rf"{_NETWORK}.*swanlab|swanlab.*{_NETWORK}|{_TLS}.*swanlab|swanlab.*{_TLS}|{_NETWORK}.*/api/house/|swanlab: network error",
          "{host}", explains="swanlab-login-failed"),
@@ -343,7 +343,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("cuda-home-missing", "fatal error: c~fatal error: nv~cannot find -lcu", r"fatal error: (?P<file>(?:cuda|cusparse|cublas|cusolver|curand|cufft|nvrtc|nvToolsExt)\w*\.h): No such file|cannot find -l(?P<lib>cu\w+)",
          "{file}{lib}"),
     _row("nvcc-too-old", "is only supported on CUDA~nsupported gpu architecture~is not defined for option~nknown option",
-         r"FlashAttention\S* is only supported on CUDA (?P<want>[\d.]+) and above|nvcc fatal\s*: (?P<why>Unsupported gpu architecture '\w+'|Value 'c\+\+\d+' is not defined.*|Unknown option '-?-?(?:std|threads|diag)\S*)", Text("{why} needs CUDA {want}", "{why} 需要 CUDA {want}")),
+         r"FlashAttention\S* is only supported on (?P<want>CUDA [\d.]+ and above)|nvcc fatal\s*: (?P<why>Unsupported gpu architecture '\w+'|Value 'c\+\+\d+' is not defined.*|Unknown option '-?-?(?:std|threads|diag)\S*)", "{want}{why}"),
     _row("windows-unsupported", "'where', 'cl'", r"\['where', 'cl'\]"),
     _row("windows-unsupported", "compiling objects for extension~build stopped", r"Error compiling objects for extension|ninja: build stopped", kind=RESULT, around=_ON_WINDOWS),
     _row("windows-unsupported", "cl.exe~Microsoft Visual C++~WinError", r"Cannot find compiler 'cl\.exe'|Microsoft Visual C\+\+ 14|cl\.exe' failed|\[WinError 206\]"),
@@ -425,8 +425,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
     _row("requirement-conflict", "No package metadata was found", r"No package metadata was found for (?P<name>[\w.-]+)", "{name}", RESULT),
     _row("python-unsupported", "different Python~different python~Requires-Python~does not satisfy Python",
-         r"requires a different Python: (?P<found>[\d.]+) not in '(?P<want>[^']*)'|current Python version \((?P<current>[\d.]+)\) does not satisfy",
-         Text("this is Python {found}{current} {want}", "当前为 Python {found}{current} {want}")),
+         r"requires a different Python: (?P<found>[\d.]+) (?P<want>not in '[^']*')|current Python version \((?P<current>[\d.]+)\) does not satisfy",
+         "Python {found}{current} {want}"),
     _row("python-unsupported", "different python", r"Ignored the following versions that require a different python", kind=OMEN, explains="wheel-not-found"),
     _row("python-unsupported", "object is not subscriptable~unsupported operand", r"'(?:type|ABCMeta)' object is not subscriptable|unsupported operand type\(s\) for \|: '(?:type|_GenericAlias|NoneType|\w*Meta)'"),
     _row("torch-missing", "No module named", r"No module named '?(?P<module>torch)(?:\.[\w.]+)?'?$", _MODULE, RESULT),
