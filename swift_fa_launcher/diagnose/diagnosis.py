@@ -1,7 +1,7 @@
 """A failed run's log (or any log) turned into its cause: code, deciding line, and what mends it.
 
 `reader` finds the few lines that matter in hundreds of megabytes, `signatures` says what they mean, `verdict` which of
-them is the cause, `advice` what to do.
+them is the cause, the table of findings what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.diagnose.signatures import Kind
-from swift_fa_launcher.diagnose.verdict import Sighting, collect_sightings, lingering_codes, rank
+from swift_fa_launcher.diagnose.verdict import SIZES, Sighting, collect_sightings, lingering_codes, rank
 from swift_fa_launcher.errors import LauncherError, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.table import TABLE, fill, fill_fix, value_names
 
@@ -63,10 +63,9 @@ def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[
     if exit_code and not [one for one in found if one.code != "unknown"]:
         ended = "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
         if ended:
-            means = TABLE[ended].means
-            seen = f"exit code {exit_code}"
-            return (Diagnosis(ended, 0, seen, Text(f"{means.en}: {seen}", f"{means.zh}：退出码 {exit_code}"),
-                              TABLE[ended].fix), *found)
+            means, seen = TABLE[ended].means, Text(f"exit code {exit_code}", f"退出码 {exit_code}")
+            return (Diagnosis(ended, 0, seen.en, Text(f"{means.en}: {seen.en}", f"{means.zh}：{seen.zh}"),
+                              fill_fix(TABLE[ended].fix, {})), *found)
     return found or (_nothing(exit_code, last.beginning),)
 
 
@@ -83,25 +82,25 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
 def make_diagnosis(sighting: Sighting) -> Diagnosis:
     """The sighting in words."""
     code, values = sighting.signature.code, _advised(sighting)
-    advice = TABLE[code]
-    if code == "unknown":
-        summary = Text("something failed, and it is no cause that we know", "有失败，但不是已知的原因")
-    else:
-        detail = _detail(sighting.signature.detail, values)
-        summary = in_both(lambda lang: render_words(advice.means, lang) + (
-            _COLON.render(lang) + said if (said := render_words(detail, lang).strip()) else ""))
+    advice, detail = TABLE[code], _detail(sighting.signature.detail, values)
+    summary = in_both(lambda lang: render_words(advice.means, lang) + (
+        _COLON.render(lang) + said if (said := " ".join(render_words(detail, lang).split())) else ""))
     return Diagnosis(code, sighting.line, sighting.evidence, summary, fill_fix(advice.fix, values))
 
 
 def _advised(sighting: Sighting) -> dict[str, str]:
-    """The values, and how long processes waited for each other and could wait instead, in seconds, where that may help."""
-    values = dict(sighting.values)
+    """The values; half of each size that the log tells and that can be halved; and how long processes waited for each other
+    and could wait instead, in seconds, where that may help."""
+    values = {name: value for name, value in sighting.values.items() if name not in SIZES or int(value) > 1}
+    values |= {f"half_{name}": str(int(values[name]) // 2) for name in SIZES if name in values}
     shown = re.search(r"Timeout\(ms\)=(\d{4,})", sighting.evidence)
     waited = int(shown[1]) // 1000 if shown else int(values.get("ddp_timeout", 0))
     if 0 < waited < _SWIFT_WAITS:
         values |= {"waited": str(waited), "longer": str(min(max(4 * waited, 7200), _SWIFT_WAITS))}
     elif not waited and sighting.signature.code == "packing-timeout-risk":
         values["longer"] = str(_SWIFT_WAITS)
+    if sighting.signature.code == "launch-env-misspelt":  # of which logs show one
+        values |= {"meant": "NPROC_PER_NODE", "setting": "launch.nproc_per_node"}
     return values
 
 
@@ -146,11 +145,11 @@ def is_text(beginning: bytes) -> bool:
 
 def _nothing(exit_code: int | None, beginning: bytes) -> Diagnosis:
     if not beginning or not is_text(beginning):
-        what = Text("the log is empty", "日志是空的") if not beginning else Text("this is no text", "这不是文本文件")
+        what = Text("the log is empty", "日志是空的") if not beginning else Text("the log is not a text file", "日志不是文本文件")
         ended = Text(f"the run failed (exit code {exit_code}): ", f"训练失败（退出码 {exit_code}）：") if exit_code else Text("", "")
         return Diagnosis("unknown", 0, "", Text(ended.en + what.en, ended.zh + what.zh))
     if exit_code:
-        summary = Text(f"the run failed (exit code {exit_code}) and its log does not say why",
+        summary = Text(f"the run failed (exit code {exit_code}) and the log does not say why",
                        f"训练失败（退出码 {exit_code}），日志没有说明原因")
         return Diagnosis("unknown", 0, "", summary, TABLE["unknown"].fix)
     return Diagnosis("unknown", 0, "", Text("the log shows no failure", "日志中没有发现失败"))

@@ -41,7 +41,9 @@ _HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )(
 _SECRET = re.compile(r"(?i)((?:token|secret|api_?key|password)[\w-]*['\"]?[\s,:=]+['\"]?)[^\s'\"]{6,}")
 
 
-_ADVISED = ("ddp_timeout", "swanlab_folder")  # notes that the advice may name
+#: Settings that an advice lowers, from what the log tells of them.
+SIZES = ("per_device_train_batch_size", "max_length", "dataset_num_proc", "dataloader_num_workers")
+_ADVISED = (*SIZES, "ddp_timeout", "swanlab_folder")  # notes that the advice may name
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
             continue
         if signature.kind is Kind.NOTE:
             notes[signature.noted[0]] = values["value"]
-        elif signature.kind is Kind.PROOF:
+            continue  # a command line holds several
+        if signature.kind is Kind.PROOF:
             for other in [i for i, s in seen.items() if not signature.settles or s.signature.code in signature.settles]:
                 del seen[other]
         else:

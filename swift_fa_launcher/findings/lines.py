@@ -10,11 +10,11 @@ OR_SDPA = Text("or without flash attention: swift.attn_impl=sdpa swift.packing=f
 REINSTALL = (Text("swift-fa install  (chooses a wheel for this torch and replaces the one that does not fit)",
                    "swift-fa install  （按当前 torch 选择 wheel，替换不匹配的那个）"), OR_SDPA)
 LIST_ARGUMENTS = Text("swift-fa args NAME  lists what the installed ms-swift accepts", "swift-fa args 名称  列出已安装的 ms-swift 接受什么")
-OFFLINE = Text("swanlab.mode=offline; the run ends with the `swanlab sync` line that uploads it",
-                "swanlab.mode=offline；运行结束时会给出用于上传的 swanlab sync 命令")
-SYNC = Text("what was recorded is here, and uploads with: swanlab sync {swanlab_folder}",
-             "已记录的数据在本地，可用此命令上传：swanlab sync {swanlab_folder}")
-HF_MIRROR = "HF_ENDPOINT=https://hf-mirror.com"
+OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mode=offline",
+               "离线记录，之后用 swanlab sync 上传：swanlab.mode=offline")
+SYNC = Text("the recorded data is on this disk; upload it: swanlab sync {swanlab_folder}",
+            "已记录的数据在本地磁盘上，上传命令：swanlab sync {swanlab_folder}")
+HF_MIRROR = "export HF_ENDPOINT=https://hf-mirror.com"
 FROM_SOURCE = "swift-fa install --from-source"
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"

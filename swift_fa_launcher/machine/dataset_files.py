@@ -58,13 +58,13 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
     size = file.stat().st_size
     plain = replace(plain, size_gib=round(size / GIB, 3))
     if task not in (None, "causal_lm", "seq_cls"):
-        return _unseen(plain, f"rows for task_type {task} have a form of their own")
+        return _unseen(plain, f"the launcher does not judge rows for task_type {task}")
     try:
         sampled = read_sample(file)
     except UnseenRows as error:
         return _unseen(plain, str(error))
     except UnreadableRows as error:
-        line: Maybe[int] = error.line if error.line is not None else Unknown("its line was not counted")
+        line: Maybe[int] = error.line if error.line is not None else Unknown("its line is not known")
         rows: Maybe[int] = 0 if isinstance(error, NoRows) else Unknown("the file cannot be read")
         return replace(plain, rows=rows, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
     bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
@@ -77,10 +77,10 @@ def read_sample(file: Path) -> Sampled:
     """Up to SAMPLE rows from all over the file. Raises UnreadableRows, UnseenRows or OSError."""
     reader = READERS.get(file.suffix.lower())
     if reader is None:
-        raise UnseenRows(f"{file.suffix or 'a file without suffix'} is not read by the launcher")
+        raise UnseenRows(f"the launcher does not read {file.suffix or 'files without a suffix'}")
     sampled = reader(file, file.stat().st_size)
     if not sampled.rows and sampled.total != 0:
-        raise UnseenRows("its rows are too long to be looked at")
+        raise UnseenRows("its rows are too long to read")
     if not sampled.rows:
         raise NoRows
     return sampled
@@ -96,7 +96,7 @@ def judge_rows(rows: Sequence[tuple[int | None, Any]], renamed: Mapping[str, str
     """Line and reason of every row that cannot be used."""
     read = [(line, as_columns(row)) for line, row in rows]
     judge = make_judge(dict.fromkeys(column for _, row in read for column in row), renamed, needs_label=needs_label)
-    return [(Unknown("its line was not counted") if line is None else line, reason)
+    return [(Unknown("its line is not known") if line is None else line, reason)
             for line, row in read if (reason := judge(row))]
 
 
@@ -113,14 +113,14 @@ def _read_json(file: Path, size: int) -> Sampled:
         return _read_list(head, size)
     if size > WHOLE:
         if head.lstrip()[:1] == b"{" and not _is_json(head.split(b"\n", 1)[0]) and file.suffix == ".json":
-            raise UnseenRows("one JSON object over several lines")
+            raise UnseenRows("a JSON object spreads over several lines")
         lines = draw_lines(file, size, SAMPLE)
         return Sampled([(number, _parse(line, number)) for number, line in lines.drawn], lines.total)
     try:
         rows = [(number, _parse(line, number)) for number, line in enumerate(head.split(b"\n"), 1) if line.strip()]
     except UnreadableRows:
         if file.suffix == ".json" and _is_json(head):
-            raise UnseenRows("one JSON object over several lines") from None
+            raise UnseenRows("a JSON object spreads over several lines") from None
         raise
     return Sampled(spread(rows, SAMPLE), len(rows))
 
@@ -132,7 +132,7 @@ def _read_list(head: bytes, size: int) -> Sampled:
         try:
             rows = json.loads(text)
         except ValueError as error:
-            raise UnreadableRows(getattr(error, "lineno", None), f"not JSON: {error}") from None
+            raise UnreadableRows(getattr(error, "lineno", None), _not_json(error)) from None
         return Sampled(spread([(None, row) for row in rows], SAMPLE), len(rows))
     decoder, at, found = json.JSONDecoder(), text.index("[") + 1, list[tuple[int | None, Any]]()
     while len(found) < SAMPLE:
@@ -142,7 +142,7 @@ def _read_list(head: bytes, size: int) -> Sampled:
         except ValueError:
             break  # the end of what was read
         found.append((None, row))
-    return Sampled(found, Unknown("a large JSON list is not counted"))
+    return Sampled(found, Unknown("the rows of a large JSON list are not counted"))
 
 
 def _skip(text: str, at: int) -> int:
@@ -162,7 +162,8 @@ def _read_csv(file: Path, size: int) -> Sampled:
     except csv.Error as error:
         raise UnreadableRows(table.line_num, f"not CSV: {error}") from None
     whole = size <= WHOLE
-    return Sampled(spread(rows if whole else rows[:-1], SAMPLE), len(rows) if whole else Unknown("a large CSV is not counted"))
+    return Sampled(spread(rows if whole else rows[:-1], SAMPLE),
+                   len(rows) if whole else Unknown("the rows of a large CSV file are not counted"))
 
 
 def _read_text(file: Path, size: int) -> Sampled:
@@ -184,7 +185,11 @@ def _parse(line: bytes, number: int | None) -> Any:
     except (ValueError, RecursionError) as error:
         if isinstance(error, UnreadableRows):
             raise
-        raise UnreadableRows(number, f"not JSON: {error}") from None
+        raise UnreadableRows(number, _not_json(error)) from None
+
+
+def _not_json(error: Exception) -> str:
+    return f"not JSON: {error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else f"not JSON: {error}"
 
 
 def _is_json(line: bytes) -> bool:

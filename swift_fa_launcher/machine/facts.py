@@ -184,8 +184,9 @@ class PathFacts:
     cached: Maybe[bool] = NOT_COLLECTED
     known_to_hub: Maybe[bool] = NOT_COLLECTED
     model_config: Maybe[ModelConfig] = NOT_COLLECTED
-    missing_files: Maybe[tuple[str, ...]] = NOT_COLLECTED
+    missing_files: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of a checkpoint: those that another of its files names
     files: Maybe[tuple[str, ...]] = NOT_COLLECTED
+    cut_off: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of a checkpoint: files that end before they should
     args: Maybe[Mapping[str, Any]] = NOT_COLLECTED  # of a checkpoint: what its adapter_config.json fixes, by ms-swift's names
 
 

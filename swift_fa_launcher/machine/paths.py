@@ -10,6 +10,7 @@ from pathlib import Path
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
 from swift_fa_launcher.machine.dataset_files import judge_dataset
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
@@ -78,9 +79,13 @@ def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str,
         return _dataset(path, facts, config)
     if facts.kind == "dir" and named.role == MODEL:
         return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path))
-    if facts.kind == "dir" and named.role in (CHECKPOINT, ADAPTER):
+    if facts.kind == "dir" and named.role == CHECKPOINT:
+        there = read_checkpoint(path)
+        return replace(facts, args=read_adapter(path), files=there.files[:MAX_FILES], missing_files=there.absent,
+                       cut_off=there.cut_off)
+    if facts.kind == "dir" and named.role == ADAPTER:
         facts = replace(facts, args=read_adapter(path))
-    if facts.kind == "dir" and named.role in (CHECKPOINT, ADAPTER, OUTPUT):
+    if facts.kind == "dir" and named.role in (ADAPTER, OUTPUT):
         return replace(facts, files=tuple(sorted(file.name for file in path.iterdir()))[:MAX_FILES])
     return facts
 

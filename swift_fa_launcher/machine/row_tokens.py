@@ -100,10 +100,10 @@ def make_layout(config: ResolvedConfig, environment: Mapping[str, str]) -> Layou
     if swift.flag("streaming"):
         raise NotCounted("the dataset is streamed")
     if swift.text("task_type") not in (None, "causal_lm"):
-        raise NotCounted(f"rows for task_type {swift.text('task_type')} have a form of their own")
+        raise NotCounted(f"rows for task_type {swift.text('task_type')} are not counted")
     python = find_interpreter(config.launch.python or sys.executable, environment)
     if python is None:
-        raise NotCounted("there is no such Python interpreter")
+        raise NotCounted("launch.python was not found")
     columns = swift.get("columns")
     return Layout(python=python, tokenizer=find_tokenizer(config, environment),
                   template=None if swift.get("template_backend") == "jinja" else swift.text("template"),
@@ -157,12 +157,12 @@ def read_conversations(file: Path, columns: Mapping[str, str]) -> Sequence[Conve
         raise NotCounted(str(error)) from None
     rows = [as_columns(row) for _, row in sampled]
     if any(map(has_media, rows)):
-        raise NotCounted("rows with images, videos or audio are counted by the model's own processor")
+        raise NotCounted("rows with images, videos or audio need the model's own processor")
     read = make_reader(dict.fromkeys(column for row in rows for column in row), columns)
     usable = [row for row in rows if not judge_rows([(None, row)], columns, needs_label=False)]
     said = [conversation for row in usable if (conversation := read(row))]
     if len(said) < 0.9 * len(usable) or not said:
-        raise NotCounted(f"{len(usable) - len(said)} of {len(usable)} rows are in a form that is not counted")
+        raise NotCounted(f"{len(usable) - len(said)} of {len(usable)} rows have a form that cannot be counted")
     size = sum(len(content) for row in said for _, content in row.messages)
     step = max(1, -(-size // BUDGET))
     return said[::step]

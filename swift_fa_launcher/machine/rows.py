@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text
 from swift_fa_launcher.machine.facts import PathFacts
 
 Row = Mapping[str, Any]
@@ -28,9 +30,41 @@ RESPONSE_COLUMNS = ("response", "answer", "output", "targets", "target", "answer
 ROLES = frozenset(("system", "user", "tool_call", "tool_response", "tool", "assistant"))
 REPLIES = ("assistant", "tool_call")
 #: A row without a reply is read and then trains nothing: every label is masked.
-NOTHING_TO_LEARN = "it has no reply of an assistant to learn from"
+NOTHING_TO_LEARN = "it has no reply to learn from"
 ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "function_call": "tool_call",
               "function_response": "tool_response", "observation": "tool_response", "observations": "tool_response"}
+
+#: Why rows cannot be used. Facts hold the English, which programs read too; `reason_in_both` adds the Chinese.
+REASONS: tuple[Text, ...] = (
+    Text("it has no rows", "文件中没有任何行"), Text("it has no label", "没有 label"),
+    Text("not JSON: {error}", "不是 JSON：{error}"), Text("not CSV: {error}", "不是 CSV：{error}"),
+    Text("not UTF-8 text (byte {byte})", "不是 UTF-8 文本（字节 {byte}）"),
+    Text("its messages are empty", "messages 为空"),
+    Text("its messages are not a list of objects", "messages 不是由对象组成的列表"),
+    Text("its rejected_response is empty or equals the response", "rejected_response 为空，或与回答相同"),
+    Text("a message has no role (its keys: {keys})", "有一条消息没有 role（它的键：{keys}）"),
+    Text("unknown role {role}", "不认识的 role：{role}"),
+    Text("a message of {role} has no content", "{role} 的一条消息没有内容"),
+    Text("a message has neither a role nor a user and an assistant (its keys: {keys})",
+         "有一条消息既没有 role，也没有 user 和 assistant（它的键：{keys}）"),
+    Text("neither instruction nor input is text", "instruction 和 input 都不是文本"),
+    Text("its history is not a list of pairs", "history 不是由二元组组成的列表"),
+    Text("its response is an empty list", "response 是空列表"),
+    Text(NOTHING_TO_LEARN, "没有可供学习的回答"),
+    Text(f"{NOTHING_TO_LEARN}: no column is messages or response (columns with a value: {{columns}})",
+         "没有可供学习的回答：没有 messages 或 response 列（有值的列：{columns}）"))
+
+
+def reason_in_both(why: str) -> Text:
+    """The reason in both languages; one that is not among REASONS stays as it is.
+
+    >>> reason_in_both("unknown role 'bot2'").zh
+    "不认识的 role：'bot2'"
+    """
+    for reason in REASONS:
+        if match := re.fullmatch(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.*)", re.escape(reason.en)), why, re.DOTALL):
+            return Text(why, reason.zh.format(**match.groupdict()))
+    return Text(why, why)
 
 
 def row_limit(config: ResolvedConfig, model: PathFacts | None) -> int | None:
@@ -156,7 +190,7 @@ def _read_messages(row: Row) -> str | None:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         return "its messages are not a list of objects"
     if "rejected_response" in row and row["rejected_response"] in (None, messages[-1].get("content")):
-        return "its rejected_response is empty, or the response itself"
+        return "its rejected_response is empty or equals the response"
     if row.get("positive_messages") or row.get("negative_messages"):
         return None  # an embedding's or a reranker's, which the model's own type may ask for without a task_type
     if any(message.get("tool_calls") or isinstance(message.get("content"), list) for message in messages):
@@ -188,7 +222,7 @@ def _read_pairs(messages: list[dict[str, Any]]) -> str | None:
     """Messages that are pairs: {"user": …, "assistant": …}."""
     for message in messages:
         if not {"user", "human"} & set(message) or not {"assistant", "gpt", "bot"} & set(message):
-            return f"a message has no role and is no pair of user and assistant (its keys: {', '.join(map(str, message))})"
+            return f"a message has neither a role nor a user and an assistant (its keys: {', '.join(map(str, message))})"
     return None
 
 
@@ -212,7 +246,7 @@ def _read_response(row: Row) -> str | None:
         response = response[0]
     if response is None and not any(pair[1] is not None for pair in history):
         found = ", ".join(column for column, value in row.items() if value is not None) or "none"
-        return f"{NOTHING_TO_LEARN}: no single column is known as messages or response (columns with a value: {found})"
+        return f"{NOTHING_TO_LEARN}: no column is messages or response (columns with a value: {found})"
     return None
 
 

@@ -119,7 +119,7 @@ def read_get_run(module: Maybe[Path]) -> Maybe[str]:
             continue
         if function := re.search(r"^def get_run\(.*?(?=^\S)", source, re.M | re.S):
             return "raises" if re.search(r"^\s+raise\b", function[0], re.M) else "none"
-    return Unknown("this SwanLab has its get_run() elsewhere")
+    return Unknown("get_run() was not found in this SwanLab's source")
 
 
 def _lower_settings(environment: Mapping[str, str], cwd: Path) -> list[frozenset[str]]:

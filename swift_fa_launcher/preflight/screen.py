@@ -22,8 +22,10 @@ _LABELS: Mapping[Severity, tuple[Text, str]] = {
     Severity.INFO: (Text("info", "提示"), "cyan"),
 }
 _FINE = Text("ok", "正常")
-_NOT_JUDGED = Text("not judged: attn_impl names no attention", "未判断：attn_impl 不是注意力实现的名称")
+_NOT_JUDGED = Text("not checked: attn_impl is not the name of an attention implementation",
+                   "未检查：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
+_COMMA, _IN_BRACKETS = Text(", ", "，"), Text("  ({})", "（{}）")
 
 
 def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str) -> RenderableType:
@@ -63,18 +65,19 @@ def _verdict(findings: Sequence[Finding], lang: str) -> RenderableType:
     from rich.text import Text as Line
 
     counts = {severity: sum(f.severity is severity for f in findings) for severity in Severity}
-    told = [f"{n} {_LABELS[s][0].render(lang)}{'s' if lang != 'zh' and n > 1 and s is not Severity.INFO else ''}"
+    told = [_count(n, Text(_LABELS[s][0].en, f"个{_LABELS[s][0].zh}"), "" if s is Severity.INFO else "s").render(lang)
             for s, n in counts.items() if n]
     word, style = {"ok": (Text("ready", "就绪"), "green"), "warned": (Text("ready, with warnings", "就绪，但有警告"), "yellow"),
                    "blocked": (Text("blocked", "已阻止"), "bold red")}[status(findings)]
-    return Line.assemble((word.render(lang), style), f"  ({', '.join(told)})" if told else "")
+    return Line.assemble((word.render(lang), style),
+                         _IN_BRACKETS.render(lang).format(_COMMA.render(lang).join(told)) if told else "")
 
 
 def _area_summary(area: str, config: ResolvedConfig, facts: Facts, lang: str) -> str:
     """The few values that show what an area that is fine was judged by."""
     tell = _SUMMARIES.get(area)
     parts = tell(config, facts) if tell else ()
-    return ", ".join(render_words(part, lang) for part in parts if part)
+    return _COMMA.render(lang).join(render_words(part, lang) for part in parts if part)
 
 
 def _both(en: str, zh: str, value: object) -> Text:

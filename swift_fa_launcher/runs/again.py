@@ -15,7 +15,8 @@ from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
 from swift_fa_launcher.launch.plan import LaunchPlan, plan_from_json
-from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete, read_trainer_state
+from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
+from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.output import read_swanlab
 from swift_fa_launcher.runs.record import RunRecord, recorded_layers

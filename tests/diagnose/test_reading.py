@@ -72,7 +72,7 @@ def test_nothing_failed_has_no_evidence_and_no_fix() -> None:
 
 
 @pytest.mark.parametrize(("log", "said"), [
-    (b"", "is empty"), (bytes(range(256)) * 9, "no text"), (b"\x7fELF" + bytes(99), "no text"),
+    (b"", "is empty"), (bytes(range(256)) * 9, "not a text file"), (b"\x7fELF" + bytes(99), "not a text file"),
     (b"\x1b[1;31mfine\x1b[0m\r", "no failure")])
 def test_what_is_no_log_is_said(log: bytes, said: str) -> None:
     (only,) = diagnose([log])
@@ -264,12 +264,22 @@ def test_advice_names_what_the_log_shows() -> None:
     assert "ddp_timeout" not in advice("run sh: `python sft.py --ddp_timeout 18000000`\n" + failed)  # ms-swift's own, 208 days
     assert "swift.ddp_timeout=7200" in advice("[rank0]: [Rank 0] Watchdog caught collective operation timeout: "
                                               "WorkNCCL(SeqNum=9, OpType=ALLREDUCE, Timeout(ms)=1800000) ran for 1800001 ms\n")
+    full = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n"
+    ran = "run sh: `python sft.py --attn_impl sdpa --per_device_train_batch_size {} --max_length {} --packing true`\n"
+    assert "train_batch_size=" not in advice(full) and "max_length=" not in advice(full)
+    told = advice(ran.format(4, 9000) + full)
+    assert "instead of 4: swift.per_device_train_batch_size=1" in told and "swift.max_length=4500" in told
+    assert "train_batch_size=" not in advice(ran.format(1, 9000) + full)
+    dump = "[INFO:swift] args: SftArguments(model='m', max_length=512, dataset_num_proc=16, dataloader_num_workers=1)\n"
+    eaten = advice(dump + "slurmstepd: error: Detected 1 oom_kill event in StepId=1.0.\n")
+    assert "swift.dataset_num_proc=8" in eaten and "dataloader_num_workers" not in eaten
     silent = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api.swanlab.cn', port=443): Max retries exceeded\n"
     assert "swanlab sync /" not in advice(silent)
     saved = "swanlab: \x1b[35m💾 Run data saved at /w/swanlab/run-1a\x1b[0m\n"
     assert "swanlab sync /w/swanlab/run-1a'" in advice(saved + silent)
     emptied = "[INFO:swift] Dataset filtered, origin length: 200, filtered dataset length: 0\n"
     assert "none of the 200 rows fits into max_length" in advice(emptied)
+    assert "swift.truncation_strategy=right" in advice(emptied)
     assert "max_length" not in advice("pyarrow.lib.ArrowInvalid: JSON parse error: Column(/query) changed\n")
 
 

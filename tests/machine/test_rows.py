@@ -15,7 +15,7 @@ from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.machine import dataset_files, line_sample
 from swift_fa_launcher.machine.dataset_files import judge_dataset, read_sample
 from swift_fa_launcher.machine.facts import FirstBad, PathFacts
-from swift_fa_launcher.machine.rows import make_judge
+from swift_fa_launcher.machine.rows import make_judge, reason_in_both
 
 ASK: dict[str, Any] = {"role": "user", "content": "hi"}
 REPLY: dict[str, Any] = {"role": "assistant", "content": "yo"}
@@ -77,6 +77,20 @@ def test_rows_as_ms_swift_reads_them(rows: list[dict[str, Any]], count: int) -> 
 @pytest.mark.parametrize("rows", NOTHING_TO_LEARN, ids=range(len(NOTHING_TO_LEARN)))
 def test_rows_without_a_reply(rows: list[dict[str, Any]]) -> None:
     assert all(reason and "no reply" in reason for reason in usable(rows))
+
+
+def test_every_reason_is_said_in_chinese_too(tmp_path: Path) -> None:
+    said = {reason for rows in (*(rows for rows, _ in TABLE), *NOTHING_TO_LEARN, [{"label": None, "query": "q"}])
+            for reason in (*usable(rows), make_judge(rows[0], {}, needs_label=True)(rows[0])) if reason}
+    for name, content in (("a.jsonl", b""), ("b.jsonl", b'{"a": '), ("c.jsonl", b"\xff\xfe"), ("d.json", b'[{"a": 1}'),
+                          ("e.csv", b'a,b\n"1\r2,\r')):
+        bad = known(judged(tmp_path / name, content).first_bad)
+        said |= {known(bad.why)} if bad else set()  # type: ignore[arg-type]
+    assert len(said) > 12
+    for reason in said:
+        both = reason_in_both(reason)
+        assert both.en == reason and any("\u4e00" <= letter <= "\u9fff" for letter in both.zh), reason
+    assert reason_in_both("it has no rhyme") == ("it has no rhyme", "it has no rhyme")
 
 
 def test_the_configs_own_column_names() -> None:

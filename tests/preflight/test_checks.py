@@ -50,7 +50,7 @@ def test_the_table_of_a_fine_machine_is_in_its_language() -> None:
         with console.capture() as capture:
             console.print(render_table((), wanted, machine(), lang))
         shown[lang] = capture.get()
-    for en, zh in (("2 processes, 1 node", "2 个进程, 1 个节点"), ("driver ", "驱动 "), ("off", "关闭")):
+    for en, zh in (("2 processes, 1 node", "2 个进程，1 个节点"), ("driver ", "驱动 "), ("off", "关闭")):
         assert en in shown["en"] and zh in shown["zh"] and en not in shown["zh"]
 
 
@@ -99,6 +99,10 @@ def test_no_advice_that_does_not_help() -> None:
     assert "swift-fa install" in told("flash-attn-missing", **NO_FA)
     assert "hub knows" not in told("model-missing", paths={MODEL: {"kind": "missing"}})
     assert "hub knows it" in told("model-missing", paths={MODEL: {"kind": "missing", "known_to_hub": False}})
+    lost: dict[str, Any] = {"paths": {MODEL: {"kind": "hub", "cached": False}},
+                            "network": {"model-hub": {"ok": False, "error": "x"}}}
+    assert f"modelscope download --model {MODEL}" in told("model-missing", **lost)
+    assert f"hf download --repo-type model {MODEL}" in told("model-missing", **lost, env={"USE_HF": "1"})
 
 
 def test_every_code_is_found_above() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,14 +12,12 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
+from swift_fa_launcher.findings.finding import INFO, WARNING, Check, Finding
+from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts, Reach
-from swift_fa_launcher.machine.reading import environment, is_absent, pip_install, written
+from swift_fa_launcher.machine.reading import environment, is_absent, pip, typed, written
 
 PUBLIC_HOST = "api.swanlab.cn"
-UPLOADS_LATER = Text("the run then ends with the `swanlab sync` line that uploads it",
-                     "运行结束时会给出用于上传的 swanlab sync 命令")
-WITHOUT_SERVER = ("swanlab.mode=offline", UPLOADS_LATER)
 
 #: Offline logging and `swanlab sync` arrived here. https://github.com/SwanHubX/SwanLab/issues/1134
 FIRST_OFFLINE = Version("0.6.2")
@@ -34,14 +33,10 @@ GET_RUN_RAISES = Version("0.8.0a0")
 FREE_RUN_ID = Version("0.8.0a0")
 
 
-
 def swanlab_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """SwanLab is switched on and not installed."""
     if config.swanlab.tracks and is_absent(facts, "swanlab"):
-        yield Finding("swanlab-missing", ERROR,
-                      Text(f"SwanLab is on{written(config, 'swanlab.enabled')} and not installed",
-                           f"启用了 SwanLab{written(config, 'swanlab.enabled')}，但没有安装它"),
-                      (pip_install(facts, "swanlab"), "swanlab.enabled=false"))
+        yield found("swanlab-missing", origin=written(config, "swanlab.enabled"), pip=pip(facts))
 
 
 def swanlab_login(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -55,21 +50,11 @@ def swanlab_login(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     in_config = bool(config.env.get("SWANLAB_API_KEY") or config.swift.get("swanlab_token"))
     if swanlab.api_key is None and not in_config:
-        yield Finding("swanlab-not-logged-in", ERROR,
-                      Text("SwanLab mode cloud, no SWANLAB_API_KEY and no saved login",
-                           "SwanLab 的 mode 是 cloud，但没有 SWANLAB_API_KEY，也没有登录过"),
-                      ("swanlab login", "export SWANLAB_API_KEY=…", "swanlab.mode=offline"))
+        yield found("swanlab-not-logged-in")
     elif known(swanlab.key_shape) == "malformed" and not in_config:
-        yield Finding("swanlab-key-malformed", ERROR,
-                      Text("the SwanLab key cannot be one: wrong length or characters (quotes, spaces, a cut paste?)",
-                           "SwanLab 密钥的长度或字符不对（是否多了引号、空格，或没有复制完整？）"),
-                      ("export SWANLAB_API_KEY=…", "swanlab login --relogin"), {"source": known(swanlab.api_key)})
+        yield found("swanlab-key-malformed", source=known(swanlab.api_key))
     elif known(swanlab.api_key) == "login" and known(swanlab.account_shared) and not in_config:
-        user = known(swanlab.user)
-        yield Finding("swanlab-account-implicit", WARNING,
-                      Text(f"the run would go to {user}: the login saved on this shared account",
-                           f"实验会记录到 {user} 名下：这是共享系统账号上保存的登录"),
-                      ("export SWANLAB_API_KEY=…",), {"user": user})
+        yield found("swanlab-account-implicit", user=known(swanlab.user) or Text("somebody else", "他人"))
 
 
 def swanlab_server(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -85,19 +70,13 @@ def swanlab_server(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     error = (known(reach.error) if reach else None) or ""
     refused = (swanlab is not None and known(swanlab.key_accepted) is False) or \
         bool(re.search(r"\b(401|403)\b|unauthori[sz]ed|invalid api.?key", error, re.IGNORECASE))
-    context = {"host": host, "error": error or None}
     if refused:
-        yield Finding("swanlab-login-failed", ERROR, Text(f"{host} refuses the SwanLab key", f"{host} 拒绝了 SwanLab 密钥"),
-                      ("export SWANLAB_API_KEY=…", "swanlab login --relogin"), context)
+        yield found("swanlab-login-failed", host=host, error=error or None)
     elif host != PUBLIC_HOST and re.search(r"\b404\b|not found", error, re.IGNORECASE):
-        yield Finding("swanlab-version-conflict", ERROR,
-                      Text(f"{host} does not speak the API of SwanLab {facts.package('swanlab')}: {error}",
-                           f"{host} 不支持 SwanLab {facts.package('swanlab')} 的接口：{error}"),
-                      (Text("install the SDK version that your server's release notes name",
-                            "安装私有化部署版本说明中对应的 SDK 版本"), *WITHOUT_SERVER), context)
+        yield found("swanlab-version-conflict", "server", host=host, error=error, swanlab=facts.package("swanlab"),
+                    pip=pip(facts))
     elif reach is not None and known(reach.ok) is False:
-        yield Finding("swanlab-unreachable", ERROR, Text(f"{host} cannot be reached: {error}", f"连不上 {host}：{error}"),
-                      WITHOUT_SERVER, context)
+        yield found("swanlab-unreachable", host=host, error=error or None)
 
 
 def _server(config: ResolvedConfig, facts: Facts) -> tuple[str, Reach | None]:
@@ -122,30 +101,18 @@ def swanlab_mode(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if not config.swanlab.tracks:
         return
     if mode == "local" and is_absent(facts, "swanboard") and version is not None and version < WRITES_WITHOUT_DASHBOARD:
-        yield Finding("swanlab-local-needs-dashboard", ERROR,
-                      Text(f"SwanLab {version} in mode local needs swanboard, which is not installed",
-                           f"SwanLab {version} 的 local 模式需要 swanboard，但没有安装"),
-                      (pip_install(facts, "swanlab[dashboard]"), "swanlab.mode=offline"), {"swanlab": version})
+        yield found("swanlab-local-needs-dashboard", swanlab=version, pip=pip(facts))
     if mode != "offline":
         return
     if version is not None and version < FIRST_OFFLINE:
-        yield Finding("swanlab-version-conflict", ERROR,
-                      Text(f"SwanLab {version} has no offline mode: it came with {FIRST_OFFLINE}",
-                           f"SwanLab {version} 没有 offline 模式：{FIRST_OFFLINE} 才有"),
-                      (pip_install(facts, f"swanlab>={FIRST_OFFLINE}"), "swanlab.mode=local"), {"swanlab": version})
+        yield found("swanlab-version-conflict", "offline", swanlab=version, first=FIRST_OFFLINE, pip=pip(facts))
         return
     swift, arguments = facts.package("ms-swift"), known(facts.ms_swift_args)
     plugins = not arguments or bool({"external_plugins", "custom_register_path"} & set(arguments))
     if not plugins or (swift is not None and swift < Version("3.0.0.dev0")):
-        yield Finding("swanlab-mode-unsupported", ERROR,
-                      Text(f"ms-swift {swift} knows the modes cloud and local, and takes no plugin that could add offline",
-                           f"ms-swift {swift} 只支持 cloud 和 local，也无法加载插件来支持 offline"),
-                      ("swanlab.mode=local", pip_install(facts, "ms-swift>=3.8")), {"mode": mode, "ms_swift": swift})
+        yield found("swanlab-mode-unsupported", "no-plugin", mode=mode, ms_swift=swift, pip=pip(facts))
     else:
-        yield Finding("swanlab-mode-unsupported", INFO,
-                      Text("ms-swift has no SwanLab mode offline: the launcher's plugin provides it",
-                           "ms-swift 没有 SwanLab 的 offline 模式：由启动器的插件提供"),
-                      (UPLOADS_LATER,), {"mode": mode})
+        yield found("swanlab-mode-unsupported", severity=INFO, mode=mode)
 
 
 def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -158,11 +125,8 @@ def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[F
     seen = swanlab.get_run_without_init if swanlab else Unknown("not asked")
     raises = version is not None and version >= GET_RUN_RAISES if isinstance(seen, Unknown) else seen == "raises"
     if config.swanlab.tracks and raises and swift is not None and swift < GUARDS_GET_RUN:
-        yield Finding("swanlab-version-conflict", ERROR if swift < OWN_CALLBACK else WARNING,
-                      Text(f"SwanLab {version}'s get_run() raises without a run; ms-swift {swift} expects None",
-                           f"SwanLab {version} 的 get_run() 在没有实验时会抛异常，而 ms-swift {swift} 期望得到 None"),
-                      (pip_install(facts, "ms-swift>=4.4"), pip_install(facts, "swanlab<0.8")),
-                      {"swanlab": version, "ms_swift": swift})
+        yield found("swanlab-version-conflict", severity=None if swift < OWN_CALLBACK else WARNING, swanlab=version,
+                    ms_swift=swift, pip=pip(facts))
 
 
 def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -176,17 +140,13 @@ def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
                        ("swift.swanlab_project", config.swift.text("swanlab_project"))):
         if value and value.strip() and not re.fullmatch(r"[0-9A-Za-z_.+-]{1,100}", value):
             good = re.sub(r"[^0-9A-Za-z_.+-]+", "-", value).strip("-")[:100]
-            yield Finding("swanlab-name-invalid", ERROR,
-                          Text(f"{key}={value[:120]}{written(config, key)}: 1 to 100 of 0-9 A-Z a-z _ . + -",
-                               f"{key}={value[:120]}{written(config, key)}：只能是 1 到 100 个 0-9 A-Z a-z _ . + -"),
-                          (f"{key}={good or 'my-project'}",), {"key": key, "length": len(value)})
+            yield found("swanlab-name-invalid", key=key, shown=value[:120], origin=written(config, key), length=len(value),
+                        good=typed(key, good or "my-project"))
     for key, value in (("swanlab.experiment", config.swanlab.experiment),
                        ("swift.swanlab_exp_name", config.swift.text("swanlab_exp_name"))):
         if value and len(value) > 250:
-            yield Finding("swanlab-name-invalid", ERROR,
-                          Text(f"{key}{written(config, key)} has {len(value)} characters; 250 are allowed",
-                               f"{key}{written(config, key)} 有 {len(value)} 个字符，最多 250 个"),
-                          (f"{key}={value[:40]}",), {"key": key, "length": len(value)})
+            yield found("swanlab-name-invalid", "long", key=key, origin=written(config, key), length=len(value),
+                        good=typed(key, value[:40]))
 
 
 def swanlab_resume(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -202,30 +162,20 @@ def swanlab_resume(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     free = version is not None and version >= FREE_RUN_ID
     shaped = re.fullmatch(r'[^<>:"/\\|?*#%\x00-\x1f\x7f]{1,512}' if free else r"[a-z0-9]{21}", run)
     if resume not in ("must", "allow", "true"):
-        yield Finding("swanlab-resume", ERROR,
-                      Text(f"SWANLAB_RUN_ID={run[:60]} without SWANLAB_RESUME=must or allow",
-                           f"设置了 SWANLAB_RUN_ID={run[:60]}，但没有 SWANLAB_RESUME=must 或 allow"),
-                      ("export SWANLAB_RESUME=allow", "unset SWANLAB_RUN_ID"), {"run_id": run[:60], "resume": resume or None})
+        yield found("swanlab-resume", run_id=run[:60], resume=resume or None)
     elif not shaped:
-        yield Finding("swanlab-resume", ERROR,
-                      Text(f"SWANLAB_RUN_ID={run[:60]} is no run id: 21 of a-z and 0-9",
-                           f"SWANLAB_RUN_ID={run[:60]} 不是合法的实验 id：应为 21 个 a-z 或 0-9"),
-                      ("unset SWANLAB_RUN_ID SWANLAB_RESUME",), {"run_id": run[:60]})
+        yield found("swanlab-resume", "free-form" if free else "form", run_id=run[:60], swanlab=version)
 
 
 def swanlab_key_in_config(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A key written in a config is printed, recorded and uploaded with it; an interpolated one is not written there."""
     for key in written_secrets(config):
         origin = config.origin(key)
-        place = "" if origin is None else f" ({origin})" if origin.layer == "file" else " (command line)"
+        place = "" if origin is None else f" ({origin})" if origin.layer == "file" else Text(" (command line)", "（命令行）")
         name = key.rpartition(".")[2] if key.startswith("env.") else \
             "SWANLAB_API_KEY" if key == "swift.swanlab_token" else key.rpartition(".")[2].upper()
-        mend = (f"export {name}=…",) if key.startswith("env.") or key == "swift.swanlab_token" else \
-            (f"export {name}=…", f"{key}=${{oc.env:{name}}}")
-        yield Finding("swanlab-key-in-config", ERROR,
-                      Text(f"{key}{place} holds a secret, which would be printed and recorded with the config",
-                           f"{key}{place} 中写着密钥，会随配置一起被打印和记录"),
-                      (Text(f"remove {key} from the config, and:", f"从配置中删除 {key}，然后："), *mend), {"key": key})
+        named = None if key.startswith("env.") or key == "swift.swanlab_token" else shlex.quote(f"{key}=${{oc.env:{name}}}")
+        yield found("swanlab-key-in-config", key=key, place=place, variable=name, reference=named)
 
 
 def written_secrets(config: ResolvedConfig) -> Iterator[str]:
