@@ -61,8 +61,9 @@ def gaps(profiler: Any) -> list[str]:
         inside = sorted(((min(e.time_range.end, start) - max(e.time_range.start, begin), e.name) for e in own
                          if e.time_range.end > begin and e.time_range.start < start), reverse=True)[:6]
         at = (begin - work[0][0]) / 1e3
-        lines.append(f"idle {length / 1e3:.2f} ms at {at:.0f} ms: " + ", ".join(f"{name} {spent / 1e3:.2f}" for spent, name in inside))
-    return lines + [f"idle in all {sum(one[0] for one in found) / 1e3:.1f} ms in {len(found)} gaps over 0.3 ms"]
+        told = ", ".join(f"{name} {spent / 1e3:.2f}" for spent, name in inside)
+        lines.append(f"idle {length / 1e3:.2f} ms at {at:.0f} ms: {told}")
+    return [*lines, f"idle in all {sum(one[0] for one in found) / 1e3:.1f} ms in {len(found)} gaps over 0.3 ms"]
 
 
 def tell(profiler: Any, seconds: float) -> None:

@@ -52,8 +52,8 @@ def main() -> None:
         for level in given.levels.split(","):
             one = train(given.config, level, given.settings)
             found.append(one)
-            print(f"{level:<6} {one['tokens_per_second']:>9,.0f} tokens/s  {one['peak_memory_gib']:6.2f} GiB  {one['steps']} steps of "
-                  f"{one['examples_per_step']:.2f} examples  loss {one['last_fifth']:.4f}  "
+            print(f"{level:<6} {one['tokens_per_second']:>9,.0f} tokens/s  {one['peak_memory_gib']:6.2f} GiB  "
+                  f"{one['steps']} steps of {one['examples_per_step']:.2f} examples  loss {one['last_fifth']:.4f}  "
                   + ", ".join(f"{name}: {told}" for name, told in one["speedups"].items()), flush=True)
             if given.out:
                 given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

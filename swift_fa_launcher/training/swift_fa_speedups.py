@@ -12,6 +12,7 @@ import functools
 import inspect
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def speed_up(job: Job, say: Callable[[str], None]) -> None:
         make(trainer, *args, **kwargs)
         if getattr(trainer, "args", None) is None or not is_training(trainer):
             return
-        told = {name: tried(apply, trainer.model) for name, apply in SPEEDUPS[job["level"]].items()}
+        told = {name: tried(apply, trainer) for name, apply in SPEEDUPS[job["level"]].items()}
         if os.environ.get("RANK", "-1") in ("-1", "0"):
             write_down(Path(job["folder"]) / "speedups.json", told)
             used = [f"{name} ({found['layers']} layers)" if "layers" in found else name
@@ -50,10 +51,10 @@ def is_training(trainer: Any) -> bool:
     return getattr(trainer, "train_dataset", None) is not None
 
 
-def tried(apply: Callable[[Any], Job], model: Any) -> Job:
+def tried(apply: Callable[[Any], Job], trainer: Any) -> Job:
     """What came of a speed-up; one that fails is left out, and the training goes on without it."""
     try:
-        return apply(model)
+        return apply(trainer)
     except Exception as error:
         return {"used": False, "why": " ".join(str(error).split()) or type(error).__name__}
 
@@ -70,16 +71,16 @@ def write_down(file: Path, told: Job) -> None:
 # A LoRA layer's input, cast once
 
 
-def keep_lora_inputs(model: Any) -> Job:
+def keep_lora_inputs(trainer: Any) -> Job:
     """PEFT casts a LoRA layer's input to the adapter's float32, and autocast casts it back to half precision at once: two
     passes over memory and a second saved copy in each layer. Left out where autocast would undo it anyway.
 
     Bit-identical: half precision to float32 and back is the same number. Not where dropout lies between the two casts, since
     its mask may depend on the type. peft/tuners/tuners_utils.py `_cast_input_dtype` (0.13 and later).
     """
-    layers = [layer for layer in lora_layers(model) if hasattr(layer, "_cast_input_dtype")]
+    layers = [layer for layer in lora_layers(trainer.model) if hasattr(layer, "_cast_input_dtype")]
     if not layers:
-        return {"used": False, "why": "no LoRA layer that casts its input" if list(lora_layers(model)) else "no LoRA layers"}
+        return {"used": False, "why": "no LoRA layers whose input is cast"}
     exact = [layer for layer in layers if not has_dropout(layer)]
     for layer in exact:
         layer._cast_input_dtype = functools.partial(cast_unless_undone, layer._cast_input_dtype)
@@ -106,19 +107,46 @@ def autocast_dtype(device: str) -> Any:
 # Row boundaries, once a step
 
 
-def share_boundaries(model: Any) -> Job:
+def share_boundaries(trainer: Any) -> Job:
     """transformers works out in every layer where the rows of a packed row begin, from position_ids, each time waiting for the
-    device. Given to the model once a step instead, in the form that it would find itself.
+    device. Given to the model once a step instead, in the form that it would find itself; worked out before the batch goes to
+    the device where ms-swift's loader lets us (its module's `to_device`, 3.8 to 4.6), so that nothing waits at all.
 
     modeling_flash_attention_utils.py (`_flash_attention_forward`, `prepare_fa_kwargs_from_position_ids`), which takes them from
     the model's keyword arguments. Not for models with more than a language model (their towers would take them too) or with
     layers of linear attention, which read the same names.
     """
-    why = no_boundaries(model)
+    why = no_boundaries(trainer.model)
     if why:
         return {"used": False, "why": why}
-    model.register_forward_pre_hook(add_boundaries, with_kwargs=True)
+    trainer.model.register_forward_pre_hook(add_boundaries, with_kwargs=True)
+    make_loader = trainer.get_train_dataloader
+
+    @functools.wraps(make_loader)
+    def get_train_dataloader(*args: Any, **kwargs: Any) -> Any:
+        loader = make_loader(*args, **kwargs)
+        module = sys.modules[type(loader).__module__]
+        move = getattr(module, "to_device", None)
+        if move is not None and not hasattr(move, "swift_fa"):
+            module.to_device = functools.wraps(move)(functools.partial(move_with_boundaries, move))  # type: ignore[attr-defined]
+            module.to_device.swift_fa = True
+        return loader
+
+    trainer.get_train_dataloader = get_train_dataloader
     return {"used": True}
+
+
+def move_with_boundaries(move: Callable[..., Any], batch: Any, *args: Any, **kwargs: Any) -> Any:
+    if type(batch) is dict and needs_boundaries(batch) and batch["position_ids"].device.type == "cpu":
+        batch = {**batch, **boundaries_of(batch["position_ids"])}
+    return move(batch, *args, **kwargs)
+
+
+def needs_boundaries(batch: Job) -> bool:
+    """A batch of one packed row, without a mask, that has none yet."""
+    positions = batch.get("position_ids")
+    return positions is not None and positions.dim() == 2 and positions.shape[0] == 1 and batch.get("attention_mask") is None \
+        and all(batch.get(name) is None for name in BOUNDARIES)
 
 
 def no_boundaries(model: Any) -> str:
@@ -145,11 +173,9 @@ def takes_more(function: Callable[..., Any]) -> bool:
 
 
 def add_boundaries(module: Any, args: Any, kwargs: Job) -> Any:
-    positions = kwargs.get("position_ids")
-    if not module.training or positions is None or positions.dim() != 2 or positions.shape[0] != 1 \
-            or kwargs.get("attention_mask") is not None or any(kwargs.get(name) is not None for name in BOUNDARIES):
+    if not module.training or not needs_boundaries(kwargs):
         return None
-    return args, {**kwargs, **boundaries_of(positions)}
+    return args, {**kwargs, **boundaries_of(kwargs["position_ids"])}
 
 
 def boundaries_of(positions: Any) -> Job:
@@ -164,20 +190,59 @@ def boundaries_of(positions: Any) -> Job:
         return {}
     ends = torch.cat((begins, torch.tensor([positions.numel()], device=begins.device, dtype=torch.int32)))
     longest = int(ends.diff().max())
-    return dict(zip(BOUNDARIES, (ends, ends, longest, longest)))
+    return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+
+
+# What the trainer waits for, or counts again, in every step
+
+
+def judge_loss_later(trainer: Any) -> Job:
+    """transformers looks at every loss before it goes on (`logging_nan_inf_filter`), for which the processor waits until the
+    device has done all its work. The same rule on the device: a loss that is no number counts as the mean of those since the
+    last logged step. transformers 5 (`_run_epoch`); before it the sum is out of reach.
+    """
+    import torch
+
+    step = trainer.training_step
+    if not getattr(trainer.args, "logging_nan_inf_filter", False):
+        return {"used": False, "why": "every loss is taken as it is already"}
+    if not hasattr(type(trainer), "_run_epoch"):
+        return {"used": False, "why": "this transformers keeps the sum of losses to itself"}
+
+    @functools.wraps(step)
+    def training_step(*args: Any, **kwargs: Any) -> Any:
+        loss = step(*args, **kwargs)
+        so_far = trainer._tr_loss / (1 + trainer.state.global_step - trainer._globalstep_last_logged)
+        return torch.where(torch.isfinite(loss), loss, so_far.to(loss.device))
+
+    trainer.training_step = training_step
+    trainer.args.logging_nan_inf_filter = False
+    return {"used": True}
+
+
+def count_parameters_once(trainer: Any) -> Job:
+    """transformers walks through all modules in every step, to count parameters for `total_flos`; their number stays the same.
+
+    modeling_utils.py `num_parameters`, called by `floating_point_ops` with the same words each time.
+    """
+    model = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
+    if not hasattr(model, "num_parameters"):
+        return {"used": False, "why": "the model does not count its parameters"}
+    model.num_parameters = functools.lru_cache(maxsize=None)(model.num_parameters)
+    return {"used": True}
 
 
 # LoRA's product as part of the base layer's
 
 
-def fuse_lora(model: Any) -> Job:
+def fuse_lora(trainer: Any) -> Job:
     """One function for a frozen linear layer and its LoRA: x is saved once, scaling and adding are part of the products.
 
     y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, in the type that autocast computes in; gradients as autograd would give them, each product
     accumulated into the one before. With dropout, x·Aᵀ stays autograd's own. For a plain LoRA alone; DoRA, quantised, merged and
     several adapters take PEFT's own way, also where they become so later.
     """
-    layers = list(lora_layers(model))
+    layers = list(lora_layers(trainer.model))
     fusible = [layer for layer in layers if not why_not_fused(layer)]
     for layer in fusible:
         layer.forward = functools.partial(fused_forward, layer, layer.forward)
@@ -206,7 +271,7 @@ def why_not_fused(layer: Any) -> str:
     import torch
     from peft.tuners.lora import Linear
 
-    base = layer.get_base_layer() if hasattr(layer, "get_base_layer") else None
+    base: Any = layer.get_base_layer() if hasattr(layer, "get_base_layer") else None
     names = list(layer.lora_A)
     if not isinstance(layer, Linear) or type(base) is not torch.nn.Linear:
         return f"a base layer that is a {type(base).__name__}"
@@ -302,5 +367,6 @@ def without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
-EXACT: dict[str, Callable[[Any], Job]] = {"lora-input": keep_lora_inputs, "row-boundaries": share_boundaries}
+EXACT: dict[str, Callable[[Any], Job]] = {"lora-input": keep_lora_inputs, "row-boundaries": share_boundaries,
+                                          "loss-judged-later": judge_loss_later, "parameters-counted-once": count_parameters_once}
 SPEEDUPS: dict[str, dict[str, Callable[[Any], Job]]] = {"exact": EXACT, "all": {**EXACT, "fused-lora": fuse_lora}}

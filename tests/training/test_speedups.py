@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,12 @@ def step(model: Any, ids: Any, dtype: Any, **more: Any) -> tuple[Any, Any, dict[
     return out.logits, out.loss.detach(), {name: p.grad / scale for name, p in model.named_parameters() if p.grad is not None}
 
 
+def trainer_of(model: Any) -> Any:
+    """As much of a trainer as a speed-up looks at before it trains."""
+    return SimpleNamespace(model=model, get_train_dataloader=lambda: None, training_step=lambda: None,
+                           args=SimpleNamespace(logging_nan_inf_filter=False))
+
+
 def ids_on(device: str, rows: int = 2, length: int = 24) -> Any:
     return torch.randint(0, 128, (rows, length), generator=torch.Generator().manual_seed(3)).to(device)
 
@@ -58,7 +65,7 @@ def ids_on(device: str, rows: int = 2, length: int = 24) -> Any:
 def test_inputs_that_are_cast_once_give_the_same_bits(speedups: Any, device: str, dtype: Any) -> None:
     plain = make_model(device, dtype)
     fast = copy.deepcopy(plain)
-    told = speedups.keep_lora_inputs(fast)
+    told = speedups.keep_lora_inputs(trainer_of(fast))
     assert told == {"used": True, "layers": 21}
     ids = ids_on(device)
     (logits, loss, grads), (fast_logits, fast_loss, fast_grads) = step(plain, ids, dtype), step(fast, ids, dtype)
@@ -68,7 +75,7 @@ def test_inputs_that_are_cast_once_give_the_same_bits(speedups: Any, device: str
 
 def test_the_input_is_really_not_cast_twice(speedups: Any) -> None:
     model = make_model("cpu", torch.bfloat16)
-    speedups.keep_lora_inputs(model)
+    speedups.keep_lora_inputs(trainer_of(model))
     seen = []
     layer = next(speedups.lora_layers(model))
     layer.lora_A["default"].register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
@@ -81,7 +88,7 @@ def test_the_input_is_really_not_cast_twice(speedups: Any) -> None:
 
 def test_a_layer_with_dropout_keeps_its_cast(speedups: Any) -> None:
     model = make_model("cpu", torch.bfloat16, dropout=0.1)
-    assert speedups.keep_lora_inputs(model) == {"used": False, "layers": 0, "why": "21 layers have dropout"}
+    assert speedups.keep_lora_inputs(trainer_of(model)) == {"used": False, "layers": 0, "why": "21 layers have dropout"}
 
 
 def reference(model: Any, ids: Any, **more: Any) -> dict[str, Any]:
@@ -97,7 +104,7 @@ def error_of(grads: dict[str, Any], true: dict[str, Any]) -> float:
 def test_the_fused_product_is_as_near_to_float32_as_pefts(speedups: Any, device: str, dtype: Any, kinds: dict[str, Any]) -> None:
     plain = make_model(device, dtype, **kinds)
     fast = copy.deepcopy(plain)
-    assert speedups.fuse_lora(fast) == {"used": True, "layers": 21}
+    assert speedups.fuse_lora(trainer_of(fast)) == {"used": True, "layers": 21}
     ids = ids_on(device)
     true = reference(plain, ids)
     (_, loss, grads), (_, fast_loss, fast_grads) = step(plain, ids, dtype), step(fast, ids, dtype)
@@ -114,7 +121,7 @@ def test_the_fused_product_is_as_near_to_float32_as_pefts(speedups: Any, device:
 def test_with_dropout_the_same_places_are_dropped(speedups: Any, device: str, dtype: Any) -> None:
     plain = make_model(device, dtype, dropout=0.3)
     fast = copy.deepcopy(plain)
-    assert speedups.fuse_lora(fast)["used"]
+    assert speedups.fuse_lora(trainer_of(fast))["used"]
     if dtype != torch.float32:
         return  # the mask may depend on the type: nothing to compare bit by bit
     ids = ids_on(device)
@@ -128,7 +135,7 @@ def test_twenty_steps_learn_the_same(speedups: Any, level: str) -> None:
     for kind in (None, level):
         model = make_model("cpu", torch.bfloat16)
         for apply in speedups.SPEEDUPS[kind].values() if kind else ():
-            apply(model)
+            apply(trainer_of(model))
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
         losses.append([])
         for seed in range(20):
@@ -145,7 +152,7 @@ def test_twenty_steps_learn_the_same(speedups: Any, level: str) -> None:
 def test_checkpointing_and_adapters_that_are_off_merged_or_saved(speedups: Any, checkpointing: bool, tmp_path: Path) -> None:
     plain = make_model("cpu", torch.float32)
     fast = copy.deepcopy(plain)
-    speedups.fuse_lora(fast)
+    speedups.fuse_lora(trainer_of(fast))
     ids = ids_on("cpu")
     for model in (plain, fast):
         if checkpointing:
@@ -164,7 +171,7 @@ def test_checkpointing_and_adapters_that_are_off_merged_or_saved(speedups: Any, 
 
 @pytest.mark.parametrize(("kinds", "why"), [({"use_dora": True}, "DoRA"), ({"lora_bias": True}, "bias")])
 def test_what_is_no_plain_lora_takes_pefts_own_way(speedups: Any, kinds: dict[str, Any], why: str) -> None:
-    told = speedups.fuse_lora(make_model("cpu", torch.float32, **kinds))
+    told = speedups.fuse_lora(trainer_of(make_model("cpu", torch.float32, **kinds)))
     assert not told["used"] and told["layers"] == 0 and why in told["why"]
 
 
@@ -202,7 +209,7 @@ def test_boundaries_reach_every_layer(speedups: Any) -> None:
     AttentionInterface.register("flash_of_a_test", attention)
     model = make_model("cpu", torch.float32)
     model.config._attn_implementation = model.get_base_model().config._attn_implementation = "flash_of_a_test"
-    assert speedups.share_boundaries(model) == {"used": True}
+    assert speedups.share_boundaries(trainer_of(model)) == {"used": True}
     model(input_ids=ids_on("cpu", 1, 10), **packed((4, 6)))
     assert len(seen) == 3 and all(one["max_length_q"] == 6 and one["cu_seq_lens_q"].tolist() == [0, 4, 10] for one in seen)
     assert all(one["cu_seq_lens_q"] is seen[0]["cu_seq_lens_q"] for one in seen)
@@ -219,7 +226,7 @@ def test_who_gets_no_boundaries(speedups: Any, change: dict[str, Any], why: str)
     model.config._attn_implementation = "flash_attention_2"
     for name, value in change.items():
         object.__setattr__(model.config, name, value)
-    assert why in speedups.share_boundaries(model)["why"]
+    assert why in speedups.share_boundaries(trainer_of(model))["why"]
 
 
 def test_a_speedup_that_fails_stops_nothing(speedups: Any) -> None:
