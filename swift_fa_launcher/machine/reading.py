@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+from typing import Any
 
 from packaging.version import Version
 
@@ -39,12 +42,12 @@ def is_absent(facts: Facts, package: str) -> bool:
     return packages is not None and package in packages and packages[package] is None
 
 
-def pip(facts: Facts, command: str, *requirements: str) -> str:
-    """A pip command for the training interpreter."""
+def pip(facts: Facts, *words: str) -> str:
+    """A pip command for the training interpreter; without words, what such a command begins with."""
     python = known(facts.python)
     executable = (known(python.executable) if python else None) or "python"
-    quoted = (f'"{r}"' if set(r) & set("<>[]!*; ") else r for r in requirements)
-    return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip", command, *quoted))
+    quoted = (f'"{word}"' if set(word) & set("<>[]!*; ") else word for word in words)
+    return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip", *quoted))
 
 
 def pip_install(facts: Facts, *requirements: str) -> str:
@@ -68,6 +71,17 @@ def setting(config: ResolvedConfig, name: str) -> str:
     value = config.swift.get(name)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     return f"{name}={shown}{written(config, f'swift.{name}')}"
+
+
+def typed(key: str, value: Any) -> str:
+    """`key=value` as it is typed into a shell to set the value."""
+    return shlex.quote(f"{key}={_typed(value)}")
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_typed, value))}]"
+    return value if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) else json.dumps(value, ensure_ascii=False)
 
 
 def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
