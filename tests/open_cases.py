@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-OPEN = frozenset(("A004 A006 A015 A052 A053 A056 A058 A061 A062 A067 A071 A086 B010 B012 "
-                  "B014 B015 B018 B022 B023 B025 B026 B028 B202 B204 B205 B208 B209 B214 B313 B314").split())
+OPEN = frozenset((  # noqa: SIM905
+    "A004 A006 A015 A052 A053 A056 A058 A061 A062 A067 A071 A086 B010 B012 "
+    "B014 B015 B018 B022 B023 B025 B026 B028 B202 B204 B205 B208 B209 B214 B313 B314").split())
 
 
 def expected(paths: Sequence[Path]) -> list[object]:
