@@ -372,21 +372,21 @@ def accepts(argument: Argument | None, value: Any, written: str | None = None) -
     """Why ms-swift's parser would refuse the value, None where it would not or where that cannot be told."""
     items = value if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(item, str) and item.strip() == "\\" for item in items):
-        return Text("a lone backslash, left over from a command that went on in the next line",
-                    "多余的反斜杠，应是命令换行时留下的")
+        return Text("stray backslash (shell line continuation)", "多余的反斜杠（命令换行时留下的）")
     kind = _kind(argument)
     words = render_value(value, written, argument)
     if argument is not None and kind.many and not words and value is not None and argument.default:
-        return Text("a command line cannot carry an empty list, and leaving it out means "
-                    f"{argument.default}", f"命令行无法传递空列表，而不传则表示 {argument.default}")
+        default = f"[{','.join(map(str, argument.default))}]" if isinstance(argument.default, list) else argument.default
+        return Text(f"an empty list cannot be passed on a command line, and leaving the argument out means {default}",
+                    f"命令行无法传递空列表，而不写这个参数则表示 {default}")
     if "--" in words:
-        return Text("-- cannot be passed as a value", "-- 不能作为参数值传递")
+        return Text("-- cannot be passed as a value", "-- 不能作为取值传递")
     if kind.base == "group" and any(words):
-        return Text("ms-swift's command line cannot take it", "ms-swift 的命令行无法接收它")
+        return Text("ms-swift does not accept this on its command line", "ms-swift 的命令行不接受这个取值")
     if len(words) > 1 and not kind.many and kind.base != "unknown":
-        return Text(f"takes one value, not {len(words)}", f"只接受一个值，而这里有 {len(words)} 个")
+        return Text(f"must be one value, not {len(words)}", f"只能是一个值，而这里有 {len(words)} 个")
     if len(words) > 1 and (dashed := next((word for word in words if _looks_like_option(word)), None)):
-        return Text(f"the item {dashed!r} begins with a dash, which a command line takes for the next argument",
+        return Text(f"the item {dashed!r} begins with a dash, so the command line reads it as the next argument",
                     f"列表项 {dashed!r} 以短横线开头，命令行会把它当成下一个参数")
     for word in words:
         if argument is not None and (problem := _word_problem(kind, argument, word)):
@@ -396,16 +396,34 @@ def accepts(argument: Argument | None, value: Any, written: str | None = None) -
 
 def _word_problem(kind: _Kind, argument: Argument, word: str) -> Text | None:
     if kind.base == "bool" and word.lower() not in _TRUTHS:
-        return Text("expected true or false", "应为 true 或 false")
+        return Text("must be true or false", "必须是 true 或 false")
     if kind.base == "int" and _reads(int, word) is None:
-        return Text("expected a whole number", "应为整数")
+        return Text("must be a whole number", "必须是整数")
     if kind.base == "float" and _reads(float, word) is None:
-        return Text("expected a number", "应为数字")
+        return Text("must be a number", "必须是数字")
     choices = known(argument.choices)
     if kind.base == "choice" and choices and word not in (names := [str(choice) for choice in choices]):
         listed = ", ".join(names if len(names) <= 12 else [*nearest(word, names, 5), "…"])
-        return Text(f"expected one of {listed}", f"应为以下之一：{listed}")
+        return Text(f"must be one of {listed}", f"必须是以下之一：{listed}")
     return None
+
+
+#: What names an attention in transformers 4.36 to 5.19: its own names, paged ones as each release wrote them, and a hub's
+#: kernel (modeling_utils.py, AttentionInterface; integrations/hub_kernels.py, is_kernel). Anything else is refused when the
+#: model is built, minutes later.
+_ATTENTION = re.compile(r"(?:paged\|)?(?:flash_attn|flash_attention_\d|sdpa|eager|flex_attention|auto)|paged_attention"
+                        r"|(?:sdpa|eager)_paged|(?:paged\|)?[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?")
+
+
+def attention_misspelt(config: ResolvedConfig, value: Any) -> bool:
+    """Whether attn_impl's value can name no attention; none at all is ms-swift's default, and plugins bring their own."""
+    return not (has_plugins(config) or value is None or isinstance(value, (dict, list)) or not str(value).strip()
+                or _ATTENTION.fullmatch(_render_word(value, None, None).strip()))
+
+
+def has_plugins(config: ResolvedConfig) -> bool:
+    """Whether the config loads code that may register more values than ms-swift knows."""
+    return any(config.swift.names("external_plugins")) or any(config.swift.names("custom_register_path"))
 
 
 # --- as argv ---

@@ -317,7 +317,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("model-type-unknown", "model_type~Model ", r"model_type:? '?(?P<name>[\w.-]+)'? (?:is not registered|not in \[)|no suitable `?model_type`? was found"
          r"|Failed to automatically match `?model_type|explicitly pass the model_type", "{name}"),
     _row("packing-lazy-tokenize", "acking and lazy_tokenize", r"[Pp]acking and lazy_tokenize are incompatible|lazy_tokenize.*(?:conflict|incompatible).*packing"),
-    _row("packing-leaks", "packing/padding-free with multiple", r"packing/padding-free with multiple sequences"),
+    _row("packing-needs-fla", "packing/padding-free with multiple", r"packing/padding-free with multiple sequences"),
     _row("packing-model-unsupported", "padding free or packing", r"(?:[Tt]emplate )?[`'\"]?(?P<name>[\w.-]+)[`'\"]? does not support (?:padding free or )?packing", "{name}"),
     _row("packing-needs-flash-attn", "flash attention~flash_att",
          r"(?i)The [\"'](?:packing|padding_free)[\"'] feature (?:requires a flash|needs to be used in conjunction)|(?:sample_)?packing.{0,40}(?:requires?|needs?|without).{0,20}flash[ _-]att"),

@@ -131,6 +131,12 @@ def row_count(name: str, path: PathFacts) -> int | None:
     return None if rows is None else _bounded(rows)
 
 
+def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
+    """Rows of all datasets whose number is known, `#N` taken into account."""
+    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    return min(sum(count or 0 for count in counts), MOST_ROWS)
+
+
 def trained(rows: int, config: ResolvedConfig, facts: Facts) -> int:
     """Of a dataset's rows those that are not kept for validation."""
     swift = config.swift

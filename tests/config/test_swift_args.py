@@ -212,7 +212,8 @@ def test_accepted(argument: Argument | None, value: object) -> None:
     (INT, True, "whole number"), (FLOAT, "1e-", "number"), (FLOAT, [1, 2], "one value"), (TEXT, ["a", "b"], "one value"),
     (DTYPE, "bf16", "bfloat16"), (STRATEGY, "step", "steps"), (Argument("Optional[List[int]]"), [1, "x"], "whole number"),
     (TEXT, "\\", "backslash"), (None, ["a", " \\ "], "backslash"), (TEXTS, ["a", "-b"], "dash"), (TEXT, "--", "--"),
-    (Argument("List[str]", None, ["all-linear"]), [], "all-linear"), (Argument("dict[str, bool] | None"), {"a": True}, "take"),
+    (Argument("List[str]", None, ["all-linear"]), [], "[all-linear]"),
+    (Argument("dict[str, bool] | None"), {"a": True}, "command line"),
     (Argument("Optional[Literal['fork', 'spawn']]", ("fork", "spawn")), "thread", "fork"),
 ])
 def test_refused(argument: Argument | None, value: object, word: str) -> None:

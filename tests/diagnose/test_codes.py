@@ -208,7 +208,7 @@ LOGS: list[tuple[str, str]] = [
     ("arg-missing", START + trace("ValueError: args.max_steps has to be specified, since the train_dataset does not implement __len__", "/w/trainer.py:__init__")),
     ("packing-needs-flash-attn", START + trace('ValueError: The "padding_free" feature requires a flash attention implementation. Please use one of: "flash_attn".', "/w/sft_args.py:_check_padding_free")),
     ("packing-lazy-tokenize", START + trace("ValueError: Packing and lazy_tokenize are incompatible.", "/w/base_args.py:__post_init__")),
-    ("packing-leaks", loading("ImportError: Qwen3.5 linear attention packing/padding-free with multiple sequences requires flash-linear-attention; the torch fallback does not support packed sequence boundaries.")),
+    ("packing-needs-fla", loading("ImportError: Qwen3.5 linear attention packing/padding-free with multiple sequences requires flash-linear-attention; the torch fallback does not support packed sequence boundaries.")),
     ("packing-model-unsupported", START + trace("ValueError: Template `ovis2_5` does not support padding free or packing.", "/w/sft.py:_prepare_template")),
     ("packing-cache-not-shared", START + trace("FileNotFoundError: [Errno 2] No such file or directory: '/root/.cache/modelscope/tmp/check_shared_disk.tmp'", "/w/torch_utils.py:check_shared_disk")),
     ("packing-timeout-risk", "Packing (num_proc=1):   1%|          | 857031/108919656 [30:00<67:35:04, 444.15it/s]" + WATCHDOG.format(r=1)),
@@ -383,7 +383,7 @@ def test_whoever_speaks_and_whenever_it_was(before: str) -> None:
 
 
 #: Nothing of these shows in a log: they are warnings of what would go wrong, or facts that only a config has.
-_SILENT = {"host-memory-low", "torch-prerelease", "arg-renamed", "gpus-unused", "packing-changes-batch",
+_SILENT = {"host-memory-low", "torch-prerelease", "arg-renamed", "gpus-unused", "packing-leaks", "packing-changes-batch",
            "swanlab-account-implicit", "swanlab-key-in-config"}
 
 

@@ -109,16 +109,16 @@ def test_rows_that_do_not_fit_together() -> None:
 
 def test_the_word_before_the_start() -> None:
     finding = next(f for f in check_all(config(ON), machine(paths={DATA: rows()})) if f.code == "packing-changes-batch")
-    assert finding.summary.en == ("packing puts about 5.0 examples into a row: a step sees 160 instead of 32; "
-                                  "40 steps an epoch instead of 200")
+    assert finding.summary.en == ("packing puts about 5.0 examples into a row: a step sees 160 examples instead of 32; "
+                                  "steps an epoch: 40 instead of 200")
     assert isinstance(finding.fix[0], Text)
-    assert finding.fix[0].en == ("swift.per_device_train_batch_size=6 swift.gradient_accumulation_steps=1 "
-                                 "(now 8 and 4): a step then sees about 30 examples")
+    assert finding.fix[0].en == ("swift.per_device_train_batch_size=6 swift.gradient_accumulation_steps=1  "
+                                 "(now 8 × 4; a step then sees about 30 examples)")
 
 
 @pytest.mark.parametrize(("swift", "path", "words"), [
     ({"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}, rows(rows=10),
-     ("; 1 step an epoch instead of 5", "a step then sees about 5 examples, the nearest there is")),
+     ("; steps an epoch: 1 instead of 5", "a step then sees about 5 examples)")),
     ({}, rows(row_tokens=[900]), None),  # one row to a row: nothing changes
     ({}, rows(row_tokens=[1200], rows=1), None),  # no row is left
     ({"attn_impl": "sdpa"}, rows(), None), ({"attn_impl": "flash_atn"}, rows(), None), ({"lazy_tokenize": True}, rows(), None)])
@@ -134,7 +134,7 @@ def test_a_word_only_where_there_is_one_to_say(swift: dict[str, Any], path: dict
 def test_a_sample_is_called_one() -> None:
     finding = next(f for f in check_all(config(ON), machine(paths={DATA: rows(row_tokens=[10, 2000, 2000, 2000], rows=60_000)}))
                    if f.code == "rows-too-long")
-    assert "3 of 4 sampled rows (75%, about 45,000 of the file's 60,000) are longer than max_length=1000" in finding.summary.en
+    assert "3 of 4 sampled rows (75%, about 45,000 of 60,000 in the file) are longer than 1000 tokens" in finding.summary.en
 
 
 @pytest.mark.parametrize(("swift", "path", "stops"), [

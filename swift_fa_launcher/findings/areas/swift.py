@@ -4,123 +4,264 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.entry import Entry, entry
-from swift_fa_launcher.findings.lines import LIST_ARGUMENTS
+from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.entry import Entry, Says, entry
+from swift_fa_launcher.findings.lines import ANOTHER_PYTHON, LIST_ARGUMENTS, WITHOUT_FLASH_ATTN
+
+_WITHOUT_PACKING = "swift.packing=false swift.padding_free=false"
+#: How to write an argument under its right name: in the file where it stands, else as an override.
+_REWRITE: tuple[Words, ...] = (Text("in {place} write: {rewritten}", "在 {place} 改为：{rewritten}"), "{override}")
+_SEARCH = Text("search its arguments: swift-fa args {pattern}", "查找参数：swift-fa args {pattern}")
+_NO_ARGUMENT = Text("ms-swift {ms_swift} has no argument {argument}{origin}", "ms-swift {ms_swift} 没有参数 {argument}{origin}")
+_CANNOT_PACK = Text("{setting}: ms-swift's template for {template} does not support it",
+                    "{setting}：ms-swift 中 {template} 的 template 不支持")
+_OWN_DISK = Text("{key}={path}{origin} is on this node's own disk, where other nodes cannot read it",
+                 "{key}={path}{origin} 位于本节点的本地磁盘，其他节点读不到")
+_SHARED_FOLDER = Text("name a folder that all nodes share: swift.packing_cache=FOLDER", "指定所有节点共享的文件夹：swift.packing_cache=FOLDER")
+
+#: Arguments that are gone without a successor of the same meaning, and what to write instead. Each is a way to say
+#: arg-unknown, "gone NAME".
+_GONE: Mapping[str, tuple[Words, ...]] = {
+    "train_dataset_sample": (Text("write the number of rows behind the dataset: 'swift.dataset=[NAME#1000]'",
+                                  "把条数写在数据集名后面：'swift.dataset=[NAME#1000]'"),),
+    "val_dataset_sample": (Text("write the number of rows behind the dataset: 'swift.val_dataset=[NAME#1000]'",
+                                "把条数写在数据集名后面：'swift.val_dataset=[NAME#1000]'"),),
+    "self_cognition_sample": (Text("name it as a dataset: 'swift.dataset=[NAME,swift/self-cognition#500]'",
+                                   "直接写成数据集：'swift.dataset=[NAME,swift/self-cognition#500]'"),),
+    "do_sample": (Text("to turn sampling off: swift.temperature=0", "要关闭采样：swift.temperature=0"),),
+    "ckpt_dir": (Text("load an adapter: 'swift.adapters=[PATH]', or a full model: swift.model=PATH",
+                      "加载适配器：'swift.adapters=[PATH]'，或完整模型：swift.model=PATH"),
+                 Text("or continue a training: swift.resume_from_checkpoint=PATH", "或继续训练：swift.resume_from_checkpoint=PATH")),
+    "overwrite_output_dir": (Text("leave it out; to write into output_dir itself: swift.add_version=false",
+                                  "删去即可；要直接写入 output_dir：swift.add_version=false"),),
+    "packing_cache": (Text("leave it out: this ms-swift keeps no packing cache", "删去即可：这个版本的 ms-swift 不再有 packing 缓存"),),
+}
+
+#: Of a dataset's rows, those that are too long: by how much is known of it, and by what becomes of them.
+_ROWS: Mapping[str, Text] = {
+    "uncounted": Text("{rows:,} rows", "{rows:,} 行"),
+    "checked": Text("{rows:,} of {checked:,} rows ({share:.0%})", "{checked:,} 行中有 {rows:,} 行（{share:.0%}）"),
+    "sample": Text("{rows:,} of {checked:,} sampled rows ({share:.0%}, about {of_all:,} of {total:,} in the file)",
+                   "抽样 {checked:,} 行中有 {rows:,} 行（{share:.0%}，即整个文件 {total:,} 行中约 {of_all:,} 行）")}
+_FATE: Mapping[str, Text] = {"dropped": Text("dropped", "丢弃"), "cut": Text("cut", "截断"), "split": Text("split", "切分")}
+_RAISE_LIMIT = Text("raise the limit: swift.max_length=N", "提高上限：swift.max_length=N")
+_CUT_ROWS = "swift.truncation_strategy=right"
+
+
+def _too_long(rows: Text, fate: str) -> Says:
+    return Says(Text(f"{{dataset}}: {rows.en} are longer than {{limit}} tokens{{origin}} and will be {_FATE[fate].en}",
+                     f"{{dataset}}：{rows.zh}超过 {{limit}} 个 token{{origin}}，将被{_FATE[fate].zh}"),
+                (_RAISE_LIMIT, _CUT_ROWS if fate == "dropped" else "swift.truncation_strategy=delete"))
+
+
+_BATCH = Text("packing puts about {examples_per_packed_row:.1f} examples into a row: a step sees {examples_per_step:,.0f} examples "
+              "instead of {rows_per_step:,}",
+              "packing 使每行约含 {examples_per_packed_row:.1f} 个样本：每步看到 {examples_per_step:,.0f} 个样本，"
+              "而不是 {rows_per_step:,} 个")
 
 ENTRIES: Mapping[str, Entry] = {
     "ms-swift-missing": entry(
-        "E", Text("ms-swift is not installed here", "这里没有安装 ms-swift"),
-        Text("TODO", "TODO"),
-        "pip install ms-swift",
-    ),
+        "E", Text("ms-swift is not installed", "没有安装 ms-swift"),
+        Text("the Python that would train has no ms-swift", "用于训练的 Python 里没有 ms-swift"),
+        "{pip} install ms-swift", ANOTHER_PYTHON,
+        says=Text("ms-swift is not installed in the Python that would train", "用于训练的 Python 里没有安装 ms-swift")),
     "swift-not-ms-swift": entry(
-        "E", Text("`swift` is not the ms-swift that was meant", "`swift` 不是所要的 ms-swift"),
-        Text("TODO", "TODO"),
-        "python -c 'import swift; print(swift)'",
-        "pip install -U ms-swift",
-    ),
+        "E", Text("`swift` is another program, or its ms-swift is incomplete", "`swift` 是别的程序，或 ms-swift 安装不完整"),
+        Text("the command or the module `swift` belongs to another package or to another environment",
+             "命令或模块 `swift` 属于别的软件包，或属于另一个环境"),
+        "{pip} install --force-reinstall --no-deps ms-swift", ANOTHER_PYTHON,
+        Text("see where it comes from: python -c 'import swift; print(swift)'",
+             "查看它来自哪里：python -c 'import swift; print(swift)'"),
+        says={"": Text("the command `swift` does not belong to this environment's ms-swift: {command}",
+                       "命令 `swift` 不属于本环境的 ms-swift：{command}"),
+              "not found": Text("ms-swift is installed, but `import swift` finds nothing",
+                                "安装了 ms-swift，但 `import swift` 什么也找不到")}),
     "arg-unknown": entry(
-        "E", Text("ms-swift does not know an argument", "ms-swift 不认识该参数"),
-        Text("TODO", "TODO"),
+        "E", Text("ms-swift does not know an argument", "ms-swift 不认识某个参数"),
+        Text("a key under `swift:` is not an argument of the installed ms-swift", "`swift:` 下的某个键不是已安装的 ms-swift 的参数"),
         LIST_ARGUMENTS,
-        Text("names of another ms-swift generation are translated in a config: swift-fa config CONFIG --explain",
-             "其他版本的参数名写在配置里会自动翻译：swift-fa config 配置 --explain"),
-    ),
+        Text("a config may use the names of other ms-swift versions; see how they are translated: swift-fa config CONFIG --explain",
+             "配置里可以用其他版本的参数名；查看翻译结果：swift-fa config CONFIG --explain"),
+        says={"": Says(Text(_NO_ARGUMENT.en + "; the nearest: {meant}", _NO_ARGUMENT.zh + "；最接近的：{meant}"), (*_REWRITE, _SEARCH)),
+              "nothing near": Says(Text(_NO_ARGUMENT.en + ", and none with a similar name", _NO_ARGUMENT.zh + "，也没有名称相近的参数"),
+                                   (_SEARCH,)),
+              **{f"gone {name}": Says(_NO_ARGUMENT, (*instead, _SEARCH)) for name, instead in _GONE.items()}}),
     "arg-renamed": entry(
-        "I", Text("TODO", "TODO"),
-        Text("TODO", "TODO"),
-    ),
+        "I", Text("an argument has the name of another ms-swift version", "参数用了其他 ms-swift 版本的名称"),
+        Text("an argument is written as another ms-swift version calls it; swift-fa passes it on under the installed one's name",
+             "参数用了其他 ms-swift 版本的名称；swift-fa 会用已安装版本的名称传递它"),
+        *_REWRITE,
+        says={"": Text("{shown}{origin} is passed to ms-swift {ms_swift} as {becomes}",
+                       "{shown}{origin} 会以 {becomes} 传给 ms-swift {ms_swift}"),
+              "left out": Text("{shown}{origin} is not passed on: in ms-swift {ms_swift} it is the same as leaving {name} unset",
+                               "{shown}{origin} 不会传递：在 ms-swift {ms_swift} 里等同于不设置 {name}")}),
     "arg-invalid": entry(
-        "E", Text("an argument's value is not accepted", "参数的取值不被接受"),
-        Text("TODO", "TODO"),
+        "E", Text("ms-swift does not accept an argument's value", "ms-swift 不接受某个参数的取值"),
+        Text("a value does not fit its argument's type or choices, conflicts with another argument, or cannot be trained with",
+             "取值不符合参数的类型或可选值，与另一个参数冲突，或无法用来训练"),
         LIST_ARGUMENTS,
-    ),
+        says={"": Says(Text("{shown}{origin}: {why}", "{shown}{origin}：{why}"),
+                       ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
+              "no such": Says(Text("{shown}{origin}: {name} has no such value; the nearest: {nearest}",
+                                   "{shown}{origin}：{name} 没有这样的取值；最接近的：{nearest}"),
+                              ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
+              "ms-swift 2": Says(Text("{shown}{origin} is how ms-swift 2 writes it; ms-swift {ms_swift} writes {new_value}",
+                                      "{shown}{origin} 是 ms-swift 2 的写法；ms-swift {ms_swift} 里写作 {new_value}"), ("{override}",)),
+              "twice": Says(Text("{first}{first_origin} and {shown}{origin} are the same argument with two values",
+                                 "{first}{first_origin} 与 {shown}{origin} 是同一个参数，却有两个值"),
+                            (Text("keep only this: {keep}", "只保留：{keep}"), Text("or only this: {or_keep}", "或只保留：{or_keep}"))),
+              "exclusive": Says(Text("ms-swift does not accept {shown}{origin} together with {other_shown}{other_origin}",
+                                     "ms-swift 不允许 {shown}{origin} 与 {other_shown}{other_origin} 同时使用"),
+                                ("swift.{other}={other_off}", "swift.{argument}={off}")),
+              "split": Says(Text("{setting} is for pre-training on plain text: ms-swift does not accept it together with {with_setting}",
+                                 "{setting} 仅用于纯文本预训练：ms-swift 不允许与 {with_setting} 同时使用"),
+                            ("swift.truncation_strategy=right", "swift.truncation_strategy=delete")),
+              **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",)) for way, why in {
+                  "positive": Text("must be at least 1", "至少为 1"),
+                  "above 0": Text("must be above 0", "必须大于 0"),
+                  "not negative": Text("must not be negative", "不能为负数"),
+                  "no row": Text("every row is longer, so none would be left", "所有数据行都超过它，一行也不会剩下"),
+                  "no step": Text("the training would not take a single step", "训练一步也不会执行")}.items()}}),
     "arg-missing": entry(
-        "EW", Text("a required argument is absent", "缺少必需的参数"),
-        Text("TODO", "TODO"),
-        Text("write it in the config, or after it: swift.{name}=...", "写进配置，或写在命令后：swift.{name}=..."),
+        "EW", Text("a required argument is missing", "缺少必需的参数"),
+        Text("model or dataset is not set, or an argument that another one needs", "没有设置 model 或 dataset，或缺少另一个参数所需的参数"),
+        Text("set it in the config or on the command line: swift.{name}=VALUE", "在配置或命令行里设置：swift.{name}=VALUE"),
         LIST_ARGUMENTS,
-    ),
+        says={**{way: Says(Text(f"swift.model is not set{more.en}", f"没有设置 swift.model{more.zh}"),
+                           (Text("name a model or its folder: swift.model=Qwen/Qwen2.5-7B-Instruct",
+                                 "指定模型名或模型目录：swift.model=Qwen/Qwen2.5-7B-Instruct"),))
+                 for way, more in {"model": Text("", ""), "model not type": Text(
+                     "; model_type alone no longer names a model", "；只写 model_type 已不能指定模型")}.items()},
+              "dataset": Says(Text("swift.dataset is not set", "没有设置 swift.dataset"),
+                              (Text("name datasets or files: 'swift.dataset=[data/train.jsonl]'",
+                                    "指定数据集名或文件：'swift.dataset=[data/train.jsonl]'"),)),
+              "max_steps": Says(Text("streaming=true{origin} needs max_steps, since a streamed dataset has no known length",
+                                     "streaming=true{origin} 需要 max_steps，因为流式数据集的长度未知"),
+                                ("swift.max_steps=1000", "swift.streaming=false")),
+              "max_length": Says(Text("packing is on, but neither max_length nor packing_length is set: rows are packed up to the "
+                                      "model's full context", "打开了 packing，但没有设置 max_length 或 packing_length：会按模型的最大上下文长度打包"),
+                                 ("swift.max_length=4096",)),
+              "quant_bits": Says(Text("{shown}{origin} needs quant_bits", "{shown}{origin} 需要同时设置 quant_bits"),
+                                 ("swift.quant_bits=4", "swift.quant_bits=8"))}),
     "packing-needs-flash-attn": entry(
         "E", Text("packing needs flash attention", "packing 需要 flash attention"),
-        Text("TODO", "TODO"),
-        "swift.attn_impl=flash_attn",
-        Text("or swift.packing=false swift.padding_free=false",
-             "或 swift.packing=false swift.padding_free=false"),
-    ),
+        Text("packing or padding_free is on and attn_impl is not a flash implementation: only that keeps packed rows apart",
+             "打开了 packing 或 padding_free，但 attn_impl 不是 flash 实现：只有 flash attention 能隔开拼在一起的样本"),
+        "swift.attn_impl=flash_attn", _WITHOUT_PACKING,
+        says={"": Text("{setting} needs flash attention, but {attention}: packed rows would see each other",
+                       "{setting} 需要 flash attention，但 {attention}：拼在一起的样本会互相看见"),
+              "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed rows would see each other",
+                            "{setting} 需要 flash attention，但没有设置 attn_impl：拼在一起的样本会互相看见"),
+              "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 does",
+                              "{setting}：ms-swift {ms_swift} 不接受与 {attention} 同时使用，4.2 起才接受")}),
     "packing-lazy-tokenize": entry(
         "E", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
-        Text("TODO", "TODO"),
-        "swift.lazy_tokenize=false",
-    ),
+        Text("packing and lazy_tokenize are both on; packing needs the length of every row in advance",
+             "同时打开了 packing 和 lazy_tokenize；packing 需要事先知道每一行的长度"),
+        "swift.lazy_tokenize=false", "swift.packing=false",
+        says={"": Text("ms-swift does not accept {packing} together with {lazy_tokenize}", "ms-swift 不允许 {packing} 与 {lazy_tokenize} 同时使用"),
+              "silent": Text("{packing} with {lazy_tokenize}: ms-swift {ms_swift} would not pack, and would not say so",
+                             "{packing} 与 {lazy_tokenize}：ms-swift {ms_swift} 不会打包，也不会提示")}),
     "packing-leaks": entry(
-        "E", Text("packing on a model with linear attention needs flash-linear-attention", "线性注意力模型的 packing 需要 flash-linear-attention"),
-        Text("TODO", "TODO"),
-        "pip install -U flash-linear-attention",
-        Text("or swift.packing=false", "或 swift.packing=false"),
-    ),
+        "E", Text("packed rows leak into each other", "拼在一起的样本会互相泄漏"),
+        Text("packing or padding_free is on for a model with linear-attention layers, and transformers is 5.2.0 to 5.8.x, which "
+             "loses the boundaries of packed rows in such layers: no error, but a wrong loss",
+             "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 loss 不对"),
+        '{pip} install "transformers>=5.9"', _WITHOUT_PACKING,
+        says=Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed rows leak into each other",
+                  "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏")),
+    "packing-needs-fla": entry(
+        "E", Text("packing on a model with linear-attention layers needs flash-linear-attention",
+                  "对含线性注意力层的模型做 packing 需要 flash-linear-attention"),
+        Text("packing or padding_free is on for a model with linear-attention layers, and flash-linear-attention is not installed",
+             "模型含线性注意力层并打开了 packing 或 padding_free，但没有安装 flash-linear-attention"),
+        "{pip} install -U flash-linear-attention", _WITHOUT_PACKING),
     "packing-model-unsupported": entry(
         "E", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
-        Text("TODO", "TODO"),
-        "swift.packing=false swift.padding_free=true",
-    ),
+        Text("packing or padding_free is on and the model's template in ms-swift does not support it",
+             "打开了 packing 或 padding_free，但 ms-swift 中该模型的 template 不支持"),
+        "swift.packing=false swift.padding_free=true", _WITHOUT_PACKING,
+        says={"": Says(_CANNOT_PACK, ("swift.packing=false swift.padding_free=true",)),
+              "padding_free neither": Says(_CANNOT_PACK, (_WITHOUT_PACKING,))}),
     "packing-cache-not-shared": entry(
-        "E", Text("the packing cache is not on a disk that all nodes share", "packing 缓存不在各节点共享的磁盘上"),
-        Text("TODO", "TODO"),
-        "export MODELSCOPE_CACHE=/shared/modelscope",
-        "swift.packing_cache=/shared/packing",
-    ),
+        "E", Text("the nodes do not share the packing cache", "各节点没有共享 packing 缓存"),
+        Text("several nodes train with ms-swift 3.5 or 3.6, which packs on one node and reads the result on all, and the packing cache "
+             "is on one node's own disk",
+             "多节点使用 ms-swift 3.5 或 3.6：它在一个节点上打包、在所有节点上读取，而 packing 缓存在单个节点的本地磁盘上"),
+        _SHARED_FOLDER,
+        Text("or share ModelScope's cache: export MODELSCOPE_CACHE=FOLDER", "或共享 ModelScope 的缓存：export MODELSCOPE_CACHE=FOLDER"),
+        says={"": Says(_OWN_DISK, (_SHARED_FOLDER,)), "ModelScope's": _OWN_DISK}),
     "packing-timeout-risk": entry(
-        "W", Text("packing took longer than the other processes wait", "packing 的时间超过了其他进程的等待时间"),
-        Text("TODO", "TODO"),
-        "swift.ddp_timeout={longer}",
-        Text("swift.packing_num_proc=16, or pack once: swift export --to_cached_dataset true",
-             "swift.packing_num_proc=16，或先缓存：swift export --to_cached_dataset true"),
-    ),
+        "W", Text("packing takes longer than the other processes wait", "packing 的时间超过其他进程的等待时间"),
+        Text("one process packs while the others wait, and ddp_timeout ends before it is done", "一个进程打包时其他进程在等待，ddp_timeout 会先到"),
+        "swift.ddp_timeout={longer}", "swift.{num_proc}=16",
+        Text("or stream the dataset: swift.streaming=true swift.max_steps=N", "或流式读取数据集：swift.streaming=true swift.max_steps=N"),
+        says=Text("packing {rows:,} rows with {workers} worker(s) takes about {hours:.1f} h, but {setting} ends it after "
+                  "{ddp_timeout} seconds",
+                  "用 {workers} 个进程打包 {rows:,} 行大约需要 {hours:.1f} 小时，但 {setting} 只允许 {ddp_timeout} 秒")),
     "rows-too-long": entry(
         "W", Text("rows longer than max_length are dropped", "超过 max_length 的数据行被丢弃"),
-        Text("TODO", "TODO"),
-        Text("swift.max_length=8192, or swift.truncation_strategy=right", "swift.max_length=8192，或 swift.truncation_strategy=right"),
-    ),
+        Text("a dataset has rows that are longer than max_length; truncation_strategy says whether they are dropped, cut or split",
+             "数据集中有超过 max_length 的行；truncation_strategy 决定丢弃、截断还是切分"),
+        _RAISE_LIMIT, _CUT_ROWS,
+        says={f"{rows} {fate}": _too_long(_ROWS[rows], fate) for rows in _ROWS for fate in _FATE}),
     "packing-changes-batch": entry(
-        "I", Text("TODO", "TODO"),
-        Text("TODO", "TODO"),
-    ),
+        "I", Text("packing changes how many examples a step sees", "packing 改变了每步看到的样本数"),
+        Text("packing puts several examples into a row, so the same batch size makes fewer, larger steps",
+             "packing 把多个样本拼成一行，因此同样的批大小意味着更少、更大的步"),
+        Text("swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}  "
+             "(now {batch}; a step then sees about {sees:,.0f} examples)",
+             "swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}  "
+             "（现为 {batch}；之后每步约看到 {sees:,.0f} 个样本）"),
+        Text("keep the batch of {nearest}: no other comes nearer to the examples of an unpacked step",
+             "保持批大小 {nearest}：没有其他取值更接近不打包时每步的样本数"),
+        says={"": _BATCH,
+              "steps": Text(_BATCH.en + "; steps an epoch: {steps_per_epoch:,} instead of {steps_per_epoch_unpacked:,}",
+                            _BATCH.zh + "；每轮 {steps_per_epoch:,} 步，而不是 {steps_per_epoch_unpacked:,} 步")}),
     "flash-attn-dtype": entry(
         "E", Text("flash attention was given float32", "flash attention 收到的是 float32"),
-        Text("TODO", "TODO"),
-        "swift.torch_dtype=bfloat16",
-    ),
+        Text("the model computes in float32; flash attention takes float16 and bfloat16 only",
+             "模型以 float32 计算，而 flash attention 只支持 float16 和 bfloat16"),
+        "swift.torch_dtype=bfloat16 swift.bf16=true swift.fp16=false", WITHOUT_FLASH_ATTN,
+        says=Text("{source} is float32 and {setting}, but flash attention takes float16 and bfloat16 only",
+                  "{source} 为 float32，且 {setting}，但 flash attention 只支持 float16 和 bfloat16")),
     "bf16-unsupported": entry(
-        "E", Text("bfloat16 or tf32 on a device that cannot do it", "设备不支持 bfloat16 或 tf32"),
-        Text("TODO", "TODO"),
-        "swift.torch_dtype=float16 swift.bf16=false swift.fp16=true",
-        "nvidia-smi",
-    ),
+        "E", Text("this device cannot compute in bfloat16 or tf32", "设备不支持 bfloat16 或 tf32"),
+        Text("bfloat16 or tf32 is asked for on a GPU whose compute capability is below 8.0", "在计算能力低于 8.0 的 GPU 上要求使用 bfloat16 或 tf32"),
+        "swift.torch_dtype=float16 swift.fp16=true swift.bf16=false swift.tf32=null",
+        says=Text("GPU {gpu} (compute capability {capability}) cannot do {asked}: that takes 8.0 or higher",
+                  "GPU {gpu}（计算能力 {capability}）不支持 {asked}：至少需要 8.0")),
     "transformers-mismatch": entry(
-        "E", Text("this transformers does not go with this ms-swift, model or code", "transformers 与 ms-swift、模型或代码不匹配"),
-        Text("TODO", "TODO"),
-        "pip install -U ms-swift transformers",
-        Text("swift-fa preflight  says which range the installed ms-swift wants", "swift-fa preflight  会给出已安装的 ms-swift 需要的范围"),
-    ),
+        "E", Text("this version of transformers does not fit ms-swift, the model or its code", "transformers 的版本与 ms-swift、模型或其代码不匹配"),
+        Text("transformers is outside the range of the installed ms-swift, older than the model needs, or known to be broken for it",
+             "transformers 超出已安装的 ms-swift 要求的范围，早于模型所需的版本，或已知与该模型不兼容"),
+        '{pip} install "transformers{wanted}"', "{pip} install -U ms-swift transformers",
+        Text("see which range the installed ms-swift needs: swift-fa preflight", "查看已安装的 ms-swift 需要的范围：swift-fa preflight"),
+        says={way: Says(why, ('{pip} install "transformers{wanted}"',)) for way, why in {
+            "ms-swift": Text("transformers {transformers} is installed, but ms-swift {ms_swift} needs {wanted}",
+                             "已安装 transformers {transformers}，但 ms-swift {ms_swift} 需要 {wanted}"),
+            "model": Text("transformers {transformers} is installed, but {model_type} needs {wanted}",
+                          "已安装 transformers {transformers}，但 {model_type} 需要 {wanted}"),
+            "broken": Text("transformers {transformers} is broken for {model_type} with flash attention ({thread})",
+                           "transformers {transformers} 在 flash attention 下与 {model_type} 不兼容（{thread}）")}.items()}),
     "requirement-conflict": entry(
-        "EW", Text("installed packages do not go with each other", "已安装的软件包互相冲突"),
-        Text("TODO", "TODO"),
-        "pip check",
-        "pip install -U ms-swift",
-    ),
+        "EW", Text("installed packages contradict each other", "已安装的软件包互相冲突"),
+        Text("an installed package requires another one in a version that is not there", "某个已安装的软件包所需的另一个包版本不符或没有安装"),
+        "{pip} check", "{pip} install -U ms-swift",
+        says={way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
+            "": Text("{dependent} requires {requires}, but {installed} is installed", "{dependent} 需要 {requires}，但安装的是 {installed}"),
+            "missing": Text("{dependent} requires {requires}, which is not installed", "{dependent} 需要 {requires}，但没有安装")}.items()}),
     "deepspeed-missing": entry(
-        "E", Text("deepspeed is asked for and not installed", "要求使用 deepspeed，但没有安装"),
-        Text("TODO", "TODO"),
-        "pip install deepspeed",
-        Text("or swift.deepspeed=null", "或 swift.deepspeed=null"),
-    ),
+        "E", Text("deepspeed is not installed", "没有安装 deepspeed"),
+        Text("swift.deepspeed is set and deepspeed is not installed", "设置了 swift.deepspeed，但没有安装 deepspeed"),
+        "{pip} install deepspeed", "swift.deepspeed=null",
+        says=Text("{setting} needs deepspeed, which is not installed", "{setting} 需要 deepspeed，但没有安装")),
     "deepspeed-launch": entry(
-        "E", Text("several GPUs are visible to too few processes, so the model was to be spread over them (device_map)",
-        "可见 GPU 多于进程数，模型将被切分到多卡（device_map）"),
-        Text("TODO", "TODO"),
-        Text("one process per GPU: launch.nproc_per_node=<GPUs>", "每卡一个进程：launch.nproc_per_node=<GPU 数>"),
-        Text("or one GPU: launch.gpus=[0]", "或只用一张卡：launch.gpus=[0]"),
-    ),
+        "E", Text("there are fewer processes than visible GPUs, so ms-swift splits the model across them (device_map)",
+                  "进程数少于可见的 GPU 数，ms-swift 会把模型切分到多卡（device_map）"),
+        Text("deepspeed is asked for, and a node has several visible GPUs and fewer processes", "要求使用 deepspeed，但节点上的进程少于可见的 GPU"),
+        "launch.nproc_per_node={gpus}", Text("or use one GPU: 'launch.gpus=[0]'", "或只用一块 GPU：'launch.gpus=[0]'"),
+        says={"": Says(Text("{setting} needs one process per GPU, but {gpus} GPUs are visible and each node has {processes} process(es)",
+                            "{setting} 需要每块 GPU 一个进程，但可见 {gpus} 块 GPU，每节点只有 {processes} 个进程"),
+                       ("launch.nproc_per_node={gpus}", "'launch.gpus={first}'"))}),
 }

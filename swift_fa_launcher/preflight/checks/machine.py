@@ -34,7 +34,7 @@ from swift_fa_launcher.machine.reading import (
 )
 from swift_fa_launcher.preflight.checks.build import must_build, needs_install
 from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
-from swift_fa_launcher.preflight.checks.swift import dataset_rows
+from swift_fa_launcher.preflight.packing import dataset_rows
 
 #: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
 #: METADATA is laxer than the code), the others' from Requires-Python.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -12,34 +12,31 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
+from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
 from swift_fa_launcher.machine.reading import (
-    ANOTHER_PYTHON,
     environment,
     is_absent,
     launch_number,
     on_ascend,
     on_rocm,
-    pip_install,
+    pip,
     process_count,
     setting,
     spreads_model,
     visible_gpus,
     written,
 )
-from swift_fa_launcher.preflight.checks.arguments import attention_misspelt
 from swift_fa_launcher.preflight.packing import (
     MOST_ROWS,
-    NEARLY,
-    Packed,
     cuts,
+    dataset_rows,
     longest_row,
     make_packed,
     nothing_left,
-    row_count,
 )
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release
@@ -95,6 +92,8 @@ UNPACKABLE_TYPES = frozenset(re.findall(r"\w+", """
     llava_onevision minicpmo minicpmv mistral3 mllama molmo molmo2 paligemma phi3_v phi4mm qwen2_audio
 """))
 
+#: ms-swift's own ddp_timeout, in seconds.
+SWIFT_WAITS = 18_000_000
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
@@ -106,9 +105,7 @@ BESIDE_TRAINING = frozenset(("lmdeploy", "sglang", "evalscope", "ms-opencompass"
 def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`swift sft` is a command of ms-swift."""
     if is_absent(facts, "ms-swift"):
-        yield Finding("ms-swift-missing", ERROR,
-                      Text("ms-swift is not installed in the training interpreter", "训练用的解释器里没有安装 ms-swift"),
-                      (pip_install(facts, "ms-swift"), ANOTHER_PYTHON))
+        yield found("ms-swift-missing", pip=pip(facts))
 
 
 def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -119,13 +116,7 @@ def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     command, module = known(swift.command), known(swift.module)
     shadowed = swift.module is None and facts.package("ms-swift") is not None
     if swift.command_is_ms_swift is False or shadowed:
-        yield Finding("swift-not-ms-swift", ERROR,
-                      Text("ms-swift is installed and `import swift` finds nothing",
-                           "安装了 ms-swift，但 `import swift` 找不到它")
-                      if shadowed else Text(f"the command swift is {command}, not this environment's ms-swift",
-                                            f"命令 swift 是 {command}，而不是本环境的 ms-swift"),
-                      (pip_install(facts, "--force-reinstall", "--no-deps", "ms-swift"), ANOTHER_PYTHON),
-                      {"command": command, "module": module})
+        yield found("swift-not-ms-swift", "not found" if shadowed else "", command=command, module=module, pip=pip(facts))
 
 
 def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -139,12 +130,8 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    yield Finding("packing-needs-flash-attn", ERROR,
-                  Text(f"{setting(config, key)} with {setting(config, 'attn_impl')}: "
-                       f"{f'ms-swift {version} refuses it' if too_new else 'packed rows would see each other'}",
-                       f"{setting(config, key)}，而 {setting(config, 'attn_impl')}："
-                       f"{f'ms-swift {version} 不接受' if too_new else '拼在一起的样本会互相看见'}"),
-                  ("swift.attn_impl=flash_attn", f"swift.{key}=false"), {"attn_impl": impl, "argument": key})
+    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset", setting=setting(config, key),
+                attention=setting(config, "attn_impl"), attn_impl=impl, argument=key, ms_swift=version)
 
 
 def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -152,12 +139,8 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     if config.swift.flag("packing") and config.swift.flag("lazy_tokenize"):
         version = facts.package("ms-swift")
         silent = version is not None and version < Version("3.8")
-        yield Finding("packing-lazy-tokenize", ERROR,
-                      Text(f"{setting(config, 'packing')} and {setting(config, 'lazy_tokenize')}: "
-                           f"{'packing would silently do nothing' if silent else 'ms-swift refuses both together'}",
-                           f"{setting(config, 'packing')} 与 {setting(config, 'lazy_tokenize')}："
-                           f"{'packing 会悄悄失效' if silent else 'ms-swift 不允许两者同时使用'}"),
-                      ("swift.lazy_tokenize=false", "swift.packing=false"), {"ms_swift": version})
+        yield found("packing-lazy-tokenize", "silent" if silent else "", packing=setting(config, "packing"),
+                    lazy_tokenize=setting(config, "lazy_tokenize"), ms_swift=version)
 
 
 def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -171,13 +154,7 @@ def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     layers = known(model.layer_types)
     linear = any("linear" in layer for layer in layers) if layers else known(model.model_type) in LINEAR_ATTENTION
     if linear and (config.swift.whole("sequence_parallel_size") or 1) == 1:
-        yield Finding("packing-leaks", ERROR,
-                      Text(f"{known(model.model_type)} has linear-attention layers: with transformers {transformers} packed "
-                           "rows leak into each other",
-                           f"{known(model.model_type)} 含线性注意力层：在 transformers {transformers} 下，"
-                           "拼接的样本会互相泄漏"),
-                      (pip_install(facts, "transformers>=5.9"), "swift.packing=false swift.padding_free=false"),
-                      {"model_type": known(model.model_type), "transformers": transformers})
+        yield found("packing-leaks", model_type=known(model.model_type), transformers=transformers, pip=pip(facts))
 
 
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -200,11 +177,8 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
         return
     key = "packing" if config.swift.flag("packing") else "padding_free" if padding_too else None
     if key and config.swift.flag(key):
-        fix = "swift.packing=false swift.padding_free=false" if padding_too else "swift.packing=false swift.padding_free=true"
-        yield Finding("packing-model-unsupported", ERROR,
-                      Text(f"{setting(config, key)}: the template of {kind} cannot",
-                           f"{setting(config, key)}：{kind} 的模板不支持"),
-                      (fix,), {"model_type": kind, "argument": key})
+        yield found("packing-model-unsupported", "padding_free neither" if padding_too else "", setting=setting(config, key),
+                    template=kind or config.swift.get("model"), model_type=kind, argument=key)
 
 
 def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -220,11 +194,8 @@ def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[F
     key, folder = ("packing_cache", cache) if cache else ("MODELSCOPE_CACHE", environment(config, facts, "MODELSCOPE_CACHE"))
     path = facts.path(folder)
     if folder and path and known(path.mount) in ("local", "tmpfs") and (cache or version):
-        yield Finding("packing-cache-not-shared", ERROR,
-                      Text(f"{key}={folder}{written(config, f'swift.{key}')} is on this node's own disk",
-                           f"{key}={folder}{written(config, f'swift.{key}')} 位于本节点的本地磁盘"),
-                      (Text("swift.packing_cache=FOLDER that all nodes share", "swift.packing_cache=所有节点共享的文件夹"),),
-                      {"key": key, "path": folder, "mount": known(path.mount)})
+        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder, mount=known(path.mount),
+                    origin=written(config, f"swift.{key}" if cache else f"env.{key}"))
 
 
 def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -236,20 +207,10 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     workers = max(swift.whole("dataset_num_proc") or 1, swift.whole("packing_num_proc") or 1)
     seconds = rows / (ROWS_PER_SECOND * workers)
     if 0 < timeout < seconds:
-        yield Finding("packing-timeout-risk", WARNING,
-                      Text(f"packing {rows:,} rows with {workers} workers takes about {seconds / 3600:.1f} h; "
-                           f"{setting(config, 'ddp_timeout')} (seconds) ends it first",
-                           f"用 {workers} 个进程打包 {rows:,} 行大约需要 {seconds / 3600:.1f} 小时，"
-                           f"而 {setting(config, 'ddp_timeout')}（秒）会先超时"),
-                      ("swift.ddp_timeout=18000000", "swift.dataset_num_proc=16",
-                       Text("or swift.streaming=true swift.max_steps=N", "或 swift.streaming=true swift.max_steps=步数")),
-                      {"rows": rows, "workers": workers, "seconds": round(seconds), "ddp_timeout": timeout})
-
-
-def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
-    """Rows of all datasets whose number is known, `#N` taken into account."""
-    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
-    return min(sum(count or 0 for count in counts), MOST_ROWS)
+        own = "packing_num_proc" in (known(facts.ms_swift_args) or ())
+        yield found("packing-timeout-risk", rows=rows, workers=workers, hours=seconds / 3600, seconds=round(seconds),
+                    ddp_timeout=timeout, setting=setting(config, "ddp_timeout"), longer=SWIFT_WAITS,
+                    num_proc="packing_num_proc" if own else "dataset_num_proc")
 
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -259,40 +220,20 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     if nothing_left(config, facts):
         return  # dataset-format's
-    given = config.swift.whole("max_length")
-    limit = Text(*[setting(config, "max_length")] * 2) if given else Text(
-        f"the model's own {longest_row(config, facts)} tokens", f"模型自身的 {longest_row(config, facts)} 个 token")
+    given, limit = config.swift.whole("max_length"), longest_row(config, facts)
+    fate = "dropped" if not cuts(config) else "split" if config.swift.get("truncation_strategy") == "split" else "cut"
     for name in config.swift.names("dataset"):
         path = facts.path(name)
-        long, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
-        if not long or long < 0:
+        rows, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
+        if path is None or not rows or rows < 0:
             continue
-        long, checked = min(long, MOST_ROWS), min(checked or 0, MOST_ROWS)
-        rows = _long_rows(long, checked, known(path.rows) if path else None)
-        cut = cuts(config)
-        becomes = Text("split", "切开") if config.swift.get("truncation_strategy") == "split" else \
-            Text("cut", "截断") if cut else Text("dropped", "丢弃")
-        yield Finding("rows-too-long", WARNING,
-                      Text(f"{name}: {rows.en} are longer than {limit.en} and will be {becomes.en}",
-                           f"{name}：{rows.zh} 超过 {limit.zh}，将被{becomes.zh}"),
-                      (Text("raise swift.max_length", "增大 swift.max_length"),
-                       "swift.truncation_strategy=delete" if cut else "swift.truncation_strategy=right"),
-                      {"dataset": name, "rows": long, "checked": checked})
-
-
-def _long_rows(long: int, checked: int, total: int | None) -> Text:
-    """`30 of 200 rows (15%)`; of a sample, what that is of the whole file."""
-    if checked < 1:
-        return Text(f"{long:,} rows", f"{long:,} 行")
-    share = min(long / checked, 1)
-    if total is not None and total <= checked:
-        return Text(f"{long:,} of {checked:,} rows ({share:.0%})", f"{long:,}/{checked:,} 行（{share:.0%}）")
-    of_all = round(share * min(total, MOST_ROWS)) if total else 0
-    of_all = round(of_all, min(0, 2 - len(str(of_all))))  # no more digits than a sample knows
-    whole = Text(f", about {of_all:,} of the file's {total:,}" if total else "",
-                 f"，即全部 {total:,} 行中约 {of_all:,} 行" if total else "")
-    return Text(f"{long:,} of {checked:,} sampled rows ({share:.0%}{whole.en})",
-                f"抽样 {checked:,} 行中的 {long:,} 行（{share:.0%}{whole.zh}）")
+        rows, checked, total = min(rows, MOST_ROWS), min(checked or 0, MOST_ROWS), min(known(path.rows) or 0, MOST_ROWS)
+        share = min(rows / checked, 1) if checked > 0 else 1.0
+        of_all = round(share * total)
+        yield found("rows-too-long", f"{'uncounted' if checked < 1 else 'sample' if total > checked else 'checked'} {fate}",
+                    dataset=name, rows=rows, checked=checked, share=share, total=total,
+                    of_all=round(of_all, min(0, 2 - len(str(of_all)))),  # no more digits than a sample knows
+                    limit=limit, origin=written(config, "swift.max_length") if given else "")
 
 
 def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -300,20 +241,16 @@ def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     packed = make_packed(config, facts) if config.swift.flag("packing") else None
     if packed is None or packed.examples_per_row < 1.05 or _refuses_packing(config, facts):
         return
-    batch, per_row = packed.batch, packed.examples_per_row
-    seen = per_row * batch.per_step
-    context: dict[str, float | None] = {"examples_per_packed_row": round(per_row, 2), "rows_per_step": batch.per_step,
-               "examples_per_step": round(seen, 1), "packed_batch": math.prod(packed.same_examples)}
-    steps = Text("", "")
+    batch, per_row, (size, accumulation) = packed.batch, packed.examples_per_row, packed.same_examples
+    values: dict[str, Any] = {
+        "examples_per_packed_row": round(per_row, 2), "rows_per_step": batch.per_step,
+        "examples_per_step": round(per_row * batch.per_step, 1), "packed_batch": size * accumulation}
     if packed.steps is not None:
-        context |= {"rows": packed.rows, "steps_per_epoch": packed.steps, "steps_per_epoch_unpacked": packed.steps_unpacked}
-        steps = Text(f"; {packed.steps:,} step{'s' * (packed.steps != 1)} an epoch instead of {packed.steps_unpacked:,}",
-                     f"；每轮 {packed.steps:,} 步（不打包时 {packed.steps_unpacked:,} 步）")
-    yield Finding("packing-changes-batch", INFO,
-                  Text(f"packing puts about {per_row:.1f} examples into a row: a step sees {seen:,.0f} instead of "
-                       f"{batch.per_step:,}{steps.en}",
-                       f"packing 使每行约含 {per_row:.1f} 个样本：每步看到 {seen:,.0f} 个而非 {batch.per_step:,} 个{steps.zh}"),
-                  (_same_examples(packed),), context)
+        values |= {"rows": packed.rows, "steps_per_epoch": packed.steps, "steps_per_epoch_unpacked": packed.steps_unpacked}
+    now = f"{batch.per_device} × {batch.accumulation}"
+    values |= {"nearest": now} if (size, accumulation) == (batch.per_device, batch.accumulation) else {
+        "batch": now, "size": size, "accumulation": accumulation, "sees": size * accumulation * batch.processes * per_row}
+    yield found("packing-changes-batch", "steps" if packed.steps is not None else "", **values)
 
 
 def _refuses_packing(config: ResolvedConfig, facts: Facts) -> bool:
@@ -321,21 +258,6 @@ def _refuses_packing(config: ResolvedConfig, facts: Facts) -> bool:
     checks = (packing_needs_flash_attn, packing_lazy_tokenize, packing_model_unsupported)
     return attention_misspelt(config, config.swift.attn_impl) or any(
         finding.code not in config.preflight.allow for check in checks for finding in check(config, facts))
-
-
-def _same_examples(packed: Packed) -> Text:
-    """What keeps the examples of a step near what they were, or that nothing smaller does."""
-    batch, (size, accumulation) = packed.batch, packed.same_examples
-    if (size, accumulation) == (batch.per_device, batch.accumulation):
-        return Text(f"the batch of {batch.per_device} × {batch.accumulation} is the nearest to an unpacked step's examples",
-                    f"批大小 {batch.per_device} × 梯度累积 {batch.accumulation} 已最接近不打包时每步的样本数")
-    see = size * accumulation * batch.processes * packed.examples_per_row
-    override = f"swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}"
-    far = abs(see - batch.per_step) > 1.5 * NEARLY * batch.per_step
-    return Text(f"{override} (now {batch.per_device} and {batch.accumulation}): a step then sees about {see:,.0f} examples"
-                f"{', the nearest there is' if far else ''}",
-                f"{override}（现为 {batch.per_device} 和 {batch.accumulation}）：每步约看到 {see:,.0f} 个样本"
-                f"{'，这已是最接近的' if far else ''}")
 
 
 def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -348,13 +270,7 @@ def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     dtype, source = _dtype(config, facts)
     if swift.attn_impl in FLASH_IMPLEMENTATIONS and dtype == "float32" and swift.flag("fp16") is False \
             and not swift.flag("bf16") and not on_ascend(facts):
-        yield Finding("flash-attn-dtype", ERROR,
-                      Text(f"{source} is float32 with {setting(config, 'fp16')} and {setting(config, 'bf16')}: "
-                           "flash-attn takes half precision only",
-                           f"{source} 为 float32，且 {setting(config, 'fp16')}、{setting(config, 'bf16')}："
-                           "flash-attn 只支持半精度"),
-                      ("swift.torch_dtype=bfloat16 swift.bf16=true", "swift.attn_impl=sdpa swift.packing=false"),
-                      {"torch_dtype": dtype, "source": source})
+        yield found("flash-attn-dtype", source=source, setting=setting(config, "fp16"), torch_dtype=dtype)
 
 
 def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -366,16 +282,10 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     dtype, source = _dtype(config, facts)
     asked = [setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
-        asked = [setting(config, "torch_dtype") if swift.get("torch_dtype") else f"{source} bfloat16"]
+        asked = [setting(config, "torch_dtype") if swift.get("torch_dtype") else f"bfloat16 ({source})"]
     if old and asked:
-        gpu = old[0]
-        yield Finding("bf16-unsupported", ERROR,
-                      Text(f"{' and '.join(asked)}: GPU {gpu.index} {known(gpu.name) or ''} is {known(gpu.compute_capability)}, "
-                           "they need 8.0",
-                           f"{'、'.join(asked)}：GPU {gpu.index} {known(gpu.name) or ''} 的计算能力是 "
-                           f"{known(gpu.compute_capability)}，至少需要 8.0"),
-                      ("swift.torch_dtype=float16 swift.fp16=true swift.bf16=false swift.tf32=null",),
-                      {"asked": asked, "gpus": [g.index for g in old]})
+        yield found("bf16-unsupported", asked=asked, gpu=f"{old[0].index} {known(old[0].name) or ''}".strip(),
+                    capability=known(old[0].compute_capability), gpus=[gpu.index for gpu in old])
 
 
 def _dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
@@ -398,30 +308,29 @@ def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     swift, transformers = facts.package("ms-swift"), facts.package("transformers")
     if transformers is None:
         return
-    problem: tuple[Text, str] | None = None
-    if swift is not None:
-        below = next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
-        allowed = SpecifierSet(f">={TRANSFORMERS_FROM}" + (f",<{below}" if below else ""))
-        release = Version(transformers.base_version)
-        if swift >= Version("3.0") and release not in allowed:
-            problem = Text(f"ms-swift {swift} needs {allowed}", f"ms-swift {swift} 需要 {allowed}"), f"transformers{allowed}"
-    problem = problem or _model_problem(config, facts, transformers)
-    if problem:
-        yield Finding("transformers-mismatch", ERROR,
-                      Text(f"transformers {transformers}: {problem[0].en}", f"transformers {transformers}：{problem[0].zh}"),
-                      (pip_install(facts, problem[1]),), {"transformers": transformers, "ms_swift": swift})
+    way, values = _swift_range(swift, transformers) or _model_problem(config, facts, transformers) or ("", {})
+    if way:
+        yield found("transformers-mismatch", way, transformers=transformers, ms_swift=swift, pip=pip(facts), **values)
 
 
-def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[Text, str] | None:
+def _swift_range(swift: Version | None, transformers: Version) -> tuple[str, dict[str, Any]] | None:
+    """What the installed ms-swift requires, where this transformers is outside of it."""
+    if swift is None or swift < Version("3.0"):
+        return None
+    below = next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
+    wanted = f">={TRANSFORMERS_FROM}" + (f",<{below}" if below else "")
+    return None if Version(transformers.base_version) in SpecifierSet(wanted) else ("ms-swift", {"wanted": wanted})
+
+
+def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[str, dict[str, Any]] | None:
     model = _model_config(config, facts)
     kind = (known(model.model_type) if model else None) or ""
     first = FIRST_TRANSFORMERS.get(kind)
     if first and Version(transformers.base_version) < Version(first):
-        return Text(f"{kind} needs {first} or newer", f"{kind} 需要 {first} 或更新"), f"transformers>={first}"
+        return "model", {"model_type": kind, "wanted": f">={first}"}
     for broken, kinds, with_flash, repaired, thread in BROKEN_PAIRS:
         if kind in kinds and transformers in broken and (config.swift.wants_flash_attn or not with_flash):
-            return Text(f"broken for {kind} with flash attention ({thread})",
-                        f"在 flash attention 下与 {kind} 不兼容（{thread}）"), f"transformers=={repaired}"
+            return "broken", {"model_type": kind, "wanted": f"=={repaired}", "thread": thread}
     return None
 
 
@@ -436,21 +345,17 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
             name = canonicalize_name(Requirement(requires).name)
         except InvalidRequirement:
             name = canonicalize_name((re.match(r"[\w.-]+", requires) or [""])[0])
-        here = Text(f"here is {installed}", f"当前为 {installed}") if installed else Text("it is not installed", "但没有安装")
         loaded = canonicalize_name(conflict.package) not in BESIDE_TRAINING
-        yield Finding("requirement-conflict", ERROR if loaded and name in HEAVY_PACKAGES else WARNING,
-                      Text(f"{conflict.package} {known(conflict.version) or ''} requires {requires}; {here.en}",
-                           f"{conflict.package} {known(conflict.version) or ''} 需要 {requires}，{here.zh}"),
-                      (pip_install(facts, requires),) if name else (),
-                      {"package": conflict.package, "requires": requires, "installed": installed})
+        yield found("requirement-conflict", "" if installed else "missing",
+                    severity=ERROR if loaded and name in HEAVY_PACKAGES else WARNING, package=conflict.package,
+                    dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(), requires=requires,
+                    installed=installed, requirement=requires if name else None, pip=pip(facts))
 
 
 def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed is no requirement of ms-swift: it is installed where it is wanted."""
     if config.swift.get("deepspeed") and is_absent(facts, "deepspeed"):
-        yield Finding("deepspeed-missing", ERROR,
-                      Text(f"{_deepspeed(config)} and deepspeed is not installed", f"{_deepspeed(config)}，但没有安装 deepspeed"),
-                      (pip_install(facts, "deepspeed"), "swift.deepspeed=null"))
+        yield found("deepspeed-missing", setting=_deepspeed(config), pip=pip(facts))
 
 
 def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -466,14 +371,8 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         local = environment(config, facts, "LOCAL_WORLD_SIZE") or ""
         processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
     if (processes or 1) < len(gpus):
-        yield Finding("deepspeed-launch", ERROR,
-                      Text(f"{_deepspeed(config)}: {len(gpus)} visible GPUs and {processes or 1} process a node; "
-                           "deepspeed needs one for each",
-                           f"{_deepspeed(config)}：可见 {len(gpus)} 块 GPU，但每节点只有 {processes or 1} 个进程；"
-                           "deepspeed 需要一卡一进程"),
-                      (f"launch.nproc_per_node={len(gpus)}",
-                       f"launch.gpus={[g.index for g in gpus[:processes or 1]]}".replace(" ", "")),
-                      {"gpus": len(gpus), "processes": processes})
+        first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
+        yield found("deepspeed-launch", setting=_deepspeed(config), gpus=len(gpus), processes=processes or 1, first=f"[{first}]")
 
 
 def _deepspeed(config: ResolvedConfig) -> str:

@@ -9,15 +9,14 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.findings.finding import ERROR, Check, Finding
+from swift_fa_launcher.findings.finding import Check, Finding
+from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import setting
 from swift_fa_launcher.preflight.packing import cuts
 
 #: Before it, max_length=-1 means no limit (2.6.1: swift/llm/utils/argument.py).
 LIMITS_ALWAYS = Version("3.0.0.dev0")
-_POSITIVE = Text("it must be at least 1", "至少为 1")
 
 
 def value_that_cannot_train(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -26,35 +25,30 @@ def value_that_cannot_train(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
     Each was tried with ms-swift 4.6.0 and transformers 5; what trains in spite of its value (save_steps=0, max_steps=0,
     logging_steps=-1, num_train_epochs=0) is let through.
     """
-    for name, (why, fix) in _refused(config, facts).items():
-        yield Finding("arg-invalid", ERROR,
-                      Text(f"{setting(config, name)}: {why.en}", f"{setting(config, name)}：{why.zh}"), (fix,),
-                      {"argument": name, "value": config.swift.get(name)})
+    for name, (way, instead) in _refused(config, facts).items():
+        yield found("arg-invalid", way, setting=setting(config, name), argument=name, value=config.swift.get(name),
+                    instead=instead)
 
 
-def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[Text, Words]]:
-    """By argument, why its value cannot be trained with, and what to write instead."""
-    swift = config.swift
+def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[str, str]]:
+    """By argument, in which way its value cannot be trained with, and what to write instead."""
+    swift, version = config.swift, facts.package("ms-swift")
     steps = swift.whole("max_steps")
-    refused: dict[str, tuple[Text, Words]] = {
-        name: (_POSITIVE, f"swift.{name}={instead}") for name, instead in (
-            ("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "null")) if _below(swift, name, 1)}
-    version = facts.package("ms-swift")
+    refused = {name: ("positive", instead) for name, instead in (
+        ("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "null")) if _below(swift, name, 1)}
     if _below(swift, "max_length", 1) and not cuts(config) and version and version >= LIMITS_ALWAYS:
-        refused["max_length"] = (Text("every row is longer, and none is left", "所有行都超过它，一行也不剩"),
-                                 "swift.max_length=4096")
+        refused["max_length"] = "no row", "4096"
     if _below(swift, "num_train_epochs", 0) and (steps is None or steps <= 0):
-        refused["num_train_epochs"] = Text("the training would have no step", "训练一步也不会执行"), "swift.num_train_epochs=1"
+        refused["num_train_epochs"] = "no step", "1"
     if _number(swift, "logging_steps") == 0 and swift.text("logging_strategy") in (None, "steps"):
-        refused["logging_steps"] = (Text("transformers refuses it; it must be above 0", "transformers 不接受，必须大于 0"),
-                                    "swift.logging_steps=5")
+        refused["logging_steps"] = "above 0", "5"
     if _below(swift, "learning_rate", 0):
-        refused["learning_rate"] = Text("it must not be negative", "不能为负数"), "swift.learning_rate=1e-4"
+        refused["learning_rate"] = "not negative", "1e-4"
     if _below(swift, "dataloader_num_workers", 0):
-        refused["dataloader_num_workers"] = Text("it must not be negative", "不能为负数"), "swift.dataloader_num_workers=0"
+        refused["dataloader_num_workers"] = "not negative", "0"
     goes_on = any(swift.names("adapters")) or swift.text("resume_from_checkpoint")  # with the rank of what is loaded
     if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and not goes_on and _below(swift, "lora_rank", 1):
-        refused["lora_rank"] = _POSITIVE, "swift.lora_rank=8"
+        refused["lora_rank"] = "positive", "8"
     return refused
 
 
@@ -83,12 +77,8 @@ def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if other is None:
         return
     shown = setting(config, other) if swift.get(other) is not None else f"{other}=true"
-    yield Finding("arg-invalid", ERROR,
-                  Text(f"{setting(config, 'truncation_strategy')} is for pre-training on plain text: ms-swift refuses it with "
-                       f"{shown}",
-                       f"{setting(config, 'truncation_strategy')} 仅用于纯文本预训练：ms-swift 不允许与 {shown} 同时使用"),
-                  ("swift.truncation_strategy=right", "swift.truncation_strategy=delete"),
-                  {"argument": "truncation_strategy", "other": other})
+    yield found("arg-invalid", "split", setting=setting(config, "truncation_strategy"), with_setting=shown,
+                argument="truncation_strategy", other=other)
 
 
 CHECKS: tuple[Check, ...] = (value_that_cannot_train, split_refused)
