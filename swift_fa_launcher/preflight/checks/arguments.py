@@ -349,7 +349,7 @@ def _write(config: ResolvedConfig, key: str, name: str, value: Any) -> Words:
     origin = config.origin(f"swift.{key}")
     if origin is None or origin.layer != "file":
         return f"swift.{_shown(name, value)}"
-    return Text(f"{origin}: {name}: {_word(_open(name, value))}", f"{origin}：{name}: {_word(_open(name, value))}")
+    return f"{origin}: {name}: {_word(_open(name, value))}"
 
 
 def _context(config: ResolvedConfig, key: str, value: Any) -> dict[str, Any]:
