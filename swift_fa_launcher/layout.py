@@ -75,10 +75,3 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join([cell + " " * (widths[i] - size if i < len(row) - 1 else 0)
                                 for i, (cell, size) in enumerate(zip(row, cells, strict=True))]).rstrip()
                      for row, cells in zip(rows, sizes, strict=True))
-
-
-def titled(rows: Sequence[tuple[str, str]], width: int | None, first: str = "  ") -> str:
-    """Titles and values side by side, long values in several lines under each other."""
-    wide = max((cells(title) for title, _ in rows), default=0) + 2
-    blank = " " * (len(first) + wide)
-    return "\n".join(fill(value, width, first + pad(title, wide), blank) for title, value in rows)
