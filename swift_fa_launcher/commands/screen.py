@@ -20,14 +20,14 @@ _STEP_SECONDS = 15.0  # between two lines that say how far a training is, where 
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Columns of the terminal behind the stream; None in a file or a pipe, where no line is broken."""
+    """Columns of the terminal that the stream is; None for a file or a pipe, where no line is broken, whatever COLUMNS says:
+    readline sets it for every child of an interactive Python."""
     told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
     try:
-        return os.get_terminal_size(stream.fileno()).columns or None
+        columns = os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return None
+    return int(told) if told.isdecimal() and int(told) else columns
 
 
 def holds_chinese(stream: TextIO) -> bool:

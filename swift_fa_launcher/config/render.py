@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from swift_fa_launcher.config.schema import Origin, ResolvedConfig, name_origins
-from swift_fa_launcher.layout import cells, pad
+from swift_fa_launcher.layout import cells, fill, pad
 
 
 def render_yaml(config: ResolvedConfig) -> str:
@@ -27,7 +27,7 @@ def render_explained(config: ResolvedConfig, lang: str = "en", width: int | None
     if width is not None:
         left = min(left, *(width - origin - 2 for _, origin in short)) if short else 0
     return "".join(f"{pad(said, left)}  {origin}\n" if width is None or max(cells(said), left) + 2 + cells(origin) <= width else
-                   f"{said}\n  {origin}\n" for said, origin in rows)
+                   f"{fill(said, width, rest='    ')}\n  {origin}\n" for said, origin in rows)
 
 
 def render_json(config: ResolvedConfig) -> str:

@@ -48,7 +48,7 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
             word = "-" if unknown else _FINE.render(lang)
             told = _NOT_JUDGED.render(lang) if unknown else _area_summary(area, config, facts, lang)
             first = f"{pad(heading, wide)}{word}  "
-            text = Line(fill(told, width, first, " " * cells(first)), "dim")
+            text = Line(fill(told, width, first, " " * cells(first)).rstrip(), "dim")
             text.stylize("not dim bold", 0, len(heading))
             text.stylize("not dim" if unknown else "not dim green", len(first) - len(word) - 2, len(first))
             lines.append(text)

@@ -58,7 +58,7 @@ def render_list(entries: Sequence[Entry], lang: str, width: int | None = None) -
         return table
     figures = columns([row[1:-1] for row in rows]).splitlines()
     wide = max(map(cells, figures)) + 2
-    return "\n".join(f"{row[0]}\n{fill(' ' * (wide - cells(told)) + row[-1], width, f'  {told}', '    ').rstrip()}"
+    return "\n".join(f"{row[0]}\n{fill(' ' * (wide - cells(told)) + row[-1], width, f'  {told}', ' ' * (wide + 2)).rstrip()}"
                      for row, told in zip(rows, figures, strict=True))
 
 
