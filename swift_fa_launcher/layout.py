@@ -30,14 +30,14 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else len(text) + sum(east_asian_width(c) in "WF" for c in text)
 
 
-def wrap(text: str, width: int | None, first: str = "", rest: str = "", pieces: re.Pattern[str] = _PROSE) -> list[str]:
+def fill(text: str, width: int | None, first: str = "", rest: str = "", pieces: re.Pattern[str] = _PROSE) -> str:
     """The text in lines of at most `width` columns, the first behind `first`, the others behind `rest`; None: one line.
 
     Nothing breaks inside a word or a command: what is longer than a line stays whole, for the terminal to fold, so that it can
     be copied.
     """
     if width is None or cells(first + text) <= width:
-        return [first + text]
+        return first + text
     lines, line, end = [], first, 0
     for piece in pieces.finditer(text):
         gap = text[end:piece.start()]
@@ -46,18 +46,12 @@ def wrap(text: str, width: int | None, first: str = "", rest: str = "", pieces: 
             line, gap = rest, ""
         line += gap + piece[0]
         end = piece.end()
-    return [*lines, line]
-
-
-def fill(text: str, width: int | None, first: str = "", rest: str = "") -> str:
-    """`wrap` as one text."""
-    return "\n".join(wrap(text, width, first, rest))
+    return "\n".join([*lines, line])
 
 
 def advice(line: Words, lang: str, width: int | None, first: str = "  -> ") -> str:
     """One line that says what to do. What is the same in both languages is a command, and never broken."""
-    return first + line if isinstance(line, str) else \
-        "\n".join(wrap(line.render(lang), width, first, " " * len(first), _ADVICE))
+    return first + line if isinstance(line, str) else fill(line.render(lang), width, first, " " * len(first), _ADVICE)
 
 
 def pad(text: str, width: int) -> str:

@@ -52,8 +52,8 @@ def test_chinese_where_it_cannot_be_written_is_english() -> None:
         done = swift_fa(*words, "--lang", "zh", PYTHONIOENCODING="ascii")
         asked = swift_fa(*words, "--lang", "en")
         assert (done.stdout, done.stderr) == (asked.stdout, asked.stderr) and "\\u" not in done.stdout + done.stderr
-    chinese = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "--help", "--lang", "zh"], capture_output=True, check=True,
-                             env={**os.environ, "PYTHONIOENCODING": "gbk"}).stdout
+    words = [sys.executable, "-m", "swift_fa_launcher", "--help", "--lang", "zh"]
+    chinese = subprocess.run(words, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "gbk"}).stdout
     assert "用法：" in chinese.decode("gbk")
 
 
@@ -172,7 +172,8 @@ def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[obj
     done = swift_fa(*words, "--json", cwd=tmp_path)
     answer = json.loads(done.stdout)
     assert done.returncode in (1, 2) and answer["schema"] == 1
-    assert answer["status"] == "blocked" if "status" in answer else set(answer["error"]) == {"code", "message", "where", "why", "hint"}
+    assert answer["status"] == "blocked" if "status" in answer else \
+        set(answer["error"]) == {"code", "message", "where", "why", "hint"}
 
 
 def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.layout import advice, cells, columns, fill, wrap
+from swift_fa_launcher.layout import advice, cells, columns, fill
 
 
 @pytest.mark.parametrize(("text", "lines"), [
@@ -18,7 +18,7 @@ from swift_fa_launcher.layout import advice, cells, columns, fill, wrap
     ("缺少 GPU（见 nvidia-smi）", ["缺少 GPU", "  （见", "  nvidia-smi）"]),
 ])
 def test_prose_breaks_between_words_and_between_chinese_characters(text: str, lines: list[str]) -> None:
-    assert wrap(text, 10, rest="  ") == lines
+    assert fill(text, 10, rest="  ").splitlines() == lines
 
 
 @pytest.mark.parametrize(("line", "lines"), [
@@ -42,8 +42,7 @@ def test_a_command_in_an_advice_stays_on_one_line(line: Text | str, lines: list[
 
 @given(st.text(st.sampled_from("ab=`/：，（）中文 "), max_size=40), st.integers(4, 30))
 def test_nothing_is_lost_and_only_what_is_whole_is_wider(text: str, width: int) -> None:
-    lines = wrap(text, width)
-    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert "".join(fill(text, width).split()) == "".join(text.split())
     assert fill(text, None, "> ") == "> " + text
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from swift_fa_launcher.commands.options import Parser, allow_option, allowed, config_words, no_install_option, split_words
+from swift_fa_launcher.commands.options import (
+    Parser,
+    allow_option,
+    allowed,
+    config_words,
+    no_install_option,
+    split_words,
+)
 from swift_fa_launcher.commands.screen import Progress, print_json, tell
 from swift_fa_launcher.errors import Text, UsageError
 

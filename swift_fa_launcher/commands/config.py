@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
         return DONE
     config = layers.resolve_config(files, overrides)
     text = (render.render_json(config) if options.json else
-            render.render_explained(config, options.lang, width_of(sys.stdout)) if options.explain else render.render_yaml(config))
+            render.render_explained(config, options.lang, width_of(sys.stdout)) if options.explain else
+            render.render_yaml(config))
     print(redact(text, secret_values(config, os.environ)), end="")
     return DONE

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands.options import (
-    Parser, allow_option, allowed, no_install_option, root_option, run_word, settings,
+    Parser,
+    allow_option,
+    allowed,
+    no_install_option,
+    root_option,
+    run_word,
+    settings,
 )
 from swift_fa_launcher.commands.screen import Progress, tell
 from swift_fa_launcher.commands.train import start

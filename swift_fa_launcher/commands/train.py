@@ -8,7 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE, REFUSED
-from swift_fa_launcher.commands.options import Parser, allow_option, allowed, config_words, no_install_option, split_words
+from swift_fa_launcher.commands.options import (
+    Parser,
+    allow_option,
+    allowed,
+    config_words,
+    no_install_option,
+    split_words,
+)
 from swift_fa_launcher.commands.screen import Progress, diagnosis_text, findings_json, print_json, print_table, width_of
 from swift_fa_launcher.errors import Text
 
