@@ -18,7 +18,8 @@ from swift_fa_launcher.preflight.screen import render_table
 from swift_fa_launcher.stories.launch import judge
 
 DOCS = Path(__file__).resolve().parent
-COMMAND = "$ swift-fa preflight configs/qwen7b-lora.yaml launch.gpus=[0]"
+WIDTH = 112  # columns
+COMMAND = "$ swift-fa preflight configs/qwen7b-lora.yaml 'launch.gpus=[0]'"
 
 
 def main() -> None:
@@ -26,9 +27,9 @@ def main() -> None:
     facts = parse_facts(json.loads((DOCS / "example-facts.json").read_text(encoding="utf-8")), "example-facts.json")
     config = resolve_config([Path("configs/qwen7b-lora.yaml")], ["launch.gpus=[0]"])
     found = judge(config, facts)
-    console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.print(f"[bold]{COMMAND}[/]\n")
-    console.print(render_table(found.findings, found.config, found.facts, "en"))
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print(f"{COMMAND}\n", style="bold", markup=False)
+    console.print(render_table(found.findings, found.config, found.facts, "en", WIDTH), soft_wrap=True)
     console.save_svg(str(DOCS / "preflight.svg"), title="swift-fa preflight")
 
 

@@ -16,12 +16,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the top of the corridor down; a module imports from its own room and those above. Rooms on one line are
 #: siblings, which do not import each other.
-CORRIDOR = (("errors",), ("secrets", "decode"), ("cache",), ("files",), ("config",), ("machine",), ("flash",), ("findings",),
-            ("preflight", "diagnose", "wheels"), ("launch",), ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
+CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("cache",), ("files",), ("config",), ("machine",), ("flash",),
+            ("findings",), ("preflight", "diagnose", "wheels"), ("launch",), ("runs",), ("bench",), ("stories",), ("commands",),
+            ("cli",))
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
-PURE = ("errors", "secrets", "decode", "config.schema", "config.render", "config.swift_args", "machine.facts",
-        "machine.visible", "machine.reading", "machine.checkpoint", "flash.*", "findings.*", "preflight.packing",
+PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.swift_args",
+        "machine.facts", "machine.visible", "machine.reading", "machine.checkpoint", "flash.*", "findings.*", "preflight.packing",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
         "launch.monitor", "bench.bench", "bench.table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.

@@ -8,9 +8,13 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from run_records import start  # type: ignore[import-not-found]
+
+from swift_fa_launcher.runs.record import read_record, update_record
 
 ROOT = Path(__file__).parents[1]
 SEED = ROOT / "configs" / "qwen7b-lora.yaml"
@@ -28,7 +32,7 @@ def bare_python(folder: Path) -> str:
 
 
 def test_help_lists_every_command_with_an_example() -> None:
-    from swift_fa_launcher.cli import COMMANDS
+    from swift_fa_launcher.commands import COMMANDS
 
     overview = swift_fa("--help")
     assert overview.returncode == 0 and all(f"\n  {name} " in overview.stdout for name in COMMANDS)
@@ -38,19 +42,19 @@ def test_help_lists_every_command_with_an_example() -> None:
     assert swift_fa("--version").stdout.startswith("swift-fa 0.")
 
 
-def test_help_is_wholly_chinese_where_the_locale_is() -> None:
-    from swift_fa_launcher.cli import COMMANDS, _Parser
-    from swift_fa_launcher.cli_zh import ZH
-
-    for name, command in COMMANDS.items():
-        parser = _Parser(prog=name, description=command.story)
-        parser.lang = "zh"
-        command.declare(parser)
-        parser.format_help()
-        assert all(re.search("[\u4e00-\u9fff]", action.help or "") for action in parser._actions), name
-        assert parser.description == ZH[command.story]
+def test_help_is_chinese_where_the_locale_is() -> None:
     assert "用法：" in swift_fa("train", "--help", LC_ALL="zh_CN.UTF-8").stdout
     assert "只做检查" in swift_fa("--help", "--lang", "zh").stdout and "usage" in swift_fa("--help", "--lang", "en").stdout
+
+
+def test_chinese_where_it_cannot_be_written_is_english() -> None:
+    for words in (["--help"], ["train", "--help"], ["train", "nix.yaml"], ["runs"]):
+        done = swift_fa(*words, "--lang", "zh", PYTHONIOENCODING="ascii")
+        asked = swift_fa(*words, "--lang", "en")
+        assert (done.stdout, done.stderr) == (asked.stdout, asked.stderr) and "\\u" not in done.stdout + done.stderr
+    words = [sys.executable, "-m", "swift_fa_launcher", "--help", "--lang", "zh"]
+    chinese = subprocess.run(words, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "gbk"}).stdout
+    assert "用法：" in chinese.decode("gbk")
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -167,7 +171,21 @@ def test_an_interpreter_that_is_not_there_is_no_ready_machine(tmp_path: Path) ->
 def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[object]) -> None:
     done = swift_fa(*words, "--json", cwd=tmp_path)
     answer = json.loads(done.stdout)
-    assert done.returncode in (1, 2) and answer["schema"] == 1 and ("error" in answer or answer["status"] == "blocked")
+    assert done.returncode in (1, 2) and answer["schema"] == 1
+    assert answer["status"] == "blocked" if "status" in answer else \
+        set(answer["error"]) == {"code", "message", "where", "why", "hint"}
+
+
+def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(tmp_path: Path) -> None:
+    words = ["preflight", "configs/qwen7b-lora.yaml", "--facts", ROOT / "docs" / "example-facts.json", "--json", "--lang", "zh"]
+    found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=ROOT).stdout)["findings"]}
+    assert found["arg-renamed"]["fix"] == ["configs/bases/lora.yaml:3: train_type: lora"]
+    words = ["preflight", f"launch.python={bare_python(tmp_path / 'venv')}", "--offline", "--json", "--lang", "zh"]
+    found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"]}
+    assert "内置默认值" in found["swanlab-missing"]["summary"]
+    assert not any("built-in default" in f["summary"] for f in found.values())
+    wrong = json.loads(swift_fa("config", SEED, "flash_attn.build=perhaps", "--json", "--lang", "zh").stdout)["error"]
+    assert "命令行：flash_attn.build=perhaps" in wrong["where"] and not wrong["where"].startswith("command line")
 
 
 def test_nothing_is_cut_where_nobody_looks(tmp_path: Path) -> None:
@@ -195,7 +213,40 @@ def test_train_refuses_and_leaves_nothing(tmp_path: Path) -> None:
     assert slurm.returncode == 1 and "slurm" in slurm.stderr and list(work.iterdir()) == []
 
 
-def on_a_terminal(words: list[str], columns: int = 100, **env: str) -> tuple[int, str]:
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_table_on_a_terminal(tmp_path: Path, lang: str, columns: int) -> None:
+    from rich.text import Text
+
+    python = bare_python(tmp_path / "venv")
+    words = ["preflight", str(SEED), f"launch.python={python}", "--offline", "--lang", lang]
+    code, shown = on_a_terminal(words, columns)
+    plain = Text.from_ansi(shown.replace("\r", "")).plain
+    assert code == 1 and "ms-swift-missing" in plain and f"-> {python} -m pip install ms-swift\n" in plain and "\x1b[" in shown
+    assert ("blocked" if lang == "en" else "已阻止") in plain
+    assert_fits(plain, swift_fa(*words).stdout, columns)
+
+
+def test_what_runs_left_on_a_narrow_terminal(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    kept = f"/kept/{'a long folder/' * 6}run-1"
+    fix = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+    diagnosis = {"code": "gpu-out-of-memory", "line": 7, "evidence": "x", "summary": "no memory " * 12, "fix": [fix]}
+    update_record(folder, replace(read_record(folder), status="failed", exit_code=1, tags=("ablation", "long context", "best"),
+                                  notes="a note " * 20, diagnoses=(diagnosis,), result={"step": 12, "steps": 20, "loss": 1.25},
+                                  swanlab={"mode": "offline", "dir": kept}))
+    for words in (["runs"], ["show", "one"], ["config", str(SEED), "--explain"], ["explain", "launch-nested"], ["explain"]):
+        for lang in ("en", "zh"):
+            code, shown = on_a_terminal([*words, "--lang", lang], 80, cwd=tmp_path)
+            assert code == 0
+            assert_fits(shown.replace("\r", ""), swift_fa(*words, "--lang", lang, cwd=tmp_path).stdout, 80,
+                        copied=(f"swanlab sync '{kept}'", kept, f"-> {fix}", str(folder), str(tmp_path)))
+    shown = on_a_terminal(["show", "one"], 80, cwd=tmp_path)[1].replace("\r", "")
+    assert f"\nswanlab sync '{kept}'\n" in shown and f"-> {fix}\n" in shown and f"  {folder}/train.log\n" in shown
+    assert f"\n{folder.name}\n" in on_a_terminal(["runs"], 80, cwd=tmp_path)[1].replace("\r", "")
+
+
+def on_a_terminal(words: list[str], columns: int = 100, cwd: Path | None = None, **env: str) -> tuple[int, str]:
     """Run on a real pseudo-terminal; exit code and everything shown."""
     import fcntl
     import struct
@@ -203,6 +254,7 @@ def on_a_terminal(words: list[str], columns: int = 100, **env: str) -> tuple[int
 
     pid, terminal = pty.fork()
     if pid == 0:
+        os.chdir(cwd or ".")
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": str(columns), **env})
         os.execv(sys.executable, [sys.executable, "-m", "swift_fa_launcher", *words])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -217,17 +269,14 @@ def on_a_terminal(words: list[str], columns: int = 100, **env: str) -> tuple[int
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
-@pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_table_on_a_terminal(tmp_path: Path, lang: str) -> None:
+def assert_fits(shown: str, unbroken: str, columns: int, copied: tuple[str, ...] = ()) -> None:
+    """No line is wider than the terminal, but for one with what is to be copied; no word is broken."""
     from rich.cells import cell_len
-    from rich.text import Text
 
-    python = bare_python(tmp_path / "venv")
-    code, shown = on_a_terminal(["preflight", str(SEED), f"launch.python={python}", "--offline", "--lang", lang])
-    plain = Text.from_ansi(shown.replace("\r", "")).plain
-    assert code == 1 and "ms-swift-missing" in plain and "-> " in plain and "\x1b[" in shown
-    assert ("blocked" if lang == "en" else "已阻止") in plain
-    assert max(cell_len(line.rstrip()) for line in plain.splitlines()) <= 100
+    wide = [line for line in shown.splitlines() if cell_len(line.rstrip()) > columns]
+    assert not [line for line in wide if not line.lstrip().startswith("->") and not any(text in line for text in copied)], wide
+    words = set(re.findall(r"[!-~]+", unbroken))
+    assert not {word for word in re.findall(r"[!-~]+", re.sub(r"\.\.\. .*|swift-fa: .*", "", shown)) if word not in words}
 
 
 def test_a_closed_pipe_is_no_bug(tmp_path: Path) -> None:

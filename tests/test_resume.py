@@ -142,8 +142,8 @@ def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, wh
     assert len(runs(work)) == 2
 
     err = swift_fa(work, "resume", cut["id"])[1]
-    assert f"checkpoint-{CUT_AT} is passed over: trainer_state.json is missing, optimizer.pt is cut off" in err
-    assert f"going on from {cut['output_dir']}/checkpoint-2" in err
+    assert f"checkpoint-{CUT_AT}: trainer_state.json is missing, optimizer.pt is cut off" in err
+    assert f"continuing from {cut['output_dir']}/checkpoint-2" in err
     resumed = runs(work)[-1]
     assert resumed["parent"] == cut["id"] and resumed["resumed_from"].endswith("checkpoint-2")
     assert resumed["output_dir"] == cut["output_dir"] and resumed["status"] == "finished"

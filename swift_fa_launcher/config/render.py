@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from swift_fa_launcher.config.schema import Origin, ResolvedConfig, name_origins
+from swift_fa_launcher.layout import cells, fill, pad
 
 
 def render_yaml(config: ResolvedConfig) -> str:
@@ -16,12 +17,17 @@ def render_yaml(config: ResolvedConfig) -> str:
     return yaml.safe_dump(dict(config.values), allow_unicode=True, sort_keys=False)
 
 
-def render_explained(config: ResolvedConfig, lang: str = "en") -> str:
-    """Value and origin of every leaf, side by side."""
-    rows = [(key, json.dumps(value, ensure_ascii=False, default=str), str(config.origins.get(key) or Origin("default")))
+def render_explained(config: ResolvedConfig, lang: str = "en", width: int | None = None) -> str:
+    """Value and origin of every leaf, side by side; the origin below where the line would be longer than `width`."""
+    rows = [(f"{key}: {json.dumps(value, ensure_ascii=False, default=str)}",
+             f"# {name_origins(str(config.origins.get(key) or Origin('default')), lang)}")
             for key, value in leaves(dict(config.values))]
-    left = min(72, max(len(key) + len(value) + 2 for key, value, _ in rows))
-    return "".join(f"{f'{key}: {value}':<{left}}  # {name_origins(origin, lang)}\n" for key, value, origin in rows)
+    short = [(cells(said), cells(origin)) for said, origin in rows if width is None or cells(said) + cells(origin) + 2 <= width]
+    left = min(72, max((said for said, _ in short), default=0))
+    if width is not None:
+        left = min(left, *(width - origin - 2 for _, origin in short)) if short else 0
+    return "".join(f"{pad(said, left)}  {origin}\n" if width is None or max(cells(said), left) + 2 + cells(origin) <= width else
+                   f"{fill(said, width, rest='    ')}\n  {origin}\n" for said, origin in rows)
 
 
 def render_json(config: ResolvedConfig) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Words, render_words
 from swift_fa_launcher.machine.facts import Facts
@@ -41,7 +41,8 @@ class Finding:
 
     def to_json(self, lang: str = "en") -> dict[str, Any]:
         """The contract's form, texts in `lang`."""
-        return {"code": self.code, "severity": self.severity.value, "summary": render_words(self.summary, lang),
+        return {"code": self.code, "severity": self.severity.value,
+                "summary": name_origins(render_words(self.summary, lang), lang),
                 "context": encode(self.context), "fix": [render_words(line, lang) for line in self.fix],
                 **({"allowed": True} if self.allowed else {})}
 

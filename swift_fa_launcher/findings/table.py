@@ -25,7 +25,7 @@ TABLE: Mapping[str, Entry] = {code: entry for entries in ENTRIES.values() for co
 DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a fix names where nobody looked at the machine.
-_USUAL: Mapping[str, Any] = {"pip": "pip"}
+USUAL: Mapping[str, Any] = {"pip": "pip"}
 _VALUE = re.compile(r"(?<!\{)\{(\w+)[^{}]*\}(?!\})")
 
 
@@ -54,7 +54,7 @@ def fill(words: Words, values: Mapping[str, Any]) -> Words:
 
 def fill_fix(lines: Iterable[Words], values: Mapping[str, Any]) -> tuple[Words, ...]:
     """The lines with the values in them, without those that name one which is not there."""
-    there = {**_USUAL, **values}
+    there = {**USUAL, **values}
     return tuple(fill(line, there) for line in lines
                  if all(there.get(name) not in (None, "", ()) for name in value_names(line)))
 
@@ -65,9 +65,9 @@ def value_names(words: Words) -> tuple[str, ...]:
 
 
 def with_names(words: Words) -> Words:
-    """The text for a reader who has no values: `{gpus}` becomes `GPUS`."""
+    """The text for a reader who has no values: `{gpus}` becomes `GPUS`, `{pip}` what it usually is."""
     def named(text: str) -> str:
-        return _VALUE.sub(lambda m: m[1].upper(), text).replace("{{", "{").replace("}}", "}")
+        return _VALUE.sub(lambda m: str(USUAL.get(m[1], m[1].upper())), text).replace("{{", "{").replace("}}", "}")
     return named(words) if isinstance(words, str) else Text(named(words.en), named(words.zh))
 
 

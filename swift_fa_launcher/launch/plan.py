@@ -84,9 +84,9 @@ def render_command(plan: LaunchPlan, lang: str = "en") -> str:
     """The plan as one would type it: the variables, then one argument on a line; no secret."""
     lines = [f"cd {shlex.quote(plan.cwd)}"]
     if plan.secrets:
-        taken = Text("from your environment, never shown:", "取自您的环境变量，不会显示：").render(lang)
+        taken = Text("taken from your environment (values hidden):", "取自您的环境变量（不显示取值）：").render(lang)
         lines.append(f"# {taken} {' '.join(plan.secrets)}")
-    starts = Text("starts at once what this would:", "直接启动此命令最终运行的程序：").render(lang)
+    starts = Text("runs directly, instead of the `swift sft` below:", "直接运行以下程序，代替下面的 `swift sft`：").render(lang)
     lines.append(f"# {starts} {shlex.join(plan.starts[:len(plan.starts) - len(plan.argv) + 2])} ...")
     command = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     command.append(shlex.join(plan.argv[:2]))

@@ -1,8 +1,8 @@
-"""Findings as a calm table: one line for an area that is fine, one line a finding with its fix below."""
+"""Findings as a calm table: one line for an area that is fine; else its name, and one line a finding with its fix below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
@@ -11,10 +11,12 @@ from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.findings.areas import AREAS
 from swift_fa_launcher.findings.finding import Finding, Severity, status
 from swift_fa_launcher.findings.table import AREA_OF
+from swift_fa_launcher.layout import advice, cells, fill, pad
 from swift_fa_launcher.machine.facts import Facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text as Line
 
 _LABELS: Mapping[Severity, tuple[Text, str]] = {
     Severity.ERROR: (Text("error", "错误"), "bold red"),
@@ -26,35 +28,49 @@ _NOT_JUDGED = Text("not checked: attn_impl is not the name of an attention imple
                    "未检查：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
 _COMMA, _IN_BRACKETS = Text(", ", "，"), Text("  ({})", "（{}）")
+_ONLY_WHERE_FOUND = ("run", "launcher")  # areas that no check looks at
 
 
-def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str) -> RenderableType:
-    """The table as a rich renderable; texts in `lang`."""
+def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str,
+                 width: int | None = None) -> RenderableType:
+    """The table as a rich renderable; texts in `lang`, lines of at most `width` columns but for what is to be copied."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text as Line
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=1, overflow="fold")
+    wide = max(cells(title.render(lang)) for area, title in AREAS.items() if area not in _ONLY_WHERE_FOUND) + 2
+    lines = []
     for area, title in AREAS.items():
+        heading = title.render(lang)
         found = [f for f in findings if AREA_OF[f.code] == area]
-        heading = Line(title.render(lang), "bold")
-        if area == "flash-attn" and not found and _attention_unknown(findings):
-            table.add_row(heading, "-", Line(_NOT_JUDGED.render(lang), "dim"))
-        elif not found and area not in ("run", "launcher"):
-            table.add_row(heading, Line(_FINE.render(lang), "green"),
-                          Line(_area_summary(area, config, facts, lang), "dim"))
-        for i, finding in enumerate(found):
-            label, style = _LABELS[finding.severity]
-            text = Line.assemble((finding.code, style), "  ", name_origins(render_words(finding.summary, lang), lang))
-            if finding.allowed:
-                text.append(Text("  (allowed)", "  （已允许）").render(lang), "dim")
-            for line in finding.fix[:_FIXES_SHOWN]:
-                text.append("\n  -> " + render_words(line, lang), "bold" if line is finding.fix[0] else "")
-            table.add_row(heading if i == 0 else "", Line(label.render(lang), style), text)
-    return Group(table, Line(""), _verdict(findings, lang))
+        if found:
+            lines.append(Line(heading, "bold"))
+            lines += [line for finding in found for line in _finding_lines(finding, lang, width)]
+        elif area not in _ONLY_WHERE_FOUND:
+            unknown = area == "flash-attn" and _attention_unknown(findings)
+            word = "-" if unknown else _FINE.render(lang)
+            told = _NOT_JUDGED.render(lang) if unknown else _area_summary(area, config, facts, lang)
+            first = f"{pad(heading, wide)}{word}  "
+            text = Line(fill(told, width, first, " " * cells(first)).rstrip(), "dim")
+            text.stylize("not dim bold", 0, len(heading))
+            text.stylize("not dim" if unknown else "not dim green", len(first) - len(word) - 2, len(first))
+            lines.append(text)
+    return Group(*lines, Line(""), _verdict(findings, lang))
+
+
+def _finding_lines(finding: Finding, lang: str, width: int | None) -> Iterator[Line]:
+    """What was found, then what mends it; a command stays on one line."""
+    from rich.text import Text as Line
+
+    label, style = _LABELS[finding.severity]
+    blank = max(cells(label.render(lang)) for label, _ in _LABELS.values()) + 4
+    first = pad(f"  {label.render(lang)}", blank)
+    allowed = Text("  (allowed)", "  （已允许）").render(lang) if finding.allowed else ""
+    summary = name_origins(render_words(finding.summary, lang), lang)
+    text = Line(fill(f"{finding.code}  {summary}{allowed}", width, first, " " * blank))
+    text.stylize(style, 0, len(first) + len(finding.code))
+    yield text
+    for i, line in enumerate(finding.fix[:_FIXES_SHOWN]):
+        yield Line(advice(line, lang, width, "    -> "), "" if i else "bold")
 
 
 def _attention_unknown(findings: Sequence[Finding]) -> bool:

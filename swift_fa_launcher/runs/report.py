@@ -11,6 +11,7 @@ from typing import Any
 
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.layout import cells, columns, fill, pad
 from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import GROUPS, Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
@@ -26,6 +27,7 @@ _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命�
            "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
            "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
 _FEW = 3  # checkpoints on a screen
+_READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values; the others are paths, names and settings
 
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
@@ -45,15 +47,23 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 
-def render_list(entries: Sequence[Entry], lang: str) -> str:
-    """The runs as a table, one line each. Plain text: thousands of lines are to be there at once."""
+def render_list(entries: Sequence[Entry], lang: str, width: int | None = None) -> str:
+    """The runs as a table, one line each; where that is wider than `width`, the figures below the run. Plain text: thousands
+    of lines are to be there at once."""
     titles = [Text("run", "运行"), Text("state", "状态"), Text("duration", "时长"), Text("step", "步数"), Text("loss", "损失"),
               Text("tokens/s", "tokens/s"), Text("tags", "标签")]
-    return _columns([[title.render(lang) for title in titles], *(_line(entry, lang) for entry in entries)])
+    rows = [[title.render(lang) for title in titles], *(_line(entry, lang) for entry in entries)]
+    table = columns(rows)
+    if width is None or max(map(cells, table.splitlines())) <= width:
+        return table
+    figures = columns([row[1:-1] for row in rows]).splitlines()
+    wide = max(map(cells, figures)) + 2
+    return "\n".join(f"{row[0]}\n{fill(' ' * (wide - cells(told)) + row[-1], width, f'  {told}', ' ' * (wide + 2)).rstrip()}"
+                     for row, told in zip(rows, figures, strict=True))
 
 
-def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
-    """One run's story on a screen: what it was, how it went, what was found, what it left."""
+def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = None) -> str:
+    """One run's story on a screen: what it was, how it went, what was found, what it left. Paths and commands are not broken."""
     state = _STATES[entry.state].render(lang) if entry.state in _STATES else entry.state
     checkpoints = _checkpoints(entry)
     rows = [
@@ -66,18 +76,19 @@ def render_run(entry: Entry, record: RunRecord, lang: str) -> str:
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),
     ]
-    parts = [_aligned([(title.render(lang), value) for title, value in rows if value]), _render_found(entry, lang),
-             _render_diagnoses(record, lang), _render_checkpoints(checkpoints, lang),
+    parts = [_titled(rows, lang, width), _render_found(entry, lang, width),
+             _render_diagnoses(record, lang, width), _render_checkpoints(checkpoints, lang), _render_upload(record, lang),
              _render_ways(entry, record, checkpoints, lang)]
     return "\n\n".join(part for part in parts if part)
 
 
-def render_finished(folder: Path, record: RunRecord, lang: str) -> str:
+def render_finished(folder: Path, record: RunRecord, lang: str, width: int | None = None) -> str:
     """The last words of `train`: how it ended and where everything is."""
     ended = Text(f"run {record.id} {record.status}", f"运行 {record.id}：{_STATES[record.status].zh}").render(lang)
     rows = [*_places(folder, record), (Text("look at it", "查看"), f"swift-fa show {shlex.quote(str(folder))}")]
-    return "\n".join([f"{ended} ({record.exit_code}), {render_duration(record)}",
-                      _aligned([(title.render(lang), value) for title, value in rows if value])])
+    parts = [f"{ended} ({record.exit_code}), {render_duration(record)}",
+             _titled(rows, lang, width), _render_upload(record, lang)]
+    return "\n".join(part for part in parts if part)
 
 
 def render_differences(found: Sequence[Difference], lang: str) -> str:
@@ -167,23 +178,31 @@ def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
         (Text("output", "输出"), str(Path(record.cwd, record.output_dir)) if record.output_dir else ""),
         (Text("checkpoint", "检查点"), record.checkpoint or ""),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),
-        (Text("upload the rest", "上传其余部分") if record.unsent else Text("upload it", "上传"), upload_command(record)),
     ]
 
 
-def _render_found(entry: Entry, lang: str) -> str:
+def _render_upload(record: RunRecord, lang: str) -> str:
+    """The command that uploads, at the beginning of a line of its own, so that it can be copied as it is."""
+    title = Text("upload the rest with:", "上传其余部分：") if record.unsent else Text("upload it with:", "上传：")
+    command = upload_command(record)
+    return f"{title.render(lang)}\n{command}" if command else ""
+
+
+def _render_found(entry: Entry, lang: str, width: int | None) -> str:
     """The findings that the run was started with; recorded in English."""
     found = [f for f in _read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
-    lines = [f"  {f.get('severity')}  {f.get('code')}  {f.get('summary')}" for f in found if f.get("severity") != "info"]
+    lines = [fill(f"{f.get('code')}  {f.get('summary')}", width, f"  {f.get('severity')}  ", "    ")
+             for f in found if f.get("severity") != "info"]
     return "\n".join([Text("findings at the start", "启动时的检查结果").render(lang), *lines]) if lines else ""
 
 
-def _render_diagnoses(record: RunRecord, lang: str) -> str:
+def _render_diagnoses(record: RunRecord, lang: str, width: int | None) -> str:
     lines = []
     for one in record.diagnoses:
         place = f" (train.log:{one['line']})" if one.get("line") else ""
         said = [f"    {one['evidence']}"] if one.get("code") == "unknown" and one.get("evidence") else []
-        lines += [f"  {one.get('code')}: {one.get('summary')}{place}", *said, *(f"    -> {fix}" for fix in one.get("fix") or ())]
+        lines += [fill(f"{one.get('code')}: {one.get('summary')}{place}", width, "  ", "    "), *said,
+                  *(f"    -> {fix}" for fix in one.get("fix") or ())]
     return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
 
 
@@ -202,10 +221,10 @@ def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoi
     """The commands that come next."""
     run = run_word(entry.folder)
     if entry.state == "orphaned":
-        return Text(f"its launcher is gone and its processes are not: swift-fa runs --end {run}",
-                    f"启动器已不在，但训练进程仍在：swift-fa runs --end {run}").render(lang)
+        return Text(f"the launcher died, the training still runs; stop it with: swift-fa runs --end {run}",
+                    f"启动器已退出，但训练仍在运行；停止它：swift-fa runs --end {run}").render(lang)
     if entry.state in ("failed", "interrupted", "unfinished") and newest_complete(checkpoints):
-        return Text(f"to go on: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
+        return Text(f"continue with: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
     return ""
 
 
@@ -230,23 +249,8 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _aligned(rows: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"  {line}" for line in _columns(rows).splitlines())
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows side by side; the last cell of a row does not widen its column. A Chinese character takes two places."""
-    widths = [0] * max((len(row) for row in rows), default=0)
-    sizes = [[len(cell) if cell.isascii() else _places_of(cell) for cell in row] for row in rows]
-    for row in sizes:
-        for i, size in enumerate(row[:-1]):
-            widths[i] = max(widths[i], size)
-    return "\n".join("  ".join([cell + " " * (widths[i] - size if i < len(row) - 1 else 0)
-                                for i, (cell, size) in enumerate(zip(row, cells, strict=True))]).rstrip()
-                     for row, cells in zip(rows, sizes, strict=True))
-
-
-def _places_of(text: str) -> int:
-    from rich.cells import cell_len
-
-    return cell_len(text)
+def _titled(rows: Sequence[tuple[Text, str]], lang: str, width: int | None) -> str:
+    """Titles and values, one a line; what is read and not copied, in several lines where it is long."""
+    there = [(title.render(lang), value, width if title.en in _READ else None) for title, value in rows if value]
+    wide = max(cells(title) for title, _, _ in there) + 2
+    return "\n".join(fill(value, room, f"  {pad(title, wide)}", " " * (wide + 2)) for title, value, room in there)

@@ -1,0 +1,58 @@
+"""args: the arguments that the installed ms-swift accepts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from swift_fa_launcher.commands import DONE
+from swift_fa_launcher.commands.options import Parser
+from swift_fa_launcher.commands.screen import Progress, print_json, width_of
+from swift_fa_launcher.errors import LauncherError, Text
+from swift_fa_launcher.layout import fill
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.config.swift_args import Argument
+
+EXAMPLE = "swift-fa args learning_rate"
+
+
+def declare(parser: Parser) -> None:
+    parser.option("pattern", nargs="?", default="", metavar="PATTERN", help=Text(
+        "part of a name or of its help; * and ? match any text", "名称或说明的一部分；* 和 ? 匹配任意文字"))
+    parser.option("--python", metavar="FILE", help=Text(
+        "the Python that has ms-swift (default: the one that runs swift-fa)",
+        "装有 ms-swift 的 Python（默认为运行 swift-fa 的）"))
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_data
+    from swift_fa_launcher.config.swift_args import find_arguments, likely
+    from swift_fa_launcher.decode import encode
+    from swift_fa_launcher.stories import launch as story
+
+    arguments = story.installed_arguments(resolve_data({"launch": {"python": options.python}}), Progress(options.lang).say)
+    found = find_arguments(arguments, options.pattern)
+    if options.json:
+        print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
+    elif not found:
+        near = likely(options.pattern, arguments)
+        raise LauncherError(Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
+                            hint=(*(f"swift-fa args {name}" for name in near), *(() if near else ("swift-fa args",))))
+    else:
+        print("\n".join(_argument_text(name, argument, width_of(sys.stdout)) for name, argument in found))
+    return DONE
+
+
+def _argument_text(name: str, argument: Argument, width: int | None) -> str:
+    from swift_fa_launcher.decode import known
+
+    kind = (known(argument.type) or "").removeprefix("<class '").removesuffix("'>")
+    choices = known(argument.choices)
+    default = json.dumps(argument.default, ensure_ascii=False, default=str)
+    told = (f"one of {', '.join(map(str, choices[:12]))}{', ...' if len(choices) > 12 else ''}" if choices else "",
+            " ".join((known(argument.help) or "").split()))
+    return "\n".join([fill(f"{name}: {kind} = {default}", width, rest="    "),
+                      *(fill(text, width, "    ", "    ") for text in told if text)])

@@ -1,0 +1,79 @@
+"""bench: the same rows through several kinds of attention and packing, compared in a table and a plot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from swift_fa_launcher.commands.options import (
+    Parser,
+    allow_option,
+    allowed,
+    config_words,
+    no_install_option,
+    split_words,
+)
+from swift_fa_launcher.commands.screen import Progress, print_json, tell
+from swift_fa_launcher.errors import Text, UsageError
+
+EXAMPLE = "swift-fa bench configs/qwen7b-lora.yaml --rows 500 --out bench/h200"
+
+
+def declare(parser: Parser) -> None:
+    from swift_fa_launcher.bench.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
+
+    config_words(parser)
+    usual = ", ".join(name for name in VARIANTS if name not in NOT_BY_DEFAULT)
+    more = ", ".join(NOT_BY_DEFAULT)
+    parser.option("--variants", metavar="A,B,...", default="", help=Text(
+        f"measure only these and what they depend on; by default all of {usual}; also {more}",
+        f"只测这些及其所依赖的；默认全测：{usual}；另有 {more}"))
+    parser.option("--rows", default=str(ROWS), metavar="N", help=Text(
+        f"train each on this many rows, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）"))
+    parser.option("--out", metavar="FOLDER", help=Text(
+        "folder for bench.json, table.md and the plot (default: bench/NAME); what it has already is not measured again",
+        "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；其中已有的结果不再重测"))
+    no_install_option(parser)
+    allow_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.bench.bench import bench_to_json
+    from swift_fa_launcher.stories import bench as story
+
+    files, overrides = split_words(options)
+    wish = story.Wish(_variant_names(options.variants), _row_count(options.rows), Path(options.out) if options.out else None,
+                      not options.no_install, allowed(options.allow))
+    progress = Progress(options.lang)
+    ended = story.run_bench(files, overrides, wish, say=progress.say, progress=progress.download, build_progress=progress.build,
+                            on_step=progress.training)
+    progress.clear()
+    if options.json:
+        print_json(bench_to_json(ended.bench, options.lang))
+    elif not ended.interrupted or any(one.measured for one in ended.bench.results):
+        print(ended.table(options.lang), end="")
+    if ended.interrupted:
+        tell(Text(f"interrupted; the same command measures the rest; the results so far are in {ended.folder}",
+                  f"已中断；用同一条命令继续测量剩余部分；目前的结果在 {ended.folder}"), options.lang)
+    else:
+        tell(Text(f"the results are in {ended.folder}", f"结果在 {ended.folder}"), options.lang)
+    return ended.exit_code
+
+
+def _variant_names(words: str) -> tuple[str, ...]:
+    from swift_fa_launcher.bench.bench import VARIANTS
+
+    names = tuple(name.strip() for name in words.split(",") if words)
+    wrong = ", ".join(name or "''" for name in names if name not in VARIANTS)
+    if wrong:
+        raise UsageError(Text(f"there is no variant {wrong}", f"没有变体 {wrong}"), hint=(f"--variants {','.join(VARIANTS)}",))
+    return names
+
+
+def _row_count(word: str) -> int | None:
+    if word == "all":
+        return None
+    if not word.isdecimal() or int(word) < 1:
+        raise UsageError(Text(f"--rows takes a number from 1, or all, not {word}", f"--rows 应为正整数或 all，而不是 {word}"),
+                         hint=("--rows 500",))
+    return int(word)

@@ -1,0 +1,100 @@
+"""install: choose and install a flash-attn wheel, or say what would be installed and why."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swift_fa_launcher.commands import DONE, REFUSED
+from swift_fa_launcher.commands.options import Parser, config_words, split_words
+from swift_fa_launcher.commands.screen import Progress, print_json, print_result
+from swift_fa_launcher.errors import Text, UsageError, render_words
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.stories.install import Choice
+
+EXAMPLE = 'swift-fa install --version ">=2.7" --dry-run'
+
+
+def declare(parser: Parser) -> None:
+    config_words(parser, needed=False)
+    parser.option("--version", metavar="SPEC", help=Text(
+        'install this version: exact (2.8.3) or a range (">=2.7,<2.9")', '安装这个版本：确切版本（2.8.3）或范围（">=2.7,<2.9"）'))
+    parser.option("--wheel", metavar="FILE_OR_URL", help=Text(
+        "install this wheel and no other; #sha256=... at its end is checked", "只安装这个 wheel；末尾的 #sha256=... 会被校验"))
+    parser.option("--from-source", action="store_true", help=Text(
+        "build from source, even if a wheel fits", "即使有合适的 wheel 也从源码编译"))
+    parser.option("--index", action="append", default=[], metavar="URL_OR_FILE", help=Text(
+        "ask this source instead of those in the config (may be repeated)", "查询这个来源，代替配置中的来源（可重复）"))
+    parser.option("--mirror", action="append", default=[], metavar="PREFIX", help=Text(
+        "download through this URL prefix instead of those in the config (may be repeated)",
+        "经由这个 URL 前缀下载，代替配置中的前缀（可重复）"))
+    parser.option("--facts", metavar="FILE", help=Text(
+        "choose for the machine of these saved facts; needs --dry-run or --download-only",
+        "为保存的环境信息所属的机器选择；须与 --dry-run 或 --download-only 同用"))
+    parser.option("--download-only", metavar="FOLDER", nargs="?", const=".", help=Text(
+        "download and check the wheel; install nothing", "下载并检验 wheel，不安装"))
+    parser.option("--lock", action="store_true", help=Text(
+        "write the exact URL and digest to a file beside the config", "把确切的 URL 和摘要写入配置旁的文件"))
+    parser.option("--offline", action="store_true", help=Text(
+        "use only the indexes and wheels on this machine", "只用本机已有的索引和 wheel"))
+    parser.option("--dry-run", action="store_true", help=Text(
+        "choose and say why; download and install nothing", "选择并说明原因；不下载，不安装"))
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
+    from swift_fa_launcher.machine.saved import read_facts
+    from swift_fa_launcher.stories import install as story
+
+    _refuse_contradictions(options)
+    progress = Progress(options.lang)
+    files, overrides = split_words(options, needed=options.lock)
+    config = resolve_config(files, overrides)
+    wish = story.Wish(options.version, options.wheel, "always" if options.from_source else None,
+                      tuple(options.index), tuple(options.mirror), options.offline)
+    wished = story.wished_config(config, wish)  # a version that is none is said before anybody is asked
+    facts = read_facts(options.facts) if options.facts else story.look(config, progress.say)
+    choice = story.choose(config, facts, wish, say=progress.say)
+    if options.dry_run:
+        return _print_choice(choice, options)
+    if options.download_only is not None:
+        obtained, beside = story.download(facts, choice, Path(options.download_only), offline=options.offline,
+                                          say=progress.say, progress=progress.download)
+        print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
+                      "sha256": obtained.fetched.sha256, "beside": [str(file) for file in beside]}, as_json=options.json)
+        return DONE
+    story.recover(facts, progress.say)
+    installed = story.install(wished, facts, choice, say=progress.say, progress=progress.download,
+                              build_progress=progress.build)
+    lock = story.write_lock(config, facts, choice, installed.receipt) if options.lock else None
+    receipt = installed.receipt
+    print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
+                  "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
+                  **({"lock": str(lock)} if lock else {})}, as_json=options.json)
+    return DONE
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    if options.facts and not options.dry_run and options.download_only is None:
+        raise UsageError(Text("--facts describes another machine, and this command installs on this one only",
+                              "--facts 描述的是另一台机器，而此命令只能在本机安装"), hint=("--dry-run", "--download-only FOLDER"))
+    if options.download_only and Path(options.download_only).exists() and not Path(options.download_only).is_dir():
+        raise UsageError(Text(f"not a folder: {options.download_only}", f"不是文件夹：{options.download_only}"),
+                         where="--download-only", hint=("--download-only wheels/",))
+
+
+def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
+    from swift_fa_launcher.wheels.choose import choice_to_json, render_choice
+
+    refused = [(code, render_words(words, options.lang)) for code, words in choice.refusals]
+    if options.json:
+        sources = [{"source": r.spec, "wheels": len(r.candidates), "error": render_words(r.error or "", options.lang) or None}
+                   for r in choice.reports]
+        print_json({**choice_to_json(choice.resolution, options.lang), "sources": sources,
+                    "refusals": [{"code": code, "reason": reason} for code, reason in refused]}, indent=None)
+    else:
+        print(render_choice(choice.resolution, options.lang))
+        print("".join(f"  {code}: {reason}\n" for code, reason in refused), end="")
+    return REFUSED if choice.resolution.plan == "none" else DONE

@@ -1,0 +1,200 @@
+"""The command line of a command: its parser, and the words and options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from swift_fa_launcher.commands import COMMANDS
+from swift_fa_launcher.commands.screen import width_of
+from swift_fa_launcher.errors import Text, UsageError, Words
+from swift_fa_launcher.layout import cells, fill, pad
+
+_SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
+_LEFT = 26  # columns for the options; what is longer has its help below
+_WIDEST = 100  # of a help text; longer lines are hard to read
+
+_USAGE, _OPTIONS = Text("usage: ", "用法："), Text("[OPTIONS]", "[选项]")
+_HEADINGS = Text("arguments:", "参数："), Text("options:", "选项："), Text("example:", "示例：")
+
+#: What argparse says of a wrong command line, and the same in Chinese.
+_REFUSALS = (
+    (r"unrecognized arguments: (.*)", r"不认识的参数：\1"),
+    (r"the following arguments are required: (.*)", r"缺少参数：\1"),
+    (r"argument (.*?): expected one argument", r"参数 \1 需要一个值"),
+    (r"argument (.*?): expected at least one argument", r"参数 \1 至少需要一个值"),
+    (r"argument (.*?): expected (\d+) arguments?", r"参数 \1 需要 \2 个值"),
+    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", r"参数 \1 的取值 \2 无效，可选：\3"),
+    (r"argument (.*?): invalid (\w+) value: (.*)", r"参数 \1 的取值 \3 无效（应为 \2）"),
+    (r"argument (.*?): ignored explicit argument (.*)", r"参数 \1 不接受值 \2"),
+    (r"argument (.*?): not allowed with argument (.*)", r"参数 \1 不能与 \2 同时使用"),
+    (r"ambiguous option: (.*?) could match (.*)", r"选项 \1 有歧义，可能是 \2"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """What a command declares its options with: each with its help in both languages beside it."""
+
+    def __init__(self, name: str, story: Text, example: str, lang: str) -> None:
+        super().__init__(prog=f"swift-fa {name}", usage="", add_help=False)
+        self.lang, self._story, self._example = lang, story, example
+        self._typed: list[str] = []  # argparse hides the words from itself while it reads the options
+        self.option("-h", "--help", action="help", help=Text("show this help", "显示此帮助"))
+
+    def option(self, *names: str, help: Text, **more: Any) -> None:
+        """Declare an option (`--name`) or a word (`name`); `more` is argparse's."""
+        action = self.add_argument(*names, help=help.render(self.lang), **more)
+        if not action.option_strings:
+            self._typed.append(_typed(action))
+
+    def format_help(self) -> str:
+        """The help as text, no wider than the terminal; the example stands on one line."""
+        width = min(width_of(sys.stdout) or 80, _WIDEST)
+        words = [action for action in self._actions if not action.option_strings]
+        options = [action for action in self._actions if action.option_strings]
+        usage = " ".join([self.prog, _OPTIONS.render(self.lang), *self._typed])
+        parts = [fill(self._story.render(self.lang), width), fill(_USAGE.render(self.lang) + usage, width, rest="  ")]
+        for heading, listed in zip(_HEADINGS[:2], (words, options), strict=True):
+            if listed:
+                lines = (line for action in listed for line in _help_lines(action, width))
+                parts.append("\n".join([heading.render(self.lang), *lines]))
+        return "\n\n".join([*parts, f"{_HEADINGS[2].render(self.lang)}\n  {self._example}"]) + "\n"
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.match(r"unrecognized arguments: .*?(--?[\w-]+)", message)
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
+        raise UsageError(_in_both_languages(message), hint=(*(f"{self.prog} {option}" for option in near), f"{self.prog} --help"))
+
+
+def load_command(name: str) -> ModuleType:
+    """The module of a command of the table."""
+    return importlib.import_module(f"{__package__}.{name}")
+
+
+def make_parser(name: str, lang: str) -> Parser:
+    """The parser of a command: its own options, and those of every command."""
+    command = load_command(name)
+    parser = Parser(name, COMMANDS[name], command.EXAMPLE, lang)
+    command.declare(parser)
+    parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
+                                                            "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
+    parser.option("--json", action="store_true", help=Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
+    return parser
+
+
+def _help_lines(action: argparse.Action, width: int) -> list[str]:
+    left = f"  {_called(action)}"
+    first, rest = pad(left, _LEFT), " " * _LEFT
+    below = [] if cells(left) <= _LEFT - 2 else [left]
+    return [*below, fill(action.help or "", width, rest if below else first, rest)]
+
+
+def _called(action: argparse.Action) -> str:
+    """An option as it is typed: `--index URL_OR_FILE`."""
+    if not action.option_strings:
+        return _metavar(action)
+    value = "" if action.nargs == 0 else f" [{_metavar(action)}]" if action.nargs == "?" else f" {_metavar(action)}"
+    return ", ".join(action.option_strings) + value
+
+
+def _typed(action: argparse.Action) -> str:
+    """A word in the usage line: `RUN`, `[PATTERN]`, `[key=value ...]`."""
+    word = _metavar(action)
+    return f"[{word} ...]" if action.nargs == "*" else f"[{word}]" if action.nargs == "?" else \
+        " ".join([word] * (action.nargs if isinstance(action.nargs, int) else 1))
+
+
+def _metavar(action: argparse.Action) -> str:
+    return str(action.metavar or action.dest.upper())
+
+
+def _in_both_languages(message: str) -> Words:
+    for said, zh in _REFUSALS:
+        if match := re.fullmatch(said, message, re.S):
+            return Text(message, match.expand(zh))
+    return message
+
+
+# --- options that several commands have ---
+
+
+def config_words(parser: Parser, *, needed: bool = True) -> None:
+    """Config files and settings; `split_words` takes them apart."""
+    optional = Text("", "") if needed else Text(" (optional)", "（可不写）")
+    parser.option("words", nargs="*", metavar="CONFIG.yaml | key=value", help=Text(
+        f"config files and settings{optional.en}; later files win, and key=value wins over files",
+        f"配置文件和设置{optional.zh}；后面的文件优先，key=value 优先于文件"))
+
+
+def allow_option(parser: Parser) -> None:
+    parser.option("--allow", action="append", default=[], metavar="CODE", help=Text(
+        "treat this error as a warning (may be repeated)", "把这个错误当作警告（可重复）"))
+
+
+def no_install_option(parser: Parser) -> None:
+    parser.option("--no-install", action="store_true", help=Text(
+        "do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"))
+
+
+def run_word(parser: Parser, name: str = "run", **more: Any) -> None:
+    parser.option(name, metavar="RUN", help=Text('a run: its id, a unique prefix of its id, its name, or "latest"',
+                                                 "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
+
+
+def root_option(parser: Parser) -> None:
+    parser.option("--root", default="runs", metavar="FOLDER", help=Text(
+        "folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"))
+
+
+def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[list[Path], list[str]]:
+    """Config files and settings. Raises UsageError for a word that is neither, and for no file where one is needed."""
+    words = options.words
+    for word in words:
+        _refuse_bare_key(word)
+    files = [Path(word) for word in words if not _SETTING.match(word)]
+    for file in files:
+        if re.match(r"\w+=", file.name) and not file.exists():
+            from swift_fa_launcher.config.schema import SECTIONS
+
+            key, _, value = str(file).partition("=")
+            raise UsageError(Text(f"not a setting and not a file: {file}", f"既不是设置也不是文件：{file}"),
+                             hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
+    if needed and not files:
+        raise UsageError(Text("no config named", "没有指定配置文件"),
+                         hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+    return files, [word for word in words if _SETTING.match(word)]
+
+
+def settings(words: Sequence[str]) -> list[str]:
+    """The words, all of which are settings. Raises UsageError for one that is none."""
+    for word in words:
+        _refuse_bare_key(word)
+        if not _SETTING.match(word):
+            raise UsageError(Text(f"not a setting: {word}", f"不是有效的设置：{word}"), hint=("swift.learning_rate=1e-4",))
+    return list(words)
+
+
+def _refuse_bare_key(word: str) -> None:
+    """A key of a config without a value, `swift.seed`, would be taken for the name of a file."""
+    from swift_fa_launcher.config.schema import SECTIONS
+
+    if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", word) and word.partition(".")[0] in SECTIONS and not Path(word).exists() \
+            and not word.endswith((".yaml", ".yml")):
+        raise UsageError(Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
+                         hint=(Text(f"{word}=VALUE", f"{word}=值"),
+                               Text(f"{word}=null leaves it out", f"{word}=null 表示不设置")))
+
+
+def allowed(codes: Sequence[str]) -> tuple[str, ...]:
+    """The codes of `--allow`. Raises UsageError for one that is none."""
+    from swift_fa_launcher.findings.table import require_codes
+
+    return require_codes(codes, "--allow")

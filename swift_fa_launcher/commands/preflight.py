@@ -1,0 +1,49 @@
+"""preflight: the checks alone, on this machine or on saved facts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from swift_fa_launcher.commands import DONE, REFUSED
+from swift_fa_launcher.commands.options import Parser, allow_option, allowed, config_words, split_words
+from swift_fa_launcher.commands.screen import Progress, findings_json, print_json, print_table, tell
+from swift_fa_launcher.errors import Text
+
+EXAMPLE = "swift-fa preflight configs/qwen7b-lora.yaml --save-facts facts.json"
+
+
+def declare(parser: Parser) -> None:
+    config_words(parser, needed=False)
+    parser.option("--facts", metavar="FILE", help=Text(
+        "check saved facts instead of this machine; - reads standard input", "检查保存的环境信息而非本机；- 表示标准输入"))
+    parser.option("--save-facts", metavar="FILE", help=Text("save this machine's facts", "保存本机的环境信息"))
+    parser.option("--no-probe", action="store_true", help=Text(
+        "do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
+    parser.option("--offline", action="store_true", help=Text("do not use the network", "不访问网络"))
+    allow_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.decode import known
+    from swift_fa_launcher.findings.finding import blocking, status
+    from swift_fa_launcher.machine.facts import facts_to_json
+    from swift_fa_launcher.machine.saved import read_facts, write_facts
+    from swift_fa_launcher.stories import launch as story
+
+    files, overrides = split_words(options, needed=False)
+    judgement = story.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
+                                allow=allowed(options.allow), offline=options.offline, probe=not options.no_probe,
+                                say=Progress(options.lang).say)
+    if options.save_facts:
+        write_facts(judgement.facts, Path(options.save_facts))
+        tell(Text(f"facts saved to {options.save_facts}", f"环境信息已保存到 {options.save_facts}"), options.lang)
+    if options.facts:
+        told = f"{known(judgement.facts.where)}, {known(judgement.facts.collected_at)}"
+        tell(Text(f"checked the saved facts of {told}", f"检查的是保存的环境信息：{told}"), options.lang)
+    if options.json:
+        print_json({"schema": 1, "status": status(judgement.findings), "findings": findings_json(judgement, options.lang),
+                    "facts": facts_to_json(judgement.facts)})
+    else:
+        print_table(judgement, options.lang, to_stderr=False)
+    return REFUSED if blocking(judgement.findings) else DONE

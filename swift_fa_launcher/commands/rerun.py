@@ -1,0 +1,82 @@
+"""rerun: a recorded config through today's launcher, or with --exact the recorded command."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swift_fa_launcher.commands.options import (
+    Parser,
+    allow_option,
+    allowed,
+    no_install_option,
+    root_option,
+    run_word,
+    settings,
+)
+from swift_fa_launcher.commands.screen import Progress, tell
+from swift_fa_launcher.commands.train import start
+from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.stories.launch import Again
+
+EXAMPLE = "swift-fa rerun latest swift.seed=2"
+
+
+def declare(parser: Parser) -> None:
+    declare_again(parser)
+    parser.option("--exact", action="store_true", help=Text(
+        "use the recorded command unchanged, but for the run's id and folder; takes no settings",
+        "原样使用记录的命令，只换运行的 id 和文件夹；不接受设置"))
+    parser.option("--strict", action="store_true", help=Text(
+        "refuse if anything that can change the result differs", "如有可能影响结果的差异，则拒绝启动"))
+
+
+def declare_again(parser: Parser) -> None:
+    """What `rerun` and `resume` have in common."""
+    run_word(parser)
+    parser.option("words", nargs="*", metavar="key=value", help=Text(
+        "settings that win over the recorded ones", "优先于记录的设置"))
+    parser.option("--dry-run", action="store_true", help=Text(
+        "print the differences and the command; start nothing", "只打印差异和命令，不启动"))
+    no_install_option(parser)
+    allow_option(parser)
+    root_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.stories import launch as story
+
+    overrides = settings(options.words)
+    if options.exact and overrides:
+        root = [] if options.root == "runs" else ["--root", options.root]
+        raise UsageError(Text("--exact takes no settings", "--exact 不接受设置"),
+                         hint=(shlex.join(["swift-fa", "rerun", options.run, "--exact", *root]),))
+    again = story.rerun(Path(options.root).absolute(), options.run, overrides, exact=options.exact,
+                        allow=allowed(options.allow), say=Progress(options.lang).say)
+    print_again(again, options.lang)
+    if options.strict and again.unexpected:
+        raise LauncherError(Text(f"not started: {len(again.unexpected)} things differ that matter",
+                                 f"未启动：有 {len(again.unexpected)} 处重要差异"),
+                            why=", ".join(f"{one.group}: {one.key}" for one in again.unexpected[:8]))
+    return start(again.prepared, options, install=not (options.no_install or options.exact))
+
+
+def print_again(again: Again, lang: str) -> None:
+    """From where a run is continued, and what differs from it."""
+    from swift_fa_launcher.runs.report import render_differences
+
+    there = again.continuation
+    for checkpoint in there.skipped if there else ():
+        tell(Text(f"skipping {checkpoint.path}: {render_words(checkpoint.problem, 'en')}",
+                  f"跳过 {checkpoint.path}：{render_words(checkpoint.problem, 'zh')}"), lang)
+    if there:
+        tell(Text(f"continuing from {there.checkpoint.path}", f"从 {there.checkpoint.path} 继续"), lang)
+        if there.words:
+            tell(there.words, lang)
+    tell(Text(f"differences from {again.prepared.parent}:", f"与 {again.prepared.parent} 的差异："), lang)
+    print(render_differences(again.differences, lang), file=sys.stderr)

@@ -1,0 +1,64 @@
+"""runs: the list of recorded runs; `--end` stops one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from swift_fa_launcher.commands import DONE
+from swift_fa_launcher.commands.options import Parser, root_option
+from swift_fa_launcher.commands.screen import Progress, print_json, tell, width_of
+from swift_fa_launcher.errors import Text
+
+EXAMPLE = "swift-fa runs --outcome failed --since 7d"
+
+
+def declare(parser: Parser) -> None:
+    from swift_fa_launcher.runs.store import STATES
+
+    root_option(parser)
+    parser.option("--name", metavar="NAME", help=Text(
+        "only runs with this name; * and ? match any text", "只列出这个名称的运行；* 和 ? 匹配任意文字"))
+    parser.option("--tag", metavar="TAG", help=Text("only runs with this tag", "只列出带这个标签的运行"))
+    parser.option("--outcome", choices=STATES, metavar="STATE", help=Text(
+        f"only runs in this state: {', '.join(STATES)}", f"只列出处于这个状态的运行：{'、'.join(STATES)}"))
+    parser.option("--since", metavar="TIME", help=Text(
+        "only runs that started after this time: 2026-11-23, 2026-11-23T18:30, 36h, 7d",
+        "只列出此后启动的运行：2026-11-23、2026-11-23T18:30、36h、7d"))
+    parser.option("--until", metavar="TIME", help=Text(
+        "only runs that started before this time, or on this day or earlier", "只列出此前启动的运行；写日期则含当天"))
+    parser.option("--end", metavar="RUN", help=Text(
+        "stop this run, even if its launcher died", "停止这次运行，即使其启动器已经退出"))
+
+
+def run(options: argparse.Namespace) -> int:
+    from datetime import datetime, timezone
+
+    from swift_fa_launcher.runs import report, store
+
+    if options.end:
+        return _end(options)
+    now = datetime.now(timezone.utc)
+    wanted = store.Wanted(options.name, options.tag, options.outcome,
+                          store.parse_moment(options.since, now) if options.since else None,
+                          store.parse_moment(options.until, now, end=True) if options.until else None)
+    entries = store.select_runs(store.with_states(store.list_runs(Path(options.root))), wanted)
+    if options.json:
+        print_json({"schema": 1, "runs": [report.entry_to_json(entry) for entry in entries]},
+                   indent=None)  # indented, thousands take seconds
+    elif not entries:
+        tell(store.say_none(Path(options.root), wanted), options.lang)
+    else:
+        print(report.render_list(entries, options.lang, width_of(sys.stdout)))
+    return DONE
+
+
+def _end(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs import report
+    from swift_fa_launcher.stories import launch as story
+
+    entry = story.end(Path(options.root), options.end, say=Progress(options.lang).say)
+    if options.json:
+        print_json(report.run_to_json(entry))
+    return DONE

@@ -1,0 +1,35 @@
+"""show: one recorded run on a screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from swift_fa_launcher.commands import DONE
+from swift_fa_launcher.commands.options import Parser, root_option, run_word
+from swift_fa_launcher.commands.screen import print_json, width_of
+from swift_fa_launcher.errors import Text
+
+EXAMPLE = "swift-fa show latest"
+
+
+def declare(parser: Parser) -> None:
+    run_word(parser)
+    root_option(parser)
+    parser.option("--requirements", action="store_true", help=Text(
+        "print a pip requirements file with the packages of the run", "打印该运行所用各包的 pip requirements 文件"))
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs import report, store
+    from swift_fa_launcher.runs.requirements import render_requirements
+
+    entry, record = store.readable_run(Path(options.root), options.run)
+    if options.requirements:
+        print(render_requirements(entry.folder), end="")
+    elif options.json:
+        print_json(report.run_to_json(entry))
+    else:
+        print(report.render_run(entry, record, options.lang, width_of(sys.stdout)))
+    return DONE

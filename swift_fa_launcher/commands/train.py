@@ -1,0 +1,101 @@
+"""train: check everything, install flash-attn if needed, start the training, record the run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from swift_fa_launcher.commands import DONE, REFUSED
+from swift_fa_launcher.commands.options import (
+    Parser,
+    allow_option,
+    allowed,
+    config_words,
+    no_install_option,
+    split_words,
+)
+from swift_fa_launcher.commands.screen import Progress, diagnosis_text, findings_json, print_json, print_table, width_of
+from swift_fa_launcher.errors import Text
+
+if TYPE_CHECKING:
+    from swift_fa_launcher.stories.launch import Finished, Prepared
+
+EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run"
+
+
+def declare(parser: Parser) -> None:
+    config_words(parser)
+    parser.option("--dry-run", action="store_true", help=Text("print the command; start nothing", "只打印命令，不启动"))
+    no_install_option(parser)
+    allow_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.stories import launch as story
+
+    files, overrides = split_words(options)
+    prepared = story.prepare(files, overrides, allow=allowed(options.allow), say=Progress(options.lang).say)
+    return start(prepared, options, install=not options.no_install)
+
+
+def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:
+    """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too."""
+    from swift_fa_launcher.findings.finding import blocking
+    from swift_fa_launcher.stories import launch as story
+
+    if options.dry_run:
+        return _print_dry_run(prepared, options)
+    progress = Progress(options.lang)
+    story.refuse_target(prepared.judgement.config)
+    if install and _mendable(prepared):
+        print_table(prepared.judgement, options.lang, to_stderr=True)
+        prepared = story.mend(prepared, allow=allowed(options.allow), say=progress.say, progress=progress.download,
+                              build_progress=progress.build)
+    print_table(prepared.judgement, options.lang, to_stderr=True)
+    if options.json and blocking(prepared.judgement.findings):
+        print_json({"schema": 1, "status": "blocked", "findings": findings_json(prepared.judgement, options.lang)})
+        return REFUSED
+    screen = sys.stderr.buffer if options.json else sys.stdout.buffer
+    sys.stdout.flush()
+    sys.stderr.flush()
+    finished = story.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer, say=progress.say)
+    _print_finished(finished, options)
+    return finished.outcome.exit_code
+
+
+def _mendable(prepared: Prepared) -> bool:
+    from swift_fa_launcher.stories.install import would_mend
+
+    return would_mend(prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings)
+
+
+def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
+    from swift_fa_launcher.findings.finding import blocking
+    from swift_fa_launcher.launch.plan import render_command
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact, redact_data
+
+    judgement = prepared.judgement
+    hidden = secret_values(judgement.config, os.environ)
+    if options.json:
+        print_json(redact_data({**prepared.plan.to_json(), "findings": findings_json(judgement, options.lang)}, hidden))
+    else:
+        print_table(judgement, options.lang, to_stderr=True)
+        print(redact(render_command(prepared.plan, options.lang), hidden))
+    mended = not options.no_install and _mendable(prepared)
+    refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
+    return REFUSED if refused else DONE
+
+
+def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
+    from swift_fa_launcher.runs.report import render_finished, run_to_json
+    from swift_fa_launcher.runs.store import see_run
+
+    if options.json:
+        print_json(run_to_json(see_run(finished.folder)))
+    width = width_of(sys.stderr)
+    lines = [render_finished(finished.folder, finished.record, options.lang, width),
+             *(diagnosis_text(diagnosis, options.lang, width) for diagnosis in finished.diagnoses)]
+    print("\n" + "\n".join(lines), file=sys.stderr)
