@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
@@ -23,6 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
     lang = _spoken(detect_language(arguments, os.environ))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that is no text ends nothing
     try:
+        _unwind_on_signals()
         code = _run(arguments, lang)
         sys.stdout.flush()
         return code
@@ -31,9 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
             print_json({"schema": 1, "error": _error_to_json(error, lang)})
         _print_error(error, lang)
         return error.exit_code
-    except KeyboardInterrupt:
-        tell(Text("interrupted", "已中断"), lang)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        return _print_interrupted(error, lang)
     except BrokenPipeError:  # `swift-fa runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
@@ -44,9 +47,34 @@ def main(words: Sequence[str] | None = None) -> int:
         tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
-    except Exception:
+    except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # a library's way out has stumbled over it, as argparse's does
+            return _print_interrupted(error.__context__, lang)
         _print_bug(lang)
         return BUG
+
+
+class _Signal(KeyboardInterrupt):
+    """Its argument: the signal's number. (A plain KeyboardInterrupt in an `exec`, as dataclasses have it, makes Python end
+    by SIGINT, whoever catches it.)"""
+
+
+def _unwind_on_signals() -> None:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: by default they would leave behind what runs for it in sessions of
+    its own, such as the probe. Ignored ones (nohup) stay ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(number) in (
+                signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _unwind)
+
+
+def _unwind(number: int, frame: object) -> NoReturn:
+    raise _Signal(number)
+
+
+def _print_interrupted(error: KeyboardInterrupt, lang: str) -> int:
+    tell(Text("interrupted", "已中断"), lang)
+    return 128 + error.args[0] if error.args else INTERRUPTED
 
 
 def detect_language(words: Sequence[str], environ: Mapping[str, str]) -> str:

@@ -213,8 +213,10 @@ FLASH_ATTN = [
     case("E flash-attn-arch-missing", {"gpus": [gpu(0, "12.0")], **ext(ptx=["compute_90a"])}),
     case("", {"gpus": [gpu(0, "12.0")], **ext(cubins=UNKNOWN)}),
     case("", {"gpus": [gpu(), gpu(1, "12.0")]}, launch={"gpus": [0]}),
-    case("E flash-attn-too-old", {"flash_attn__version": "2.0.4"}),
-    case("E flash-attn-too-old", {"flash_attn__version": "2.3.0", **packages(ms_swift="4.6.0", transformers="5.5.0")}),
+    case("E flash-attn-too-old", {"flash_attn__version": "2.0.9"}),
+    case("", {"flash_attn__version": "2.1.0"}),
+    *(case(expect, {"flash_attn__version": version, **packages(ms_swift="4.6.0", transformers="5.5.0")})
+      for version, expect in (("2.3.0", "E flash-attn-too-old"), ("2.3.2", "E flash-attn-too-old"), ("2.3.3", ""))),
     case("", {"flash_attn__version": "2.3.0"}),
     case("E flash-attn-too-old", {"flash_attn__version": UNKNOWN, **packages(flash_attn="2.0.4")}),
     case("E flash-attn-import-failed", {"flash_attn__import_error": "ImportError: DLL load failed"}),

@@ -128,11 +128,13 @@ def test_foreign_facts_are_a_clear_error(tmp_path: Path, text: str) -> None:
     assert done.returncode == 2 and str(file) in done.stderr and "Traceback" not in done.stderr
 
 
-def test_allow_lowers_and_does_not_hide(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_config", [False, True])
+def test_allow_lowers_and_does_not_hide(tmp_path: Path, by_config: bool) -> None:
     python = bare_python(tmp_path / "venv")
     words = ["preflight", f"launch.python={python}", "--offline", "--json"]
     codes = [f["code"] for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"] if f["severity"] == "error"]
-    allowed = swift_fa(*words, *[w for code in codes for w in ("--allow", code)], cwd=tmp_path)
+    more = [f"preflight.allow=[{','.join(codes)}]"] if by_config else [w for code in codes for w in ("--allow", code)]
+    allowed = swift_fa(*words, *more, cwd=tmp_path)
     answer = json.loads(allowed.stdout)
     assert allowed.returncode == 0 and answer["status"] == "warned"
     assert {f["code"] for f in answer["findings"] if f["severity"] == "warning"} >= set(codes)
@@ -186,6 +188,19 @@ def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(
     assert not any("built-in default" in f["summary"] for f in found.values())
     wrong = json.loads(swift_fa("config", SEED, "flash_attn.build=perhaps", "--json", "--lang", "zh").stdout)["error"]
     assert "命令行：flash_attn.build=perhaps" in wrong["where"] and not wrong["where"].startswith("command line")
+
+
+@pytest.mark.parametrize("words", [["train"], ["show", "nix"], ["trian"], ["config", SEED, "swift.seed"],
+                                   ["preflight", "launch.python=/no/python", "--offline"]])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_json_error_says_all_that_the_screen_says(tmp_path: Path, words: list[object], lang: str) -> None:
+    done = swift_fa(*words, "--json", "--lang", lang, cwd=tmp_path)
+    error = json.loads(done.stdout)["error"]
+    head, *more = done.stderr.splitlines()
+    assert error["hint"] and [line.removeprefix("  -> ") for line in more if line.startswith("  -> ")] == error["hint"]
+    assert error["message"] and head.endswith(f": {error['message']}")
+    for part in ("where", "why") if lang == "en" else ("why",):  # an origin in the place is translated on the screen
+        assert not error[part] or any(line.endswith(f": {error[part]}") for line in more), part
 
 
 def test_nothing_is_cut_where_nobody_looks(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
@@ -20,7 +21,7 @@ from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts
 from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
-from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script
+from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.prove import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
@@ -45,7 +46,8 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     """
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="facts") as pool, _ending_scripts():
+    over = Event()
+    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, _ending_scripts(over):
         answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         devices = pool.submit(_gpus, config)
         toolchain = pool.submit(host.collect_toolchain, environment)
@@ -68,12 +70,12 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
 
 
 @contextmanager
-def _ending_scripts() -> Iterator[None]:
+def _ending_scripts(over: Event) -> Iterator[None]:
     """Ends what runs in the training interpreter when this is left by an error or by Ctrl-C."""
     try:
         yield
     except BaseException:
-        end_running()
+        end_running(over)
         raise
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from swift_fa_launcher.decode import Unknown
 #: Stands before each JSON object that a script prints; everything else on its output is noise.
 MARKER = "swift-fa-target:"
 
-
-_running: set[subprocess.Popen[bytes]] = set()
+#: The scripts that run or are about to, of every thread.
+_running: set[_Script] = set()
+_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -47,32 +49,80 @@ def run_script(python: str, script: Path, *arguments: str, environment: Mapping[
     before then counts. Never raises for what the script does.
     """
     quiet = {**environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    script_run = _Script([python, str(script), *arguments], quiet, cwd)
     try:
-        child = subprocess.Popen([python, str(script), *arguments], cwd=cwd, env=quiet, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-    except (OSError, ValueError) as error:
-        return Answer((), f"{python} could not be started: {error}")
-    late = False
-    _running.add(child)
-    try:
-        output, _ = child.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        late = True
-        kill_group(child)
-        output, _ = child.communicate()
+        _running.add(script_run)
+        child = script_run.start()
+        if child is None:
+            return Answer((), f"{python} could not be started: {script_run.refusal}")
+        output, late = _listen(child, timeout)
     except BaseException:  # Ctrl-C: the child, in a group of its own, has not heard it
-        kill_group(child)
+        script_run.end()
         raise
     finally:
-        _running.discard(child)
+        _running.discard(script_run)
     answer = parse_answer(output.decode("utf-8", "replace"), child.returncode)
     return Answer(answer.steps, f"no answer within {timeout:.0f} s", late=True) if late else answer
 
 
-def end_running() -> None:
-    """Kills every script that runs now: what an interrupted caller does, for scripts that its threads have started."""
-    for child in tuple(_running):
+class _Script:
+    """A script from before its start on: whenever it is ended, no process is left.
+
+    A signal's handler raises in the main thread between any two steps, so also where a child is there and nobody knows its
+    number yet; the child is therefore started and noted in a thread, which no handler reaches.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self.refusal: Exception | str = "interrupted"
+        self._over = getattr(_thread, "over", None) or threading.Event()
+        self._ended = False
+        self._starter = threading.Thread(target=self._start, args=(command, environment, cwd))
+
+    def start(self) -> subprocess.Popen[bytes] | None:
+        """The child; None where there is none, `refusal` says why then."""
+        self._starter.start()
+        self._starter.join()
+        return self.child
+
+    def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+        if self._ended or self._over.is_set():
+            return
+        try:
+            self.child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        except (OSError, ValueError) as error:
+            self.refusal = error
+        if self._ended:  # since the look above: `end` may not have seen the child
+            self.end()
+
+    def end(self) -> None:
+        """Kills the child, or keeps it from starting."""
+        self._ended = True
+        if self.child:
+            kill_group(self.child)
+
+
+def _listen(child: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, bool]:
+    """All that the child says, and whether it had to be killed for being late."""
+    try:
+        return child.communicate(timeout=timeout)[0], False
+    except subprocess.TimeoutExpired:
         kill_group(child)
+        return child.communicate()[0], True
+
+
+def start_until(over: threading.Event) -> None:
+    """This thread starts scripts only until `over` is set. For a pool, whose threads no exception reaches."""
+    _thread.over = over
+
+
+def end_running(over: threading.Event) -> None:
+    """Kills every script that runs now, and lets the threads that start until `over` start no more: what an interrupted
+    caller does for the scripts of its threads."""
+    over.set()
+    for script in tuple(_running):
+        script.end()
 
 
 def parse_answer(output: str, code: int) -> Answer:

@@ -63,6 +63,15 @@ def test_replacing_a_group_by_a_value_forgets_what_was_below(tmp_path: Path) -> 
     assert not [k for k in config.origins if k.startswith("swift.deepspeed.")]
 
 
+@pytest.mark.parametrize("above", ["launch:\n", "launch: {}\n", "swift: {lr_scheduler_kwargs: {}}\n", "swift:\n", "{}\n"])
+def test_an_empty_section_or_group_changes_nothing(tmp_path: Path, above: str) -> None:
+    base = write(tmp_path, "base.yaml", "launch: {gpus: [1, 2]}\nswift: {lr_scheduler_kwargs: {min_lr: 1}}\n")
+    config = resolve_config([base, write(tmp_path, "above.yaml", above)])
+    assert config.launch.gpus == (1, 2) and config.swift["lr_scheduler_kwargs"] == {"min_lr": 1}
+    assert str(config.origin("launch.gpus")) == f"{base}:1"
+    assert resolve_config([base], ["swift.lr_scheduler_kwargs=null"]).swift["lr_scheduler_kwargs"] is None
+
+
 def test_scalars_keep_their_written_text(tmp_path: Path) -> None:
     config = resolve(tmp_path, "swift:\n  learning_rate: 2e-4\n  name: 2024-01-01\n  flag: yes\n  id: 2024_01_02\n")
     assert config.swift["learning_rate"] == 2e-4 and config.swift["name"] == "2024-01-01" and config.swift["flag"] is True

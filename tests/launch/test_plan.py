@@ -65,6 +65,14 @@ def test_values_arrive_as_written() -> None:
     assert made.starts[2:] == made.argv[2:]
 
 
+def test_gpus_are_counted_as_nvidia_smi_counts_them() -> None:
+    """CUDA's own order begins with the fastest card."""
+    asked = plan({"launch": {"gpus": [2, 0]}}).env
+    assert (asked["CUDA_VISIBLE_DEVICES"], asked["CUDA_DEVICE_ORDER"]) == ("2,0", "PCI_BUS_ID")
+    assert not {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"} & set(plan({}).env)
+    assert plan({}).env["PYTHONUNBUFFERED"] == "1"  # else the log comes late, and a killed training's never
+
+
 def test_it_starts_what_swift_would_start() -> None:
     assert plan({}).starts[:2] == ("/opt/conda/bin/python", f"{SITE}/cli/sft.py")
     several = plan({"launch": {"nproc_per_node": 2, "nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.1",

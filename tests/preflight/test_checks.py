@@ -95,6 +95,47 @@ def test_what_answers_is_said_and_each_error_once() -> None:
     assert told(**{"a.example": {"ok": True}}).startswith("not every source of wheels can be reached: github.com: [Errno -3]")
 
 
+@pytest.mark.parametrize(("swift", "facts", "gib"), [
+    # 7e9 parameters: a LoRA of rank 8 trains 0.3 % of them, and keeps weights and two AdamW states in 4 bytes each
+    ({}, {}, 0.235), ({"lora_rank": 64}, {}, 1.88), ({"lora_rank": 16, "save_total_limit": 1}, {}, 0.94),
+    ({"train_type": "full"}, {}, 39.1), ({"tuner_type": "full", "torch_dtype": "float32"}, {}, 78.2),
+    ({"train_type": "full", "deepspeed": "zero2"}, {"packages": {"deepspeed": "0.17.5"}}, 91.3),
+    ({"train_type": "full", "save_only_model": True}, {}, 13.0), ({"train_type": "full", "optim": "adamw_8bit"}, {}, 13.0),
+    ({"train_type": "full", "freeze_llm": True}, {}, 13.0),
+    ({"train_type": "full", "save_total_limit": 2}, {}, 3 * 39.1),  # the kept ones and the one being written
+    ({"train_type": "full", "save_total_limit": 4, "save_steps": 50, "max_steps": 101}, {}, 3 * 39.1),
+    ({"train_type": "full", "save_steps": 50, "max_steps": 100}, {}, 2 * 39.1),
+    ({"train_type": "full"}, {"paths": {MODEL: {"kind": "dir", "size_gib": 1.0}}}, 3.0),  # its folder says more than its name
+    ({"train_type": "full", "model": "a/b-1_8b-chat"}, {}, 10.06), ({"model": "a/unnamed"}, {}, 0.02),
+])
+def test_the_room_that_checkpoints_take(swift: dict[str, Any], facts: dict[str, Any], gib: float) -> None:
+    found = [f for f in check_all(config(swift), machine(host__free_gib__output=0.0, **facts)) if f.code == "disk-space-low"]
+    assert [f.context["needed_gib"] for f in found] == [pytest.approx(gib, rel=0.03)]
+
+
+def test_room_for_checkpoints_that_nobody_writes_or_whose_size_nobody_knows() -> None:
+    for swift in ({"save_strategy": "no"}, {"train_type": "full", "model": "a/unnamed"}):
+        assert "disk-space-low" not in {f.code for f in check_all(config(swift), machine(host__free_gib__output=0.0))}
+
+
+@pytest.mark.parametrize(("name", "saved", "asked"), [
+    ("lora_rank", 8, 4), ("lora_alpha", 32, 16), ("lora_dropout", 0.05, 0.1), ("lora_bias", "none", "all"),
+    ("target_modules", ["q_proj", "k_proj"], ["q_proj"]), ("target_regex", ".*q_proj", ".*k_proj"),
+    ("modules_to_save", ["lm_head"], ["embed_tokens"]), ("use_rslora", False, True), ("use_dora", True, False),
+    ("init_weights", "true", "pissa"), ("adalora_target_r", 8, 4), ("vera_rank", 256, 128), ("boft_block_size", 4, 8),
+])
+def test_what_an_adapter_fixes(name: str, saved: object, asked: object) -> None:
+    resumed = {"kind": "dir", "files": ["trainer_state.json", "optimizer.pt"], "args": {name: saved}}
+    facts = machine(paths={"out/checkpoint-9": resumed})
+
+    def told(**swift: object) -> list[Any]:
+        found = check_all(config({"resume_from_checkpoint": "out/checkpoint-9", **swift}), facts)
+        return [f.context for f in found if f.code == "resume-setting-ignored"]
+
+    assert told(**{name: asked}) == [{"argument": name, "config": asked, "checkpoint": saved}]
+    assert told(**{name: saved}) == told() == told(**{name: asked}, train_type="full") == []
+
+
 def test_no_advice_that_does_not_help() -> None:
     """Another torch finds no GPU either where there is none, and what no hub was asked for is unknown to none."""
     cpu = {"torch__version": "2.8.0+cpu", "torch__cuda": None}

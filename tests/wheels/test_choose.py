@@ -85,6 +85,8 @@ FITS: list[tuple[str, dict[str, Any]]] = [
     (wheel(python="py3-none", platform="any"), {}),
     (wheel("cu118torch2.2", "2.5.8"), {"torch__version": "2.2.2+cu118", "torch__cuda": "11.8"}),
     (wheel("cu11torch2.2cxx11abiFALSE", "2.7.3"), {"torch__version": "2.2.2+cu118", "torch__cuda": "11.8"}),
+    (wheel("cu124torch2.6", "2.1.0"), {}),  # the least for transformers 4, and for 5
+    (wheel("cu124torch2.6", "2.3.3"), {"packages": {"transformers": "5.3.0"}}),
 ]
 
 

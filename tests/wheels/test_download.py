@@ -294,6 +294,18 @@ def test_a_mirror_without_a_digest_is_a_stranger(server: WheelServer, fetch, dat
         fetch(mirror, url, digest=None, origin=url)
 
 
+def test_an_address_without_tls_is_a_stranger_too(server: WheelServer, fetch, data, monkeypatch):
+    """Whoever sits on the way could give any file; this machine's own addresses are another matter."""
+    url = server.serve("http://wheels.invalid/wheel", good(data))
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(DownloadError) as error:
+        fetch("http://wheels.invalid/wheel", digest=None)
+    assert [code for code, _ in reasons(error)] == ["unverified"] and not server.log
+    assert not fetch("http://wheels.invalid/wheel", digest=None, allow_unverified=True).verified
+    assert fetch(server.serve("/wheel", good(data)), digest=None).verified
+
+
 def test_a_proxy_from_the_environment_is_used(server: WheelServer, fetch, data, monkeypatch):
     server.serve("http://wheels.invalid/wheel", good(data))
     monkeypatch.setenv("http_proxy", server.url)
