@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.flash.hosts import host_of, source_hosts
+from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Reach
 from swift_fa_launcher.machine.hub import hub_name, uses_huggingface
 from swift_fa_launcher.machine.swanlab_login import DEFAULT_SERVER, Login
@@ -127,12 +129,13 @@ class Plan:
 def make_plan(config: ResolvedConfig, facts: Facts, login: Login, environment: Mapping[str, str]) -> Plan:
     """Only what the config needs: wheel hosts where flash-attn is wanted and not there, SwanLab's server in mode cloud,
     the model hub for what is not a local path. hub is keyed by the config's own words."""
-    wanted = config.swift.wants_flash_attn and facts.flash_attn is None
-    hosts = wheel_hosts(config) if wanted and config.flash_attn.install == "auto" else []
+    row, section = BY_NAME.get(config.swift.attn_impl or ""), config.flash_attn
+    wanted = row is not None and getattr(facts, row.field) is None and section.install == "auto"
+    hosts = source_hosts(section.sources, section.mirrors, config.swift.attn_impl)[0] if wanted else {}
     to_cloud = config.swanlab.tracks and config.swanlab.mode == "cloud"
     hub = {name: tuple(hub_questions(name, config, environment)) for name, path in facts.paths.items()
            if isinstance(path, PathFacts) and path.kind == "hub"}
-    return Plan(tuple(Question(host, f"https://{host}/") for host in hosts),
+    return Plan(tuple(Question(host, address) for host, address in hosts.items()),
                 swanlab_question(login.server or DEFAULT_SERVER, login.key or None) if to_cloud else None, hub)
 
 
@@ -160,23 +163,6 @@ def with_network(facts: Facts, plan: Plan, replies: Mapping[str, Reply] | Unknow
 
 def _worse(one: Maybe[Reach], other: Reach) -> Reach:
     return one if isinstance(one, Reach) and one.ok is False else other
-
-
-def wheel_hosts(config: ResolvedConfig) -> list[str]:
-    """The hosts that flash-attn's wheels come from."""
-    hosts: list[str] = []
-    for source in config.flash_attn.sources or ("github:",):
-        if source.startswith("github:"):
-            hosts += ["github.com" if mirror == "direct" else host_of(mirror)
-                      for mirror in config.flash_attn.mirrors or ("direct",)]
-        elif "://" in source:
-            hosts.append(host_of(source))
-    return [host for host in dict.fromkeys(hosts) if host]
-
-
-def host_of(url: str) -> str:
-    """A url's host, with its port where it names one."""
-    return urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
 
 
 def swanlab_question(server: str, key: str | None) -> Question:

@@ -124,6 +124,12 @@ def _bounded(rows: int) -> int:
     return min(max(rows, 0), MOST_ROWS)
 
 
+def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
+    """Rows of all datasets whose number is known, `#N` taken into account."""
+    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    return min(sum(count or 0 for count in counts), MOST_ROWS)
+
+
 def row_count(name: str, path: PathFacts) -> int | None:
     """Rows of a dataset; with `#N` that many, some of them repeatedly where it has fewer. None where it is not known."""
     limit = re.search(r"#(\d{1,12})$", name)

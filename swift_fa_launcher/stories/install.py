@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from swift_fa_launcher.config.layers import expand_user
-from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
+from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
-from swift_fa_launcher.flash.fits import parse_wanted_version
-from swift_fa_launcher.flash.mirrors import is_mirror
+from swift_fa_launcher.flash.hosts import is_mirror
+from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
+from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
@@ -66,7 +67,7 @@ class Choice:
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
     """Whether an installation is wanted, allowed, and all that stands between this config and its launch."""
     from swift_fa_launcher.findings.finding import blocking
-    from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
+    from swift_fa_launcher.flash.building import MENDED_BY_INSTALL, needs_install
 
     return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
 
@@ -84,8 +85,8 @@ def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
                           where="--mirror" if wish.mirrors else f"{config.origin('flash_attn.mirrors')}: flash_attn.mirrors",
                           hint=("--mirror https://ghproxy.net/" if wish.mirrors else
                                 "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
-    parse_wanted_version(wish.version or section.version,
-                         "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
+    parse_wish(wish.version or section.version,
+               "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
         section, version=wish.version or section.version, build=wish.build or section.build,
         sources=wish.sources or section.sources, mirrors=wish.mirrors or section.mirrors))
@@ -99,7 +100,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     config = wished_config(config, wish)
     section = config.flash_attn
     wanted = config.swift.attn_impl
-    implementation = wanted if wanted in FLASH_IMPLEMENTATIONS[2:] else "flash_attn"
+    implementation = wanted if wanted in (*FA3.names, *FA4.names) else FA2.names[0]
     facts = _with_cards_used(config, facts)
     named = [user_candidate(wish.wheel)] if wish.wheel else _locked(config, wish)
     if named:
@@ -139,11 +140,11 @@ def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -
 
 def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> FlashAttnSection:
     """The section where a build is asked for: of FlashAttention 4 there is nothing to build, of 3 we cannot."""
-    if implementation == "flash_attention_3":
+    if implementation in FA3.names:
         from swift_fa_launcher.wheels.build import fa3_not_built
 
         raise fa3_not_built()
-    if implementation == "flash_attention_4":
+    if implementation in FA4.names:
         say(Text("FlashAttention 4 is plain Python: nothing to build, its wheel is taken",
                  "FlashAttention 4 是纯 Python：无需编译，直接使用其 wheel"))
         return replace(section, build="never")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
-from swift_fa_launcher.wheels.connection import ENDED, NO_ANSWER, RESET, connection_words, tls_words, within
+from swift_fa_launcher.machine.connection import ENDED, NO_ANSWER, RESET, connection_words, tls_words, within
 
 if TYPE_CHECKING:
     import requests

@@ -17,7 +17,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
-from swift_fa_launcher.flash.mirrors import mirror_urls
+from swift_fa_launcher.flash.hosts import mirror_urls
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.wheels.build import FA3_BUILD, make_build_plan, run_build

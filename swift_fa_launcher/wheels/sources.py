@@ -26,9 +26,9 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.flash.fits import DISTRIBUTIONS
+from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, without_password
-from swift_fa_launcher.wheels.connection import connection_words, tls_words, within
+from swift_fa_launcher.machine.connection import connection_words, tls_words, within
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
 
 if TYPE_CHECKING:
@@ -40,13 +40,6 @@ GITHUB_API = "https://api.github.com"
 #: Lists of releases that projects publish as a file of their own: asked where GitHub's API does not answer.
 PUBLISHED_LISTS: Mapping[str, str] = {
     "mjun0812/flash-attention-prebuild-wheels": "https://mjunya.com/flash-attention-prebuild-wheels/data/releases.json",
-}
-#: What is asked where the config names no source; `{cuda}` is torch's CUDA, as in "cu128".
-DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "flash-attn": ("github:mjun0812/flash-attention-prebuild-wheels", "github:Dao-AILab/flash-attention",
-                   "https://wheels.astral.sh/simple/{cuda}/"),
-    "flash-attn-3": ("github:mjun0812/flash-attention-prebuild-wheels", "https://wheels.astral.sh/simple/{cuda}/"),
-    "flash-attn-4": ("https://pypi.org/simple/",),
 }
 PAGES = 50  # of a hundred releases each
 LARGEST = 64 << 20  # bytes of one list
@@ -182,7 +175,7 @@ def _read_address(spec: str, source: str, implementation: str, reader: _Reader) 
     """A wheel's address, a list, or an index in which the project's own page is the list."""
     if urlsplit(spec).path.endswith(".whl"):
         return Listing((make_candidate(spec, source),))
-    project = DISTRIBUTIONS[implementation]
+    project = BY_NAME[implementation].distribution
     own_page = urljoin(f"{spec.rstrip('/')}/", f"{project}/")
     last = urlsplit(spec).path.rstrip("/").rpartition("/")[2]
     if "simple" in last:  # the root of an index lists all that there is: never read

@@ -36,10 +36,10 @@ from swift_fa_launcher.preflight.packing import (
     NEARLY,
     Packed,
     cuts,
+    dataset_rows,
     longest_row,
     make_packed,
     nothing_left,
-    row_count,
 )
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release
@@ -244,12 +244,6 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
                       ("swift.ddp_timeout=18000000", "swift.dataset_num_proc=16",
                        Text("or swift.streaming=true swift.max_steps=N", "或 swift.streaming=true swift.max_steps=步数")),
                       {"rows": rows, "workers": workers, "seconds": round(seconds), "ddp_timeout": timeout})
-
-
-def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
-    """Rows of all datasets whose number is known, `#N` taken into account."""
-    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
-    return min(sum(count or 0 for count in counts), MOST_ROWS)
 
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
