@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from swift_fa_launcher.flash.implementations import FA4
 
@@ -59,6 +59,12 @@ def host_of(url: str) -> str:
         return urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
     except ValueError:  # brackets that hold no address
         return ""
+
+
+def shown_url(url: str) -> str:
+    """The address without user, password, and query, which may hold a signature; fit for messages and records."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def source_hosts(sources: Iterable[str], mirrors: Iterable[str], attn_impl: str | None) -> tuple[Mapping[str, str], bool]:

@@ -13,6 +13,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.hosts import host_of, source_hosts
 from swift_fa_launcher.flash.implementations import BY_NAME
+from swift_fa_launcher.machine.connection import innermost, open_session, request
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Reach
 from swift_fa_launcher.machine.hub import hub_name, uses_huggingface
 from swift_fa_launcher.machine.swanlab_login import DEFAULT_SERVER, Login
@@ -67,37 +68,13 @@ def ask(question: Question, environment: Mapping[str, str]) -> Reply:
     import requests
 
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # the launcher's own environment is not the training's
-            answer = session.request(
-                question.method, question.url, timeout=TIMEOUTS, allow_redirects=False, stream=True,
-                headers={"authorization": question.secret} if question.secret else {},
-                proxies=proxies_for(question.url, environment),
-                verify=environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or True)
+        with open_session() as session:
+            headers = {"authorization": question.secret} if question.secret else {}
+            answer = request(session, question.method, question.url, environment, TIMEOUTS, headers)
             answer.close()
             return Reply(answer.status_code)
     except (requests.RequestException, OSError, ValueError) as error:
         return Reply(None, innermost(error))
-
-
-def proxies_for(url: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The proxies that `environment` names for a url."""
-    from requests.utils import should_bypass_proxies
-
-    named = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
-    if should_bypass_proxies(url, no_proxy=named.get("no_proxy", "")):
-        return {}
-    return {scheme: proxy for scheme in ("http", "https")
-            if (proxy := named.get(f"{scheme}_proxy") or named.get("all_proxy"))}
-
-
-def innermost(error: BaseException) -> str:
-    """The message of the error at the bottom of a chain: what the system said, without the layers around it."""
-    seen = {id(error)}
-    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
-        seen.add(id(inner))
-        error = inner
-    return str(error) or type(error).__name__
 
 
 def make_reach(reply: Reply) -> Reach:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -62,6 +62,7 @@ class Choice:
     version: str | None = None  # None: the wheel is named, and whatever version it is will do
     wheel: str = ""  # the file or URL that the user named
     refusals: tuple[tuple[str, Words], ...] = ()  # every reason that this file gives against itself
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the training
 
 
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
@@ -98,7 +99,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     Raises InstallError and ConfigError; installs nothing.
     """
     config = wished_config(config, wish)
-    section = config.flash_attn
+    section, environment = config.flash_attn, {**os.environ, **config.env}
     wanted = config.swift.attn_impl
     implementation = wanted if wanted in (*FA3.names, *FA4.names) else FA2.names[0]
     facts = _with_cards_used(config, facts)
@@ -107,13 +108,14 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         reasons = _proven_reasons(named[0], facts, implementation, say)
         resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
                                   allow_unverified=section.allow_unverified)
-        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons)
+        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons,
+                      environment)
     if section.build == "always":
         section = _buildable(section, implementation, say)
     torch = facts.torch
     reports = () if section.build == "always" else read_sources(
         section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
-        network=Network(offline=wish.offline), say=say)
+        network=Network(offline=wish.offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
@@ -124,7 +126,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     for report in reports:
         if report.error and resolution.plan != "none":  # else the remarks have it
             say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
-    return Choice(resolution, reports, section, implementation, section.version)
+    return Choice(resolution, reports, section, implementation, section.version, environment=environment)
 
 
 def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -> Resolution:
@@ -186,7 +188,6 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel, why=why,
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
-                              environment={**os.environ, **config.env},
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
 
@@ -212,8 +213,9 @@ def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False,
                                 "编译须在使用它的机器上进行：--download-only 只下载 wheel"),
                            hint=(Text("leave out --from-source, or flash_attn.build=auto",
                                       "去掉 --from-source，或 flash_attn.build=auto"),))
-    obtained = obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
-    return obtained, () if offline else fetch_beside(facts, obtained, say).files
+    means = _means(choice, say, progress)
+    obtained = obtain_wheel(elsewhere(facts), choice.resolution, means, into=into)
+    return obtained, () if offline else fetch_beside(facts, obtained, means).files
 
 
 def _means(choice: Choice, say: Say, progress: Progress | None,
@@ -221,7 +223,15 @@ def _means(choice: Choice, say: Say, progress: Progress | None,
     from swift_fa_launcher.wheels.obtain import Means
 
     return Means(choice.section, choice.implementation, choice.version, progress=progress, build_progress=build_progress,
-                 say=say)
+                 read_log=_cause, environment=choice.environment, say=say)
+
+
+def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
+    """The first cause that a failed build's log shows, and what mends it."""
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
+
+    found = next((d for d in diagnose_file(log, exit_code=code) if d.code != "unknown"), None)
+    return (found.summary, found.fix) if found else None
 
 
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
