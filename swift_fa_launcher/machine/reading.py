@@ -64,18 +64,18 @@ def torch_index(facts: Facts, label: str, *requirements: str) -> str:
 def same_torch(facts: Facts) -> str:
     """The command that installs the torch that is there once more, from an index that has it: PyPI has no local versions."""
     version = torch_version(facts)
-    label = torch_label(version)
-    if version is not None and label and version.is_devrelease:
-        return torch_index(facts, f"nightly/{label}", "--force-reinstall", "--pre", "torch")  # of a nightly one the newest stays
-    if label:
-        return torch_index(facts, label, "--force-reinstall", f"torch=={version}")
-    return pip_install(facts, "--force-reinstall", f"torch=={version.base_version}" if version else "torch")
+    label = torch_label(str(version))
+    if version is None or label is None:
+        return pip_install(facts, "--force-reinstall", f"torch=={version.base_version}" if version else "torch")
+    nightly = ("--pre", "torch")  # whose index forgets the older ones
+    return torch_index(facts, label, "--force-reinstall", *(nightly if version.is_devrelease else (f"torch=={version}",)))
 
 
-def torch_label(version: Version | None) -> str | None:
-    """The index of PyTorch's own that has this torch, by its local version: `cu128`, `cpu`; None for others, and PyPI's."""
-    found = re.fullmatch(r"cu\d{2,3}|cpu|xpu|rocm\d+(?:\.\d+)*", (version.local or "") if version else "")
-    return found[0] if found else None
+def torch_label(version: str) -> str | None:
+    """The index among PyTorch's own that has this torch: `cu128`, `nightly/cu128`; None where that is PyPI, or none has it."""
+    public, _, local = version.partition("+")
+    ours = re.fullmatch(r"cu\d{2,3}|cpu|xpu|rocm\d+(?:\.\d+)*", local)
+    return f"{'nightly/' if '.dev' in public else ''}{local}" if ours else None
 
 
 #: The marks of a failure of TLS in what was said of it.
