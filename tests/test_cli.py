@@ -181,7 +181,7 @@ def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[obj
 def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(tmp_path: Path) -> None:
     words = ["preflight", "configs/qwen7b-lora.yaml", "--facts", ROOT / "docs" / "example-facts.json", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=ROOT).stdout)["findings"]}
-    assert found["arg-renamed"]["fix"] == ["configs/bases/lora.yaml:3: train_type: lora"]
+    assert found["arg-renamed"]["fix"] == ["在 configs/bases/lora.yaml:3 改为：train_type: lora"]
     words = ["preflight", f"launch.python={bare_python(tmp_path / 'venv')}", "--offline", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"]}
     assert "内置默认值" in found["swanlab-missing"]["summary"]
@@ -198,9 +198,9 @@ def test_a_json_error_says_all_that_the_screen_says(tmp_path: Path, words: list[
     error = json.loads(done.stdout)["error"]
     head, *more = done.stderr.splitlines()
     assert error["hint"] and [line.removeprefix("  -> ") for line in more if line.startswith("  -> ")] == error["hint"]
-    assert error["message"] and head.endswith(f": {error['message']}")
+    assert error["message"] and head.endswith((f": {error['message']}", f"：{error['message']}"))
     for part in ("where", "why") if lang == "en" else ("why",):  # an origin in the place is translated on the screen
-        assert not error[part] or any(line.endswith(f": {error[part]}") for line in more), part
+        assert not error[part] or any(line.endswith((f": {error[part]}", f"：{error[part]}")) for line in more), part
 
 
 def test_nothing_is_cut_where_nobody_looks(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfi
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.visible import visible_gpus
 
@@ -52,7 +53,7 @@ NOT_BY_DEFAULT = ("eager",)  # slow, and rarely of interest
 
 #: Packages whose versions a measurement depends on; flash-attn's only where it runs.
 _PACKAGES = ("torch", "transformers", "ms-swift", "peft", "accelerate", "deepspeed", "liger-kernel")
-_FLASH_PACKAGES = ("flash-attn", "flash-attn-3", "flash-attn-4", "kernels")
+_FLASH_PACKAGES = (*DISTRIBUTIONS, "kernels")
 #: Arguments that say where a training writes and not what it does.
 _PLACES = ("output_dir", "logging_dir", "run_name")
 #: Arguments that would evaluate, save, stop early, train longer, or tokenise in a way that packing does not know.

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FLASH_ATTENTION_2 = ("flash_attn", "flash_attention_2")
-FLASH_IMPLEMENTATIONS = (*FLASH_ATTENTION_2, "flash_attention_3", "flash_attention_4")
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+
+FLASH_IMPLEMENTATIONS = tuple(BY_NAME)
 
 SWANLAB_MODES = ("cloud", "local", "offline", "disabled")
 
@@ -208,8 +209,8 @@ class SwiftArguments(Mapping[str, Any]):
 
     @property
     def wants_flash_attn_2(self) -> bool:
-        """The FA2 package is the one wanted: by name, or because packing is on and nothing else is named."""
-        return self.attn_impl in FLASH_ATTENTION_2
+        """The FA2 package is the one that is asked for."""
+        return self.attn_impl in FA2.names
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from enum import Enum
 from functools import cache
 
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.flash.symbols import string_abi
 
 
 class Kind(Enum):
@@ -189,7 +190,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("torch-missing", "undefined symbol", r"lib(?:torch|c10|caffe2|nccl|cudnn|cublas|cusparse)\S*: undefined symbol: (?P<symbol>\w+)", _SYMBOL),
     _row("flash-attn-cuda-mismatch", "undefined symbol", r"flash\S*: undefined symbol: (?P<symbol>(?:__)?cuda[A-Z]\w*|cu[A-Z]\w+)", _SYMBOL),
     _row("flash-attn-abi-mismatch", "undefined symbol~symbol: _Z",
-         rf"{_OF_FLASH}(?:undefined |^)symbol: (?P<symbol>_Z\w*(?:__cxx11|(?<=[EKRPSibjlmvxyd_0-9])Ss(?=$|[A-Z_]|[bcdfhijlmstvxyz]))\w*)", _SYMBOL, around=r"flash"),
+         rf"{_OF_FLASH}(?:undefined |^)symbol: (?P<symbol>_Z\w+)", _SYMBOL, around=r"flash",
+         holds=lambda values: string_abi(values["symbol"]) is not None),
     _row("flash-attn-torch-mismatch", "undefined symbol~symbol: _Z", rf"{_OF_FLASH}(?:undefined |^)symbol: (?P<symbol>\w+)", _SYMBOL, around=r"flash"),
     _row("requirement-conflict", "undefined symbol", r"(?P<file>[\w.-]+\.so[\w.]*): undefined symbol: (?P<symbol>_ZN?K?\w+)", "{file} {symbol}"),
     _row("requirement-conflict", "libcudart", r"(?P<library>libcudart(?:-\w+)?\.so[\d.]*): cannot open", "{library}", frames=_IN_OTHERS),

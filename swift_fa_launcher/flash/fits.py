@@ -7,30 +7,25 @@ platform, torch) `make_need` refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import compatible_tags, cpython_tags
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words
-from swift_fa_launcher.flash.mirrors import is_mirrored
+from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.flash.architectures import runs_on
+from swift_fa_launcher.flash.hosts import is_mirrored, is_trusted
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2
 from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.symbols import torch_abi
+from swift_fa_launcher.flash.tags import extension_python, interpreter_pairs, platforms, takes_pair
+from swift_fa_launcher.flash.versions import Wish, needed_driver, oldest_release, parse_wish
 from swift_fa_launcher.machine.facts import Extension, Facts, Gpu
 
 T = TypeVar("T")
-
-#: Distribution of each implementation, canonical.
-DISTRIBUTIONS: Mapping[str, str] = {
-    "flash_attn": "flash-attn", "flash_attention_2": "flash-attn",
-    "flash_attention_3": "flash-attn-3", "flash_attention_4": "flash-attn-4",
-}
-_FAMILY = {"flash-attn": "FlashAttention 2", "flash-attn-3": "FlashAttention 3", "flash-attn-4": "FlashAttention 4"}
 
 #: A code of the contract and the words for people.
 Misfit = tuple[str, Words]
@@ -76,8 +71,7 @@ class Need:
     abi: bool | None  # None: not known
     gpus: tuple[Gpu, ...]
     driver: Version | None
-    versions: SpecifierSet
-    local: str | None  # of an exact version with a local label
+    wish: Wish
     minimum: tuple[Version, str]  # and who asks for it
     mirrors: tuple[str, ...]
     allow_unverified: bool
@@ -95,14 +89,13 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
         if facts.torch and isinstance(value := getattr(facts.torch, name), Unknown):
             raise _too_little(f"torch.{name}", value.why)
     torch, driver, glibc = facts.torch, known(facts.driver), known(facts.host.glibc)
-    versions, local = parse_wanted_version(version)
     return Need(
-        DISTRIBUTIONS[implementation], abi, os, machine, _interpreter_pairs(release, abi),
-        _platforms(os, machine, None if facts.host.glibc is None else glibc.minor if glibc else _NEWEST_GLIBC),
-        _platforms(os, machine, None if facts.host.glibc is None else _NEWEST_GLIBC), glibc,
+        BY_NAME[implementation].distribution, abi, os, machine, interpreter_pairs(release, abi),
+        platforms(os, machine, facts.host.glibc),
+        platforms(os, machine, None if facts.host.glibc is None else NOT_COLLECTED), glibc,
         known(torch.version) if torch else None, known(torch.cuda) if torch else None,
         known(torch.cxx11_abi) if torch else None, known(facts.gpus) or (), known(driver.version) if driver else None,
-        versions, local, _minimum(facts, implementation), tuple(mirrors), allow_unverified)
+        parse_wish(version), oldest_release(facts, implementation), tuple(mirrors), allow_unverified)
 
 
 def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "flash_attn", version: str | None = None,
@@ -154,81 +147,22 @@ def _too_little(name: str, why: str) -> InstallError:
                    "在训练所用的机器上收集：swift-fa preflight CONFIG --save-facts FILE"),))
 
 
-def parse_wanted_version(text: str | None, where: str = "flash_attn.version") -> tuple[SpecifierSet, str | None]:
-    """`2.8.3`, `2.8.*` and `>=2.7,<2.9` as a range; the local label of an exact version beside it.
-
-    where: names the setting in the ConfigError that a text that is none raises.
-    """
-    text = (text or "").strip()
-    try:
-        exact = Version(text)
-        return SpecifierSet(f"=={exact.public}"), exact.local
-    except InvalidVersion:
-        pass
-    try:
-        return SpecifierSet(f"=={text}" if re.fullmatch(r"v?\d[\d.]*\.\*", text) else text), None
-    except InvalidSpecifier:
-        message = Text(f"{text!r} is no version and no range of versions", f"{text!r} 不是版本号，也不是版本范围")
-        asked = "--version " if where == "--version" else "flash_attn.version="
-        raise ConfigError(message, where=where, hint=(f"{asked}2.8.3", f'{asked}">=2.7,<2.9"')) from None
-
-
-def _minimum(facts: Facts, implementation: str) -> tuple[Version, str]:
-    """The oldest release that will do, and who says so: transformers (2.1.0; from 5 on 2.3.3), or the first real one.
-
-    Before 3.0 and 4.0 the names flash-attn-3 and flash-attn-4 hold placeholders.
-    """
-    distribution = DISTRIBUTIONS[implementation]
-    if distribution != "flash-attn":
-        return Version(f"{distribution[-1]}.0.0a0"), _FAMILY[distribution]
-    transformers = facts.package("transformers")
-    oldest = Version("2.3.3" if transformers and transformers.major >= 5 else "2.1.0")
-    return oldest, f"transformers {transformers or ''}".rstrip()
-
-
-def _interpreter_pairs(release: Version, abi: str) -> frozenset[tuple[str, str]]:
-    """(interpreter, ABI) of every wheel that this Python takes, `cp39-abi3` and `py3-none` among them."""
-    python, interpreter = (release.major, release.minor), f"cp{release.major}{release.minor}"
-    tags = (*cpython_tags(python, [abi], ["any"]), *compatible_tags(python, interpreter, ["any"]))
-    # packaging before 24.1 offers the stable ABI to a free-threaded Python, which does not have it
-    return frozenset((t.interpreter, t.abi) for t in tags if not (t.abi == "abi3" and abi.endswith("t")))
-
-
-_LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
-_NEWEST_GLIBC = 99
-
-
-def _platforms(os: str, machine: str, glibc_minor: int | None) -> frozenset[str]:
-    """The platform tags that a machine takes; glibc_minor: of glibc 2.N, None for another C library."""
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
-    tags = {"any"}
-    if os == "Windows":
-        tags.add({"x86_64": "win_amd64", "aarch64": "win_arm64"}.get(machine, "win32"))
-    elif os == "Linux":
-        tags.add(f"linux_{machine}")
-        if glibc_minor is None:
-            tags.update(f"musllinux_1_{minor}_{machine}" for minor in range(10))
-        else:
-            tags.update(f"manylinux_2_{minor}_{machine}" for minor in range(5, glibc_minor + 1))
-            tags.update(f"{name}_{machine}" for minor, name in _LEGACY.items() if minor <= glibc_minor)
-    return frozenset(tags)
-
-
 # Reasons ------------------------------------------------------------------------------------------------------------
 
 
 def _other_implementation(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
     if name.distribution == need.distribution:
         return None
-    found, wanted = _FAMILY.get(name.distribution, name.distribution), _FAMILY[need.distribution]
+    row, wanted = BY_DISTRIBUTION.get(name.distribution), BY_DISTRIBUTION[need.distribution].title
+    found = row.title if row else name.distribution
     return Text(f"{found}; wanted is {wanted}", f"这是 {found}，需要的是 {wanted}")
 
 
 def _other_python(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
     made_for = None
-    if not any((i, a) in need.pairs for i in name.pythons for a in name.abis):
+    if not takes_pair(name, need.pairs):
         made_for = f"{'.'.join(name.pythons)}-{'.'.join(name.abis)}"
-    elif inside := re.search(r"\.(?:cpython-|cp)(\d+t?)-", known(contents.extension) or ""):
+    elif inside := extension_python(known(contents.extension) or ""):
         made_for = f"cp{inside[1]}" if f"cp{inside[1]}" != need.python else None
     return made_for and _for_another(made_for, f"Python {need.python}")
 
@@ -247,7 +181,7 @@ def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words 
             return Text(f"torch {need.torch} is a vendor or nightly build, which public wheels do not fit",
                         f"torch {need.torch} 是厂商版或 nightly 版，公开的 wheel 不适用")
     lacking = known(contents.unresolved) or ()
-    if lacking and (_abi_of(lacking) is None or _abi_of(lacking) is need.abi):
+    if lacking and (torch_abi(lacking) is None or torch_abi(lacking) is need.abi):
         return Text(f"torch {need.torch} lacks symbols that it needs ({len(lacking)}), such as {lacking[0]}",
                     f"torch {need.torch} 缺少它需要的 {len(lacking)} 个符号，例如 {lacking[0]}")
     return None
@@ -265,33 +199,12 @@ def _other_cuda(name: WheelName, need: Need, contents: WheelContents) -> Words |
 
 
 def _other_abi(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    inside = _abi_of(known(contents.unresolved) or known(contents.undefined) or ())
+    inside = torch_abi(known(contents.unresolved) or known(contents.undefined) or ())
     for made_for, claim in ((name.abi, ""), (inside, " (its symbols)")):
         if made_for is not None and need.abi is not None and made_for is not need.abi:
             return _for_another(f"cxx11abi{made_for}{claim}".replace("True", "TRUE").replace("False", "FALSE"),
                                 f"cxx11abi{need.abi}".replace("True", "TRUE").replace("False", "FALSE"))
     return None
-
-
-_OF_TORCH = re.compile(r"N[KVrO]*(?:3c10|2at|5torch|6caffe2)")
-
-
-def _abi_of(symbols: Iterable[str]) -> bool | None:
-    """Whether torch is called with the new std::string (True) or the old one (False); None: with neither."""
-    of_torch = [symbol for symbol in symbols if _OF_TORCH.search(symbol)]
-    if any("__cxx11" in symbol for symbol in of_torch):
-        return True
-    return False if any("Ss" in _without_names(symbol) for symbol in of_torch) else None
-
-
-def _without_names(symbol: str) -> str:
-    """A mangled symbol without its names, which are headed by their length: `Ss` in the rest is the old std::string."""
-    rest, at = "", 0
-    while at < len(symbol):
-        length = re.match(r"\d{1,4}", symbol[at:])
-        rest += "" if length else symbol[at]
-        at += len(length[0]) + int(length[0]) if length else 1
-    return rest
 
 
 def _newer_glibc(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
@@ -321,34 +234,22 @@ def _missing_arch(name: WheelName, need: Need, contents: WheelContents) -> Words
     return None
 
 
-def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> bool:
-    """Whether a GPU of this compute capability runs one of the cubins ("sm_80") or can compile the PTX ("compute_80")."""
-    from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, ptx_fits  # seldom needed, and slow to import
-
-    return any(cubin_fits(name, capability) for name in cubins) or any(ptx_fits(name, capability) for name in ptx)
-
-
 def _unwanted_version(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    version = name.version
-    prereleases = None if need.versions and need.distribution == "flash-attn" else need.distribution != "flash-attn"
-    if not _in_range(version, need.versions, prereleases):
-        asked = str(need.versions) or "a final release"
+    version, wish = name.version, need.wish
+    fa2 = need.distribution == FA2.distribution  # of the others there is nothing but pre-releases
+    if not wish.takes(version, None, None if wish.versions and fa2 else not fa2):
+        asked = str(wish.versions) or "a final release"
         return Text(f"{version} is not {asked}", f"{version} 不符合 {asked}")
-    if need.local and (name.local or "").lower() != need.local:
-        return Text(f"+{name.local} is not +{need.local}", f"+{name.local} 不是 +{need.local}")
+    if not wish.takes(version, name.local or "", prereleases=True):
+        return Text(f"+{name.local} is not +{wish.local}", f"+{name.local} 不是 +{wish.local}")
     oldest, who = need.minimum
     if version < oldest:
         return Text(f"{version} is older than {oldest}, the least for {who}", f"{version} 低于 {who} 要求的 {oldest}")
-    if version.release == (2, 8, 1) and need.driver and need.driver.major < 550:
-        # compressed kernels, taken back in 2.8.2: https://github.com/Dao-AILab/flash-attention/pull/1751
-        return Text(f"2.8.1 needs driver 550 or newer, here is {need.driver}",
-                    f"2.8.1 需要 550 或更新的驱动，这里是 {need.driver}")
+    driver = needed_driver(version)
+    if driver and need.driver and need.driver < driver:
+        return Text(f"{version} needs driver {driver} or newer, here is {need.driver}",
+                    f"{version} 需要 {driver} 或更新的驱动，这里是 {need.driver}")
     return None
-
-
-@lru_cache(maxsize=1024)
-def _in_range(version: Version, versions: SpecifierSet, prereleases: bool | None) -> bool:
-    return versions.contains(version, prereleases=prereleases)
 
 
 def _no_wheel(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
@@ -376,11 +277,10 @@ def unverified(candidate: Candidate, need: Need) -> Words | None:
     """Nobody vouches for the bytes: there is no digest, and the address is a mirror's or not encrypted."""
     if candidate.sha256 or need.allow_unverified:
         return None
-    parts = urlsplit(candidate.url)
-    own_machine = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-    if is_mirrored(candidate.url, need.mirrors) or (parts.scheme == "http" and not own_machine):
-        return Text(f"no digest to hold against what {parts.hostname} sends; flash_attn.allow_unverified=true takes it",
-                    f"没有摘要可核对 {parts.hostname} 给出的内容；flash_attn.allow_unverified=true 可以接受它")
+    if is_mirrored(candidate.url, need.mirrors) or not is_trusted(candidate.url):
+        host = urlsplit(candidate.url).hostname
+        return Text(f"no digest to hold against what {host} sends; flash_attn.allow_unverified=true takes it",
+                    f"没有摘要可核对 {host} 给出的内容；flash_attn.allow_unverified=true 可以接受它")
     return None
 
 

@@ -88,7 +88,7 @@ def parse_wheel_name(filename: str) -> WheelName:
         public = _version(version)
     except InvalidVersion:
         raise _not_a_wheel(filename) from None
-    return WheelName(_canonical(distribution), public, local, *_parse_local((local or "").lower()),
+    return WheelName(_canonical(distribution), public, local, *parse_label(local or ""),
                      tuple(pythons.split(".")), tuple(abis.split(".")), tuple(platforms.split(".")))
 
 
@@ -105,8 +105,9 @@ def _not_a_wheel(filename: str) -> WheelNameError:
 
 
 @lru_cache(maxsize=1024)
-def _parse_local(local: str) -> tuple[Version | None, Version | None, bool | None, bool]:
-    """(torch, cuda, abi, rocm) of a lower-case local version."""
+def parse_label(label: str) -> tuple[Version | None, Version | None, bool | None, bool]:
+    """(torch, cuda, abi, rocm) of a local version, whichever of the grammars it has."""
+    local = label.lower()
     torch, cuda, abi = _TORCH.search(local), _CUDA.search(local), _ABI.search(local)
     return (_torch_minor(torch[1]) if torch else None, _cuda_version(cuda[1]) if cuda else None,
             abi[1] in ("true", "1") if abi else None, "rocm" in local or "hip" in local)

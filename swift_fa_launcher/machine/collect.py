@@ -16,9 +16,11 @@ from typing import Any
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.flash.hosts import host_of
+from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts
-from swift_fa_launcher.machine.flash_attention import VARIANTS, collect_flash_attn
+from swift_fa_launcher.machine.flash_attention import collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
@@ -85,7 +87,7 @@ def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bo
         return Unknown("offline")
     fresh = [question for question in plan.questions if question not in asked]
     if fresh:
-        hosts = ", ".join(dict.fromkeys(network.host_of(question.url) for question in fresh))
+        hosts = ", ".join(dict.fromkeys(host_of(question.url) for question in fresh))
         say(Text(f"asking {hosts}", f"正在询问 {hosts}"))
         replies = network.ask_all(fresh, environment)
         asked.update({question: replies[question.key] for question in fresh})
@@ -109,7 +111,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     """
     if not isinstance(report, dict):
         why = report or Unknown("there is no such Python interpreter")
-        names = ("torch", "packages", "requirement_conflicts", "swift", *(variant.field for variant in VARIANTS))
+        names = ("torch", "packages", "requirement_conflicts", "swift", *(variant.field for variant in IMPLEMENTATIONS))
         return {"python": report, **dict.fromkeys(names, why),
                 "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
     torch, packages = installed.collect_torch(report), installed.make_packages(report)
@@ -119,7 +121,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
         "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
-        **{variant.field: collect_flash_attn(report, variant, torch) for variant in VARIANTS}}
+        **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
 
 
 def _paths(config: ResolvedConfig, environment: Mapping[str, str], cwd: Path, say: Say) -> Mapping[str, Maybe[PathFacts]]:

@@ -19,6 +19,7 @@ from types import TracebackType
 from packaging.version import Version
 
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.flash.symbols import is_torchs
 from swift_fa_launcher.machine.facts import Extension
 from swift_fa_launcher.machine.fatbin import FatbinError, read_architectures
 
@@ -214,8 +215,6 @@ def read_cxx11_abi(torch_libraries: Path) -> Maybe[bool]:
 
 # ---------------------------------------------------------------------------------------------- extensions
 
-#: A mangled name of torch's own, or its C interface for extensions of the stable ABI.
-TORCH_SYMBOL = re.compile(rb"N[KVRO]*(?:2at|3c10|5torch|6caffe2)\d|aoti_torch_|THP[A-Z]")
 #: What Python itself defines.
 PYTHON_SYMBOL = re.compile(rb"_?Py[A-Z_]")
 
@@ -260,7 +259,7 @@ def find_unresolved(undefined: Iterable[Symbol], needs: Iterable[str], torch_lib
         libraries, complete = _open_libraries(needs, (torch_libraries, *search), opened)
         if not libraries:
             return Unknown(f"none of the libraries that it needs is in {torch_libraries}")
-        missing = [name for name in wanted if (complete or TORCH_SYMBOL.search(name))
+        missing = [name for name in wanted if (complete or is_torchs(name.decode("utf-8", "replace")))
                    and not _is_defined(name, gnu_hash(name), libraries)]
     return tuple(sorted(name.decode("utf-8", "replace") for name in missing))
 

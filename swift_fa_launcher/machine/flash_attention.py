@@ -9,32 +9,17 @@ kernels are compiled on first use (flash_attn/cute/pyproject.toml).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.flash.implementations import FA2, FA4, Implementation
 from swift_fa_launcher.machine.elf import read_extension
 from swift_fa_launcher.machine.facts import Extension, FlashAttn, Torch
 from swift_fa_launcher.machine.installed import Report, module_file, parse_version, read_wheel_label, torch_libraries
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One generation of flash attention."""
-
-    field: str  # of Facts
-    distribution: str
-    module: str  # what a training imports
-    has_extension: bool = True
-
-
-FA2 = Variant("flash_attn", "flash-attn", "flash_attn")
-FA3 = Variant("flash_attn_3", "flash-attn-3", "flash_attn_interface")
-FA4 = Variant("flash_attn_4", "flash-attn-4", "flash_attn.cute", has_extension=False)
-VARIANTS = (FA2, FA3, FA4)
-
-
-def collect_flash_attn(report: Report, variant: Variant, torch: Maybe[Torch]) -> FlashAttn | None:
+def collect_flash_attn(report: Report, variant: Implementation, torch: Maybe[Torch]) -> FlashAttn | None:
     """One generation as it is installed; None where neither its distribution nor its module is there.
 
     A `flash_attn` without the distribution has `distribution` None, and where it is a bare folder `origin` None too.
@@ -49,30 +34,30 @@ def collect_flash_attn(report: Report, variant: Variant, torch: Maybe[Torch]) ->
         distribution=variant.distribution if entry else None, version=parse_version(entry["version"]) if entry else None,
         origin=str(origin) if origin else None,
         wheel_label=read_wheel_label(report["direct_urls"].get(variant.distribution)),
-        extension=_extension(report, variant, torch) if variant.has_extension else None)
+        extension=_extension(report, variant, torch) if variant.extension else None)
     return attention if origin else replace(attention, import_error=_why_not(place, variant), probe=None)
 
 
-def extension_file(report: Report, variant: Variant) -> Path | None:
+def extension_file(report: Report, variant: Implementation) -> Path | None:
     """The extension file that the import would load; None where there is none."""
     files = _extension_files(report, variant)
     return Path(files[0]) if files else None
 
 
-def _origin(report: Report, variant: Variant) -> Path | None:
+def _origin(report: Report, variant: Implementation) -> Path | None:
     if variant is not FA4:
         return module_file(report, variant.module)
     folders = (report["modules"].get("flash_attn") or {}).get("folders") or ()
     return next((file for folder in folders if (file := Path(folder, "cute", "__init__.py")).is_file()), None)
 
 
-def _why_not(place: object, variant: Variant) -> str:
+def _why_not(place: object, variant: Implementation) -> str:
     if not place:
         return f"ModuleNotFoundError: No module named {variant.module!r}"
     return f"ImportError: cannot import name 'flash_attn_func' from {variant.module!r} (unknown location)"
 
 
-def _extension(report: Report, variant: Variant, torch: Maybe[Torch]) -> Extension | None:
+def _extension(report: Report, variant: Implementation, torch: Maybe[Torch]) -> Extension | None:
     files = _extension_files(report, variant)
     if not files:
         return None
@@ -88,7 +73,7 @@ def cuda_library_folders(report: Report) -> Sequence[Path]:
     return sorted(site.glob("nvidia/*/lib"))
 
 
-def _extension_files(report: Report, variant: Variant) -> list[str]:
+def _extension_files(report: Report, variant: Implementation) -> list[str]:
     """Files of the extension, the one that is imported first."""
     if variant is FA2:
         return list(report["extensions"]["flash_attn_2_cuda"])

@@ -14,6 +14,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.decode import Maybe, Unknown, decode, known
+from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.elf import read_cxx11_abi
 from swift_fa_launcher.machine.facts import Python, Swift, Torch
 
@@ -22,7 +23,7 @@ Report = Mapping[str, Any]
 
 #: Distributions that checks ask for: present in `Facts.packages` as None where they are not installed.
 ASKED_FOR = (
-    "ms-swift", "torch", "transformers", "swanlab", "flash-attn", "flash-attn-3", "flash-attn-4", "kernels", "peft",
+    "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "kernels", "peft",
     "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
     "packaging", "psutil", "wheel", "setuptools", "pip", "uv",
 )

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.flash.hosts import host_of, source_hosts
+from swift_fa_launcher.flash.implementations import BY_NAME
+from swift_fa_launcher.machine.connection import innermost, open_session, request
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Reach
 from swift_fa_launcher.machine.hub import hub_name, uses_huggingface
 from swift_fa_launcher.machine.swanlab_login import DEFAULT_SERVER, Login
@@ -65,37 +68,13 @@ def ask(question: Question, environment: Mapping[str, str]) -> Reply:
     import requests
 
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # the launcher's own environment is not the training's
-            answer = session.request(
-                question.method, question.url, timeout=TIMEOUTS, allow_redirects=False, stream=True,
-                headers={"authorization": question.secret} if question.secret else {},
-                proxies=proxies_for(question.url, environment),
-                verify=environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or True)
+        with open_session() as session:
+            headers = {"authorization": question.secret} if question.secret else {}
+            answer = request(session, question.method, question.url, environment, TIMEOUTS, headers)
             answer.close()
             return Reply(answer.status_code)
     except (requests.RequestException, OSError, ValueError) as error:
         return Reply(None, innermost(error))
-
-
-def proxies_for(url: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The proxies that `environment` names for a url."""
-    from requests.utils import should_bypass_proxies
-
-    named = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
-    if should_bypass_proxies(url, no_proxy=named.get("no_proxy", "")):
-        return {}
-    return {scheme: proxy for scheme in ("http", "https")
-            if (proxy := named.get(f"{scheme}_proxy") or named.get("all_proxy"))}
-
-
-def innermost(error: BaseException) -> str:
-    """The message of the error at the bottom of a chain: what the system said, without the layers around it."""
-    seen = {id(error)}
-    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
-        seen.add(id(inner))
-        error = inner
-    return str(error) or type(error).__name__
 
 
 def make_reach(reply: Reply) -> Reach:
@@ -127,12 +106,13 @@ class Plan:
 def make_plan(config: ResolvedConfig, facts: Facts, login: Login, environment: Mapping[str, str]) -> Plan:
     """Only what the config needs: wheel hosts where flash-attn is wanted and not there, SwanLab's server in mode cloud,
     the model hub for what is not a local path. hub is keyed by the config's own words."""
-    wanted = config.swift.wants_flash_attn and facts.flash_attn is None
-    hosts = wheel_hosts(config) if wanted and config.flash_attn.install == "auto" else []
+    row, section = BY_NAME.get(config.swift.attn_impl or ""), config.flash_attn
+    wanted = row is not None and getattr(facts, row.field) is None and section.install == "auto"
+    hosts = source_hosts(section.sources, section.mirrors, config.swift.attn_impl)[0] if wanted else {}
     to_cloud = config.swanlab.tracks and config.swanlab.mode == "cloud"
     hub = {name: tuple(hub_questions(name, config, environment)) for name, path in facts.paths.items()
            if isinstance(path, PathFacts) and path.kind == "hub"}
-    return Plan(tuple(Question(host, f"https://{host}/") for host in hosts),
+    return Plan(tuple(Question(host, address) for host, address in hosts.items()),
                 swanlab_question(login.server or DEFAULT_SERVER, login.key or None) if to_cloud else None, hub)
 
 
@@ -160,23 +140,6 @@ def with_network(facts: Facts, plan: Plan, replies: Mapping[str, Reply] | Unknow
 
 def _worse(one: Maybe[Reach], other: Reach) -> Reach:
     return one if isinstance(one, Reach) and one.ok is False else other
-
-
-def wheel_hosts(config: ResolvedConfig) -> list[str]:
-    """The hosts that flash-attn's wheels come from."""
-    hosts: list[str] = []
-    for source in config.flash_attn.sources or ("github:",):
-        if source.startswith("github:"):
-            hosts += ["github.com" if mirror == "direct" else host_of(mirror)
-                      for mirror in config.flash_attn.mirrors or ("direct",)]
-        elif "://" in source:
-            hosts.append(host_of(source))
-    return [host for host in dict.fromkeys(hosts) if host]
-
-
-def host_of(url: str) -> str:
-    """A url's host, with its port where it names one."""
-    return urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
 
 
 def swanlab_question(server: str, key: str | None) -> Question:

@@ -10,17 +10,9 @@ from typing import Any
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Words
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, IMPLEMENTATIONS, Implementation
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, Probe
-from swift_fa_launcher.machine.flash_attention import (
-    FA2,
-    FA3,
-    FA4,
-    VARIANTS,
-    Variant,
-    explain,
-    extension_file,
-    unproven,
-)
+from swift_fa_launcher.machine.flash_attention import explain, extension_file, unproven
 from swift_fa_launcher.machine.installed import Report, known_path
 from swift_fa_launcher.machine.probe import Job, Tried, probe_flash_attn
 from swift_fa_launcher.machine.visible import visible_gpus
@@ -36,7 +28,7 @@ def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, envir
 
     What is not tried has `import_error` and `probe` Unknown("not run: …").
     """
-    for variant in VARIANTS:
+    for variant in IMPLEMENTATIONS:
         attention = known(getattr(facts, variant.field))
         if attention is None or attention.origin is None:
             continue
@@ -54,18 +46,17 @@ def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, envir
     return facts
 
 
-def _with(facts: Facts, variant: Variant, attention: FlashAttn) -> Facts:
+def _with(facts: Facts, variant: Implementation, attention: FlashAttn) -> Facts:
     changes: dict[str, Any] = {variant.field: attention}
     return replace(facts, **changes)
 
 
-def wanted_variant(config: ResolvedConfig) -> Variant | None:
+def wanted_variant(config: ResolvedConfig) -> Implementation | None:
     """The generation of flash attention that the config asks for; None where it asks for none."""
-    named = {"flash_attention_3": FA3, "flash_attention_4": FA4}.get(config.swift.attn_impl or "")
-    return named or (FA2 if config.swift.wants_flash_attn else None)
+    return BY_NAME.get(config.swift.attn_impl or "") or (FA2 if config.swift.wants_flash_attn else None)
 
 
-def why_not_try(attention: FlashAttn, variant: Variant, facts: Facts, config: ResolvedConfig, suffixes: tuple[str, ...],
+def why_not_try(attention: FlashAttn, variant: Implementation, facts: Facts, config: ResolvedConfig, suffixes: tuple[str, ...],
                 may_run: bool) -> str | None:
     """The reason for not importing it, None where it should be: an import costs seconds.
 
@@ -86,7 +77,7 @@ def why_not_try(attention: FlashAttn, variant: Variant, facts: Facts, config: Re
 
 def _is_old(gpu: Gpu) -> bool:
     capability = known(gpu.compute_capability)
-    return capability is not None and capability.major < 8
+    return capability is not None and capability.major < FA2.majors.start
 
 
 def gpus_to_probe(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...] | Unknown:
@@ -99,7 +90,7 @@ def gpus_to_probe(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...] | Unk
     return tuple(dict.fromkeys(gpu for gpu in seen.gpus if not _is_old(gpu))) or Unknown("no GPU that it runs on")
 
 
-def make_job(variant: Variant, gpus: tuple[Gpu, ...], facts: Facts, report: Report, config: ResolvedConfig) -> Job:
+def make_job(variant: Implementation, gpus: tuple[Gpu, ...], facts: Facts, report: Report, config: ResolvedConfig) -> Job:
     """What to try, and the files that the answer depends on."""
     torch, attention = known(facts.torch), known(getattr(facts, variant.field))
     entry = report["distributions"].get(variant.distribution)

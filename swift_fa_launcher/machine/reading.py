@@ -12,13 +12,17 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.machine.facts import Facts, FlashAttn
+from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
 from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
 
 __all__ = ("VisibleGpus", "visible_gpus")  # from here for the checks, beside what is defined below
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
+
+#: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
+TORCH_INDEXES = "https://download.pytorch.org/whl"
 
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
@@ -57,7 +61,33 @@ def pip_install(facts: Facts, *requirements: str) -> str:
 
 def torch_index(facts: Facts, label: str, *requirements: str) -> str:
     """The command that installs from one of PyTorch's own indexes, such as `cu126`."""
-    return f"{pip_install(facts, *requirements)} --index-url https://download.pytorch.org/whl/{label}"
+    return f"{pip_install(facts, *requirements)} --index-url {TORCH_INDEXES}/{label}"
+
+
+def same_torch(facts: Facts) -> str:
+    """The command that installs the torch that is there once more, from an index that has it: PyPI has no local versions."""
+    version = torch_version(facts)
+    label = torch_label(str(version))
+    if version is None or label is None:
+        return pip_install(facts, "--force-reinstall", f"torch=={version.base_version}" if version else "torch")
+    nightly = ("--pre", "torch")  # whose index forgets the older ones
+    return torch_index(facts, label, "--force-reinstall", *(nightly if version.is_devrelease else (f"torch=={version}",)))
+
+
+def torch_label(version: str) -> str | None:
+    """The index among PyTorch's own that has this torch: `cu128`, `nightly/cu128`; None where that is PyPI, or none has it."""
+    public, _, local = version.partition("+")
+    ours = re.fullmatch(r"cu\d{2,3}|cpu|xpu|rocm\d+(?:\.\d+)*", local)
+    return f"{'nightly/' if '.dev' in public else ''}{local}" if ours else None
+
+
+#: The marks of a failure of TLS in what was said of it.
+_TLS = re.compile(r"\bssl|certificate|\btls\b|handshake|eof occurred in violation|wrong.version.number", re.IGNORECASE)
+
+
+def says_tls(error: str) -> bool:
+    """Whether a connection's error is its certificate's or TLS's."""
+    return _TLS.search(error) is not None
 
 
 def written(config: ResolvedConfig, key: str) -> str:
@@ -124,13 +154,22 @@ def has_no_gpu(config: ResolvedConfig, facts: Facts) -> bool:
 
 def gpu_computed(facts: Facts) -> bool:
     """Whether a probe of any implementation ran on a GPU here: then torch and the driver get on."""
-    return any(is_proven(known(f)) for f in (facts.flash_attn, facts.flash_attn_3, facts.flash_attn_4))
+    return any(is_proven(known(getattr(facts, each.field))) for each in IMPLEMENTATIONS)
 
 
 def is_proven(flash_attn: FlashAttn | None) -> bool:
     """Whether it imports and the probe computed with it on a GPU: then neither file, label nor version says otherwise."""
-    probe = known(flash_attn.probe) if flash_attn else None
-    return bool(flash_attn and flash_attn.import_error is None and probe and any(device.ok for device in probe.devices))
+    return bool(flash_attn and flash_attn.import_error is None and any(device.ok for device in probed_devices(flash_attn)))
+
+
+def probed_devices(flash_attn: FlashAttn) -> tuple[ProbedDevice, ...]:
+    probe = known(flash_attn.probe)
+    return probe.devices if probe else ()
+
+
+def probed_ok(flash_attn: FlashAttn, gpu: Gpu) -> bool:
+    """Whether the probe ran on this very GPU: stronger than what a file says."""
+    return any(d.ok and d.index == gpu.index for d in probed_devices(flash_attn))
 
 
 def spreads_model(config: ResolvedConfig, facts: Facts) -> bool:
@@ -188,8 +227,5 @@ def process_count(config: ResolvedConfig, facts: Facts) -> int:
 
 def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:
     """What is installed of the implementation that attn_impl names; None where it is not there or nobody looked."""
-    impl = config.swift.attn_impl
-    if on_ascend(facts) or not config.swift.wants_flash_attn:
-        return None
-    return known({"flash_attention_3": facts.flash_attn_3, "flash_attention_4": facts.flash_attn_4}.get(
-        impl or "", facts.flash_attn if config.swift.wants_flash_attn_2 else None))
+    row = BY_NAME.get(config.swift.attn_impl or "")
+    return known(getattr(facts, row.field)) if row and not on_ascend(facts) else None

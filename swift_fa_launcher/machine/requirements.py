@@ -11,11 +11,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import RequirementConflict
 
 #: What a training is made of. Only these and what they require are looked at: a notebook's troubles are not ours.
-ROOTS = ("ms-swift", "torch", "transformers", "flash-attn", "flash-attn-3", "flash-attn-4", "trl", "peft", "accelerate",
-         "datasets", "modelscope", "deepspeed", "vllm", "liger-kernel", "swanlab", "torchvision", "torchaudio", "xformers")
+ROOTS = ("ms-swift", "torch", "transformers", *DISTRIBUTIONS, "trl", "peft", "accelerate", "datasets",
+         "modelscope", "deepspeed", "vllm", "liger-kernel", "swanlab", "torchvision", "torchaudio", "xformers")
 
 
 def find_conflicts(installed: Mapping[str, Mapping[str, Any]], python: str) -> tuple[RequirementConflict, ...]:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.machine.reading import TORCH_INDEXES, torch_label
 
-#: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
-_TORCH_INDEX = "https://download.pytorch.org/whl/{}"
 #: What an environment brings itself; pip cannot replace itself while it installs.
 _LEFT_OUT = frozenset(("pip", "setuptools", "wheel"))
 
@@ -38,9 +37,8 @@ def render_requirements(folder: Path) -> str:
 
 
 def _indexes(torch: str) -> Iterator[str]:
-    label = torch.partition("+")[2]
-    if label:
-        yield f"--extra-index-url {_TORCH_INDEX.format(label)}"
+    if label := torch_label(torch):
+        yield f"--extra-index-url {TORCH_INDEXES}/{label}"
 
 
 def _line(name: str, version: str, source: Mapping[str, Any], wheel: Mapping[str, Any]) -> str:

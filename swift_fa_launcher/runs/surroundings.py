@@ -21,6 +21,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
 from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
@@ -60,9 +61,8 @@ def collect_surroundings(config: ResolvedConfig, facts: Facts, cwd: Path, say: S
     git, diff = _git_state(cwd)
     digests = Digests(cache_dir() / "digests.json", say)
     data = tuple(_data(config, {**os.environ, **config.env}, digests))
-    wheels = {name: wheel for name, found in (("flash-attn", facts.flash_attn), ("flash-attn-3", facts.flash_attn_3),
-                                              ("flash-attn-4", facts.flash_attn_4))
-              if (wheel := _wheel(known(found), digests))}
+    wheels = {each.distribution: wheel for each in IMPLEMENTATIONS
+              if (wheel := _wheel(known(getattr(facts, each.field)), digests))}
     python = known(facts.python)
     site = known(python.site_packages) if python else None
     digests.save()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from swift_fa_launcher.config.layers import expand_user
-from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, FlashAttnSection, ResolvedConfig
+from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
-from swift_fa_launcher.flash.fits import parse_wanted_version
-from swift_fa_launcher.flash.mirrors import is_mirror
+from swift_fa_launcher.flash.hosts import is_mirror
+from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
+from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.machine.visible import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
@@ -61,12 +62,13 @@ class Choice:
     version: str | None = None  # None: the wheel is named, and whatever version it is will do
     wheel: str = ""  # the file or URL that the user named
     refusals: tuple[tuple[str, Words], ...] = ()  # every reason that this file gives against itself
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the training
 
 
 def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]) -> bool:
     """Whether an installation is wanted, allowed, and all that stands between this config and its launch."""
     from swift_fa_launcher.findings.finding import blocking
-    from swift_fa_launcher.preflight.checks.build import MENDED_BY_INSTALL, needs_install
+    from swift_fa_launcher.flash.building import MENDED_BY_INSTALL, needs_install
 
     return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
 
@@ -84,8 +86,8 @@ def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
                           where="--mirror" if wish.mirrors else f"{config.origin('flash_attn.mirrors')}: flash_attn.mirrors",
                           hint=("--mirror https://ghproxy.net/" if wish.mirrors else
                                 "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
-    parse_wanted_version(wish.version or section.version,
-                         "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
+    parse_wish(wish.version or section.version,
+               "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
         section, version=wish.version or section.version, build=wish.build or section.build,
         sources=wish.sources or section.sources, mirrors=wish.mirrors or section.mirrors))
@@ -97,22 +99,23 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     Raises InstallError and ConfigError; installs nothing.
     """
     config = wished_config(config, wish)
-    section = config.flash_attn
+    section, environment = config.flash_attn, {**os.environ, **config.env}
     wanted = config.swift.attn_impl
-    implementation = wanted if wanted in FLASH_IMPLEMENTATIONS[2:] else "flash_attn"
+    implementation = wanted if wanted in (*FA3.names, *FA4.names) else FA2.names[0]
     facts = _with_cards_used(config, facts)
     named = [user_candidate(wish.wheel)] if wish.wheel else _locked(config, wish)
     if named:
         reasons = _proven_reasons(named[0], facts, implementation, say)
         resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
                                   allow_unverified=section.allow_unverified)
-        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons)
+        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons,
+                      environment)
     if section.build == "always":
         section = _buildable(section, implementation, say)
     torch = facts.torch
     reports = () if section.build == "always" else read_sources(
         section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
-        network=Network(offline=wish.offline), say=say)
+        network=Network(offline=wish.offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
@@ -123,7 +126,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     for report in reports:
         if report.error and resolution.plan != "none":  # else the remarks have it
             say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
-    return Choice(resolution, reports, section, implementation, section.version)
+    return Choice(resolution, reports, section, implementation, section.version, environment=environment)
 
 
 def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -> Resolution:
@@ -139,11 +142,11 @@ def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -
 
 def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> FlashAttnSection:
     """The section where a build is asked for: of FlashAttention 4 there is nothing to build, of 3 we cannot."""
-    if implementation == "flash_attention_3":
+    if implementation in FA3.names:
         from swift_fa_launcher.wheels.build import fa3_not_built
 
         raise fa3_not_built()
-    if implementation == "flash_attention_4":
+    if implementation in FA4.names:
         say(Text("FlashAttention 4 is plain Python: nothing to build, its wheel is taken",
                  "FlashAttention 4 是纯 Python：无需编译，直接使用其 wheel"))
         return replace(section, build="never")
@@ -185,7 +188,6 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel, why=why,
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
-                              environment={**os.environ, **config.env},
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
 
@@ -211,8 +213,9 @@ def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False,
                                 "编译须在使用它的机器上进行：--download-only 只下载 wheel"),
                            hint=(Text("leave out --from-source, or flash_attn.build=auto",
                                       "去掉 --from-source，或 flash_attn.build=auto"),))
-    obtained = obtain_wheel(elsewhere(facts), choice.resolution, _means(choice, say, progress), into=into)
-    return obtained, () if offline else fetch_beside(facts, obtained, say).files
+    means = _means(choice, say, progress)
+    obtained = obtain_wheel(elsewhere(facts), choice.resolution, means, into=into)
+    return obtained, () if offline else fetch_beside(facts, obtained, means).files
 
 
 def _means(choice: Choice, say: Say, progress: Progress | None,
@@ -220,7 +223,15 @@ def _means(choice: Choice, say: Say, progress: Progress | None,
     from swift_fa_launcher.wheels.obtain import Means
 
     return Means(choice.section, choice.implementation, choice.version, progress=progress, build_progress=build_progress,
-                 say=say)
+                 read_log=_cause, environment=choice.environment, say=say)
+
+
+def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
+    """The first cause that a failed build's log shows, and what mends it."""
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
+
+    found = next((d for d in diagnose_file(log, exit_code=code) if d.code != "unknown"), None)
+    return (found.summary, found.fix) if found else None
 
 
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:

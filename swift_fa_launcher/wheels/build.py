@@ -20,21 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, Words, render_words
+from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_architectures, build_jobs
+from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
 from swift_fa_launcher.machine.reading import WITHOUT_FLASH_ATTN
-from swift_fa_launcher.preflight.checks.build import BUILD_PACKAGES, GIB_PER_JOB, build_jobs
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
-#: Compute capability's major to the architecture that its GPUs run; 8.6 and 8.9 run 8.0's code.
-ARCHITECTURES = {8: "80", 9: "90", 10: "100", 11: "110", 12: "120"}
 
 #: FlashAttention 3 has no source archive: it is built from a clone, whose submodule its setup.py fetches through git.
 FA3_WHY = Text("it is published as a folder of a git repository, not as a source archive",
@@ -50,6 +46,8 @@ FA3_BUILD: tuple[Words, ...] = (
 
 #: Step, of how many, the line that said so.
 Progress = Callable[[int, int, str], None]
+#: What a log and an exit status say first of all causes, and what mends it; None where that is nothing known.
+ReadLog = Callable[[Path, int], "tuple[Words, tuple[Words, ...]] | None"]
 Say = Callable[[Words], None]
 
 
@@ -84,8 +82,7 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
         needs = Text(", and ".join(what.en for what, _ in lacking), "、".join(what.zh for what, _ in lacking))
         raise _impossible(Text(f"flash-attn cannot be built here: a build needs {needs.en}",
                                f"无法在此编译 flash-attn：编译需要{needs.zh}"), *(how for _, how in lacking))
-    requirement = _requirement(version)
-    archs = _architectures(facts)
+    requirement, archs = parse_wish(version).requirement, build_architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
     jobs = section.max_jobs or (build_jobs(available, cpus) if available is not None else 1)
     home = known(toolchain.cuda_home) if toolchain else None
@@ -139,11 +136,12 @@ def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
 
 
 def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str] | None = None,
-              progress: Progress = lambda step, steps, line: None, say: Say = lambda words: None) -> Path:
+              progress: Progress = lambda step, steps, line: None, say: Say = lambda words: None,
+              read_log: ReadLog = lambda log, code: None) -> Path:
     """The wheel, from the cache or built now by `python`, whose environment stays as it is; the log lies beside it.
 
     What the build imports and the environment lacks is installed into the build's own folder. environment: of the
-    training. Raises InstallError with what the compiler said.
+    training. Raises InstallError with what the compiler said, and what `read_log` makes of it.
     """
     environment = {**os.environ} if environment is None else environment
     folder = cache / "builds" / plan.key
@@ -156,14 +154,14 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
                 return built
             say(render_build_plan(plan))
             with tempfile.TemporaryDirectory(prefix="swift-fa-build-", dir=_room(plan, folder)) as scratch:
-                return _build(plan, python, folder, Path(scratch), environment, progress)
+                return _build(plan, python, folder, Path(scratch), environment, progress, read_log)
     except OSError as error:
         raise InstallError(Text("the build cannot write its files", "编译无法写入文件"), where=str(folder), why=str(error),
                            hint=("SWIFT_FA_CACHE=DIR",)) from error
 
 
 def _build(plan: BuildPlan, python: str, folder: Path, scratch: Path, environment: Mapping[str, str],
-           progress: Progress) -> Path:
+           progress: Progress, read_log: ReadLog) -> Path:
     tools, out, log = scratch / "tools", scratch / "wheel", folder / "build.log"
     (scratch / "tmp").mkdir()
     child = {**environment, **plan.environment, "TMPDIR": str(scratch / "tmp"),
@@ -174,12 +172,12 @@ def _build(plan: BuildPlan, python: str, folder: Path, scratch: Path, environmen
         if plan.missing:
             code = _run([*pip, "install", "--quiet", "--target", str(tools), *plan.missing], child, scratch, stream, progress)
             if code:
-                raise _build_failed(plan, log, code)
+                raise _build_failed(plan, log, code, read_log)
         code = _run([*pip, "wheel", "-v", "--no-build-isolation", "--no-deps", "--no-cache-dir", "--no-binary", "flash-attn",
                      "--wheel-dir", str(out), plan.requirement], child, scratch, stream, progress)
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if code or len(wheels) != 1:
-        raise _build_failed(plan, log, code or 1)
+        raise _build_failed(plan, log, code or 1, read_log)
     kept = folder / "wheel" / wheels[0].name
     kept.parent.mkdir(exist_ok=True)
     shutil.move(wheels[0], kept.with_suffix(".part"))
@@ -224,18 +222,11 @@ def _room(plan: BuildPlan, folder: Path) -> Path:
                        hint=("TMPDIR=DIR", "SWIFT_FA_CACHE=DIR"))
 
 
-def _build_failed(plan: BuildPlan, log: Path, code: int) -> InstallError:
+def _build_failed(plan: BuildPlan, log: Path, code: int, read_log: ReadLog) -> InstallError:
     """What the log says first of all causes; a 404 of a wheel that was asked for before is none of them."""
-    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
-
-    cause = next((d for d in diagnose_file(log, exit_code=code) if d.code != "unknown"), None)
     said = _compiler_error(log)
-    why: Words = said or (cause.evidence if cause else f"exit status {code}")
-    if cause and said:
-        why = Text(*(f"{render_words(cause.summary, lang)}: {said}" for lang in ("en", "zh")))
-    elif cause:
-        why = cause.summary
-    hints = cause.fix if cause else ()
+    summary, hints = read_log(log, code) or ("", ())
+    why = in_both(lambda lang: ": ".join(filter(None, (render_words(summary, lang), said))) or f"exit status {code}")
     return InstallError(Text(f"building {plan.requirement} failed", f"编译 {plan.requirement} 失败"), where=str(log), why=why,
                         hint=(*hints, Text(f"the whole log: {log}", f"完整日志：{log}")))
 
@@ -251,26 +242,6 @@ def _compiler_error(log: Path) -> str:
             if _ERROR.search(line) and not _NOT_AN_ERROR.search(line) and not line.startswith(("ERROR:", "$ ")):
                 return line.strip()[:400]
     return ""
-
-
-def _requirement(version: str | None) -> str:
-    text = (version or "").strip()
-    try:
-        return f"flash-attn=={Version(text).public}"
-    except InvalidVersion:
-        pass
-    try:
-        return f"flash-attn{SpecifierSet(f'=={text}' if re.fullmatch(r'[0-9.]+[.][*]', text) else text)}"
-    except InvalidSpecifier:
-        raise ConfigError(Text(f"{text!r} is no version and no range of versions", f"{text!r} 不是版本号，也不是版本范围"),
-                          where="flash_attn.version", hint=("flash_attn.version=2.8.3",)) from None
-
-
-def _architectures(facts: Facts) -> tuple[str, ...]:
-    """Of the GPUs that are there; where none is to be seen (a login node), all that flash-attn has."""
-    found = {ARCHITECTURES[c.major] for gpu in known(facts.gpus) or ()
-             if (c := known(gpu.compute_capability)) is not None and c.major in ARCHITECTURES}
-    return tuple(sorted(found or {"80", "90", "100", "120"}, key=int))
 
 
 def _key(facts: Facts, requirement: str, archs: tuple[str, ...]) -> str:

@@ -13,7 +13,6 @@ from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.flash.fits import (
     CODES,
-    DISTRIBUTIONS,
     NOTHING_READ,
     Misfit,
     Need,
@@ -24,6 +23,7 @@ from swift_fa_launcher.flash.fits import (
     misfits,
     unverified,
 )
+from swift_fa_launcher.flash.implementations import FA2
 from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
 from swift_fa_launcher.machine.facts import Extension, Facts
 
@@ -230,5 +230,5 @@ def _make_plan(facts: Facts, found: bool, build: str, implementation: str) -> st
         return "wheel"
     toolchain, torch = known(facts.toolchain), known(facts.torch)
     buildable = (known(facts.host.os) == "Linux" and torch is not None and torch.cuda is not None
-                 and not (toolchain and toolchain.nvcc is None) and DISTRIBUTIONS[implementation] == "flash-attn")
+                 and not (toolchain and toolchain.nvcc is None) and implementation in FA2.names)
     return "source-build" if build != "never" and buildable else "none"

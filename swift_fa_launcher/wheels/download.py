@@ -16,14 +16,15 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
-from swift_fa_launcher.wheels.connection import ENDED, NO_ANSWER, RESET, connection_words, tls_words, within
+from swift_fa_launcher.flash.hosts import is_trusted, shown_url
+from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
 
 if TYPE_CHECKING:
     import requests
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from swift_fa_launcher.flash.name import Candidate
 
 CHUNK = 1 << 20
-REDIRECTS = 8
 LARGEST = 8 << 30  # bytes; no wheel comes near, a server that never ends does
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -109,6 +109,12 @@ class _Order:
     file: Path
     patience: Patience
     progress: Progress
+    environment: Mapping[str, str]
+    allow_unverified: bool
+
+    def vouches(self, url: str) -> bool:
+        """Whether the bytes of this address can be taken on its own word: the wheel's own, and nobody can write on the way."""
+        return url == self.origin and is_trusted(url)
 
     @property
     def part(self) -> Path:
@@ -122,12 +128,12 @@ class _Order:
 
 def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
                    expected_sha256: str | None = None, allow_unverified: bool = False, progress: Progress | None = None,
-                   patience: Patience = Patience()) -> Fetched:
+                   patience: Patience = Patience(), environment: Mapping[str, str] | None = None) -> Fetched:
     """The wheel in `cache`/wheels, from the cache or from the first of `urls` that gives it.
 
     urls: addresses in order of preference, `candidate.url` itself among them where the origin may be asked.
     expected_sha256: from a lock or the user; it goes before the digest that the candidate's source gave.
-    Raises DownloadError with a reason per address.
+    environment: of the training, for proxies and certificates. Raises DownloadError with a reason per address.
     """
     filename = parse_file_name(candidate.filename)
     origin, said = split_digest(candidate.url)
@@ -136,11 +142,12 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
         return _local_wheel(filename, origin, digest, candidate.size)
     key = digest or f"url-{hashlib.sha256(origin.encode()).hexdigest()[:24]}"
     order = _Order(filename, origin, digest, candidate.size, cache / "wheels" / key / filename, patience,
-                   progress or (lambda done, total, rate: None))
+                   progress or (lambda done, total, rate: None), os.environ if environment is None else environment,
+                   allow_unverified)
     try:
         order.file.parent.mkdir(parents=True, exist_ok=True)
         with _alone(order.file.parent):
-            return _cached(order, allow_unverified) or _fetch(order, urls or (origin,), allow_unverified)
+            return _cached(order) or _fetch(order, urls or (origin,))
     except OSError as error:
         raise _disk_error(error, order.file.parent) from error
 
@@ -157,19 +164,6 @@ def split_digest(url: str) -> tuple[str, str | None]:
     address, fragment = urldefrag(url)
     found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
     return address, found.group(1).lower() if found else None
-
-
-def shown_url(url: str) -> str:
-    """The address without user, password, and query, which may hold a signature; fit for messages and records."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def is_origin(url: str, origin: str) -> bool:
-    """Whether the bytes of `url` can be taken on trust: the wheel's own address, by TLS or from this machine itself."""
-    parts = urlsplit(url)
-    own_machine = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-    return url == origin and (parts.scheme == "https" or own_machine)
 
 
 def file_sha256(path: Path) -> str:
@@ -218,14 +212,14 @@ def _local_wheel(filename: str, address: str, digest: str | None, size: int | No
     return Fetched(path, found, path.stat().st_size, path.absolute().as_uri(), verified=True)
 
 
-def _cached(order: _Order, allow_unverified: bool) -> Fetched | None:
+def _cached(order: _Order) -> Fetched | None:
     """The finished file of an earlier run, where it still is what it was."""
     if not order.file.is_file():
         return None
     notes = _read_notes(order.notes)
     found = file_sha256(order.file)
     whole = found == (order.sha256 or notes.get("sha256"))
-    if whole and (order.sha256 or notes.get("verified") is True or allow_unverified):
+    if whole and (order.sha256 or notes.get("verified") is True or order.allow_unverified):
         return Fetched(order.file, found, order.file.stat().st_size, str(notes.get("url", order.origin)),
                        verified=bool(order.sha256 or notes.get("verified") is True))
     if not whole:
@@ -233,17 +227,15 @@ def _cached(order: _Order, allow_unverified: bool) -> Fetched | None:
     return None
 
 
-def _fetch(order: _Order, urls: Sequence[str], allow_unverified: bool) -> Fetched:
-    import requests
-
+def _fetch(order: _Order, urls: Sequence[str]) -> Fetched:
     refusals, usable = [], []
     for url in dict.fromkeys(split_digest(url)[0] for url in urls):
-        if order.sha256 or allow_unverified or is_origin(url, order.origin):
+        if order.sha256 or order.allow_unverified or order.vouches(url):
             usable.append(url)
         else:
             refusals.append(Refusal(shown_url(url), "unverified", _UNVERIFIED))
-    with requests.Session() as session:
-        for url in _fastest_first(usable, order.patience):
+    with open_session() as session:
+        for url in _fastest_first(usable, order):
             try:
                 return _fetch_from(session, url, order)
             except _Refused as refused:
@@ -292,7 +284,9 @@ def _receive(session: requests.Session, url: str, order: _Order) -> bool:
     Raises _BrokenOff where it can be continued, _Refused where this address is no good.
     """
     start, headers = _start(order, url)
-    with _ask(session, url, order.patience, headers) as answer:
+    with _ask(session, url, order, headers) as answer:
+        if not (order.sha256 or order.allow_unverified or is_trusted(answer.url)):
+            raise _Refused("unverified", _UNVERIFIED)  # this machine sends us to another one
         start, total = _judge_answer(answer, start, order)
         order.notes.write_text(json.dumps({"part_of": url, "validator": _validator(answer)}))
         with order.part.open("r+b" if start else "wb") as stream:
@@ -442,56 +436,31 @@ def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
         if continued:
             return None
         raise _Refused(code, fault)
-    fetched = Fetched(order.file, digest, size, shown_url(url), bool(order.sha256) or is_origin(url, order.origin))
+    fetched = Fetched(order.file, digest, size, shown_url(url), bool(order.sha256) or order.vouches(url))
     order.notes.write_text(json.dumps(asdict(fetched) | {"path": order.filename}))
     order.part.replace(order.file)
     return fetched
 
 
-def _ask(session: requests.Session, url: str, patience: Patience, headers: dict[str, str]) -> requests.Response:
-    """The headers of the answer, redirects followed by hand. Raises _Refused or _BrokenOff."""
-    import requests
-
-    def follow() -> requests.Response:
-        address, seen = url, {url}
-        hops: list[requests.Response] = []
-        for _ in range(REDIRECTS):
-            answer = session.get(address, headers=headers, stream=True, allow_redirects=False,
-                                 timeout=(patience.connect, patience.silence))
-            if not answer.is_redirect:
-                answer.history = hops
-                return answer
-            answer.close()
-            hops.append(answer)
-            target = urljoin(address, answer.headers["Location"])
-            if target in seen:
-                raise _Refused("mirror-unreachable", Text("its redirects go round in a circle", "重定向形成循环"))
-            if urlsplit(target).scheme not in ("http", "https") or (
-                    urlsplit(address).scheme == "https" and urlsplit(target).scheme == "http"):
-                raise _Refused("tls-failed", Text(f"it redirects from TLS to {shown_url(target)}",
-                                                  f"它从 TLS 重定向到 {shown_url(target)}"))
-            seen.add(target)
-            address = target
-        raise _Refused("mirror-unreachable", Text(f"more than {REDIRECTS} redirects", f"重定向超过 {REDIRECTS} 次"))
-
+def _ask(session: requests.Session, url: str, order: _Order, headers: dict[str, str]) -> requests.Response:
+    """The headers of the answer, redirects followed. Raises _Refused or _BrokenOff."""
+    patience = order.patience
     try:
-        return within(patience.answer, follow)
-    except requests.exceptions.SSLError as error:
-        raise _Refused("tls-failed", tls_words(error)) from error
-    except (requests.RequestException, OSError) as error:
-        words = connection_words(error)
-        raise (_BrokenOff(words) if words in (RESET, ENDED) else _Refused("mirror-unreachable", words)) from error
+        return exchange(patience.answer, lambda: follow(session, url, order.environment, (patience.connect, patience.silence),
+                                                        headers))
+    except Unreached as error:
+        raise (_BrokenOff(error.words) if error.broke_off else _Refused(error.code, error.words)) from error
 
 
-def _fastest_first(urls: Sequence[str], patience: Patience) -> Iterator[str]:
+def _fastest_first(urls: Sequence[str], order: _Order) -> Iterator[str]:
     """All of `urls`, first the one whose first byte arrives first; those that refused come last, in their order."""
     if len(urls) < 2:
         yield from urls
         return
     answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
     for url in urls:
-        threading.Thread(target=lambda url=url: answers.put((url, _gives_wheel(url, patience))), daemon=True).start()
-    deadline = time.monotonic() + patience.probe
+        threading.Thread(target=lambda url=url: answers.put((url, _gives_wheel(url, order))), daemon=True).start()
+    deadline = time.monotonic() + order.patience.probe
     refused: list[str] = []
     first: str | None = None
     while first is None and len(refused) < len(urls):
@@ -510,12 +479,10 @@ def _fastest_first(urls: Sequence[str], patience: Patience) -> Iterator[str]:
     yield from (url for url in rest if url in refused)
 
 
-def _gives_wheel(url: str, patience: Patience) -> bool:
+def _gives_wheel(url: str, order: _Order) -> bool:
     """Whether the address answers a request for the first bytes with the first bytes of a zip."""
-    import requests
-
     try:
-        with requests.Session() as session, _ask(session, url, patience, {"Range": "bytes=0-3"}) as answer:
+        with open_session() as session, _ask(session, url, order, {"Range": "bytes=0-3"}) as answer:
             return answer.status_code in (200, 206) and _not_a_zip(next(_chunks(answer), b"")) is None
     except Exception:  # the real attempt will say why
         return False

@@ -11,8 +11,9 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
-from swift_fa_launcher.flash.fits import DISTRIBUTIONS, parse_wanted_version
+from swift_fa_launcher.flash.implementations import BY_NAME, FA3
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import (
     FROM_ELSEWHERE,
@@ -50,7 +51,7 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
     advice: tuple[Words, ...] = hopeless[1] if hopeless else ()
     if not hopeless and any(report.error for report in reports):
         advice = FROM_ELSEWHERE
-    if implementation == "flash_attention_3":
+    if implementation in FA3.names:
         how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
         remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
     elif buildable:
@@ -113,10 +114,10 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
 
 def _version_offered(names: Sequence[str], implementation: str, version: str | None) -> Iterator[Text]:
     """That a version was asked for which none of those who answered has, and which they have."""
-    wanted, _ = parse_wanted_version(version)
-    found = {found for name in names if (found := _version(name, DISTRIBUTIONS[implementation])) is not None}
-    if version and found and not any(wanted.contains(one, prereleases=True) for one in found):
-        newest, distribution = max(found), DISTRIBUTIONS[implementation]
+    wish, distribution = parse_wish(version), BY_NAME[implementation].distribution
+    found = {found for name in names if (found := _version(name, distribution)) is not None}
+    if version and found and not any(wish.takes(one, None, prereleases=True) for one in found):
+        newest = max(found)
         yield Text(f"nobody who answered has {distribution} {version}; the newest there is {newest}",
                    f"有回应的来源都没有 {distribution} {version}，最新的是 {newest}")
 

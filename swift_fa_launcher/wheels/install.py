@@ -33,6 +33,7 @@ from packaging.utils import canonicalize_name
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
     Companions,
@@ -50,13 +51,6 @@ FOLDER = ".swift-fa"
 SWITCH = "swift-fa-switch.pth"
 SCRIPT = Path(__file__).with_name("try_import.py")
 _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
-
-#: Modules that must import, by distribution. `bert_padding` is what transformers takes from it, and needs einops.
-MODULES: Mapping[str, tuple[str, ...]] = {
-    "flash-attn": ("flash_attn", "flash_attn_2_cuda", "flash_attn.bert_padding"),
-    "flash-attn-3": ("flash_attn_interface",),
-    "flash-attn-4": ("flash_attn.cute",),
-}
 
 #: Tries the installed one on the GPU; what is wrong, or None.
 Probe = Callable[[], "Words | None"]
@@ -377,7 +371,8 @@ def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
     def is_there(name: str) -> bool:
         place = folder.joinpath(*name.split("."))
         return place.is_dir() or any(place.parent.glob(f"{place.name}.*")) if place.parent.is_dir() else False
-    return tuple(name for name in MODULES.get(distribution, (distribution.replace("-", "_"),)) if is_there(name))
+    row = BY_DISTRIBUTION.get(distribution)
+    return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if is_there(name))
 
 
 def _expect_import(target: Environment, modules: Sequence[str], environment: Mapping[str, str], folder: Path,

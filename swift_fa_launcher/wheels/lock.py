@@ -13,7 +13,7 @@ from typing import Any
 
 from swift_fa_launcher.decode import DecodeError, decode, known
 from swift_fa_launcher.errors import ConfigError, Text, Words
-from swift_fa_launcher.flash.fits import DISTRIBUTIONS
+from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name, without_password
 from swift_fa_launcher.machine.facts import Facts
 
@@ -74,7 +74,7 @@ def parse_lock(text: str, where: str) -> Lock:
         raise _broken(where, error.message) from None
     except (ValueError, RecursionError) as error:
         raise _broken(where, Text(f"damaged JSON: {error}", f"JSON 已损坏：{error}")) from None
-    if lock.implementation not in DISTRIBUTIONS:
+    if lock.implementation not in BY_NAME:
         raise _broken(where, Text(f"implementation {lock.implementation!r} is not known",
                                   f"未知的 implementation {lock.implementation!r}"))
     if not re.fullmatch(r"[0-9a-f]{64}", lock.sha256):

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
-from swift_fa_launcher.flash.mirrors import mirror_urls
+from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
+from swift_fa_launcher.flash.implementations import FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import Facts, Torch
-from swift_fa_launcher.wheels.build import FA3_BUILD, make_build_plan, run_build
+from swift_fa_launcher.wheels.build import FA3_BUILD, ReadLog, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.companions import Companions, fetch_companions
-from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel, shown_url
+from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel
 from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
@@ -76,33 +77,36 @@ class Means:
     patience: Patience = Patience()
     progress: Progress | None = None
     build_progress: BuildProgress = lambda step, steps, line: None
+    read_log: ReadLog = lambda log, code: None  # of a build that failed
+    environment: Mapping[str, str] = field(default_factory=lambda: {**os.environ}, repr=False)  # of the training
     say: Say = lambda words: None
 
 
-def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means = Means(), *,
-                       environment: Mapping[str, str] | None = None, probe: Probe | None = None) -> Installed:
+def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means | None = None, *,
+                       probe: Probe | None = None) -> Installed:
     """The best wheel of the resolution that turns out sound and runs, else one built from source where that is planned.
 
-    facts: of the machine where `python`, the training interpreter, is. environment: of the training. A lock or a wheel
-    named by the user is a resolution with that one candidate, made with `build="never"`. Raises NothingInstalled, or
-    InstallError where the environment itself is what is wrong; it is as it was then.
+    facts: of the machine where `python`, the training interpreter, is. A lock or a wheel named by the user is a resolution
+    with that one candidate, made with `build="never"`. Raises NothingInstalled, or InstallError where the environment itself
+    is what is wrong; it is as it was then.
     """
+    means = means or Means()
     refused: list[Refused] = []
     for obtained in _obtain_each(facts, resolution.ranked, means, refused):
         verified = ("sha256",) if obtained.fetched.verified else ()
         try:
             receipt = install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
-                                    proven=(*verified, "contents"), environment=environment, probe=probe, say=means.say)
+                                    proven=(*verified, "contents"), environment=means.environment, probe=probe, say=means.say)
             return Installed(receipt, tuple(refused))
         except NotRunning as error:
             refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", _joined(error)))
     if resolution.plan == "source-build":
         means.say(Text("building from source", "从源码编译"))
-        return Installed(_build_and_install(facts, python, means, environment, probe), tuple(refused))
+        return Installed(_build_and_install(facts, python, means, probe), tuple(refused))
     raise _nothing(resolution, refused, means.implementation)
 
 
-def obtain_wheel(facts: Facts, resolution: Resolution, means: Means = Means(), *, into: Path | None = None) -> Obtained:
+def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path | None = None) -> Obtained:
     """The best wheel of the resolution that turns out sound for the machine of `facts`, installed nowhere.
 
     facts: may be of another machine, whose torch is not looked for here then (`elsewhere`). into: a folder that gets it
@@ -125,16 +129,16 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means = Means(), *
     raise _nothing(resolution, refused, means.implementation)
 
 
-def fetch_beside(facts: Facts, obtained: Obtained, say: Say = lambda words: None) -> Companions:
+def fetch_beside(facts: Facts, obtained: Obtained, means: Means) -> Companions:
     """What the wheel needs beside itself on the machine of `facts`, into the wheel's folder; says what could not be had."""
-    folder, environment = obtained.fetched.path.parent, {**os.environ}
+    folder = obtained.fetched.path.parent
     found = fetch_companions(obtained.proof.requires, facts, folder,
-                             lambda command: run_tool(command, environment, folder, FETCH_SECONDS), say)
+                             lambda command: run_tool(command, means.environment, folder, FETCH_SECONDS), means.say)
     names = shlex.join(found.names)
     if found.failure:
-        say(Text(f"{names}, which it needs too, could not be fetched: {found.failure}; to fetch it: "
-                 f"pip download --no-deps {names} --dest {folder}",
-                 f"它还需要 {names}，但获取失败：{found.failure}；手动获取：pip download --no-deps {names} --dest {folder}"))
+        by_hand = f"pip download --no-deps {names} --dest {folder}"
+        means.say(Text(f"{names}, which it needs too, could not be fetched: {found.failure}; to fetch it: {by_hand}",
+                       f"它还需要 {names}，但获取失败：{found.failure}；手动获取：{by_hand}"))
     return found
 
 
@@ -152,9 +156,10 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
     for candidate in list(distinct.values())[:MOST_TRIED]:
         means.say(Text(f"fetching {candidate.filename}", f"获取 {candidate.filename}"))
         try:
-            fetched = download_wheel(candidate, mirror_urls(candidate.url, means.section.mirrors), means.cache or cache_dir(),
+            addresses = mirror_urls(candidate.url, means.section.mirrors)
+            fetched = download_wheel(candidate, addresses, means.cache or cache_dir(),
                                      allow_unverified=means.section.allow_unverified, progress=means.progress,
-                                     patience=means.patience)
+                                     patience=means.patience, environment=means.environment)
         except DownloadError as error:
             if not error.refusals:
                 raise  # the disk, or a name that is none
@@ -171,18 +176,17 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
         yield Obtained(candidate, fetched, proof)
 
 
-def _build_and_install(facts: Facts, python: str, means: Means, environment: Mapping[str, str] | None,
-                       probe: Probe | None) -> Receipt:
+def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | None) -> Receipt:
     plan = make_build_plan(facts, means.version or means.section.version, means.section)
-    wheel = run_build(plan, python, means.cache or cache_dir(), environment=environment, progress=means.build_progress,
-                      say=means.say)
+    wheel = run_build(plan, python, means.cache or cache_dir(), environment=means.environment,
+                      progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)
     if not proof.ok:
         raise NothingInstalled(Text("what was built does not fit this machine", "编译出的 wheel 不适用于本机"),
                                [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
                                why=proof.reasons[0][1])
     return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=("contents",),
-                         environment=environment, probe=probe, say=means.say)
+                         environment=means.environment, probe=probe, say=means.say)
 
 
 def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> NothingInstalled:
@@ -200,7 +204,7 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     if resolution.ranked:
         hints.append(Text("a wheel fetched elsewhere: swift-fa install --wheel FILE",
                           "使用在别处下载的 wheel：swift-fa install --wheel FILE"))
-    how = {"flash_attention_3": FA3_BUILD, "flash_attention_4": ()}.get(implementation, ("swift-fa install --from-source",))
+    how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
     return NothingInstalled(Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"), refused,

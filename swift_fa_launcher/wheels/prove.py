@@ -24,14 +24,12 @@ from packaging.version import InvalidVersion, Version
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.flash.fits import WheelContents, list_misfits
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
 
 Reason = tuple[str, Words]
 
-#: Distribution to the module that must be compiled in it (FlashAttention 4 is Python alone).
-EXTENSIONS = {"flash-attn": re.compile(r"flash_attn_2_cuda[^/]*\.(?:so|pyd)"),
-              "flash-attn-3": re.compile(r"(?:.*/)?(?:_C|flash_attn_3_cuda)[^/]*\.(?:so|pyd)")}
 _SMALL = 64 << 20  # bytes; a larger METADATA, WHEEL or RECORD is an attack on memory
 _IN_MEMORY = 1 << 30  # bytes; a larger extension is unpacked on disk
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -172,10 +170,15 @@ def _parse_version(text: str | None) -> Maybe[Version]:
         return Unknown(f"not a version: {text!r}")
 
 
+def _extension_name(distribution: str) -> re.Pattern[str] | None:
+    row = BY_DISTRIBUTION.get(distribution)
+    return row.extension if row else None
+
+
 def _extension_member(members: tuple[str, ...], distribution: str) -> str | None:
     """The compiled module of a known distribution, else any; libraries that auditwheel put in are not modules."""
     compiled = [m for m in members if m.endswith((".so", ".pyd")) and not m.split("/")[0].endswith(".libs")]
-    wanted = EXTENSIONS.get(distribution)
+    wanted = _extension_name(distribution)
     named = [m for m in compiled if wanted and wanted.fullmatch(m)]
     return next(iter(named or ([] if wanted else sorted(compiled))), None)
 
@@ -225,7 +228,7 @@ def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[s
     if pairs and not any((i, a) in pairs for i in claimed.pythons for a in claimed.abis):
         inside = ", ".join(sorted("-".join(pair) for pair in pairs))
         yield "python-tag-mismatch", Text(f"its WHEEL file says {inside}", f"WHEEL 文件写的是 {inside}")
-    if extension is None and canonicalize_name(name) in EXTENSIONS:
+    if extension is None and _extension_name(canonicalize_name(name)):
         yield "wheel-invalid", Text("no compiled extension is in it: the CUDA build was skipped",
                                     "其中没有编译好的扩展模块：打包时跳过了 CUDA 编译")
     if file is None:

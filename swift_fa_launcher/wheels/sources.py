@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -26,9 +25,9 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.flash.fits import DISTRIBUTIONS
+from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, without_password
-from swift_fa_launcher.wheels.connection import connection_words, tls_words, within
+from swift_fa_launcher.machine.connection import Unreached, exchange, follow, open_session
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
 
 if TYPE_CHECKING:
@@ -40,13 +39,6 @@ GITHUB_API = "https://api.github.com"
 #: Lists of releases that projects publish as a file of their own: asked where GitHub's API does not answer.
 PUBLISHED_LISTS: Mapping[str, str] = {
     "mjun0812/flash-attention-prebuild-wheels": "https://mjunya.com/flash-attention-prebuild-wheels/data/releases.json",
-}
-#: What is asked where the config names no source; `{cuda}` is torch's CUDA, as in "cu128".
-DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "flash-attn": ("github:mjun0812/flash-attention-prebuild-wheels", "github:Dao-AILab/flash-attention",
-                   "https://wheels.astral.sh/simple/{cuda}/"),
-    "flash-attn-3": ("github:mjun0812/flash-attention-prebuild-wheels", "https://wheels.astral.sh/simple/{cuda}/"),
-    "flash-attn-4": ("https://pypi.org/simple/",),
 }
 PAGES = 50  # of a hundred releases each
 LARGEST = 64 << 20  # bytes of one list
@@ -64,6 +56,7 @@ class Network:
     offline: bool = False  # only what is on this machine
     api: str = ""  # GitHub's; empty: GITHUB_API_URL, else the public one
     published: Mapping[str, str] = field(default_factory=lambda: PUBLISHED_LISTS)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # of the training
 
 
 @dataclass(frozen=True)
@@ -122,9 +115,9 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
     try:
         if "{cuda}" in spec:
             if isinstance(cuda, Unknown):
-                raise _Unreadable(Text("not asked: torch's CUDA is not known", "未查询：不知道 torch 的 CUDA 版本"))
+                raise Unreached(Text("not asked: torch's CUDA is not known", "未查询：不知道 torch 的 CUDA 版本"))
             if cuda is None:
-                raise _Unreadable(Text("not asked: it is for a torch with CUDA, and here is none",
+                raise Unreached(Text("not asked: it is for a torch with CUDA, and here is none",
                                        "未查询：它只提供带 CUDA 的 torch 所用的版本，而这里没有这样的 torch"))
             spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
         if github := _GITHUB.fullmatch(spec):
@@ -135,21 +128,15 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
             return SourceReport(name, tuple(_read_path(spec, name)))
         return SourceReport(name, tuple(c for listing in listings for c in listing.files), reader.trouble, reader.code,
                             reader.age)
-    except _Unreadable as error:
+    except Unreached as error:
         return SourceReport(name, (), error.words, error.code)
 
 
-class _Unreadable(Exception):
-    def __init__(self, words: Words, code: str = "mirror-unreachable") -> None:
-        super().__init__(render_words(words, "en"))
-        self.words, self.code = words, code
-
-
-class _Missing(_Unreadable):
+class _Missing(Unreached):
     """The server answers, and has nothing under this address."""
 
 
-class _Useless(_Unreadable):
+class _Useless(Unreached):
     """The server answers with something else than a list of wheels."""
 
 
@@ -162,7 +149,7 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
         if path.is_dir():
             wheels = sorted(path.glob("*.whl"))
             if not wheels:
-                raise _Unreadable(Text("no wheel in this folder", "文件夹中没有 wheel"))
+                raise Unreached(Text("no wheel in this folder", "文件夹中没有 wheel"))
             for wheel in wheels:
                 yield make_candidate(wheel.as_uri(), source, filename=wheel.name, size=wheel.stat().st_size)
         elif path.suffix == ".whl":
@@ -171,18 +158,18 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
         else:
             yield from parse_listing(path.read_text(encoding="utf-8"), path.as_uri(), source).files
     except FileNotFoundError:
-        raise _Unreadable(Text("no such file or folder", "没有这个文件或文件夹")) from None
+        raise Unreached(Text("no such file or folder", "没有这个文件或文件夹")) from None
     except ListingError as error:
-        raise _Unreadable(error.words) from None
+        raise Unreached(error.words) from None
     except (OSError, ValueError) as error:  # also a name with a zero byte
-        raise _Unreadable(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
+        raise Unreached(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
 
 
 def _read_address(spec: str, source: str, implementation: str, reader: _Reader) -> Listing:
     """A wheel's address, a list, or an index in which the project's own page is the list."""
     if urlsplit(spec).path.endswith(".whl"):
         return Listing((make_candidate(spec, source),))
-    project = DISTRIBUTIONS[implementation]
+    project = BY_NAME[implementation].distribution
     own_page = urljoin(f"{spec.rstrip('/')}/", f"{project}/")
     last = urlsplit(spec).path.rstrip("/").rpartition("/")[2]
     if "simple" in last:  # the root of an index lists all that there is: never read
@@ -191,7 +178,7 @@ def _read_address(spec: str, source: str, implementation: str, reader: _Reader) 
         pages = (spec,)
     else:
         pages = (own_page, spec) if spec.endswith("/") else (spec, own_page)
-    trouble: _Unreadable | None = None
+    trouble: Unreached | None = None
     for page in pages:
         try:
             found = reader.listing(page, source)
@@ -218,19 +205,19 @@ class _Reader:
 
     def releases(self, repository: str, source: str) -> Iterator[Listing]:
         """All pages of a repository's releases; the list that the project publishes where the API does not answer."""
-        own = self._network.api or os.environ.get("GITHUB_API_URL") or GITHUB_API
+        own = self._network.api or self._network.environment.get("GITHUB_API_URL") or GITHUB_API
         first = f"{own.rstrip('/')}/repos/{repository}/releases?per_page=100"
         published = self._network.published.get(repository) if own == GITHUB_API or self._network.api else None
         try:
             page: _Page | None = self._page(first, source, github=True, fall_back=published is None)
         except _Missing:
-            raise _Unreadable(Text(f"GitHub has no repository {repository}", f"GitHub 上没有仓库 {repository}")) from None
-        except _Unreadable as error:
+            raise Unreached(Text(f"GitHub has no repository {repository}", f"GitHub 上没有仓库 {repository}")) from None
+        except Unreached as error:
             if published is None:
                 raise
             try:
                 yield self.listing(published, source)
-            except _Unreadable:
+            except Unreached:
                 page = self._page(first, source, github=True)
             else:
                 self._say(Text(f"{source}: {render_words(error.words, 'en')}; using the list on the project's own page",
@@ -242,15 +229,15 @@ class _Reader:
             yield page.listing
             try:
                 page = self._page(page.next, source, github=True) if page.next else None
-            except _Unreadable as error:
+            except Unreached as error:
                 self._note(error)  # half a list is better than none
                 return
 
     def listing(self, url: str, source: str) -> Listing:
-        """The list under an address. Raises _Unreadable."""
+        """The list under an address. Raises Unreached."""
         return self._page(url, source).listing
 
-    def _note(self, error: _Unreadable) -> None:
+    def _note(self, error: Unreached) -> None:
         self.trouble, self.code = error.words, error.code
 
     def _page(self, url: str, source: str, *, github: bool = False, fall_back: bool = True) -> _Page:
@@ -261,11 +248,11 @@ class _Reader:
             return self._aged(cached)
         try:
             if self._network.offline:
-                raise _Unreadable(Text("not asked, for want of a network (offline)", "离线模式，未查询"))
+                raise Unreached(Text("not asked, for want of a network (offline)", "离线模式，未查询"))
             page = _ask(url, source, self._network, github, cached)
         except _Missing:
             raise
-        except _Unreadable as error:
+        except Unreached as error:
             if cached is None or not fall_back:
                 raise
             self._note(error)
@@ -330,13 +317,13 @@ def _store_page(file: Path, page: _Page) -> None:
 
 
 def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | None) -> _Page:
-    """The list under `url` as the network gives it now. Raises _Unreadable."""
+    """The list under `url` as the network gives it now. Raises Unreached."""
     headers = {"User-Agent": "swift-fa-launcher", "Accept-Encoding": "gzip, deflate",
                "Accept": "application/vnd.github+json" if github else
                "application/vnd.pypi.simple.v1+json, text/html;q=0.9, application/json;q=0.8, */*;q=0.1"}
     if cached and cached.etag:
         headers["If-None-Match"] = cached.etag
-    token = (os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")) if github else None
+    token = (network.environment.get("GITHUB_TOKEN") or network.environment.get("GH_TOKEN")) if github else None
     answer = _get(url, headers | ({"Authorization": f"Bearer {token}"} if token else {}), network)
     if answer.status == 401 and token:  # a token that has run out must not hide what everybody may read
         answer = _get(url, headers, network)
@@ -382,37 +369,21 @@ def _judge_status(answer: _Answer, github: bool) -> None:
         minutes = max(1, round((int(reset) - time.time()) / 60)) if reset.isdigit() else None
         en = f", for {minutes} more minutes" if minutes else ""
         zh = f"，还需 {minutes} 分钟" if minutes else ""
-        raise _Unreadable(Text(f"GitHub answers no more questions from this address{en}; GITHUB_TOKEN raises the limit",
+        raise Unreached(Text(f"GitHub answers no more questions from this address{en}; GITHUB_TOKEN raises the limit",
                                f"GitHub 暂不回答来自此地址的请求{zh}；设置 GITHUB_TOKEN 可提高限额"))
-    raise _Unreadable(Text(f"it answers {status}", f"服务器返回 {status}"))
+    raise Unreached(Text(f"it answers {status}", f"服务器返回 {status}"))
 
 
 def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
-    """A whole answer within the time that `network` allows. Raises _Unreadable."""
-    import requests
-
-    try:
-        return within(network.whole, lambda: _receive(url, headers, network))
-    except requests.exceptions.SSLError as error:
-        raise _Unreadable(tls_words(error), "tls-failed") from None
-    except requests.TooManyRedirects:
-        raise _Unreadable(Text("its redirects have no end", "重定向没有尽头")) from None
-    except (requests.RequestException, OSError) as error:
-        raise _Unreadable(connection_words(error)) from None
+    """A whole answer within the time that `network` allows. Raises Unreached."""
+    return exchange(network.whole, lambda: _receive(url, headers, network))
 
 
 def _receive(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
-    import requests
-
-    with requests.Session() as session:
-        session.max_redirects = 6
-        with session.get(url, headers=dict(headers), stream=True, timeout=(network.connect, network.silence)) as answer:
-            hops = [*(r.url for r in answer.history), answer.url]
-            if any(a.startswith("https:") and b.startswith("http:") for a, b in pairwise(hops)):
-                raise _Unreadable(Text("it redirects from TLS to an open connection", "它从 TLS 重定向到未加密的连接"),
-                                  "tls-failed")
-            return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
-                           answer.links.get("next", {}).get("url"))
+    with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
+                                           headers) as answer:
+        return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
+                       answer.links.get("next", {}).get("url"))
 
 
 def _read_body(answer: requests.Response) -> bytes:
@@ -420,5 +391,5 @@ def _read_body(answer: requests.Response) -> bytes:
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > LARGEST:
-            raise _Unreadable(Text(f"a list over {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
+            raise Unreached(Text(f"a list over {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
     return bytes(body)

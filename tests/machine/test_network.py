@@ -21,6 +21,7 @@ from swift_fa_launcher.config.schema import (
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Words, render_words
 from swift_fa_launcher.machine.collect import collect_facts
+from swift_fa_launcher.machine.connection import proxies_for
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, PathFacts, Reach, SwanLab
 from swift_fa_launcher.machine.network import (
     Question,
@@ -29,7 +30,6 @@ from swift_fa_launcher.machine.network import (
     known_to_hub,
     make_plan,
     make_reach,
-    proxies_for,
     with_network,
 )
 from swift_fa_launcher.machine.swanlab_login import Login

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import FlashAttnSection
+from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
+from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 from swift_fa_launcher.errors import ConfigError, InstallError, render_words
 from swift_fa_launcher.machine.facts import Facts, Gpu, Host, Python, Toolchain, Torch
+from swift_fa_launcher.stories.install import Choice, install
 from swift_fa_launcher.wheels.build import cached_build, make_build_plan, render_build_plan, run_build
+from swift_fa_launcher.wheels.choose import Resolution
 
 FACTS = Facts(
     host=Host(os="Linux", machine="x86_64", glibc=Version("2.35"), cpus=64, available_memory_gib=100.0),
@@ -169,9 +172,22 @@ def test_a_failed_build_says_what_the_compiler_said(builder, offer, tmp_path):
     with pytest.raises(InstallError) as error:
         run_build(small_plan(), builder, tmp_path / "cache", environment=environment)
     why = render_words(error.value.why, "en")
-    assert "undeclared_thing" in why and "404" not in why
+    assert "undeclared_thing" in why and "404" not in why and len(error.value.hint) == 1
     assert Path(error.value.where).name == "build.log" and Path(error.value.where).exists()
     assert cached_build(small_plan(), tmp_path / "cache") is None
+
+
+def test_a_failed_builds_log_is_diagnosed_as_a_trainings_is(builder, offer, tmp_path):
+    packages = {name: Version("1") for name in ("packaging", "wheel", "setuptools")}
+    facts = replace(FACTS, python=replace(FACTS.python, executable=builder), packages=packages, gpus=FACTS.gpus[:1])
+    environment = offer(f"#include <cuda_runtime_that_is_not_there.h>\n{GOOD}")
+    resolution = Resolution(None, (), (), "source-build")
+    choice = Choice(resolution, (), FlashAttnSection(max_jobs=2), "flash_attn", "2.8.3", environment=environment)
+    with pytest.raises(InstallError) as error:
+        install(ResolvedConfig(), facts, choice, say=lambda words: None)
+    cause = diagnose_file(Path(error.value.where), exit_code=1)[0]
+    assert cause.code != "unknown" and cause.fix == error.value.hint[:-1]
+    assert render_words(error.value.why, "en").startswith(f"{render_words(cause.summary, 'en')}: ")
 
 
 def test_a_source_that_is_not_to_be_had(builder, offer, tmp_path):

@@ -15,7 +15,8 @@ from open_cases import SHARED, expected
 from packaging.version import Version
 
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
-from swift_fa_launcher.flash.fits import CODES, list_misfits, parse_contents, runs_on
+from swift_fa_launcher.flash.architectures import runs_on
+from swift_fa_launcher.flash.fits import CODES, list_misfits, parse_contents
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts, parse_facts
 from swift_fa_launcher.wheels.choose import Resolution, choice_to_json, choose_wheel, render_choice

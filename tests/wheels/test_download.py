@@ -30,8 +30,9 @@ from wheel_server import (
 )
 
 from swift_fa_launcher.errors import render_words
+from swift_fa_launcher.flash.hosts import shown_url
 from swift_fa_launcher.flash.name import Candidate
-from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel, shown_url, split_digest
+from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel, split_digest
 
 QUICK = Patience(probe=0.5, connect=1.0, answer=1.0, silence=1.0, slow=0.6, slow_rate=1000.0, retry_after=0.3,
                  pause=0.02)
@@ -296,7 +297,7 @@ def test_a_mirror_without_a_digest_is_a_stranger(server: WheelServer, fetch, dat
 
 def test_an_address_without_tls_is_a_stranger_too(server: WheelServer, fetch, data, monkeypatch):
     """Whoever sits on the way could give any file; this machine's own addresses are another matter."""
-    url = server.serve("http://wheels.invalid/wheel", good(data))
+    server.serve("http://wheels.invalid/wheel", good(data))
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(DownloadError) as error:

@@ -73,15 +73,15 @@ def offer(server, tmp_path, extension):
 
 @pytest.fixture
 def means(tmp_path):
-    return Means(cache=tmp_path / "cache", patience=Patience(probe=0.5, connect=2, answer=2, silence=2, pause=0.02))
+    return Means(cache=tmp_path / "cache", patience=Patience(probe=0.5, connect=2, answer=2, silence=2, pause=0.02),
+                 environment={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
 
 
 @pytest.fixture
-def install(python, means, tmp_path):
+def install(python, means):
     def act(*ranked: Candidate, plan: str = "wheel", facts: Facts = FACTS, **options):
         resolution = Resolution(ranked[0] if ranked else None, ranked, (), plan)
-        return install_flash_attn(facts, resolution, str(python), means, environment={"PATH": "/usr/bin:/bin",
-                                                                                     "HOME": str(tmp_path)}, **options)
+        return install_flash_attn(facts, resolution, str(python), means, **options)
     return act
 
 
@@ -122,13 +122,13 @@ def test_a_lock_installs_its_file_or_nothing(install, offer, python):
     assert error.value.refused[0].code == "hash-mismatch" and installed(python) == "2.7.0"
 
 
-def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, means, python, tmp_path):
+def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, means, python):
     wheel = offer("2.8.4")
     origin = replace(wheel, url=f"https://github.com/nobody-{sha256(Path(sys.executable))[:12]}/x/{wheel.filename}")
     server.serve(f"/gh/{origin.url}", server.routes[f"/{wheel.filename}"])
     mirrored = replace(means, section=FlashAttnSection(mirrors=(f"{server.url}/gh/",)))
     resolution = Resolution(origin, (origin,), (), "wheel")
-    done = install_flash_attn(FACTS, resolution, str(python), mirrored, environment={"HOME": str(tmp_path)})
+    done = install_flash_attn(FACTS, resolution, str(python), mirrored)
     assert done.receipt.url.startswith(server.url) and done.receipt.sha256 == wheel.sha256
     unknown = replace(origin, sha256=None, filename=wheel.filename.replace("2.8.4", "2.8.2"))
     with pytest.raises(NothingInstalled) as error:
@@ -145,26 +145,27 @@ def test_a_wheel_for_another_machine_is_only_fetched(offer, means, tmp_path):
     assert sha256(obtained.fetched.path) == wheel.sha256 == obtained.fetched.sha256
 
 
-def test_for_another_machine_what_the_wheel_needs_lies_beside_it(offer, means, tmp_path, monkeypatch):
+def test_for_another_machine_what_the_wheel_needs_lies_beside_it(offer, means, tmp_path):
     """Fetched by a real pip, from a folder of wheels; what that machine says that it has is not."""
     links = tmp_path / "links"
     for name, tag, needs in (("einops", "py3-none-any", ()), ("dsl", f"{HERE}-{HERE}-linux_x86_64", ("core", "torch")),
                              ("dsl", f"{HERE}-{HERE}-win_amd64", ()), ("core", "py3-none-any", ()),
                              ("torch", "py3-none-any", ("huge",)), ("huge", "py3-none-any", ())):
         make_wheel(links, f"{name}-1-{tag}.whl", {}, name=name, version="1", tag=tag, requires=needs)
-    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(links)), ("PIP_CONFIG_FILE", os.devnull)):
-        monkeypatch.setenv(name, value)
+    means = replace(means, environment={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links),
+                                        "PIP_CONFIG_FILE": os.devnull})
     wheel = offer("2.8.3", requires=("torch", "einops"))
     obtained = obtain_wheel(elsewhere(FACTS), Resolution(wheel, (wheel,), (), "wheel"), means, into=tmp_path / "usb")
-    assert [file.name for file in fetch_beside(FACTS, obtained).files] == ["einops-1-py3-none-any.whl"]
+    assert [file.name for file in fetch_beside(FACTS, obtained, means).files] == ["einops-1-py3-none-any.whl"]
     has_it = replace(FACTS, packages={"einops": Version("0.8")})
-    assert fetch_beside(has_it, obtained) == Companions()
+    assert fetch_beside(has_it, obtained, means) == Companions()
     more = replace(obtained, proof=replace(obtained.proof, requires=("torch", "dsl>=1", "einops")))
-    assert [file.name for file in fetch_beside(has_it, more).files] == ["core-1-py3-none-any.whl",
-                                                                       f"dsl-1-{HERE}-{HERE}-linux_x86_64.whl"]
+    beside = [file.name for file in fetch_beside(has_it, more, means).files]
+    assert beside == ["core-1-py3-none-any.whl", f"dsl-1-{HERE}-{HERE}-linux_x86_64.whl"]
     (links / "einops-1-py3-none-any.whl").unlink()
     said = []
-    assert not fetch_beside(FACTS, obtained, said.append).files and "pip download --no-deps einops" in said[-1].en
+    assert not fetch_beside(FACTS, obtained, replace(means, say=said.append)).files
+    assert "pip download --no-deps einops" in said[-1].en
 
 
 def test_a_build_kept_from_a_machine_alike_is_installed(install, offer, means, python, tmp_path):

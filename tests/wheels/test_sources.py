@@ -195,7 +195,7 @@ TROUBLES: list[tuple[str, Behaviour, str]] = [
     ("an object", answer({"message": "Bad credentials"}), "something else than releases"),
     ("nothing", answer(""), "something else than releases"),
     ("reset", reset, "reset"),
-    ("circle", redirect(RELEASES), "redirects have no end"),
+    ("circle", redirect(RELEASES), "redirects go round in a circle"),
     ("deep", answer("[" * 100_000), "damaged JSON"),
 ]
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, Severity
+from swift_fa_launcher.flash.building import (
+    BUILD_PACKAGES,
+    GIB_PER_JOB,
+    OLDEST_GCC,
+    build_jobs,
+    builds,
+    needs_install,
+    newest_gcc,
+    no_public_wheel,
+    oldest_nvcc,
+)
+from swift_fa_launcher.flash.hosts import MIRRORS, PYPI, host_of, source_hosts
+from swift_fa_launcher.flash.implementations import FA2
+from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.tags import fits_here
 from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
 from swift_fa_launcher.machine.reading import (
     FROM_ELSEWHERE,
@@ -25,95 +36,11 @@ from swift_fa_launcher.machine.reading import (
     on_rocm,
     pip,
     pip_install,
+    says_tls,
     torch_cuda,
     torch_version,
-    visible_gpus,
-    wanted_flash_attn,
     written,
 )
-from swift_fa_launcher.preflight.checks import flash_attn as installed
-
-#: GiB of memory that one of flash-attn's compiler jobs takes (its setup.py counts 8 to 9 with four nvcc threads).
-GIB_PER_JOB = 9.0
-
-#: The newest gcc that nvcc accepts: (from this CUDA on, gcc major), newest first.
-#: https://docs.nvidia.com/cuda/cuda-installation-guide-linux/#host-compiler-support-policy
-NEWEST_GCC = ((Version("13.0"), 15), (Version("12.8"), 14), (Version("12.4"), 13), (Version("12.0"), 12),
-              (Version("11.5"), 11), (Version("11.1"), 10), (Version("11.0"), 9))
-OLDEST_GCC = 9
-
-#: The first nvcc that can write machine code for a GPU: (compute capability, CUDA), newest first.
-FIRST_NVCC = ((Version("12.1"), Version("12.9")), (Version("12.0"), Version("12.8")), (Version("11.0"), Version("13.0")),
-              (Version("10.3"), Version("12.9")), (Version("10.0"), Version("12.8")), (Version("9.0"), Version("11.8")))
-
-#: Codes that another wheel or a build would mend.
-MENDED_BY_INSTALL = frozenset((
-    "flash-attn-missing", "flash-attn-extension-missing", "flash-attn-python-mismatch", "flash-attn-abi-mismatch",
-    "flash-attn-torch-mismatch", "flash-attn-cuda-mismatch", "flash-attn-glibc-too-new", "flash-attn-arch-missing",
-    "flash-attn-too-old", "flash-attn-variant-missing",
-))
-
-#: Public prefixes that serve GitHub's files, for a config that names none of them.
-MIRRORS = ("https://ghproxy.net/", "https://ghfast.top/")
-
-PYPI = "pypi.org"
-BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
-_TLS = re.compile(r"\bssl|certificate|\btls\b|handshake|eof occurred in violation|wrong.version.number", re.IGNORECASE)
-
-
-def needs_install(config: ResolvedConfig, facts: Facts) -> bool:
-    """Whether flash-attn is to be installed: wanted, allowed, and missing, broken or of another version than asked."""
-    if config.flash_attn.install != "auto" or on_ascend(facts) or not (
-            config.swift.wants_flash_attn_2 or config.swift.attn_impl in installed.VARIANTS):
-        return False
-    checks = (installed.flash_attn_missing, installed.flash_attn_variant_missing, installed.flash_attn_too_old,
-              installed.flash_attn_broken, installed.flash_attn_arch_missing)
-    return any(f.code in MENDED_BY_INSTALL for check in checks for f in check(config, facts)) or _asks_another(config, facts)
-
-
-def _asks_another(config: ResolvedConfig, facts: Facts) -> bool:
-    flash_attn, asked = wanted_flash_attn(config, facts), config.flash_attn.version
-    version = known(flash_attn.version) if flash_attn else None
-    if not asked or version is None:
-        return False
-    with suppress(InvalidVersion):
-        asked = f"=={Version(asked)}"  # what is installed may have a label besides: 2.7.4.post1+25.8
-    try:
-        return not SpecifierSet(asked).contains(version, prereleases=True)
-    except InvalidSpecifier:
-        return False
-
-
-def no_public_wheel(facts: Facts) -> Text | None:
-    """Why nobody publishes a wheel for this machine; None where somebody may."""
-    version, host = torch_version(facts), facts.host
-    machine = known(host.machine)
-    if version is not None and version.is_prerelease:
-        return Text(f"torch {version} is a vendor or nightly build", f"torch {version} 是厂商或每夜构建版")
-    if machine is not None and machine.lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
-        return Text(f"the machine is {machine}", f"机器架构是 {machine}")
-    if host.glibc is None and known(host.os) == "Linux":
-        return Text("this Linux has no glibc", "这个 Linux 没有 glibc")
-    if on_rocm(facts):
-        return Text("torch is a ROCm build", "torch 是 ROCm 版本")
-    return None
-
-
-def must_build(config: ResolvedConfig, facts: Facts) -> bool:
-    """Whether flash-attn can only come from source: `build: always`, or no wheel and building is allowed."""
-    build = config.flash_attn.build
-    compiled = config.swift.attn_impl != "flash_attention_4"  # FA4 is plain Python
-    on_windows = known(facts.host.os) == "Windows"
-    return compiled and not on_windows and (build == "always" or (build == "auto" and no_public_wheel(facts) is not None))
-
-
-def build_jobs(available_gib: float, cpus: int | None = None) -> int:
-    """Compiler jobs that the memory allows, at least 1 and at most one for each CPU."""
-    return max(1, min(int(min(max(available_gib, 0.0), 1e6) // GIB_PER_JOB), cpus or 1_000_000))
-
-
-def _builds(config: ResolvedConfig, facts: Facts) -> bool:
-    return must_build(config, facts) and needs_install(config, facts)
 
 
 def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -134,39 +61,24 @@ def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if not needs_install(config, facts):
         return
     for source in config.flash_attn.sources:
-        name = source.partition("?")[0].partition("#")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+        name = unquote(source.partition("?")[0].partition("#")[0].rstrip("/").replace("\\", "/").rpartition("/")[2])
         if not name.endswith(".whl"):
             continue
         where = written(config, "flash_attn.sources")
         try:
-            tags = parse_wheel_filename(name.replace("%2B", "+"))[3]
-        except InvalidWheelFilename as error:
+            wheel = parse_wheel_name(name)
+        except WheelNameError as error:
             yield Finding("wheel-invalid", ERROR,
                           Text(f"{name}{where} is no wheel's name", f"{name}{where} 不是合法的 wheel 文件名"),
                           (Text("download it again under its own name (wget without -O)", "用原文件名重新下载（wget 不加 -O）"),),
                           {"wheel": source, "error": str(error)})
             continue
-        unfit = [str(tag) for tag in tags if not _tag_fits(tag.interpreter, tag.abi, tag.platform, facts)]
-        if len(unfit) == len(tags):
+        unfit = [] if fits_here(wheel, facts) else [str(tag) for tag in wheel.tags]
+        if unfit:
             yield Finding("wheel-unsupported-here", ERROR,
                           Text(f"{name}{where} does not fit this interpreter or platform",
                                f"{name}{where} 不适用于当前解释器或平台"),
                           ("swift-fa install",), {"wheel": source, "tags": sorted(unfit)})
-
-
-def _tag_fits(interpreter: str, abi: str, platform: str, facts: Facts) -> bool:
-    python = known(facts.python)
-    here = (known(python.abi) if python else None) or ""
-    os, machine = known(facts.host.os), (known(facts.host.machine) or "").lower()
-    number = re.fullmatch(r"(?:cp|py)3([0-9]{0,3})", interpreter)
-    mine = re.fullmatch(r"cp3([0-9]{1,3})t?", here)
-    older = bool(number and mine and int(number[1] or 0) <= int(mine[1]))
-    fits_python = not here or abi == here or (abi in ("abi3", "none") and older and not here.endswith("t"))
-    fits_os = os is None or platform == "any" or platform.startswith(
-        {"Linux": ("linux", "manylinux", "musllinux"), "Windows": ("win",), "Darwin": ("macosx",)}.get(os, ("",)))
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
-    named = {"win_amd64": "x86_64", "win_arm64": "aarch64"}.get(platform, platform)
-    return fits_python and fits_os and (not machine or platform == "any" or named.endswith(machine))
 
 
 def cuda_home_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -202,7 +114,7 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/Eyeline-Labs/FlashDepth/issues/2 (gcc)
     """
     tools = _toolchain(facts)
-    if tools is None or on_rocm(facts) or not _builds(config, facts):
+    if tools is None or on_rocm(facts) or not builds(config, facts):
         return
     nvcc, cuda = known(tools.nvcc), torch_cuda(facts)
     if tools.nvcc is None:
@@ -223,15 +135,8 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def _nvcc_too_old(config: ResolvedConfig, facts: Facts, nvcc: Version) -> Iterator[Finding]:
-    """setup.py of FA2 refuses CUDA under 11.7, of FA3 under 12.3; and a GPU's code needs the nvcc that knows it."""
-    third = config.swift.attn_impl == "flash_attention_3"
-    floor, why = (Version("12.3"), "FlashAttention-3") if third else (Version("11.7"), "flash-attn")
-    for gpu in visible_gpus(config, facts).gpus or ():
-        capability = known(gpu.compute_capability)
-        first = next((cuda for least, cuda in FIRST_NVCC if capability and capability.major == least.major
-                      and capability >= least), None)
-        if first and first > floor:
-            floor, why = first, f"GPU {gpu.index} ({capability})"
+    """setup.py's floor, and the GPU's."""
+    floor, why = oldest_nvcc(config, facts)
     if nvcc < floor:
         yield Finding("nvcc-too-old", ERROR, Text(f"nvcc {nvcc}: {why} needs CUDA {floor} or newer",
                                                   f"nvcc {nvcc}：{why} 需要 CUDA {floor} 或更新"),
@@ -240,10 +145,7 @@ def _nvcc_too_old(config: ResolvedConfig, facts: Facts, nvcc: Version) -> Iterat
 
 
 def _gcc_unsupported(tools: Toolchain, nvcc: Version) -> Iterator[Finding]:
-    newest = next((gcc for cuda, gcc in NEWEST_GCC if nvcc >= cuda), None)
-    if nvcc >= Version("14"):
-        newest = None  # not known yet
-    gcc = known(tools.gcc)
+    newest, gcc = newest_gcc(nvcc), known(tools.gcc)
     if tools.gcc is None or (gcc is not None and (gcc.major < OLDEST_GCC or (newest is not None and gcc.major > newest))):
         limits = f"{OLDEST_GCC} .. {newest}" if newest else f">= {OLDEST_GCC}"
         use = newest or OLDEST_GCC
@@ -262,7 +164,7 @@ def build_deps_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     """
     tools = _toolchain(facts)
     missing = [p for p in BUILD_PACKAGES if is_absent(facts, p) and not (p == "ninja" and tools and known(tools.ninja))]
-    if missing and _builds(config, facts):
+    if missing and builds(config, facts):
         yield Finding("build-deps-missing", WARNING,
                       Text(f"the build needs {', '.join(missing)}: installed first", f"编译需要 {'、'.join(missing)}：会先安装"),
                       (pip_install(facts, *missing),), {"missing": missing})
@@ -271,7 +173,7 @@ def build_deps_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 def build_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """As many jobs as CPUs have taken machines down. https://github.com/Dao-AILab/flash-attention/issues/347"""
     available = known(facts.host.available_memory_gib)
-    if available is not None and available < 2 * GIB_PER_JOB and _builds(config, facts):
+    if available is not None and available < 2 * GIB_PER_JOB and builds(config, facts):
         asked = config.flash_attn.max_jobs
         jobs = asked or build_jobs(available, known(facts.host.cpus))
         yield Finding("build-memory-low", WARNING,
@@ -306,7 +208,7 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     if not needs_install(config, facts):
         return
-    hosts, local = source_hosts(config)
+    hosts, local = source_hosts(config.flash_attn.sources, config.flash_attn.mirrors, config.swift.attn_impl)
     reaches: dict[str, Reach | None] = {host: known(facts.network.get(host)) for host in hosts}
     down = {h: r for h, r in reaches.items() if r is not None and known(r.ok) is False}
     if not down:
@@ -314,9 +216,9 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     cut_off = not local and len(down) == len(hosts)
     tools = _toolchain(facts)
     may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" and not has_cpu_torch(facts) \
-        and config.swift.attn_impl not in installed.VARIANTS and not (tools is not None and tools.nvcc is None)
+        and config.swift.attn_impl in FA2.names and not (tools is not None and tools.nvcc is None)
     severity: Severity = ERROR if cut_off and not may_build else WARNING
-    tls = {h: known(r.error) or "" for h, r in down.items() if _TLS.search(known(r.error) or "")}
+    tls = {h: known(r.error) or "" for h, r in down.items() if says_tls(known(r.error) or "")}
     if tls:
         host, error = next(iter(tls.items()))
         yield Finding("tls-failed", severity, Text(f"{host} fails TLS: {error}", f"{host} 的 TLS 连接失败：{error}"),
@@ -344,7 +246,7 @@ def _answering(config: ResolvedConfig, facts: Facts, reaches: Mapping[str, Reach
     up = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
     index = known(facts.network.get(PYPI))
     archives = index is not None and known(index.ok) and PYPI not in reaches and any(
-        _host(source) == PYPI for source in config.flash_attn.sources)
+        host_of(source) == PYPI for source in config.flash_attn.sources)
     answers = Text(f"; reached: {', '.join(up)}", f"；连得上的：{'、'.join(up)}") if up else Text("", "")
     return Text(f"{answers.en}; {PYPI} is reached and has source archives only", f"{answers.zh}；{PYPI} 连得上，但只有源码包") \
         if archives else answers
@@ -353,7 +255,7 @@ def _answering(config: ResolvedConfig, facts: Facts, reaches: Mapping[str, Reach
 def _ways_to_a_wheel(reaches: Mapping[str, Reach | None]) -> tuple[Words, ...]:
     """What helps where some hosts do not answer: those that do, a mirror that has not failed yet, a way round the network."""
     answering = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
-    untried = [mirror for mirror in MIRRORS if _host(mirror) not in reaches] if "github.com" in reaches else []
+    untried = [mirror for mirror in MIRRORS if host_of(mirror) not in reaches] if "github.com" in reaches else []
     if untried:
         return f"flash_attn.mirrors=[{','.join((*untried, 'direct'))}]", *FROM_ELSEWHERE
     if answering:
@@ -361,32 +263,6 @@ def _ways_to_a_wheel(reaches: Mapping[str, Reach | None]) -> tuple[Words, ...]:
                      f"若 {', '.join(answering)} 够用则无需处理：启动器会使用能访问的来源"), *FROM_ELSEWHERE)
     return Text("another mirror that you can reach: flash_attn.mirrors=[https://...]",
                 "换用能访问的镜像：flash_attn.mirrors=[https://...]"), *FROM_ELSEWHERE
-
-
-def source_hosts(config: ResolvedConfig) -> tuple[tuple[str, ...], bool]:
-    """(hosts that wheels come from, whether a source needs none). Without mirrors, or with "direct", GitHub itself.
-
-    PyPI has wheels of FlashAttention 4 alone; of the others only the sources.
-    """
-    hosts: list[str] = []
-    local = False
-    for source in config.flash_attn.sources or ("github:Dao-AILab/flash-attention",):
-        if source.startswith("github:"):
-            mirrors = config.flash_attn.mirrors or ("direct",)
-            hosts += ["github.com" if m == "direct" else _host(m) for m in mirrors]
-        elif "://" in source:
-            hosts.append(_host(source))
-        else:
-            local = True
-    idle = "" if config.swift.attn_impl == "flash_attention_4" else PYPI
-    return tuple(dict.fromkeys(h for h in hosts if h not in ("", idle))), local
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 CHECKS: tuple[Check, ...] = (wheel_not_found, wheel_sources, cuda_home_missing, build_tools, build_deps_missing,

@@ -12,6 +12,10 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.flash.architectures import runs_on
+from swift_fa_launcher.flash.building import builds, must_build, needs_install
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.versions import needed_driver
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.reading import (
     ANOTHER_PYTHON,
@@ -26,14 +30,14 @@ from swift_fa_launcher.machine.reading import (
     on_rocm,
     pip,
     pip_install,
+    probed_ok,
+    same_torch,
     torch_cuda,
     torch_index,
     visible_gpus,
     wanted_flash_attn,
     written,
 )
-from swift_fa_launcher.preflight.checks.build import must_build, needs_install
-from swift_fa_launcher.preflight.checks.flash_attn import cubin_fits, probed_ok, ptx_fits
 from swift_fa_launcher.preflight.packing import dataset_rows
 
 #: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
@@ -50,15 +54,6 @@ PYTHON_FLOORS = (
 #: CUDA major: (first driver of the major, what it is called). Within a major any toolkit's binaries run on any driver.
 #: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 FIRST_DRIVERS = {11: Version("450.80.02"), 12: Version("525.60.13"), 13: Version("580.65.06")}
-
-#: The GPUs of an implementation other than FA2, by compute capability: in words, and their majors.
-RUNS_ON = {"flash_attention_3": (Text("9.0 only", "仅 9.0"), range(9, 10)),
-           "flash_attention_4": (Text("9.0, 10.x, 11.x or 12.x", "9.0、10.x、11.x 或 12.x"), range(9, 13))}
-
-#: flash-attn releases whose binaries older drivers cannot load, though they import.
-#: https://github.com/Dao-AILab/flash-attention/issues/1749
-RELEASE_DRIVERS = {Version("2.8.1"): Version("550")}
-
 
 #: Arguments of full training that leave most parameters untrained, or their optimizer states small; optimizers likewise.
 FEW_STATES = ("freeze_llm", "freeze_parameters", "freeze_parameters_regex", "freeze_parameters_ratio", "trainable_parameters",
@@ -94,9 +89,8 @@ def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                       Text("torch is not installed in the training interpreter", "训练用的解释器里没有安装 torch"),
                       (pip_install(facts, "torch"), ANOTHER_PYTHON))
     elif error := known(facts.torch.import_error):
-        version = known(facts.torch.version)
         yield Finding("torch-missing", ERROR, Text(f"torch does not import: {error}", f"torch 无法导入：{error}"),
-                      (pip_install(facts, "--force-reinstall", f"torch=={version}" if version else "torch"),),
+                      (same_torch(facts),),
                       {"import_error": error})
 
 
@@ -175,7 +169,8 @@ def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts):
         return
     impl = config.swift.attn_impl
-    needs, majors = RUNS_ON.get(impl or "", (Text("8.0 or newer", "8.0 或更新"), range(8, 1000)))
+    row = BY_NAME.get(impl or "", FA2)
+    needs, majors = row.gpus, row.majors
     flash_attn = wanted_flash_attn(config, facts)
     unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in majors
              and not (flash_attn and probed_ok(flash_attn, g))]
@@ -259,7 +254,7 @@ def _older_torch(facts: Facts, driver: Driver) -> Iterator[str]:
     runs = known(driver.cuda)
     wheel = {11: "cu118", 12: "cu126"}.get(runs.major) if runs else None
     if wheel:
-        yield torch_index(facts, wheel, "torch")
+        yield torch_index(facts, wheel, "--force-reinstall", "torch")
 
 
 def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cuda: Version | None) -> Iterator[Finding]:
@@ -268,7 +263,7 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
     if flash_attn is None or (gpus and all(probed_ok(flash_attn, g) for g in gpus)):
         return
     installed = installed_version(facts, flash_attn)
-    needed = RELEASE_DRIVERS.get(installed) if installed else None
+    needed = needed_driver(installed) if installed else None
     if needed and version is not None and version < needed:
         yield Finding("driver-too-old", ERROR,
                       Text(f"flash-attn {installed} needs driver {needed}; here is {version}: its kernels do not load",
@@ -281,8 +276,8 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
         return
     for gpu in gpus:
         capability = _capability(gpu)
-        if (capability and not probed_ok(flash_attn, gpu) and any(ptx_fits(p, capability) for p in ptx)
-                and not any(cubin_fits(c, capability) for c in cubins)):
+        if (capability and not probed_ok(flash_attn, gpu) and runs_on(capability, (), ptx)
+                and not runs_on(capability, cubins, ())):
             yield Finding("driver-too-old", ERROR,
                           Text(f"GPU {gpu.index} ({capability}) must compile flash-attn's PTX, which driver {version} "
                                f"(CUDA {runs}) cannot: it comes from CUDA {cuda}",
@@ -386,7 +381,7 @@ def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     available = known(facts.host.available_memory_gib)
     if available is None or is_login_node(config, facts):
         return
-    if available < 4 and needs_install(config, facts) and must_build(config, facts):
+    if available < 4 and builds(config, facts):
         yield Finding("host-memory-low", WARNING,
                       Text(f"{available:.1f} GiB of memory available; one compiler job takes 4 GiB and more",
                            f"可用内存 {available:.1f} GiB；一个编译任务就要 4 GiB 以上"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swift_fa_launcher.flash.mirrors import is_mirrored, mirror_urls
+from swift_fa_launcher.flash.hosts import is_mirrored, mirror_urls
 
 ORIGIN = "https://github.com/a/b/releases/download/v1/x-1+cu12-cp310-cp310-linux_x86_64.whl"
 BARE = ORIGIN.removeprefix("https://")
