@@ -17,9 +17,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms from the top of the corridor down; a module imports from its own room and those above. Rooms on one line are
 #: siblings, which do not import each other. Three tables and rules of `flash` need nothing of ours, and stand where every room
 #: can ask them.
-CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementations", "flash.hosts", "flash.symbols"),
-            ("cache",), ("files",), ("config",), ("machine",), ("flash",), ("findings",), ("preflight", "diagnose", "wheels"), ("launch",), ("runs",),
-            ("bench",), ("stories",), ("commands",), ("cli",))
+CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementations", "flash.hosts", "flash.symbols"), ("cache",),
+            ("files",), ("config",), ("machine",), ("flash",), ("findings",), ("preflight", "diagnose", "wheels"), ("launch",),
+            ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
 PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.swift_args",
