@@ -12,3 +12,19 @@ def cache_dir() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "swift-fa"
+
+
+def keep_traceback() -> str:
+    """Writes the exception at hand into last-bug.txt, for a report; the file's path, or the traceback where it has none."""
+    import traceback
+
+    from swift_fa_launcher import __version__
+
+    text = traceback.format_exc()
+    file = cache_dir() / "last-bug.txt"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"swift-fa {__version__}\n{text}", encoding="utf-8")
+    except OSError:
+        return text
+    return str(file)

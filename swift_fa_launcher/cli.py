@@ -154,21 +154,10 @@ def _print_error(error: LauncherError, lang: str) -> None:
 
 
 def _print_bug(lang: str) -> None:
-    """One line for the user, the traceback in a file for the report."""
-    import traceback
+    from swift_fa_launcher.cache import keep_traceback
 
-    from swift_fa_launcher.cache import cache_dir
-
-    text = traceback.format_exc()
-    try:
-        file = cache_dir() / "last-bug.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"swift-fa {__version__}\n{text}", encoding="utf-8")
-        place = str(file)
-    except OSError:
-        place = text
-    tell(Text(f"this is a bug in the launcher, please report it with {place}",
-              f"这是启动器的错误，请附上 {place} 报告"), lang)
+    place = keep_traceback()
+    tell(Text(f"this is a bug in swift-fa; please report it with {place}", f"这是 swift-fa 的错误，请附上 {place} 报告"), lang)
 
 
 if __name__ == "__main__":

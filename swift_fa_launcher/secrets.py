@@ -8,6 +8,33 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 REDACTED = "<redacted>"
+#: How the name of a secret ends, word by word. `PWD` alone is the working folder, and tokens in the plural are those of texts.
+_SECRET_NAME = re.compile(
+    r"(^|_)(api_?key|key|token|secret|pat|credentials?|webhook(_url)?|secret_key_base|authorization)$|_pwd$|passw(or)?d$|passphrase$",
+    re.IGNORECASE)
+_NOT_SECRET = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token", "cls_token", "sep_token", "mask_token",
+                         "primary_key", "foreign_key", "reft_layer_key", "vera_projection_prng_key"))
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_ASSIGNED = re.compile(r"""(?P<name>[A-Za-z][\w.-]*)(?P<sign>['"]?\s*[:=,]\s*['"]?|\s+['"]?)(?P<value>[^\s'",;)}\]]{6,})""")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value of a variable, argument or option of this name is nobody's business.
+
+    >>> [is_secret_name(name) for name in ("HF_TOKEN", "accessToken", "--api-key", "max_new_tokens", "lazy_tokenize", "PWD")]
+    [True, True, True, False, False, False]
+    """
+    words = _HUMP.sub("_", name).replace("-", "_").replace(".", "_").lower()
+    return _SECRET_NAME.search(words) is not None and words.strip("_") not in _NOT_SECRET
+
+
+def strike_assigned(text: str) -> str:
+    """`text` with every value struck out that stands behind a secret's name: `hf_token=…`, `"api_key": "…"`, `--token …`.
+
+    >>> strike_assigned("--hub_token abcdefgh --max_new_tokens 12345678 lazy_tokenize=disabled")
+    '--hub_token *** --max_new_tokens 12345678 lazy_tokenize=disabled'
+    """
+    return _ASSIGNED.sub(lambda m: f"{m['name']}{m['sign']}***" if is_secret_name(m["name"]) else m[0], text)
 
 
 def redact(text: str, values: Iterable[str]) -> str:

@@ -22,13 +22,14 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig, is_secret_name
+from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
 ROWS = 500  # by default: some minutes for seven billion parameters on one large card

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.commands import DONE, REFUSED
 from swift_fa_launcher.commands.options import (
     Parser,
@@ -16,7 +18,15 @@ from swift_fa_launcher.commands.options import (
     no_install_option,
     split_words,
 )
-from swift_fa_launcher.commands.screen import Progress, diagnosis_text, findings_json, print_json, print_table, width_of
+from swift_fa_launcher.commands.screen import (
+    Progress,
+    diagnosis_text,
+    findings_json,
+    print_json,
+    print_table,
+    tell,
+    width_of,
+)
 from swift_fa_launcher.errors import Text
 
 if TYPE_CHECKING:
@@ -61,7 +71,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     finished = story.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer, say=progress.say)
-    _print_finished(finished, options)
+    _tell_end(finished, options)
     return finished.outcome.exit_code
 
 
@@ -87,6 +97,20 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
     mended = not options.no_install and _mendable(prepared)
     refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
     return REFUSED if refused else DONE
+
+
+def _tell_end(finished: Finished, options: argparse.Namespace) -> None:
+    """What came of it. The training has ended: nothing that fails here takes its exit code from it."""
+    try:
+        _print_finished(finished, options)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        if not isinstance(error, (OSError, KeyboardInterrupt)):
+            place = keep_traceback()
+            with suppress(OSError):
+                tell(Text(f"could not show the result; please report it with {place}", f"无法显示结果，请附上 {place} 报告"),
+                     options.lang)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits to be printed would fail once more
 
 
 def _print_finished(finished: Finished, options: argparse.Namespace) -> None:

@@ -6,7 +6,6 @@ All other sections are closed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,19 +26,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "preflight.probe": ("auto", "never"),
     "run.speedups": ("exact", "all", "never"),
 }
-
-
-_SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|key|token|secret|pat|credentials?|webhook(_url)?|secret_key_base)$|_pwd$|passw(or)?d$|passphrase$",
-    re.IGNORECASE)
-_NOT_SECRET = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token",
-                         "reft_layer_key", "vera_projection_prng_key"))  # of a vocabulary, and of ms-swift's tuners
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether the value of a variable or argument of this name is nobody's business. `PWD` is the working folder."""
-    return _SECRET_NAME.search(name) is not None and name not in _NOT_SECRET
-
 
 #: The words of an origin, as records and JSON have them, and in Chinese.
 _ORIGIN_WORDS = (("command line: ", "命令行："), ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from swift_fa_launcher.diagnose.reader import Line, read_lines
 from swift_fa_launcher.diagnose.signatures import SIGNATURES, Kind, Signature, compiled
 from swift_fa_launcher.errors import render_words
+from swift_fa_launcher.secrets import strike_assigned
 
 _STEPS = 3  # a bar is redrawn once when it dies, and one more step may have been under way on another rank
 _CLOSE = 60  # lines
@@ -38,7 +39,6 @@ _TABLE_ROW = re.compile(r"\|(?=[ \w`]).*\|.*\|\s*$")
 _INFO = re.compile(r".{0,48}?\b(?:INFO|DEBUG)\b")
 _WARNING = re.compile(r".{0,160}?(?:\b(?:WARN(?:ING)?|\w*Warning)\b|\b[Rr]etry(?:ing)?\b)|.{0,12}\[?W\d{3,4} ")
 _HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )([\w-]+(?:\.[\w-]+)+)")
-_SECRET = re.compile(r"(?i)((?:token|secret|api_?key|password)[\w-]*['\"]?[\s,:=]+['\"]?)[^\s'\"]{6,}")
 
 
 #: Settings that an advice lowers, from what the log tells of them.
@@ -103,7 +103,7 @@ def _read_line(line: Line, held: tuple[int, ...], seen: dict[int, Sighting], not
         signature = SIGNATURES[index]
         if (quiet and not signature.any_level) or not (match := _matches(signature, line, notes)):
             continue
-        values = {name: _SECRET.sub(r"\1***", value.strip()) for name, value in match.groupdict().items() if value}
+        values = {name: strike_assigned(value.strip()) for name, value in match.groupdict().items() if value}
         if "{host}" in render_words(signature.detail, "en") and (host := _last_host(line)):
             values.setdefault("host", host)
         if signature.holds and not signature.holds(values):
@@ -150,7 +150,7 @@ def make_evidence(text: str, match: re.Match[str], most: int = 300) -> str:
         at = text.find(match[0])
         start = 0 if at < most // 2 else min(at - 40, len(text) - most)
         text = ("..." if start else "") + text[start: start + most] + ("..." if start + most < len(text) else "")
-    return _SECRET.sub(r"\1***", text)
+    return strike_assigned(text)
 
 
 def rank(sightings: Iterable[Sighting], *, failed: bool = False, trying: Container[str] = ()) -> tuple[Sighting, ...]:

@@ -15,13 +15,14 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-from swift_fa_launcher.config.schema import ResolvedConfig, is_secret_name
+from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.launch.monitor import make_monitor_job, make_speedups_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
 

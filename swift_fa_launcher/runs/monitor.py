@@ -121,6 +121,6 @@ def _parse(text: str) -> dict[str, Any]:
     """A line that was cut off by the training's end is no entry."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words
-from swift_fa_launcher.secrets import redact, redact_data
+from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
@@ -95,8 +95,6 @@ def run_name(config: ResolvedConfig) -> str:
 
 def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The values that must not be written anywhere: of secret-looking variables, longest first."""
-    from swift_fa_launcher.config.schema import is_secret_name  # here, since a list of runs does without the schema
-
     notification = config.swanlab.notification
     values = {value for each in (environ, config.env, config.swift) for name, value in _named_texts(each)
               if is_secret_name(name)}

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
 _UNWRITTEN = Text("the run record cannot be written", "无法写入运行记录")
+_UNWATCHED = Text("could not read the training's output", "无法读取训练的输出")
 
 
 @dataclass(frozen=True)
@@ -290,15 +292,18 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     record = _make_record(prepared)
     folder = start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
 
+    failures: list[str] = []  # beside the training
+
     def notice(line: bytes) -> None:
         nonlocal record
-        on_line(line)
-        found = parse_version_folder(line)
-        if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
-            has_folder()
-            record = replace(record, output_dir=found)
-            with _only_said(_UNWRITTEN, say):
-                update_record(folder, record, hidden)
+        with _only_said(_UNWATCHED, say, failures):
+            on_line(line)
+            found = parse_version_folder(line)
+            if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
+                has_folder()
+                record = replace(record, output_dir=found)
+                with _only_said(_UNWRITTEN, say, failures):
+                    update_record(folder, record, hidden)
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
@@ -308,29 +313,36 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
                                ended_marker=says_training_ended)
     except LaunchError as error:
-        with _only_said(_UNWRITTEN, say):
+        with _only_said(_UNWRITTEN, say, failures):
             update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
         raise
     # The training has had its say: from here on nothing takes its exit code from it.
     diagnoses: tuple[Diagnosis, ...] = ()
     if outcome.exit_code != 0 and not outcome.interrupted:
-        with _only_said(Text("why it failed cannot be told", "无法诊断失败原因"), say):
+        with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
             diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
-    record = _ended(replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses)), outcome)
-    with _only_said(Text("what the training left cannot be read", "无法读取训练的产物"), say):
+    record = _ended(record, outcome)
+    with _only_said(Text("could not read what the training left", "无法读取训练的产物"), say, failures):
+        record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
-    with _only_said(_UNWRITTEN, say):
-        update_record(folder, record, hidden)
+    with _only_said(_UNWRITTEN, say, failures):
+        told = [record.detail, *dict.fromkeys(failures)] if record.detail else list(dict.fromkeys(failures))
+        update_record(folder, replace(record, detail="; ".join(told) or None), hidden)
     return Finished(record, folder, outcome, diagnoses)
 
 
 @contextmanager
-def _only_said(what: Text, say: Say) -> Iterator[None]:
-    """Says what went wrong beside a training, which matters more."""
+def _only_said(what: Text, say: Say, failures: list[str]) -> Iterator[None]:
+    """Whatever fails beside a training is said, and noted for its record: the training's own end matters more."""
     try:
         yield
-    except (OSError, LauncherError) as error:
-        say(Text(f"{what.en}: {error}", f"{what.zh}：{error}"))
+    except (Exception, KeyboardInterrupt) as error:
+        why = str(error) or type(error).__name__
+        if not isinstance(error, (OSError, LauncherError, KeyboardInterrupt)):
+            why = f"{type(error).__name__}: {why} ({keep_traceback()})"
+        if (noted := f"{what.en}: {why}") not in failures:
+            failures.append(noted)
+            say(Text(noted, f"{what.zh}：{why}"))
 
 
 def end(root: Path, word: str, *, say: Say) -> Entry:

@@ -83,3 +83,39 @@ def test_a_secret_of_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     finished = train("import os, sys; sys.stdout.buffer.write(os.environb[b'ODD_TOKEN'] + b'\\n')", [])
     log = (finished.folder / "train.log").read_bytes()
     assert finished.outcome.exit_code == 0 and log == b"<redacted>\n"
+
+
+LEAVES = {"monitor.json": "[1, 2]", "monitor.jsonl": '{"loss": "x"}\n[]\n' + "[" * 100_000 + "\n", "speedups.json": '{"a": {"used": "yes"}}'}
+
+
+@pytest.mark.parametrize("spoil", [
+    "import shutil; shutil.rmtree(folder)",
+    "os.remove(folder + '/train.log'); os.mkdir(folder + '/train.log')",
+    f"[open(f'{{folder}}/{{name}}', 'w').write(text) for name, text in {LEAVES!r}.items()]",
+    "os.remove(folder + '/run.json'); os.mkdir(folder + '/run.json')",
+    "open(folder + '/swanlab.json', 'w').write('[[[')",
+], ids=["gone", "log is a folder", "garbage", "record is a folder", "swanlab garbage"])
+def test_whatever_the_training_left_it_keeps_its_exit_code(spoil: str) -> None:
+    finished = train(f"import os, sys; folder = sys.argv[1]; {spoil}; print('RuntimeError: x'); sys.exit(7)", said := list[Words]())
+    assert finished.outcome.exit_code == 7 == finished.record.exit_code and finished.record.status == "failed"
+    written = Path(finished.folder, "run.json")
+    if written.is_file():
+        assert read_record(finished.folder).status == "failed"
+    assert not any("Error:" in render_words(words, "en") and "last-bug" in render_words(words, "en") for words in said)
+
+
+def test_a_bug_of_ours_after_the_training_is_said_and_recorded(monkeypatch: pytest.MonkeyPatch, work: Path) -> None:
+    """A line watcher that fails as a table without an entry did: the training goes on, and its end is its own."""
+    def bug(line: bytes) -> None:
+        raise KeyError("flash-attn-unheard-of")
+
+    config = resolve_config([], ["swanlab.mode=disabled", "run.name=one"])
+    prepared = plan_launch(Judgement(config, FACTS, ()))
+    plan = replace(prepared.plan, starts=(sys.executable, "-c", "print('a'); print('b'); raise SystemExit(7)"))
+    said: list[Words] = []
+    with open("screen", "wb") as screen:
+        finished = launch(replace(prepared, plan=plan), screen=screen, screen_errors=screen, say=said.append, on_line=bug)
+    record = read_record(finished.folder)
+    assert finished.outcome.exit_code == record.exit_code == 7 and record.status == "failed"
+    assert "KeyError" in (record.detail or "") and Path(os.environ["SWIFT_FA_CACHE"], "last-bug.txt").is_file()
+    assert len([words for words in said if "KeyError" in render_words(words, "en")]) == 1

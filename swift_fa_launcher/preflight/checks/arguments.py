@@ -8,7 +8,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments, is_secret_name
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.config.swift_args import (
     Argument,
     Rename,
@@ -28,6 +28,7 @@ from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import typed, written
+from swift_fa_launcher.secrets import is_secret_name
 
 #: Before this release ms-swift turns lazy_tokenize off by itself where rows are streamed (3.6.4 does, 3.7.3 refuses).
 LAZY_REFUSED = Version("3.7.0.dev0")
