@@ -15,7 +15,6 @@ from open_cases import SHARED, expected
 from packaging.version import Version
 
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
-from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.fits import CODES, list_misfits, parse_contents
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts, parse_facts
@@ -286,22 +285,6 @@ def test_every_reason_is_named_when_asked() -> None:
     codes = [code for code, _ in list_misfits(facts, Candidate(name, "", "file"), contents=inside)]
     assert codes == ["python-tag-mismatch", "torch-mismatch", "cuda-mismatch", "glibc-too-new"]
     assert list_misfits(make_facts(), Candidate("x", "", "")) [0][0] == "not-a-wheel"
-
-
-RUNS = [
-    ("9.0", ["sm_80"], [], False), ("9.0", ["sm_90"], [], True), ("9.0", ["sm_90a"], [], True), ("8.9", ["sm_80"], [], True),
-    ("8.6", ["sm_89"], [], False), ("12.0", ["sm_80", "sm_90"], [], False), ("12.1", ["sm_120"], [], True),
-    ("12.1", ["sm_120a"], [], False), ("10.3", ["sm_100f"], [], True), ("12.0", ["sm_100f"], [], False),
-    ("12.0", [], ["compute_80"], True), ("8.0", [], ["compute_90"], False), ("12.0", [], ["compute_90a"], False),
-    ("10.3", [], ["compute_100f"], True), ("12.0", [], ["compute_100f"], False),
-    ("8.7", ["sm_80", "sm_86"], [], False), ("8.7", ["sm_87"], [], True), ("8.9", ["sm_87"], [], False),
-    ("8.7", ["sm_80"], ["compute_80"], True), ("9.0", ["nonsense", ""], ["sm"], False), ("9.0", [], [], False),
-]
-
-
-@pytest.mark.parametrize(("capability", "cubins", "ptx", "expected"), RUNS)
-def test_which_gpu_runs_what(capability: str, cubins: list[str], ptx: list[str], expected: bool) -> None:
-    assert runs_on(Version(capability), cubins, ptx) is expected
 
 
 # What is asked for --------------------------------------------------------------------------------------------------
