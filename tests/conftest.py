@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,19 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+#: What `pip install '.[train]'` brings; tests marked `stack` or `training` use it.
+STACK = ("torch", "swift", "swanlab")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests of the training's packages, saying so, where one of those is not installed."""
+    if absent := [name for name in STACK if importlib.util.find_spec(name) is None]:
+        why = pytest.mark.skip(reason=f"not installed: {', '.join(absent)} (pip install -e '.[train,dev]')")
+        for item in items:
+            if item.get_closest_marker("stack") or item.get_closest_marker("training"):
+                item.add_marker(why)
 
 
 @pytest.fixture(autouse=True)
