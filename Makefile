@@ -1,41 +1,64 @@
-# make demo: a real training on this machine's CPU.   make test: everything that is tested.
-# Both make their own virtual environment; PYTHON=python3.12 or VENV=folder choose another.
+# make demo    a real training on this machine's CPU
+# make check   format, lint, types and the tests that need neither torch nor ms-swift: a minute
+# make test    all of that and everything else that is tested, with torch and ms-swift: some minutes
+# make format  writes what `make check` wants to see
+# Each makes its own virtual environment; PYTHON=python3.12 or VENV=folder choose another.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+LIGHT ?= .venv-check
+WORKERS ?= 2
 # A CPU build where PyTorch's own index can be reached; else what PyPI has, which runs on a CPU too but is larger.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
-REACHED = $(shell $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_INDEX)', timeout=5)" 2>/dev/null \
+PIP := -m pip install -qq --disable-pip-version-check
+REACHED = $(shell $(VENV)/bin/python -c "import urllib.request as u; u.urlopen('$(TORCH_INDEX)', timeout=5)" 2>/dev/null \
 	&& echo --extra-index-url $(TORCH_INDEX))
+CODE := swift_fa_launcher tests benchmarks docs
 
-.PHONY: demo test lint clean
+define look_over
+	$(1)/bin/autopep8 --diff --exit-code -r $(CODE)
+	$(1)/bin/ruff check .
+	$(1)/bin/mypy
+endef
+
+.PHONY: demo check test lint format clean
 
 demo: $(VENV)/.train .demo/chat.jsonl
-	$(BIN)/swift-fa train configs/demo-cpu.yaml
+	$(VENV)/bin/swift-fa train configs/demo-cpu.yaml
+
+check: lint
+	$(LIGHT)/bin/python -m pytest -n $(WORKERS) -m "not training and not stack and not slow and not gpu"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(call look_over,$(VENV))
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not training and not gpu"
+	$(VENV)/bin/python -m pytest -m "training or gpu"   # one at a time: they want the machine for themselves
 
-lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+lint: $(LIGHT)/.dev
+	$(call look_over,$(LIGHT))
+
+format: $(LIGHT)/.dev
+	$(LIGHT)/bin/autopep8 --in-place -r $(CODE)
 
 .demo/chat.jsonl: tests/tiny.py | $(VENV)/.train
-	$(BIN)/python tests/tiny.py .demo
+	$(VENV)/bin/python tests/tiny.py .demo
+
+$(LIGHT)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python $(PIP) -e '.[dev]'
+	touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[train,dev]'
+	$(VENV)/bin/python $(PIP) -e '.[train,dev]'
 	touch $@
 
 $(VENV)/.train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing torch, ms-swift and SwanLab into $(VENV): some minutes"
-	$(PIP) $(REACHED) $(TORCH)
-	$(PIP) -e '.[train]'
-	$(BIN)/python -m compileall -q swift_fa_launcher   # starts at once even where Python may not write its bytecode
+	$(VENV)/bin/python $(PIP) $(REACHED) $(TORCH)
+	$(VENV)/bin/python $(PIP) -e '.[train]'
+	$(VENV)/bin/python -m compileall -q swift_fa_launcher   # starts at once even where Python may not write its bytecode
 	touch $@
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) $(LIGHT) .demo

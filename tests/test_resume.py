@@ -18,7 +18,6 @@ import pytest
 import tiny  # type: ignore[import-not-found]
 
 pytestmark = pytest.mark.training
-pytest.importorskip("swift", reason="ms-swift is not installed here")
 
 CUT_AT, STEPS = 4, 6
 #: Loaded into the training: ends it by KILL when half of the optimizer's file of one checkpoint is written.

@@ -19,7 +19,6 @@ import tiny  # type: ignore[import-not-found]
 from swift_fa_launcher.runs.monitor import read_monitor
 
 pytestmark = pytest.mark.training
-pytest.importorskip("swift", reason="ms-swift is not installed here")
 
 KEY = "marker0a1b2c3d4e5f6a7b8c9d"
 CONFIG = """

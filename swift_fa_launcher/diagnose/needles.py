@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 _BY_FREQUENCY = b" eationsrldchumpf._/:-'gybwvkxzjq"  # of letters in English and in logs; what is not here is rarer still
 _FREQUENT = b" eationsrldchumpf._/:-'gybw"  # as keys they would stop a pass through prose or paths all the time
@@ -30,11 +31,12 @@ class Needles:
         self._heard: Counter[bytes] = Counter()
         self._muted: set[bytes] = set()
         self._compiled_for = 0
-        self._every = re.compile(any_of([*self._groups, *ticks]))
-        self._listened = self._every
-        self._telling = re.compile(any_of(filter(_is_telling, [*self._groups, *ticks])))
-        self._each = re.compile(b"(?=(" + _longest_first(self._groups) + b"))")
-        self._beginnings = {word: [one for one in self._groups if word.startswith(one)] for word in self._groups}
+        words = (*self._groups, *ticks)
+        self._every = self._listened = re.compile(any_of(words))
+        self._telling = re.compile(any_of(tuple(filter(_is_telling, words))))
+        self._each = re.compile(b"(?=(" + _longest_first(tuple(self._groups)) + b"))")
+        self._beginnings = {word: [word[:end] for end in range(1, len(word) + 1) if word[:end] in self._groups]
+                            for word in self._groups}
 
     def lines(self, text: bytes, *, all_of: bool = False) -> Iterator[tuple[bytes, bool]]:
         """The lines that hold a word, and whether nothing but a tick's word is to be expected in it."""
@@ -74,9 +76,9 @@ class Needles:
     def _compile(self) -> None:
         if len(self._muted) > self._compiled_for:
             self._compiled_for = len(self._muted)
-            words = [*(word for word in self._groups if word not in self._muted), *self._ticks]
+            words = (*(word for word in self._groups if word not in self._muted), *self._ticks)
             self._listened = re.compile(any_of(words))
-            self._telling = re.compile(any_of(filter(_is_telling, words)))
+            self._telling = re.compile(any_of(tuple(filter(_is_telling, words))))
 
     def _lines_of(self, pattern: re.Pattern[bytes], text: bytes) -> Iterator[tuple[bytes, bool]]:
         match = pattern.search(text)
@@ -90,7 +92,8 @@ class Needles:
             match = pattern.search(text, end)
 
 
-def _longest_first(words: Iterable[bytes]) -> bytes:
+@cache
+def _longest_first(words: tuple[bytes, ...]) -> bytes:
     """A pattern for the longest of the words that begins at a place; shorter ones there are beginnings of it."""
     by_letter: dict[bytes, list[bytes]] = {}
     for word in sorted(words, reverse=True):
@@ -98,7 +101,8 @@ def _longest_first(words: Iterable[bytes]) -> bytes:
     return b"|".join(re.escape(letter) + b"(?:" + b"|".join(rests) + b")" for letter, rests in by_letter.items()) or rb"(?!)"
 
 
-def any_of(words: Iterable[bytes]) -> bytes:
+@cache  # a log is read up to three times, for the same words
+def any_of(words: tuple[bytes, ...]) -> bytes:
     """A pattern for any of the words. Its match ends where the word ends, and begins somewhere in it."""
     tails: dict[bytes, list[bytes]] = {}
     for word in words:
@@ -128,6 +132,7 @@ def _ending(tail: bytes, whole: Sequence[bytes]) -> bytes:
     return b"" if tail in whole else b"(?:" + b"|".join(b"(?<=" + re.escape(word) + b")" for word in sorted(whole)) + b")"
 
 
+@cache
 def _key_of(word: bytes) -> int:
     """Where the word's rarest letter stands, the first of several."""
     return max(range(len(word)), key=lambda at: (_rarity(word[at:at + 1]), -at))

@@ -16,7 +16,6 @@ from swift_fa_launcher.runs.store import list_runs
 from swift_fa_launcher.stories.bench import Wish, run_bench
 
 pytestmark = pytest.mark.training
-pytest.importorskip("swift", reason="ms-swift is not installed here")
 
 CONFIG = """
 swift:

@@ -230,8 +230,8 @@ def test_a_measurement_holds_while_nothing_it_depends_on_changes() -> None:
     assert "packages.flash-attn" in changed_keys(key, make_key(config, FACTS, {"a": [5, 0.1]}, flash=True))
 
 
+@pytest.mark.stack
 def test_the_plot_has_its_words_as_text(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     from swift_fa_launcher.bench.plot import write_plots
 
     write_plots(H200_BENCH, {}, tmp_path)

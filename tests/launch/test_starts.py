@@ -18,6 +18,7 @@ from swift_fa_launcher.config.layers import resolve_data
 from swift_fa_launcher.launch.plan import make_plan
 from swift_fa_launcher.machine.collect import collect_facts
 
+pytestmark = pytest.mark.stack
 PYTHON = os.environ.get("TRAINING_PYTHON", sys.executable)
 
 #: Imports swift's command line, then lets it start a command that only notes what it was given.

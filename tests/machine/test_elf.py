@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import lzma
 import shutil
 import subprocess
@@ -151,7 +152,7 @@ def real_extension(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Pa
 
 
 def test_a_real_flash_attn_is_judged(real_extension: Path) -> None:
-    torch = pytest.importorskip("importlib.util").find_spec("torch")
+    torch = importlib.util.find_spec("torch")
     libraries = Path(torch.origin).parent / "lib" if torch else None
     extension = read_extension(real_extension, libraries)
     assert extension.needs == ("libc10.so", "libtorch_cpu.so", "libtorch_python.so", "libcudart.so.13", "libc10_cuda.so",

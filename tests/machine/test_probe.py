@@ -215,9 +215,11 @@ class PlainModule:
         return torch.cat(parts) + self.wrong, "softmax_lse"  # newer versions give a pair
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_script_judges_an_implementation_by_its_numbers(packed: bool) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     lengths = probe_script.LENGTHS if packed else (sum(probe_script.LENGTHS),)
     module = PlainModule()
     error, allowed = probe_script.run_case(module, lengths, packed, 64, torch.bfloat16, "cpu")
@@ -227,8 +229,9 @@ def test_the_script_judges_an_implementation_by_its_numbers(packed: bool) -> Non
     assert error > allowed
 
 
+@pytest.mark.stack
 def test_leaking_across_packed_rows_is_seen() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
 
     class Leaks(PlainModule):
         def flash_attn_varlen_func(self, q, k, v, **rest):  # type: ignore[no-untyped-def]
@@ -238,9 +241,11 @@ def test_leaking_across_packed_rows_is_seen() -> None:
     assert error > allowed
 
 
+@pytest.mark.stack
 @pytest.mark.gpu
 def test_a_real_probe(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     if not torch.cuda.is_available() or pytest.importorskip("flash_attn") is None:
         pytest.skip("no GPU")
     from swift_fa_launcher.machine.gpus import collect_gpus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,8 +23,7 @@ from swift_fa_launcher.machine.rows import make_reader
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.packing import make_packed
 
-pytest.importorskip("tokenizers")
-HAS_SWIFT = importlib.util.find_spec("swift") is not None and importlib.util.find_spec("torch") is not None
+pytestmark = pytest.mark.stack
 
 
 def say_user(*contents: str) -> list[dict[str, str]]:
@@ -108,7 +106,6 @@ for job in jobs:
 """
 
 
-@pytest.mark.skipif(not HAS_SWIFT, reason="no ms-swift here")
 def test_as_ms_swift_counts_and_packs(folder: Path) -> None:
     """ms-swift's own template and PackingDataset: each row's tokens, and how many rows they are packed into."""
     done = subprocess.run([sys.executable, "-c", ASK_SWIFT, str(folder), json.dumps(JOBS)], capture_output=True, text=True,

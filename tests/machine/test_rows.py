@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -108,8 +107,6 @@ def test_classification_needs_labels_and_no_reply() -> None:
 
 @pytest.mark.training
 def test_the_table_against_the_installed_ms_swift(tmp_path: Path) -> None:
-    if importlib.util.find_spec("swift") is None or importlib.util.find_spec("torch") is None:
-        pytest.skip("ms-swift is not installed")
     datasets = [rows for rows, _ in TABLE] + NOTHING_TO_LEARN
     for number, rows in enumerate(datasets):
         (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

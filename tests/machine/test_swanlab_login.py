@@ -132,9 +132,9 @@ def test_get_run_where_it_cannot_be_seen(tmp_path: Path) -> None:
     assert isinstance(read_get_run(tmp_path / "__init__.py"), Unknown)
 
 
+@pytest.mark.stack
 def test_get_run_of_the_installed_swanlab() -> None:
     spec = importlib.util.find_spec("swanlab")
-    if spec is None or spec.origin is None:
-        pytest.skip("SwanLab is not installed")
+    assert spec and spec.origin
     expected = "raises" if Version(importlib.metadata.version("swanlab")) >= Version("0.8.0") else "none"
     assert read_get_run(Path(spec.origin)) == expected

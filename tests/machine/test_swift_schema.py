@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -198,8 +197,6 @@ def test_broken_sources_are_unknown_and_say_why(tmp_path: Path) -> None:
 
 # --- a real ms-swift ---
 
-real = pytest.mark.skipif(importlib.util.find_spec("swift") is None, reason="ms-swift is not installed in this interpreter")
-
 
 def installed() -> Mapping[str, Argument]:
     found = collect_swift_arguments(sys.executable, None, {"ms-swift": Version(metadata.version("ms-swift"))})
@@ -207,7 +204,7 @@ def installed() -> Mapping[str, Argument]:
     return found
 
 
-@real
+@pytest.mark.stack
 def test_the_installed_arguments_are_those_of_the_dump(shared: Path) -> None:
     dump = shared / "ms_swift_args" / f"sft_args_{metadata.version('ms-swift')}.json"
     if not dump.is_file():
@@ -221,7 +218,7 @@ def test_the_installed_arguments_are_those_of_the_dump(shared: Path) -> None:
         n: f["choices"] for n, f in fields.items() if n not in registered}
 
 
-@real
+@pytest.mark.stack
 def test_the_installed_registrations_are_read() -> None:
     found = installed()
     models, templates = found["model_type"].choices, found["template"].choices
@@ -229,7 +226,7 @@ def test_the_installed_registrations_are_read() -> None:
     assert isinstance(templates, tuple) and {"qwen2_5", "qwen3"} <= set(templates)
 
 
-@real
+@pytest.mark.stack
 def test_a_kept_answer_is_quick() -> None:
     installed()
     times = []
@@ -240,7 +237,7 @@ def test_a_kept_answer_is_quick() -> None:
     assert min(times) < 0.02  # 2 ms on an idle machine
 
 
-@real
+@pytest.mark.stack
 def test_misspellings_of_the_installed_arguments_find_their_name() -> None:
     names, chance = tuple(installed()), random.Random(7)
     for _ in range(300):

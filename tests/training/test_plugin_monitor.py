@@ -18,7 +18,8 @@ import pytest
 from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
 from swift_fa_launcher.runs.monitor import read_measured, read_monitor, render_measured
 
-torch = pytest.importorskip("torch", reason="the training's packages are not installed")
+pytestmark = pytest.mark.stack
+torch = pytest.importorskip("torch")
 NO = -100
 
 #: Two rows of 3 and 5 tokens, padded to 5; the other way round; and both joined.

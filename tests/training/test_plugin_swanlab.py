@@ -21,7 +21,7 @@ from swift_fa_launcher.config.schema import Notification, ResolvedConfig, SwanLa
 from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
 from swift_fa_launcher.launch.swanlab import SwanLabSettings, make_swanlab_settings, notification_secrets
 
-pytest.importorskip("swanlab", reason="the training's packages are not installed")
+pytestmark = pytest.mark.stack
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from fake_swanlab import FakeSwanLab, fake_swanlab  # noqa: E402
@@ -293,7 +293,8 @@ def test_a_notification_that_cannot_work_ends_the_training_early(
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The script and arguments of a real training of three steps, without those of tracking."""
-    swift = pytest.importorskip("swift", reason="ms-swift is not installed")
+    import swift
+
     folder = tmp_path_factory.mktemp("tiny")
     model, rows = make_tiny_model(folder / "model"), make_chat_rows(folder / "chat.jsonl", 40)
     return [str(Path(swift.__file__).parent / "cli" / "sft.py"), "--model", str(model), "--model_type", "qwen2",

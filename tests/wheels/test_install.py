@@ -22,6 +22,7 @@ from wheel_factory import compile_extension, flash_attn_wheel, make_wheel, modul
 from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.wheels.install import FOLDER, NotRunning, install_wheel, read_receipt, recover_environment
 
+pytestmark = pytest.mark.slow
 KILLS = 50
 
 
