@@ -120,6 +120,11 @@ def test_facts_are_saved_and_judged_again_alike(tmp_path: Path) -> None:
     assert json.loads(first.stdout) == json.loads(again.stdout) == json.loads(piped.stdout)
 
 
+def test_facts_that_cannot_be_written_are_the_machines_matter(tmp_path: Path) -> None:
+    done = swift_fa("preflight", SEED, "--offline", "--no-probe", "--save-facts", tmp_path / "no" / "facts.json", cwd=tmp_path)
+    assert done.returncode == 1 and "facts.json" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "gpus": 3}', '{"a": 1}'])
 def test_foreign_facts_are_a_clear_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "f.json"
