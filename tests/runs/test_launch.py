@@ -85,7 +85,8 @@ def test_a_secret_of_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finished.outcome.exit_code == 0 and log == b"<redacted>\n"
 
 
-LEAVES = {"monitor.json": "[1, 2]", "monitor.jsonl": '{"loss": "x"}\n[]\n' + "[" * 100_000 + "\n", "speedups.json": '{"a": {"used": "yes"}}'}
+LEAVES = {"monitor.json": "[1, 2]", "monitor.jsonl": '{"loss": "x"}\n[]\n' + "[" * 100_000 + "\n",
+          "speedups.json": '{"a": {"used": "yes"}}'}
 
 
 @pytest.mark.parametrize("spoil", [
@@ -96,7 +97,8 @@ LEAVES = {"monitor.json": "[1, 2]", "monitor.jsonl": '{"loss": "x"}\n[]\n' + "["
     "open(folder + '/swanlab.json', 'w').write('[[[')",
 ], ids=["gone", "log is a folder", "garbage", "record is a folder", "swanlab garbage"])
 def test_whatever_the_training_left_it_keeps_its_exit_code(spoil: str) -> None:
-    finished = train(f"import os, sys; folder = sys.argv[1]; {spoil}; print('RuntimeError: x'); sys.exit(7)", said := list[Words]())
+    said = list[Words]()
+    finished = train(f"import os, sys; folder = sys.argv[1]; {spoil}; print('RuntimeError: x'); sys.exit(7)", said)
     assert finished.outcome.exit_code == 7 == finished.record.exit_code and finished.record.status == "failed"
     written = Path(finished.folder, "run.json")
     if written.is_file():
