@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.files import keep_answer
 from swift_fa_launcher.machine.facts import Driver, Gpu, ProbedDevice
 from swift_fa_launcher.machine.interpreter import Answer, run_script
 
@@ -89,14 +88,8 @@ def read_kept(file: Path, gpus: Sequence[Gpu]) -> Tried | None:
 
 
 def keep(file: Path, tried: Tried) -> None:
-    """Keeps a good answer. A cache that cannot be written costs the time of asking again, no more."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as out:
-            json.dump({"devices": {device.index: device.max_error for device in tried.devices}}, out)
-        os.replace(out.name, file)
-    except OSError:
-        pass
+    """Keeps a good answer."""
+    keep_answer(file, {"devices": {device.index: device.max_error for device in tried.devices}})
 
 
 def run_probe(job: Job, environment: Mapping[str, str], cwd: Path, timeout: float) -> Tried:

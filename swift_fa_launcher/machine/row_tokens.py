@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.files import keep_answer
 from swift_fa_launcher.machine.dataset_files import UnreadableRows, UnseenRows, as_columns, judge_rows, read_sample
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
@@ -211,14 +211,5 @@ def _read_kept(place: Path) -> tuple[int, ...] | None:
 
 
 def _keep(place: Path, tokens: tuple[int, ...], files: Sequence[str]) -> None:
-    """Writes the counts, whole or not at all. A cache that cannot be written only costs time."""
-    temporary = ""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
-            temporary = file.name
-            json.dump({"files": [[name, *_stamp(Path(name))] for name in files], "tokens": tokens}, file)
-        os.replace(temporary, place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    with contextlib.suppress(OSError):  # a file that went away meanwhile
+        keep_answer(place, {"files": [[name, *_stamp(Path(name))] for name in files], "tokens": tokens})

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.files import keep_answer
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
 TARGET = Path(__file__).with_name("swift_schema_target.py")
@@ -86,18 +86,8 @@ def _read_kept(place: Path) -> Mapping[str, Argument] | None:
 
 
 def _keep(place: Path, answer: Mapping[str, Any]) -> None:
-    """Writes the answer, whole or not at all. A cache that cannot be written only costs time."""
-    temporary = ""
-    try:
-        data = {"files": [[file, *_stamp(file)] for file in answer["files"]], "arguments": answer["arguments"]}
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
-            temporary = file.name
-            json.dump(data, file)
-        os.replace(temporary, place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    with contextlib.suppress(OSError):  # a file that went away meanwhile
+        keep_answer(place, {"files": [[file, *_stamp(file)] for file in answer["files"]], "arguments": answer["arguments"]})
 
 
 def _stamp(file: str) -> list[int]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words
+from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
@@ -138,9 +139,7 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
 
 def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
     """Replace `run.json` whole."""
-    fresh = folder / f".run.json.{os.getpid()}"
-    _write(fresh, _render_run(record, hidden))
-    fresh.replace(folder / "run.json")
+    write_whole(folder / "run.json", _render_run(record, hidden), durable=True)
 
 
 def read_record(folder: Path) -> RunRecord:

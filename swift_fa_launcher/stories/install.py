@@ -14,6 +14,7 @@ from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.flash.hosts import is_mirror
 from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
@@ -243,10 +244,8 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(render_lock(lock), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, render_lock(lock))
     except OSError as error:
         raise InstallError(Text("flash-attn is installed, but its lock cannot be written",
                                 "flash-attn 已安装，但无法写入锁定文件"),

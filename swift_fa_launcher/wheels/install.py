@@ -33,6 +33,7 @@ from packaging.utils import canonicalize_name
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
@@ -671,13 +672,8 @@ def _is_whole(info: Path, record_sha256: str | None = None) -> bool:
 
 def _write_json(file: Path, value: Any, without: Sequence[str] = ()) -> None:
     """The value on disk, whole or not at all."""
-    scratch = file.with_name(f"{file.name}.new")
     data = {key: item for key, item in encode(value).items() if key not in without}
-    with scratch.open("w") as stream:
-        json.dump(data, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(file)
+    write_whole(file, json.dumps(data, indent=1), durable=True)
     _sync(file.parent)
 
 

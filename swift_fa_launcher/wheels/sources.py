@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.files import keep_answer
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, without_password
 from swift_fa_launcher.machine.connection import Unreached, exchange, follow, open_session
@@ -299,18 +299,10 @@ def _load_page(file: Path, url: str, source: str) -> _Page | None:
 
 
 def _store_page(file: Path, page: _Page) -> None:
-    """Keeps an answer; a cache that cannot be written costs a question next time and nothing else."""
     data = {"url": page.url, "at": page.at, "etag": page.etag, "next": page.next,
             "files": [[c.filename, c.url, c.sha256, c.size] for c in page.listing.files],
             "projects": page.listing.projects}
-    part = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(data), encoding="utf-8")
-        part.replace(file)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
+    keep_answer(file, data)
 
 
 # The network --------------------------------------------------------------------------------------------------------

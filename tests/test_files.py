@@ -1,0 +1,62 @@
+"""Files that are written whole, on a disk that fails and by a process that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from swift_fa_launcher.files import keep_answer, write_whole
+
+WRITER = """
+import sys
+from pathlib import Path
+from swift_fa_launcher.files import write_whole
+n = 0
+print("begun", flush=True)
+while True:
+    write_whole(Path(sys.argv[1]), str(n % 10) * 200_000)
+    n += 1
+"""
+
+
+def test_it_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    for text in ("one", "two\udcff"):
+        write_whole(file, text, durable=True)
+    assert file.read_text() == "two\\udcff" and file.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_fails_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
+    taken = tmp_path / "folder"
+    (taken / "inside").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_whole(taken, "text")
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(taken) == ["inside"]
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "gone" / "a", "text")
+
+
+def test_an_answer_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    keep_answer(tmp_path / "file" / "cache" / "a.json", {"a": 1})
+    keep_answer(tmp_path / "cache" / "a.json", {"a": 1})
+    assert json.loads((tmp_path / "cache" / "a.json").read_text()) == {"a": 1}
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    for moment in range(8):
+        with subprocess.Popen([sys.executable, "-c", WRITER, file], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None and writer.stdout.readline()
+            time.sleep(0.02 + 0.013 * moment)
+            os.kill(writer.pid, signal.SIGKILL)
+        text = file.read_text()
+        assert len(text) == 200_000 and len(set(text)) == 1
