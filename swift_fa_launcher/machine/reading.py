@@ -26,8 +26,6 @@ TORCH_INDEXES = "https://download.pytorch.org/whl"
 
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
-ANOTHER_PYTHON = Text("or name another interpreter: launch.python=PATH", "或指定另一个解释器：launch.python=路径")
-
 
 #: Through a proxy, or by hand through a machine that has a network.
 FROM_ELSEWHERE: tuple[Words, ...] = (
