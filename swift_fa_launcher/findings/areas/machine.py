@@ -63,8 +63,8 @@ ENTRIES: Mapping[str, Entry] = {
         Text("check that the driver sees a GPU: nvidia-smi", "确认驱动能看到 GPU：nvidia-smi"), _ON_A_GPU,
         says={"": Says(Text("flash attention is wanted, but this machine has no GPU", "需要 flash attention，但这台机器没有 GPU"),
                        (_ON_A_GPU, _WITHOUT)),
-              "hidden": Says(Text("flash attention is wanted, but {chosen_by}{origin} hides all {gpus} GPU(s) of this machine",
-                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机全部 {gpus} 块 GPU"), ("{choice}", _WITHOUT))}),
+              "hidden": Says(Text("flash attention is wanted, but {chosen_by}{origin} hides all GPUs of this machine ({gpus})",
+                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("{choice}", _WITHOUT))}),
     "gpu-not-visible": entry(
         "E", Text("a GPU is asked for that this machine does not have", "指定了本机没有的 GPU"),
         Text("launch.gpus or CUDA_VISIBLE_DEVICES names a GPU that is not there", "launch.gpus 或 CUDA_VISIBLE_DEVICES 指定了不存在的 GPU"),
@@ -89,8 +89,8 @@ ENTRIES: Mapping[str, Entry] = {
              f"计算能力低于 8.0 的 GPU：{WITHOUT_FLASH_ATTN} swift.torch_dtype=float16"),
         Text("on a GPU newer than this torch: {pip} install -U torch --index-url https://download.pytorch.org/whl/cu128",
              "GPU 比 torch 新：{pip} install -U torch --index-url https://download.pytorch.org/whl/cu128"),
-        says={way: Says(Text("{name} does not run on {unfit}: it needs compute capability {needs}",
-                             "{name} 不能在 {unfit} 上运行（要求的计算能力：{needs}）"), fix)
+        says={way: Says(Text("{name} does not run on {unfit}; supported compute capability: {needs}",
+                             "{name} 不能在 {unfit} 上运行；支持的计算能力：{needs}"), fix)
               for way, fix in {"": (_WITHOUT,), "flash-attn runs": ("swift.attn_impl=flash_attn", _WITHOUT)}.items()}),
     "gpu-flash-attn-leftover": entry(
         "W", Text("an installed flash-attn can be called on a GPU that is too old for it", "已安装的 flash-attn 可能在不支持它的 GPU 上被调用"),

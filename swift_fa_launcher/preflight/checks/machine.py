@@ -163,7 +163,7 @@ def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         yield found("gpu-arch-unsupported", "flash-attn runs" if others_run else "", attn_impl=impl, needs=row.gpus,
                     name=impl if impl and impl.startswith("flash") else "flash attention",
                     gpus={str(g.index): _capability(g) for g in unfit},
-                    unfit=[f"GPU {g.index} ({' '.join(str(one) for one in (known(g.name), _capability(g)) if one)})"
+                    unfit=[f"GPU {g.index} ({', '.join(str(one) for one in (known(g.name), _capability(g)) if one)})"
                            for g in unfit])
 
 
@@ -202,7 +202,8 @@ def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     way = _driver_lack(driver, cuda, needed) if cuda else None
     if way is not None:
         yield found("driver-too-old", way, driver=known(driver.version), driver_cuda=runs, torch=torch_version(facts),
-                    torch_cuda=cuda, minimum=needed, index={11: "cu118", 12: "cu126"}.get(runs.major) if runs else None, pip=pip(facts))
+                    torch_cuda=cuda, minimum=needed, index={11: "cu118", 12: "cu126"}.get(runs.major) if runs else None,
+                    pip=pip(facts))
     else:
         yield from _flash_attn_driver(config, facts, driver, cuda)
 
