@@ -62,7 +62,7 @@ def test_what_the_table_advises(code: str) -> None:
     for fix in (TABLE[code].fix, *(one.fix or () for one in TABLE[code].says.values())):
         for command in typed(map(with_names, fix)):
             number = re.search("max_length|num_proc|workers|timeout", command)
-            accept(re.sub(r"=[A-Z_]+$", "=7", command) if number else command)
+            accept(re.sub(r"=[A-Z_]+$", "=7", command) if number else command.replace("gpus=[INDEXES]", "gpus=[0,1]"))
 
 
 def test_a_typed_value_survives_the_shell_and_the_command_line() -> None:

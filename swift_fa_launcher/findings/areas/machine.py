@@ -12,7 +12,6 @@ _ON_A_GPU = Text("run this on a machine with a GPU (container: start it with --g
                  "请在有 GPU 的机器上运行（容器：启动时加 --gpus all；Slurm：用 --gres=gpu:1 申请）")
 _WITHOUT = Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不使用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
 _CUDA_TORCH = "{pip} install --force-reinstall torch --index-url https://download.pytorch.org/whl/"
-_IS_CPU_BUILD = Text("torch {torch} is a CPU build and cannot use a GPU", "torch {torch} 是 CPU 版本，无法使用 GPU")
 _SEE_MEMORY = Text("see which processes hold the memory, and wait for them or end them: nvidia-smi",
                    "查看占用显存的进程，等待或结束它们：nvidia-smi")
 _UPDATE_DRIVER = Text("update the NVIDIA driver", "升级 NVIDIA 驱动")
@@ -43,16 +42,15 @@ ENTRIES: Mapping[str, Entry] = {
         says={"": Says(Text("torch is not installed in the Python that would train", "用于训练的 Python 里没有安装 torch"),
                        ("{pip} install torch", ANOTHER_PYTHON)),
               "not imported": Says(Text("torch cannot be imported: {import_error}", "torch 无法导入：{import_error}"),
-                                   ("{reinstall}", ANOTHER_PYTHON))}),
+                                   ("{pip} install --force-reinstall {requirement}", ANOTHER_PYTHON))}),
     "torch-cpu-only": entry(
         "E", Text("the installed torch is a CPU build", "安装的 torch 是 CPU 版本"),
         Text("torch is built without CUDA, but the machine has GPUs or flash attention is wanted",
              "torch 不含 CUDA，而机器上有 GPU，或需要 flash attention"),
         Text(f"on a machine with GPUs: {_CUDA_TORCH}cu128", f"有 GPU 的机器：{_CUDA_TORCH}cu128"),
         Text(f"on a machine without: {WITHOUT_FLASH_ATTN}", f"没有 GPU 的机器：{WITHOUT_FLASH_ATTN}"),
-        says={"": Says(_IS_CPU_BUILD, ("{pip} install --force-reinstall {requirement}",)),
-              "windows": Says(_IS_CPU_BUILD,
-                              ("{pip} install --force-reinstall {requirement} --index-url https://download.pytorch.org/whl/cu126",)),
+        says={"": Says(Text("torch {torch} is a CPU build and cannot use a GPU", "torch {torch} 是 CPU 版本，无法使用 GPU"),
+                       ("{pip} install --force-reinstall {requirement}",)),
               "no gpu": Says(Text("torch {torch} is a CPU build, and this machine has no GPU", "torch {torch} 是 CPU 版本，这台机器也没有 GPU"),
                              (Text("a CUDA build of torch only helps where there is a GPU: run this on such a machine",
                                    "CUDA 版的 torch 只在有 GPU 的机器上有用：请在有 GPU 的机器上运行"),))}),
@@ -64,14 +62,14 @@ ENTRIES: Mapping[str, Entry] = {
         says={"": Says(Text("flash attention is wanted, but this machine has no GPU", "需要 flash attention，但这台机器没有 GPU"),
                        (_ON_A_GPU, _WITHOUT)),
               "hidden": Says(Text("flash attention is wanted, but {chosen_by}{origin} hides all GPUs of this machine ({gpus})",
-                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("{choice}", _WITHOUT))}),
+                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("'launch.gpus=[{indexes}]'", _WITHOUT))}),
     "gpu-not-visible": entry(
         "E", Text("a GPU is asked for that this machine does not have", "指定了本机没有的 GPU"),
         Text("launch.gpus or CUDA_VISIBLE_DEVICES names a GPU that is not there", "launch.gpus 或 CUDA_VISIBLE_DEVICES 指定了不存在的 GPU"),
         Text("list the GPUs of this machine: nvidia-smi -L", "列出本机的 GPU：nvidia-smi -L"),
         Text("name only these in launch.gpus or CUDA_VISIBLE_DEVICES", "launch.gpus 或 CUDA_VISIBLE_DEVICES 只写其中的编号"),
         says={"": Says(Text("{chosen_by}{origin} asks for GPU {missing}; this machine has GPU {present}",
-                            "{chosen_by}{origin} 指定了 GPU {missing}；本机只有 GPU {present}"), ("{choice}",)),
+                            "{chosen_by}{origin} 指定了 GPU {missing}；本机只有 GPU {present}"), ("'launch.gpus=[{indexes}]'",)),
               "no gpu": Says(Text("{chosen_by}{origin} asks for GPU {missing}; this machine has no GPU",
                                   "{chosen_by}{origin} 指定了 GPU {missing}；本机没有 GPU"), (_ON_A_GPU, "launch.gpus=null"))}),
     "gpu-memory-low": entry(
@@ -80,7 +78,7 @@ ENTRIES: Mapping[str, Entry] = {
         _SEE_MEMORY, Text("or name idle GPUs in launch.gpus", "或在 launch.gpus 中指定空闲的 GPU"),
         says={"": Says(Text("GPU {gpu} has only {free_gib:.1f} of {memory_gib:.1f} GiB free",
                             "GPU {gpu} 的 {memory_gib:.1f} GiB 显存只剩 {free_gib:.1f} GiB 空闲"),
-                       (_SEE_MEMORY, Text("or use idle GPUs: {choice}", "或使用空闲的 GPU：{choice}")))}),
+                       (_SEE_MEMORY, Text("or use idle GPUs: 'launch.gpus=[{indexes}]'", "或使用空闲的 GPU：'launch.gpus=[{indexes}]'")))}),
     "gpu-arch-unsupported": entry(
         "E", Text("flash attention or torch does not support this GPU", "flash attention 或 torch 不支持这块 GPU"),
         Text("the GPU's compute capability is not among those of the wanted attn_impl, or torch has no code for it",

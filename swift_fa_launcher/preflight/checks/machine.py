@@ -18,6 +18,7 @@ from swift_fa_launcher.flash.implementations import BY_NAME, FA2
 from swift_fa_launcher.flash.versions import needed_driver
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.reading import (
+    TORCH_INDEXES,
     environment,
     gpu_computed,
     installed_version,
@@ -31,7 +32,6 @@ from swift_fa_launcher.machine.reading import (
     same_torch,
     torch_cuda,
     torch_version,
-    typed,
     visible_gpus,
     wanted_flash_attn,
     written,
@@ -80,7 +80,7 @@ def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if facts.torch is None or facts.torch.version is None:
         yield found("torch-missing", pip=pip(facts))
     elif error := known(facts.torch.import_error):
-        yield found("torch-missing", "not imported", import_error=error, reinstall=same_torch(facts))
+        yield found("torch-missing", "not imported", import_error=error, pip=pip(facts), requirement=same_torch(facts))
 
 
 def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -91,11 +91,12 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     gpus = len(known(facts.gpus) or ())
     if config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
-        # where there is no GPU another torch would find none either; gpu-none says how to train without. On Windows PyPI's own
-        # wheels are CPU builds
-        way = "no gpu" if known(facts.gpus) == () else "windows" if known(facts.host.os) == "Windows" else ""
-        yield found("torch-cpu-only", way, torch=version, gpus=gpus, pip=pip(facts),
-                    requirement=f"torch=={version.base_version}" if version else "torch")
+        wanted = f"torch=={version.base_version}" if version else "torch"
+        if known(facts.host.os) == "Windows":  # where PyPI's own wheels are CPU builds
+            wanted += f" --index-url {TORCH_INDEXES}/cu126"
+        # where there is no GPU another torch would find none either; gpu-none says how to train without
+        yield found("torch-cpu-only", "no gpu" if known(facts.gpus) == () else "", torch=version, gpus=gpus, pip=pip(facts),
+                    requirement=wanted)
 
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -105,16 +106,16 @@ def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     seen, present = visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
     if seen.gpus == () and not (present and seen.missing):
         yield found("gpu-none", "hidden" if present else "", gpus=len(present), chosen_by=seen.chosen_by,
-                    origin=_chosen_at(config, seen.chosen_by), choice=_choice(present))
+                    origin=_chosen_at(config, seen.chosen_by), indexes=_listed(present))
 
 
 def _chosen_at(config: ResolvedConfig, chosen_by: str | None) -> str:
     return written(config, "launch.gpus" if chosen_by == "launch.gpus" else f"env.{chosen_by}")
 
 
-def _choice(gpus: list[int]) -> str | None:
-    """The setting that chooses these GPUs, as it is typed; it goes before CUDA_VISIBLE_DEVICES."""
-    return typed("launch.gpus", gpus) if gpus else None
+def _listed(gpus: list[int]) -> str:
+    """`0,1`: GPUs as launch.gpus takes them, which goes before CUDA_VISIBLE_DEVICES."""
+    return ",".join(map(str, gpus))
 
 
 def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -128,7 +129,7 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             present or (seen.chosen_by == "launch.gpus" and not config.swift.wants_flash_attn)):
         return
     yield found("gpu-not-visible", "" if present else "no gpu", chosen_by=seen.chosen_by, missing=list(seen.missing),
-                present=present, origin=_chosen_at(config, seen.chosen_by), choice=_choice(present))
+                present=present, origin=_chosen_at(config, seen.chosen_by), indexes=_listed(present))
 
 
 def gpu_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -137,7 +138,7 @@ def gpu_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     for gpu in visible_gpus(config, facts).gpus or ():
         if _is_idle(gpu) is False:
             yield found("gpu-memory-low", gpu=gpu.index, free_gib=known(gpu.free_memory_gib), memory_gib=known(gpu.memory_gib),
-                        choice=_choice(idle))
+                        indexes=_listed(idle))
 
 
 def _is_idle(gpu: Gpu) -> bool | None:
