@@ -26,8 +26,6 @@ TORCH_INDEXES = "https://download.pytorch.org/whl"
 
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
-ANOTHER_PYTHON = Text("or name another interpreter: launch.python=PATH", "或指定另一个解释器：launch.python=路径")
-
 
 #: Through a proxy, or by hand through a machine that has a network.
 FROM_ELSEWHERE: tuple[Words, ...] = (
@@ -59,19 +57,14 @@ def pip_install(facts: Facts, *requirements: str) -> str:
     return pip(facts, "install", *requirements)
 
 
-def torch_index(facts: Facts, label: str, *requirements: str) -> str:
-    """The command that installs from one of PyTorch's own indexes, such as `cu126`."""
-    return f"{pip_install(facts, *requirements)} --index-url {TORCH_INDEXES}/{label}"
-
-
 def same_torch(facts: Facts) -> str:
-    """The command that installs the torch that is there once more, from an index that has it: PyPI has no local versions."""
+    """What pip is to install to have the torch that is there once more, from an index that has it: PyPI has no local versions."""
     version = torch_version(facts)
     label = torch_label(str(version))
     if version is None or label is None:
-        return pip_install(facts, "--force-reinstall", f"torch=={version.base_version}" if version else "torch")
-    nightly = ("--pre", "torch")  # whose index forgets the older ones
-    return torch_index(facts, label, "--force-reinstall", *(nightly if version.is_devrelease else (f"torch=={version}",)))
+        return f"torch=={version.base_version}" if version else "torch"
+    nightly = "--pre torch"  # whose index forgets the older ones
+    return f"{nightly if version.is_devrelease else f'torch=={version}'} --index-url {TORCH_INDEXES}/{label}"
 
 
 def torch_label(version: str) -> str | None:

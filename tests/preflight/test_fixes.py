@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 from machines import config, machine
-from preflight_cases import PATHS, SWANLAB
+from preflight_cases import MACHINE, PATHS, SWANLAB
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.findings.table import AREA_OF, TABLE, with_names
 from swift_fa_launcher.preflight.checks import check_all
 
-AREAS = ("data", "swanlab", "run")
+AREAS = ("machine", "data", "swanlab", "run")
 #: How a line begins, or goes on after its colon, where it is to be typed.
-TYPED = re.compile(r"(?:^|: |：)('?(?:swift|swanlab|launch|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |swift-fa |"
+TYPED = re.compile(r"(?:^|: |：)('?(?:swift|swanlab|launch|flash_attn|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |swift-fa |"
                    r"modelscope |hf |swanlab |HF_)")
 
 
@@ -36,13 +36,13 @@ def accept(command: str) -> None:
     marks = [token for token in shlex.shlex(command, posix=True, punctuation_chars=True) if set(token) <= set("();<>|&")]
     unquoted = re.sub(r"'[^']*'", "", command)
     assert not marks and not re.search(r"[\[*?{]", unquoted), f"the shell reads more than words: {command}"
-    settings = [word for word in words if re.match(r"(?:swift|swanlab|launch|run|env)\.", word)]
+    settings = [word for word in words if re.match(r"(?:swift|swanlab|launch|flash_attn|run|env)\.", word)]
     if settings and "=" in words[0]:
         assert settings == words, f"words among the settings: {command}"
         resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
 
 
-@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*PATHS, *SWANLAB])
+@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*MACHINE, *PATHS, *SWANLAB])
 def test_what_a_check_advises(expect: str, facts: dict[str, Any], swift: dict[str, Any], sections: dict[str, Any]) -> None:
     for finding in check_all(config(swift, **sections), machine(**facts)):
         if AREA_OF[finding.code] in AREAS:
@@ -62,7 +62,7 @@ def test_what_the_table_advises(code: str) -> None:
     for fix in (TABLE[code].fix, *(one.fix or () for one in TABLE[code].says.values())):
         for command in typed(map(with_names, fix)):
             number = re.search("max_length|num_proc|workers|timeout", command)
-            accept(re.sub(r"=[A-Z_]+$", "=7", command) if number else command)
+            accept(re.sub(r"=[A-Z_]+$", "=7", command) if number else command.replace("gpus=[INDEXES]", "gpus=[0,1]"))
 
 
 def test_a_typed_value_survives_the_shell_and_the_command_line() -> None:

@@ -10,16 +10,15 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
+from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.building import builds, must_build, needs_install
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2
 from swift_fa_launcher.flash.versions import needed_driver
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.machine.reading import (
-    ANOTHER_PYTHON,
-    WITHOUT_FLASH_ATTN,
+    TORCH_INDEXES,
     environment,
     gpu_computed,
     installed_version,
@@ -29,11 +28,10 @@ from swift_fa_launcher.machine.reading import (
     on_other_accelerator,
     on_rocm,
     pip,
-    pip_install,
     probed_ok,
     same_torch,
     torch_cuda,
-    torch_index,
+    torch_version,
     visible_gpus,
     wanted_flash_attn,
     written,
@@ -72,12 +70,7 @@ def python_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
             continue
         seen.add(package)
         if version < floor:
-            yield Finding("python-unsupported", ERROR,
-                          Text(f"Python {version}: {package} {installed} needs {floor} or newer",
-                               f"Python {version}：{package} {installed} 需要 {floor} 或更新版本"),
-                          (f"conda create -n swift python=3.11 && conda activate swift && pip install {package}",
-                           ANOTHER_PYTHON),
-                          {"python": version, "package": package, "installed": installed, "minimum": floor})
+            yield found("python-unsupported", python=version, package=package, installed=installed, minimum=floor)
 
 
 def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -85,13 +78,9 @@ def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.torch, Unknown):
         return
     if facts.torch is None or facts.torch.version is None:
-        yield Finding("torch-missing", ERROR,
-                      Text("torch is not installed in the training interpreter", "训练用的解释器里没有安装 torch"),
-                      (pip_install(facts, "torch"), ANOTHER_PYTHON))
+        yield found("torch-missing", pip=pip(facts))
     elif error := known(facts.torch.import_error):
-        yield Finding("torch-missing", ERROR, Text(f"torch does not import: {error}", f"torch 无法导入：{error}"),
-                      (same_torch(facts),),
-                      {"import_error": error})
+        yield found("torch-missing", "not imported", import_error=error, pip=pip(facts), requirement=same_torch(facts))
 
 
 def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -102,31 +91,31 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     gpus = len(known(facts.gpus) or ())
     if config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
-        wanted = ("--force-reinstall", f"torch=={version.base_version}" if version else "torch")
-        on_windows = known(facts.host.os) == "Windows"  # where PyPI's own wheels are CPU builds
-        mend: tuple[Words, ...] = (torch_index(facts, "cu126", *wanted) if on_windows else pip_install(facts, *wanted),)
-        if known(facts.gpus) == ():  # another torch would find none either; gpu-none says how to train without
-            mend = (Text("another torch is of use on a machine with a GPU", "在有 GPU 的机器上才需要换 torch"),)
-        yield Finding("torch-cpu-only", ERROR,
-                      Text(f"torch {version} is a build without CUDA ({gpus} GPUs here)",
-                           f"torch {version} 是不含 CUDA 的版本（本机 GPU 数：{gpus}）"),
-                      mend, {"torch": version, "gpus": gpus})
+        wanted = f"torch=={version.base_version}" if version else "torch"
+        if known(facts.host.os) == "Windows":  # where PyPI's own wheels are CPU builds
+            wanted += f" --index-url {TORCH_INDEXES}/cu126"
+        # where there is no GPU another torch would find none either; gpu-none says how to train without
+        yield found("torch-cpu-only", "no gpu" if known(facts.gpus) == () else "", torch=version, gpus=gpus, pip=pip(facts),
+                    requirement=wanted)
 
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
     if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts) or on_other_accelerator(facts):
         return
-    seen, present = visible_gpus(config, facts), len(known(facts.gpus) or ())
+    seen, present = visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
     if seen.gpus == () and not (present and seen.missing):
-        yield Finding("gpu-none", ERROR,
-                      Text(f"flash attention is wanted and {seen.chosen_by} hides all {present} GPUs",
-                           f"需要 flash attention，但 {seen.chosen_by} 把全部 {present} 块 GPU 都隐藏了")
-                      if present else
-                      Text("flash attention is wanted and this machine has no GPU", "需要 flash attention，但这台机器没有 GPU"),
-                      (("unset CUDA_VISIBLE_DEVICES",) if present else
-                       (Text("run this on a GPU node", "请在 GPU 节点上运行"),)) + (WITHOUT_FLASH_ATTN,),
-                      {"gpus": present, "chosen_by": seen.chosen_by})
+        yield found("gpu-none", "hidden" if present else "", gpus=len(present), chosen_by=seen.chosen_by,
+                    origin=_chosen_at(config, seen.chosen_by), indexes=_listed(present))
+
+
+def _chosen_at(config: ResolvedConfig, chosen_by: str | None) -> str:
+    return written(config, "launch.gpus" if chosen_by == "launch.gpus" else f"env.{chosen_by}")
+
+
+def _listed(gpus: list[int]) -> str:
+    """`0,1`: GPUs as launch.gpus takes them, which goes before CUDA_VISIBLE_DEVICES."""
+    return ",".join(map(str, gpus))
 
 
 def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -136,29 +125,26 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     seen = visible_gpus(config, facts)
     present = [gpu.index for gpu in known(facts.gpus) or ()]
-    names, key = ", ".join(seen.missing), str(seen.chosen_by)
     if not seen.missing or on_ascend(facts) or on_rocm(facts) or not (
-            present or (key == "launch.gpus" and not config.swift.wants_flash_attn)):
+            present or (seen.chosen_by == "launch.gpus" and not config.swift.wants_flash_attn)):
         return
-    place = written(config, key if key == "launch.gpus" else f"env.{key}")
-    yield Finding("gpu-not-visible", ERROR,
-                  Text(f"{key}{place} names GPU {names}; here are {present or 'none'}",
-                       f"{key}{place} 指定了 GPU {names}，而本机有 {present or '0 块'}"),
-                  (f"launch.gpus={present}".replace(" ", ""),) if present else
-                  (Text("run this on a GPU node", "请在 GPU 节点上运行"),),
-                  {"missing": list(seen.missing), "present": present})
+    yield found("gpu-not-visible", "" if present else "no gpu", chosen_by=seen.chosen_by, missing=list(seen.missing),
+                present=present, origin=_chosen_at(config, seen.chosen_by), indexes=_listed(present))
 
 
 def gpu_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Somebody else's process on a GPU that this training wants."""
+    idle = [gpu.index for gpu in known(facts.gpus) or () if _is_idle(gpu)]
     for gpu in visible_gpus(config, facts).gpus or ():
-        total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
-        if total and free is not None and free < 0.9 * total:
-            yield Finding("gpu-memory-low", WARNING,
-                          Text(f"GPU {gpu.index} has {free:.1f} of {total:.1f} GiB free",
-                               f"GPU {gpu.index} 空闲显存 {free:.1f} / {total:.1f} GiB"),
-                          ("nvidia-smi", Text("or choose idle ones: launch.gpus=[…]", "或选择空闲的卡：launch.gpus=[…]")),
-                          {"gpu": gpu.index, "free_gib": free, "memory_gib": total})
+        if _is_idle(gpu) is False:
+            yield found("gpu-memory-low", gpu=gpu.index, free_gib=known(gpu.free_memory_gib), memory_gib=known(gpu.memory_gib),
+                        indexes=_listed(idle))
+
+
+def _is_idle(gpu: Gpu) -> bool | None:
+    """Whether nearly all of its memory is free; None where that is not known."""
+    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
+    return free >= 0.9 * total if total and free is not None else None
 
 
 def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -170,19 +156,16 @@ def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         return
     impl = config.swift.attn_impl
     row = BY_NAME.get(impl or "", FA2)
-    needs, majors = row.gpus, row.majors
     flash_attn = wanted_flash_attn(config, facts)
-    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in majors
+    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in row.majors
              and not (flash_attn and probed_ok(flash_attn, g))]
     if unfit:
-        shown = ", ".join(f"GPU {g.index} {known(g.name) or ''} ({_capability(g)})" for g in unfit)
-        name = impl if impl and impl.startswith("flash") else "flash attention"
-        fix = ("swift.attn_impl=flash_attn",) if impl != "flash_attn" and all(
-            (_capability(g) or Version("0")).major >= 8 for g in unfit) else ()
-        yield Finding("gpu-arch-unsupported", ERROR,
-                      Text(f"{name} needs compute capability {needs.en}: {shown}", f"{name} 需要计算能力 {needs.zh}：{shown}"),
-                      (*fix, WITHOUT_FLASH_ATTN),
-                      {"attn_impl": impl, "gpus": {str(g.index): _capability(g) for g in unfit}})
+        others_run = impl != "flash_attn" and all((_capability(g) or Version("0")).major >= 8 for g in unfit)
+        yield found("gpu-arch-unsupported", "flash-attn runs" if others_run else "", attn_impl=impl, needs=row.gpus,
+                    name=impl if impl and impl.startswith("flash") else "flash attention",
+                    gpus={str(g.index): _capability(g) for g in unfit},
+                    unfit=[f"GPU {g.index} ({', '.join(str(one) for one in (known(g.name), _capability(g)) if one)})"
+                           for g in unfit])
 
 
 def _capability(gpu: Gpu) -> Version | None:
@@ -200,13 +183,8 @@ def gpu_flash_attn_leftover(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
         return
     old = [g for g in visible_gpus(config, facts).gpus or () if (_capability(g) or Version("99")) < Version("8.0")]
     if old:
-        yield Finding("gpu-flash-attn-leftover", WARNING,
-                      Text(f"flash-attn {known(flash_attn.version)} is importable on GPU {old[0].index} "
-                           f"({_capability(old[0])}): a model's own code may call it and fail",
-                           f"flash-attn {known(flash_attn.version)} 可被导入，而 GPU {old[0].index} "
-                           f"（{_capability(old[0])}）不支持：模型自带代码可能调用它而失败"),
-                      (pip(facts, "uninstall -y", "flash-attn"),),
-                      {"gpus": [g.index for g in old], "flash_attn": known(flash_attn.version)})
+        yield found("gpu-flash-attn-leftover", gpu=old[0].index, capability=_capability(old[0]), gpus=[g.index for g in old],
+                    flash_attn=known(flash_attn.version), pip=pip(facts))
 
 
 def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -221,40 +199,25 @@ def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     if gpu_computed(facts):
         return
-    if cuda is not None and (reason := _driver_reason(driver, cuda)):
-        yield Finding("driver-too-old", ERROR,
-                      Text(f"driver {known(driver.version)} (CUDA {known(driver.cuda)}) is too old for torch "
-                           f"{_torch(facts)} (CUDA {cuda}): {reason.en}",
-                           f"驱动 {known(driver.version)}（CUDA {known(driver.cuda)}）对 torch {_torch(facts)}"
-                           f"（CUDA {cuda}）太旧：{reason.zh}"),
-                      (*_older_torch(facts, driver), Text("or update the NVIDIA driver", "或升级 NVIDIA 驱动")),
-                      {"driver": known(driver.version), "driver_cuda": known(driver.cuda), "torch_cuda": cuda})
+    runs, needed = known(driver.cuda), FIRST_DRIVERS.get(cuda.major) if cuda else None
+    way = _driver_lack(driver, cuda, needed) if cuda else None
+    if way is not None:
+        yield found("driver-too-old", way, driver=known(driver.version), driver_cuda=runs, torch=torch_version(facts),
+                    torch_cuda=cuda, minimum=needed, index={11: "cu118", 12: "cu126"}.get(runs.major) if runs else None,
+                    pip=pip(facts))
     else:
         yield from _flash_attn_driver(config, facts, driver, cuda)
 
 
-def _driver_reason(driver: Driver, cuda: Version) -> Text | None:
-    runs, version, first = known(driver.cuda), known(driver.version), FIRST_DRIVERS.get(cuda.major)
-    if runs is not None and runs.major < cuda.major:
-        return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
-    if runs is not None and runs.major == cuda.major and cuda.major < 11 and runs < cuda:
-        return Text(f"it stops at CUDA {runs}", f"它最高支持 CUDA {runs}")
-    if (runs is not None and runs.major >= cuda.major) or version is None or first is None or version >= first \
+def _driver_lack(driver: Driver, cuda: Version, needed: Version | None) -> str | None:
+    """In which way the driver is too old for torch's CUDA, None where it is not: what it runs ("") or its number."""
+    runs, version = known(driver.cuda), known(driver.version)
+    if runs is not None and (runs.major < cuda.major or (runs.major == cuda.major < 11 and runs < cuda)):
+        return ""
+    if (runs is not None and runs.major >= cuda.major) or version is None or needed is None or version >= needed \
             or version.major < 100:  # Tegra's numbers (35.x, 36.x) are no driver branches
         return None
-    return Text(f"CUDA {cuda.major}.x needs driver {first}", f"CUDA {cuda.major}.x 需要驱动 {first}")
-
-
-def _torch(facts: Facts) -> str:
-    torch = known(facts.torch)
-    return str(known(torch.version)) if torch else "?"
-
-
-def _older_torch(facts: Facts, driver: Driver) -> Iterator[str]:
-    runs = known(driver.cuda)
-    wheel = {11: "cu118", 12: "cu126"}.get(runs.major) if runs else None
-    if wheel:
-        yield torch_index(facts, wheel, "--force-reinstall", "torch")
+    return "number"
 
 
 def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cuda: Version | None) -> Iterator[Finding]:
@@ -265,11 +228,8 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
     installed = installed_version(facts, flash_attn)
     needed = needed_driver(installed) if installed else None
     if needed and version is not None and version < needed:
-        yield Finding("driver-too-old", ERROR,
-                      Text(f"flash-attn {installed} needs driver {needed}; here is {version}: its kernels do not load",
-                           f"flash-attn {installed} 需要驱动 {needed}，本机为 {version}：它的内核无法加载"),
-                      ('swift-fa install --version "!=2.8.1"', Text("or update the NVIDIA driver", "或升级 NVIDIA 驱动")),
-                      {"driver": version, "flash_attn": installed, "minimum": needed})
+        yield found("driver-too-old", "flash-attn", driver=version, flash_attn=installed, minimum=needed,
+                    release=installed.public if installed else None)
     extension = known(flash_attn.extension)
     cubins, ptx = (known(extension.cubins), known(extension.ptx)) if extension else (None, None)
     if not (cubins is not None and ptx and cuda and runs and runs.major == cuda.major and runs < cuda):
@@ -278,13 +238,8 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
         capability = _capability(gpu)
         if (capability and not probed_ok(flash_attn, gpu) and runs_on(capability, (), ptx)
                 and not runs_on(capability, cubins, ())):
-            yield Finding("driver-too-old", ERROR,
-                          Text(f"GPU {gpu.index} ({capability}) must compile flash-attn's PTX, which driver {version} "
-                               f"(CUDA {runs}) cannot: it comes from CUDA {cuda}",
-                               f"GPU {gpu.index}（{capability}）需要即时编译 flash-attn 的 PTX，而驱动 {version}"
-                               f"（CUDA {runs}）做不到：它来自 CUDA {cuda}"),
-                          (Text("update the NVIDIA driver", "升级 NVIDIA 驱动"), "swift-fa install --from-source"),
-                          {"gpu": gpu.index, "driver_cuda": runs, "torch_cuda": cuda})
+            yield found("driver-too-old", "ptx", gpu=gpu.index, capability=capability, driver=version, driver_cuda=runs,
+                        torch_cuda=cuda)
             return
 
 
@@ -293,11 +248,8 @@ def shm_small(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     processes, shm = launch_number(config, facts, "nproc_per_node") or 1, known(facts.host.shm_gib)
     if processes > 1 and shm is not None and shm < 1 and not is_login_node(config, facts):
         without = environment(config, facts, "NCCL_SHM_DISABLE") == "1"
-        yield Finding("shm-small", ERROR if shm < 0.125 and not without else WARNING,
-                      Text(f"/dev/shm holds {shm * 1024:.0f} MiB for {processes} processes",
-                           f"/dev/shm 只有 {shm * 1024:.0f} MiB，而每个节点有 {processes} 个进程"),
-                      ("docker run --shm-size=16g …", "mount -o remount,size=16G /dev/shm"),
-                      {"shm_gib": shm, "processes": processes})
+        yield found("shm-small", severity=ERROR if shm < 0.125 and not without else WARNING, shm_gib=shm, shm_mib=shm * 1024,
+                    processes=processes)
 
 
 def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -305,34 +257,19 @@ def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
     https://github.com/huggingface/lerobot/issues/59 (a full temp partition beside an empty disk).
     """
-    needs: list[tuple[str, str, float, float | None]] = []
     if needs_install(config, facts):
         building = must_build(config, facts)
-        needs += [(place, "flash-attn", gib, known(facts.host.free_gib.get(place)))
-                  for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5))]
+        for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5)):
+            if (here := known(facts.host.free_gib.get(place))) is not None and here < gib:
+                yield found("disk-space-low", place, place=place, free_gib=here, needed_gib=gib, pip=pip(facts))
     output = facts.path(config.swift.get("output_dir"))
     free = known(output.free_gib) if output else None
+    if free is None:
+        free = known(facts.host.free_gib.get("output"))
     size, count = checkpoint_gib(config, facts), _kept_checkpoints(config)
-    if size is not None:
-        needs.append((config.swift.text("output_dir") or "output", f"{count} × {size:.1f} GiB", size * count,
-                      free if free is not None else known(facts.host.free_gib.get("output"))))
-    for place, what, gib, here in needs:
-        if here is not None and here < gib:
-            yield Finding("disk-space-low", ERROR,
-                          Text(f"{place}: {here:.2f} GiB free, about {gib:.1f} GiB needed ({what})",
-                               f"{place}：剩余 {here:.2f} GiB，大约需要 {gib:.1f} GiB（{what}）"),
-                          _room(place), {"place": place, "free_gib": here, "needed_gib": round(gib, 2)})
-
-
-def _room(place: str) -> tuple[Text | str, ...]:
-    if place == "tmp":
-        return (Text("export TMPDIR=FOLDER on a disk with room", "export TMPDIR=有空间的文件夹"),)
-    if place == "cache":
-        return (Text("export SWIFT_FA_CACHE=FOLDER on a disk with room", "export SWIFT_FA_CACHE=有空间的文件夹"),)
-    if place == "site_packages":
-        return (Text("free some space there", "清理出一些空间"), "pip cache purge")
-    return ("swift.save_total_limit=1", "swift.save_only_model=true",
-            Text("swift.output_dir=FOLDER on a disk with room", "swift.output_dir=有空间的文件夹"))
+    if size is not None and free is not None and free < size * count:
+        yield found("disk-space-low", place=config.swift.text("output_dir") or "output", free_gib=free, count=count,
+                    each_gib=size, needed_gib=round(size * count, 2))
 
 
 def _kept_checkpoints(config: ResolvedConfig) -> int:
@@ -382,29 +319,19 @@ def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if available is None or is_login_node(config, facts):
         return
     if available < 4 and builds(config, facts):
-        yield Finding("host-memory-low", WARNING,
-                      Text(f"{available:.1f} GiB of memory available; one compiler job takes 4 GiB and more",
-                           f"可用内存 {available:.1f} GiB；一个编译任务就要 4 GiB 以上"),
-                      ("flash_attn.build=never",), {"available_gib": available})
+        yield found("host-memory-low", "build", available_gib=available)
     sizes = [known(path.size_gib) for name in config.swift.names("dataset") if (path := facts.path(name))]
     version, rows = facts.package("ms-swift"), dataset_rows(config, facts)
     in_lists = config.swift.flag("packing") and version is not None and version < Version("3.8")
     need = max(3 * sum(size for size in sizes if size), rows * 8 / 2**20 if in_lists else 0.0)
     if need > available and not config.swift.flag("streaming"):
-        yield Finding("host-memory-low", WARNING,
-                      Text(f"the datasets take about {need:.0f} GiB while they are read; {available:.1f} GiB are available",
-                           f"读取数据集大约需要 {need:.0f} GiB 内存，而可用内存只有 {available:.1f} GiB"),
-                      (Text("swift.streaming=true swift.max_steps=N", "swift.streaming=true swift.max_steps=步数"),),
-                      {"rows": rows, "needed_gib": round(need, 1), "available_gib": available})
+        yield found("host-memory-low", rows=rows, needed_gib=round(need, 1), available_gib=available)
 
 
 def windows_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Native Windows has prebuilt wheels of a few people and no source build that works."""
     if known(facts.host.os) == "Windows" and config.swift.wants_flash_attn:
-        yield Finding("windows-unsupported", WARNING,
-                      Text("native Windows: prebuilt flash-attn wheels only, no source build",
-                           "原生 Windows：只能用预编译的 flash-attn，无法从源码编译"),
-                      (Text("use WSL 2: wsl --install", "使用 WSL 2：wsl --install"), WITHOUT_FLASH_ATTN))
+        yield found("windows-unsupported")
 
 
 CHECKS: tuple[Check, ...] = (
