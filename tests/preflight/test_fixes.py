@@ -45,7 +45,7 @@ def accept(command: str) -> None:
         make_parser(words[1], "en").parse_intermixed_args(words[2:])
     elif settings and "=" in words[0]:
         assert settings == words, f"words among the settings: {command}"
-        resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
+    resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
 
 
 @pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*FLASH_ATTN, *INSTALLING, *PATHS, *SWANLAB])
