@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, Words
 
 INSTALL = "swift-fa install"
-OR_SDPA = Text("or without flash attention: swift.attn_impl=sdpa swift.packing=false",
-             "或者不用 flash attention：swift.attn_impl=sdpa swift.packing=false")
-REINSTALL = (Text("swift-fa install  (chooses a wheel for this torch and replaces the one that does not fit)",
-                   "swift-fa install  （按当前 torch 选择 wheel，替换不匹配的那个）"), OR_SDPA)
+FROM_SOURCE = "swift-fa install --from-source"
+#: The overrides that do without flash attention.
+WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
+OR_SDPA = Text(f"or train without flash attention: {WITHOUT_FLASH_ATTN}", f"或不用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
+REPLACE = Text("replace it with a wheel that fits this machine: swift-fa install", "换成适合本机的 wheel：swift-fa install")
+REINSTALL = (REPLACE, OR_SDPA)
+BUILD_HERE = Text(f"or build it on this machine: {FROM_SOURCE}", f"或在本机编译：{FROM_SOURCE}")
+#: Through a proxy, or by hand through a machine that has a network.
+FROM_ELSEWHERE: tuple[Words, ...] = (
+    Text("use this network's proxy: export HTTPS_PROXY=http://HOST:PORT", "使用本网络的代理：export HTTPS_PROXY=http://HOST:PORT"),
+    Text("or bring the wheel from another machine: here run `swift-fa preflight --save-facts node.json`, on a machine with a network "
+         "`swift-fa install --facts node.json --download-only DIR`, then here `swift-fa install --wheel DIR/FILE`",
+         "或从别的机器拷贝 wheel：先在本机运行 `swift-fa preflight --save-facts node.json`，再在有网络的机器上运行 "
+         "`swift-fa install --facts node.json --download-only DIR`，最后在本机运行 `swift-fa install --wheel DIR/FILE`"))
 LIST_ARGUMENTS = Text("see what the installed ms-swift accepts: swift-fa args NAME", "查看已安装的 ms-swift 接受什么：swift-fa args NAME")
 ANOTHER_PYTHON = Text("or train with another Python: launch.python=PATH", "或换一个 Python 来训练：launch.python=PATH")
 OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mode=offline",
@@ -16,6 +26,3 @@ OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mod
 SYNC = Text("the recorded data is on this disk; upload it: swanlab sync {swanlab_folder}",
             "已记录的数据在本地磁盘上，上传命令：swanlab sync {swanlab_folder}")
 HF_MIRROR = "export HF_ENDPOINT=https://hf-mirror.com"
-FROM_SOURCE = "swift-fa install --from-source"
-#: The overrides that do without flash attention.
-WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"

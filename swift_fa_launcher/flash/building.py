@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, Text
+from swift_fa_launcher.errors import ConfigError
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
 from swift_fa_launcher.flash.installed import gpus_without_code, is_broken, is_missing, missing_variant, too_old
 from swift_fa_launcher.flash.versions import parse_wish
@@ -61,19 +61,18 @@ def _asks_another(config: ResolvedConfig, facts: Facts) -> bool:
         version, known(flash_attn.wheel_label) or version.local, prereleases=True)
 
 
-def no_public_wheel(facts: Facts) -> Text | None:
-    """Why nobody publishes a wheel for this machine; None where somebody may."""
+def no_public_wheel(facts: Facts) -> str | None:
+    """What nobody publishes wheels for and this machine has: a "torch", a "processor", no "glibc", "rocm"; None where there
+    may be some."""
     version, host = torch_version(facts), facts.host
     machine = known(host.machine)
     if version is not None and version.is_prerelease:
-        return Text(f"torch {version} is a vendor or nightly build", f"torch {version} 是厂商或每夜构建版")
+        return "torch"
     if machine is not None and machine.lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
-        return Text(f"the machine is {machine}", f"机器架构是 {machine}")
+        return "processor"
     if host.glibc is None and known(host.os) == "Linux":
-        return Text("this Linux has no glibc", "这个 Linux 没有 glibc")
-    if on_rocm(facts):
-        return Text("torch is a ROCm build", "torch 是 ROCm 版本")
-    return None
+        return "glibc"
+    return "rocm" if on_rocm(facts) else None
 
 
 def must_build(config: ResolvedConfig, facts: Facts) -> bool:

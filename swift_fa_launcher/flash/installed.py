@@ -14,7 +14,6 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
-from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA4, IMPLEMENTATIONS
 from swift_fa_launcher.flash.name import parse_label
@@ -74,17 +73,17 @@ def too_old(config: ResolvedConfig, facts: Facts) -> tuple[Version, Version, Ver
 # Another's ------------------------------------------------------------------------------------------------------------
 
 
-def outsider(flash_attn: FlashAttn, facts: Facts) -> Text | None:
-    """What `flash_attn` is, when it is not the package of a distribution: a stub, a namespace, another file or folder.
+def outsider(flash_attn: FlashAttn, facts: Facts) -> str | None:
+    """What `flash_attn` is, when it is not the package of a distribution: a "stub" of unknown origin, a
+    "namespace", another "file" or "folder".
 
     https://github.com/Dao-AILab/flash-attention/issues/1387, https://github.com/modelscope/ms-swift/issues/7990
     """
     origin, error = known(flash_attn.origin), known(flash_attn.import_error) or ""
     if "is not a package" in error:
-        return Text(f"a stub without a package {origin or ''}".rstrip(), f"一个空壳模块 {origin or ''}".rstrip())
+        return "file" if origin else "stub"
     if "(unknown location)" in error:
-        return Text("a namespace without FlashAttention 2 (flash-attn-4 leaves one)",
-                    "一个不含 FlashAttention 2 的命名空间（flash-attn-4 会留下它）")
+        return "namespace"
     if origin is None:
         return None
     path = origin.replace("\\", "/")
@@ -92,9 +91,9 @@ def outsider(flash_attn: FlashAttn, facts: Facts) -> Text | None:
     home = (known(python.site_packages) if python else None) or ""
     row = BY_DISTRIBUTION.get(distribution, FA2) if distribution else None
     if not path.endswith(row.file if row else tuple(each.file for each in IMPLEMENTATIONS)):
-        return Text(f"the file {origin}", f"文件 {origin}")
+        return "file"
     installed = "/site-packages/" in path or "/dist-packages/" in path or (home and path.startswith(home.replace("\\", "/")))
-    return None if installed or _imports_whole(flash_attn) else Text(f"the folder of {origin}", f"{origin} 所在的目录")
+    return None if installed or _imports_whole(flash_attn) else "folder"
 
 
 def _imports_whole(flash_attn: FlashAttn) -> bool:

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
 from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
@@ -26,17 +26,6 @@ TORCH_INDEXES = "https://download.pytorch.org/whl"
 
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
-
-#: Through a proxy, or by hand through a machine that has a network.
-FROM_ELSEWHERE: tuple[Words, ...] = (
-    Text("or through this network's proxy: export HTTPS_PROXY=http://HOST:PORT",
-         "或通过本网络的代理：export HTTPS_PROXY=http://主机:端口"),
-    Text("or carry it over: swift-fa preflight --save-facts node.json here, "
-         "swift-fa install --facts node.json --download-only DIR where a network is, swift-fa install --wheel DIR/FILE here",
-         "或拷贝过来：在本机 swift-fa preflight --save-facts node.json，在有网络的机器上 "
-         "swift-fa install --facts node.json --download-only 目录，再在本机 swift-fa install --wheel 目录/文件"),
-)
-
 
 def is_absent(facts: Facts, package: str) -> bool:
     """Whether the distribution was looked for and not found; False where nobody looked."""

@@ -11,17 +11,12 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.findings.lines import FROM_ELSEWHERE
 from swift_fa_launcher.flash.implementations import BY_NAME, FA3
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import (
-    FROM_ELSEWHERE,
-    WITHOUT_FLASH_ATTN,
-    has_cpu_torch,
-    pip_install,
-    torch_version,
-)
+from swift_fa_launcher.machine.reading import WITHOUT_FLASH_ATTN, has_cpu_torch, pip_install, torch_version
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.sources import SourceReport
 

@@ -78,7 +78,7 @@ def test_a_mirror_that_failed_is_not_what_helps() -> None:
     nothing = advice(both, github_com=False, ghproxy_net=False, ghfast_top=False)
     assert "ghproxy" not in nothing and "ghfast" not in nothing and "HTTPS_PROXY" in nothing and "--download-only" in nothing
     assert "mirrors=[https://ghfast.top/,direct]" in advice(both[::2], github_com=False, ghproxy_net=False)
-    assert "nothing, if ghfast.top will do" in advice(both, github_com=False, ghproxy_net=False, ghfast_top=True)
+    assert "nothing to do if ghfast.top has a wheel" in advice(both, github_com=False, ghproxy_net=False, ghfast_top=True)
 
 
 def test_what_answers_is_said_and_each_error_once() -> None:
@@ -90,9 +90,12 @@ def test_what_answers_is_said_and_each_error_once() -> None:
         facts = machine(**NO_FA, network={**reaches, "pypi.org": {"ok": True}, **more})
         return next(f for f in check_all(section, facts) if f.code == "mirror-unreachable").to_json("en")["summary"]
 
-    assert told() == ("no source of wheels can be reached: github.com, a.example: [Errno -3] no name; pypi.org is reached and "
-                      "has source archives only")
-    assert told(**{"a.example": {"ok": True}}).startswith("not every source of wheels can be reached: github.com: [Errno -3]")
+    assert told() == ("only pypi.org can be reached, and it has no wheels; the others cannot: github.com, a.example: [Errno -3] "
+                      "no name")
+    assert told(**{"pypi.org": {"ok": False, "error": "[Errno -3] no name"}}) == (
+        "no source of wheels can be reached: github.com, a.example: [Errno -3] no name")
+    assert told(**{"a.example": {"ok": True}}) == (
+        "some sources of wheels cannot be reached: github.com: [Errno -3] no name; reached: a.example")
 
 
 @pytest.mark.parametrize(("swift", "facts", "gib"), [
@@ -147,7 +150,7 @@ def test_no_advice_that_does_not_help() -> None:
     none = {**cpu, "gpus": [], **NO_FA}
     all_three = [told(code, **none) for code in ("torch-cpu-only", "gpu-none", "flash-attn-missing")]
     assert ["attn_impl=sdpa" in one for one in all_three] == [False, True, False]  # one way out, said once
-    assert not any("install" in one.partition("'fix'")[2] for one in all_three)
+    assert not any(command in one.partition("'fix'")[2] for one in all_three for command in ("swift-fa install", "pip install"))
     assert "swift-fa install" not in told("flash-attn-missing", **NO_FA, **cpu) + told("flash-attn-missing", **NO_FA, gpus=[])
     assert "swift-fa install" in told("flash-attn-missing", **NO_FA)
     assert "hub knows" not in told("model-missing", paths={MODEL: {"kind": "missing"}})

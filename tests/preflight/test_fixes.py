@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from machines import config, machine
-from preflight_cases import MACHINE, PATHS, SWANLAB
+from preflight_cases import FLASH_ATTN, INSTALLING, MACHINE, PATHS, SWANLAB
 
+from swift_fa_launcher.commands.options import make_parser
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.errors import render_words
+from swift_fa_launcher.errors import UsageError, render_words
 from swift_fa_launcher.findings.table import AREA_OF, TABLE, with_names
 from swift_fa_launcher.preflight.checks import check_all
 
-AREAS = ("machine", "data", "swanlab", "run")
+AREAS = ("machine", "flash-attn", "build", "data", "swanlab", "run")
 #: How a line begins, or goes on after its colon, where it is to be typed.
-TYPED = re.compile(r"(?:^|: |：)('?(?:swift|swanlab|launch|flash_attn|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |swift-fa |"
-                   r"modelscope |hf |swanlab |HF_)")
+TYPED = re.compile(r"(?:^|: |：)('?(?:swift|flash_attn|swanlab|launch|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |\S+ -m venv |"
+                   r"python -c |conda |CC=|swift-fa |modelscope |hf |swanlab |HF_)")
 
 
 def typed(fix: Any) -> Iterator[str]:
@@ -29,6 +30,7 @@ def typed(fix: Any) -> Iterator[str]:
             text = render_words(line, lang)
             if found := TYPED.search(text):
                 yield text[found.start(1):]
+            yield from re.findall(r"`(swift-fa [^`]+)`", text)
 
 
 def accept(command: str) -> None:
@@ -36,13 +38,17 @@ def accept(command: str) -> None:
     marks = [token for token in shlex.shlex(command, posix=True, punctuation_chars=True) if set(token) <= set("();<>|&")]
     unquoted = re.sub(r"'[^']*'", "", command)
     assert not marks and not re.search(r"[\[*?{]", unquoted), f"the shell reads more than words: {command}"
-    settings = [word for word in words if re.match(r"(?:swift|swanlab|launch|flash_attn|run|env)\.", word)]
-    if settings and "=" in words[0]:
+    while re.fullmatch(r"[A-Z]+=\S+", words[0]):  # variables before a command
+        words.pop(0)
+    settings = [word for word in words if re.match(r"(?:swift|flash_attn|swanlab|launch|run|env)\.\w+=", word)]
+    if words[0] == "swift-fa":
+        make_parser(words[1], "en").parse_intermixed_args(words[2:])
+    elif settings and "=" in words[0]:
         assert settings == words, f"words among the settings: {command}"
-        resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
+    resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
 
 
-@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*MACHINE, *PATHS, *SWANLAB])
+@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*MACHINE, *FLASH_ATTN, *INSTALLING, *PATHS, *SWANLAB])
 def test_what_a_check_advises(expect: str, facts: dict[str, Any], swift: dict[str, Any], sections: dict[str, Any]) -> None:
     for finding in check_all(config(swift, **sections), machine(**facts)):
         if AREA_OF[finding.code] in AREAS:
@@ -51,9 +57,11 @@ def test_what_a_check_advises(expect: str, facts: dict[str, Any], swift: dict[st
 
 
 @pytest.mark.parametrize("wrong", ["swift.dataset=[FILE]", "pip install swanlab>=0.6", "swift.model=<path>",
-                                   "swift.seed=1 or else", "swift.columns={a: messages}", "launch.gpus=[0"])
+                                   "swift.seed=1 or else", "swift.columns={a: messages}", "launch.gpus=[0",
+                                   "flash_attn.mirrors=[https://a.example/]", "swift-fa install --from-sauce",
+                                   "swift-fa install --version >=2.8"])
 def test_what_would_not_be_accepted_is_noticed(wrong: str) -> None:
-    with pytest.raises((AssertionError, ValueError)):
+    with pytest.raises((AssertionError, ValueError, UsageError)):
         accept(wrong)
 
 

@@ -4,89 +4,143 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.findings.entry import Entry, entry
-from swift_fa_launcher.findings.lines import INSTALL, OR_SDPA, REINSTALL
+from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.findings.entry import Entry, Says, entry
+from swift_fa_launcher.findings.lines import BUILD_HERE, INSTALL, OR_SDPA, REINSTALL, REPLACE
+
+_MEND: tuple[Words, ...] = (REPLACE, BUILD_HERE, OR_SDPA)
+
+#: What comes before an installation that could not run here, by what is missing; the machine's own findings say how to train
+#: without flash attention.
+_FIRST: Mapping[str, tuple[Words, ...] | None] = {
+    "here": None,
+    "cpu torch": (Text("first install a CUDA build of torch on a GPU machine", "先在有 GPU 的机器上安装 CUDA 版的 torch"),),
+    "no gpu": (Text("install it on a machine with a GPU", "请在有 GPU 的机器上安装"),)}
+_ANOTHER_FOLDER = Text("start from another folder than {folder}, and remove that folder from PYTHONPATH",
+                       "换一个目录启动（不要在 {folder}），并从 PYTHONPATH 中去掉它")
+
+
+def _shadowed_by(en: str, zh: str, *fix: Words) -> Says:
+    return Says(Text(f"`import flash_attn` finds {en} instead of the installed flash-attn",
+                     f"`import flash_attn` 找到的是{zh}，而不是安装的 flash-attn"), (*fix, INSTALL))
+
 
 ENTRIES: Mapping[str, Entry] = {
     "flash-attn-missing": entry(
-        "EI", Text("flash-attn is wanted and not installed", "需要 flash-attn，但没有安装"),
-        Text("TODO", "TODO"),
-        INSTALL,
-        OR_SDPA,
-    ),
+        "EI", Text("flash-attn is needed, but it is not installed", "需要 flash-attn，但没有安装"),
+        Text("attn_impl asks for FlashAttention 2 and flash-attn is not installed; as info: transformers would use a kernel from the hub "
+             "in its place",
+             "attn_impl 要用 FlashAttention 2，但没有安装 flash-attn；作为提示：transformers 会改用模型库中的 kernel"),
+        INSTALL, OR_SDPA,
+        says={**{where: Says(Text("attn_impl={attn_impl}, but flash-attn is not installed", "attn_impl={attn_impl}，但没有安装 flash-attn"),
+                             fix) for where, fix in _FIRST.items()},
+              "hub": Says(Text("without flash-attn, transformers {transformers} tries {kernel} from the hub, because kernels {kernels} "
+                               "is installed",
+                               "没有 flash-attn 时，transformers {transformers} 会尝试使用模型库中的 {kernel}（因为安装了 kernels {kernels}）"),
+                          ("{pip} uninstall -y kernels",))}),
     "flash-attn-extension-missing": entry(
-        "E", Text("flash-attn is installed without its compiled extension", "flash-attn 安装时没有编译出扩展模块"),
-        Text("TODO", "TODO"),
+        "E", Text("flash-attn is installed without its compiled extension", "安装的 flash-attn 缺少编译好的扩展"),
+        Text("the package is there, but its file flash_attn_2_cuda is not: its CUDA build was skipped or failed",
+             "软件包在，但没有 flash_attn_2_cuda 文件：CUDA 部分的编译被跳过或失败了"),
         *REINSTALL,
-    ),
+        says=Text("flash-attn {version} is installed without its compiled extension", "flash-attn {version} 缺少编译好的扩展")),
     "flash-attn-shadowed": entry(
-        "E", Text("the flash_attn that was imported is not the installed one", "导入的 flash_attn 不是安装的那一个"),
-        Text("TODO", "TODO"),
-        "python -c 'import flash_attn; print(flash_attn)'",
-        Text("start outside the source checkout, or remove the file or folder that shadows it; then swift-fa install",
-             "不要在源码目录里启动，或删除遮挡它的文件或目录；然后 swift-fa install"),
-    ),
+        "E", Text("`import flash_attn` finds something other than the installed package", "`import flash_attn` 找到的不是安装的软件包"),
+        Text("a source checkout, a file or a folder called flash_attn comes before the installed package, or flash-attn-4 left a "
+             "folder of that name",
+             "名为 flash_attn 的源码目录、文件或文件夹排在安装的软件包之前，或 flash-attn-4 留下了同名目录"),
+        Text("see what is imported: python -c 'import flash_attn; print(flash_attn)'",
+             "查看导入的是什么：python -c 'import flash_attn; print(flash_attn)'"),
+        Text("start outside the source checkout, or remove the file or folder of that name; then install: swift-fa install",
+             "不要在源码目录里启动，或删除同名的文件或目录；然后安装：swift-fa install"),
+        says={"stub": _shadowed_by("a module that is not a package", "一个不是软件包的模块"),
+              "namespace": _shadowed_by("a folder without FlashAttention 2 (flash-attn-4 leaves one)",
+                                        "不含 FlashAttention 2 的目录（flash-attn-4 会留下它）"),
+              "file": _shadowed_by("the file {origin}", "文件 {origin}", _ANOTHER_FOLDER),
+              "folder": _shadowed_by("the source folder {folder}", "源码目录 {folder}", _ANOTHER_FOLDER)}),
     "flash-attn-python-mismatch": entry(
         "E", Text("flash-attn was built for another Python", "flash-attn 是为另一个 Python 版本编译的"),
-        Text("TODO", "TODO"),
+        Text("the extension's file name carries another Python version, or it lacks symbols of this Python",
+             "扩展文件名中的 Python 版本不同，或它在当前 Python 里找不到所需的符号"),
         *REINSTALL,
-    ),
+        says=Text("{file} is for Python {built}, but this is Python {python}", "{file} 适用于 Python {built}，而当前是 Python {python}")),
     "flash-attn-abi-mismatch": entry(
-        "E", Text("flash-attn was built with the other C++11 ABI than torch", "flash-attn 与 torch 的 C++11 ABI 不一致"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        "E", Text("flash-attn and torch use different C++11 ABIs", "flash-attn 与 torch 的 C++11 ABI 不一致"),
+        Text("the extension asks torch for symbols of the other C++11 ABI, or its wheel's label names the other ABI",
+             "扩展需要 torch 另一种 C++11 ABI 的符号，或 wheel 的标签写的是另一种 ABI"),
+        *_MEND,
+        says={"new": Text("flash-attn {flash_attn} was built with the new C++11 ABI, but torch {torch} uses the old one",
+                          "flash-attn {flash_attn} 按新的 C++11 ABI 编译，而 torch {torch} 用的是旧的"),
+              "old": Text("flash-attn {flash_attn} was built with the old C++11 ABI, but torch {torch} uses the new one",
+                          "flash-attn {flash_attn} 按旧的 C++11 ABI 编译，而 torch {torch} 用的是新的")}),
     "flash-attn-torch-mismatch": entry(
         "E", Text("flash-attn was built for another torch", "flash-attn 是为另一个版本的 torch 编译的"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        Text("the extension needs symbols that this torch does not have, or its wheel's label names another torch",
+             "扩展需要当前 torch 没有的符号，或 wheel 的标签写的是另一个 torch 版本"),
+        *_MEND,
+        says={"": Text("flash-attn {flash_attn} was not built for torch {torch}: {evidence}",
+                       "flash-attn {flash_attn} 不是为 torch {torch} 编译的：{evidence}"),
+              "copies": Text("flash-attn {flash_attn} was not built for torch {torch}: {evidence}; other copies of it lie at {copies}",
+                             "flash-attn {flash_attn} 不是为 torch {torch} 编译的：{evidence}；另有副本：{copies}")}),
     "flash-attn-cuda-mismatch": entry(
-        "E", Text("flash-attn was built for another CUDA than torch brings", "flash-attn 所需的 CUDA 与 torch 自带的不同"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        "E", Text("flash-attn was built for another CUDA version than torch", "flash-attn 与 torch 的 CUDA 版本不同"),
+        Text("the extension needs the runtime library of another CUDA major version than torch brings",
+             "扩展需要的 CUDA 运行库与 torch 自带的大版本不同"),
+        *_MEND,
+        says=Text("flash-attn {flash_attn} needs the CUDA {cuda} runtime ({needs}), but torch {torch} brings CUDA {torch_cuda}",
+                  "flash-attn {flash_attn} 需要 CUDA {cuda} 的运行库（{needs}），而 torch {torch} 自带的是 CUDA {torch_cuda}")),
     "flash-attn-glibc-too-new": entry(
-        "E", Text("flash-attn needs newer system libraries than this host has", "flash-attn 需要的系统库比本机的新"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        "E", Text("flash-attn needs newer system libraries than this machine has", "flash-attn 需要的系统库比本机的新"),
+        Text("the extension needs a newer glibc or libstdc++ than this system has", "扩展需要的 glibc 或 libstdc++ 比本系统的新"),
+        REPLACE, BUILD_HERE, Text("or use a container with a newer system", "或使用系统更新的容器"),
+        says={"": Text("flash-attn {flash_attn} needs glibc {needs}, but this system has {glibc}",
+                       "flash-attn {flash_attn} 需要 glibc {needs}，而本机是 {glibc}"),
+              "absent": Text("flash-attn {flash_attn} needs glibc {needs}, which this system does not have",
+                             "flash-attn {flash_attn} 需要 glibc {needs}，但本机没有")}),
     "flash-attn-arch-missing": entry(
-        "E", Text("this flash-attn holds no code for this GPU", "这个 flash-attn 不含该 GPU 架构的代码"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        "E", Text("this flash-attn has no code for this GPU", "这个 flash-attn 不含该 GPU 的代码"),
+        Text("the extension has neither machine code nor PTX that a GPU of this training can run", "扩展中没有训练所用 GPU 能运行的机器码或 PTX"),
+        *_MEND,
+        says=Text("flash-attn {flash_attn} has code for {has} only, but {device} has compute capability {capability}",
+                  "flash-attn {flash_attn} 只含 {has} 的代码，而 {device} 的计算能力是 {capability}")),
     "flash-attn-too-old": entry(
-        "E", Text("flash-attn is older than transformers asks for", "flash-attn 版本低于 transformers 的要求"),
-        Text("TODO", "TODO"),
-        *REINSTALL,
-    ),
+        "E", Text("flash-attn is too old for transformers", "flash-attn 版本低于 transformers 的要求"),
+        Text("the installed transformers needs a newer flash-attn: 2.1.0, from transformers 5 on 2.3.3",
+             "已安装的 transformers 需要更新的 flash-attn：至少 2.1.0，transformers 5 起至少 2.3.3"),
+        "swift-fa install --version '>={minimum}'", *REINSTALL,
+        says=Text("transformers {transformers} needs flash-attn {minimum} or newer; installed is {flash_attn}",
+                  "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，当前安装的是 {flash_attn}")),
     "flash-attn-import-failed": entry(
         "E", Text("flash-attn cannot be imported", "flash-attn 无法导入"),
-        Text("TODO", "TODO"),
+        Text("the import fails, and none of the other codes explains why", "导入失败，且其他代码都不能解释原因"),
         *REINSTALL,
-    ),
+        says=Text("flash-attn cannot be imported: {why}", "flash-attn 无法导入：{why}")),
     "flash-attn-probe-failed": entry(
         "E", Text("flash attention fails on this GPU", "flash attention 在该 GPU 上运行失败"),
-        Text("TODO", "TODO"),
-        "swift-fa preflight",
-        *REINSTALL,
-    ),
+        Text("a small forward and backward pass with flash-attn fails on a GPU of this training",
+             "用 flash-attn 在训练所用的 GPU 上做一次小的前向和反向计算时失败"),
+        *_MEND,
+        says=Text("flash-attn fails on GPU {gpu}: {why}", "flash-attn 在 GPU {gpu} 上运行失败：{why}")),
     "flash-attn-probe-wrong": entry(
         "E", Text("flash attention computes wrong numbers on this GPU", "flash attention 在该 GPU 上计算结果错误"),
-        Text("TODO", "TODO"),
-        "swift-fa preflight",
-        *REINSTALL,
-    ),
+        Text("a small forward and backward pass differs from the reference by more than rounding", "小规模前向和反向计算的结果与参考值之差超过舍入误差"),
+        BUILD_HERE, OR_SDPA,
+        says=Text("flash-attn on GPU {gpu} differs from the reference by {max_error:.3g}",
+                  "flash-attn 在 GPU {gpu} 上的结果与参考值相差 {max_error:.3g}")),
     "flash-attn-variant-missing": entry(
-        "E", Text("the wanted generation of flash attention is not usable here", "所要求的 flash attention 版本在此不可用"),
-        Text("TODO", "TODO"),
-        "swift.attn_impl=flash_attention_2",
-        "swift-fa preflight",
-    ),
+        "E", Text("the wanted version of flash attention is not installed or does not work here", "所要求的 flash attention 版本没有安装或在此不可用"),
+        Text("attn_impl asks for FlashAttention 3 or 4, and its own package (flash-attn-3, flash-attn-4) is not installed",
+             "attn_impl 要用 FlashAttention 3 或 4，但没有安装对应的软件包（flash-attn-3、flash-attn-4）"),
+        Text("use FlashAttention 2: swift.attn_impl=flash_attn", "改用 FlashAttention 2：swift.attn_impl=flash_attn"),
+        "swift-fa install swift.attn_impl={attn_impl}",
+        says={f"{what}{where}": Says(said, fix) for where, fix in _FIRST.items() for what, said in (
+            ("", Text("attn_impl={attn_impl}, but {distribution} is not installed", "attn_impl={attn_impl}，但没有安装 {distribution}")),
+            ("placeholder ", Text("attn_impl={attn_impl}, but {distribution} {version} is an empty placeholder",
+                                  "attn_impl={attn_impl}，但 {distribution} {version} 只是空的占位包")))}),
     "torch-prerelease": entry(
-        "W", Text("TODO", "TODO"),
-        Text("TODO", "TODO"),
-    ),
+        "W", Text("public flash-attn wheels do not fit this torch", "公开的 flash-attn wheel 不适用于这个 torch"),
+        Text("torch is a vendor's build or a nightly build", "torch 是厂商版本或每夜构建版"),
+        Text("build flash-attn for it: swift-fa install --from-source", "为它编译 flash-attn：swift-fa install --from-source"),
+        says=Text("torch {torch} is a vendor or nightly build, and public flash-attn wheels do not fit it",
+                  "torch {torch} 是厂商版本或每夜构建版，公开的 flash-attn wheel 不适用")),
 }
