@@ -403,7 +403,7 @@ def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
         raise LaunchError("target-unsupported",
-                          Text("launch.target=slurm is not supported yet: preflight checks for it, train starts on this machine only",
+                          Text("launch.target=slurm is not supported yet: preflight checks for it, train starts here only",
                                "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
                           hint=("launch.target=local",))
 
