@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from run_records import start  # type: ignore[import-not-found]
 
+from swift_fa_launcher.findings.table import TABLE
 from swift_fa_launcher.runs.record import read_record, update_record
 
 ROOT = Path(__file__).parents[1]
