@@ -105,7 +105,8 @@ def _run(words: list[str], lang: str) -> int:
         print(f"swift-fa {__version__}")
         return DONE
     if name not in COMMANDS:
-        raise UsageError(Text(f"there is no command {name}", f"没有命令 {name}"), hint=(_nearest_command(name),))
+        raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"),
+                         hint=(_nearest_command(name),))
     from swift_fa_launcher.commands.options import load_command, make_parser
 
     options = make_parser(name, lang).parse_intermixed_args(words[1:])
@@ -137,7 +138,7 @@ def _nearest_command(name: str) -> str:
 def _error_to_json(error: LauncherError, lang: str) -> dict[str, object]:
     from swift_fa_launcher.config.schema import name_origins
 
-    return {"code": getattr(error, "code", None), "message": render_words(error.message, lang),
+    return {"code": error.code, "message": render_words(error.message, lang),
             "where": name_origins(error.where, lang), "why": name_origins(render_words(error.why, lang), lang),
             "hint": [render_words(line, lang) for line in error.hint]}
 

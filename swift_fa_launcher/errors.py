@@ -37,16 +37,16 @@ def render_words(words: Words, lang: str) -> str:
 class LauncherError(Exception):
     """A failure that the user can understand and mend.
 
-    message: what went wrong, on one line. where: file, line, key or host. why: the cause, when it is not the message
-    itself. hint: what to do, one line or command each. exit_code: what the program returns (1 refused or failed,
-    2 the command line or the config is wrong).
+    code: a literal of the table of findings, which `swift-fa explain` tells about. message: what went wrong, on one line. where:
+    file, line, key or host. why: the cause, when it is not the message itself. hint: what to do, one line or command each.
+    exit_code: what the program returns (1 refused or failed, 2 the command line or the config is wrong).
     """
 
     exit_code = 1
 
-    def __init__(self, message: Words, *, where: str = "", why: Words = "", hint: tuple[Words, ...] = ()) -> None:
+    def __init__(self, code: str, message: Words, *, where: str = "", why: Words = "", hint: tuple[Words, ...] = ()) -> None:
         super().__init__(render_words(message, "en"))
-        self.message, self.where, self.why, self.hint = message, where, why, hint
+        self.code, self.message, self.where, self.why, self.hint = code, message, where, why, hint
 
 
 class UsageError(LauncherError):

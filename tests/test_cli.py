@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from run_records import start  # type: ignore[import-not-found]
 
+from swift_fa_launcher.findings.table import TABLE
 from swift_fa_launcher.runs.record import read_record, update_record
 
 ROOT = Path(__file__).parents[1]
@@ -201,6 +202,7 @@ def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(
 def test_a_json_error_says_all_that_the_screen_says(tmp_path: Path, words: list[object], lang: str) -> None:
     done = swift_fa(*words, "--json", "--lang", lang, cwd=tmp_path)
     error = json.loads(done.stdout)["error"]
+    assert error["code"] in TABLE
     head, *more = done.stderr.splitlines()
     assert error["hint"] and [line.removeprefix("  -> ") for line in more if line.startswith("  -> ")] == error["hint"]
     assert error["message"] and head.endswith((f": {error['message']}", f"：{error['message']}"))

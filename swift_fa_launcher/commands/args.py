@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
         print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
     elif not found:
         near = likely(options.pattern, arguments)
-        raise LauncherError(Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
+        raise LauncherError("args-none-match",
+                            Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
                             hint=(*(f"swift-fa args {name}" for name in near), *(() if near else ("swift-fa args",))))
     else:
         print("\n".join(_argument_text(name, argument, width_of(sys.stdout)) for name, argument in found))

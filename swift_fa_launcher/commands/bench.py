@@ -66,7 +66,8 @@ def _variant_names(words: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in words.split(",") if words)
     wrong = ", ".join(name or "''" for name in names if name not in VARIANTS)
     if wrong:
-        raise UsageError(Text(f"there is no variant {wrong}", f"没有变体 {wrong}"), hint=(f"--variants {','.join(VARIANTS)}",))
+        raise UsageError("option-invalid", Text(f"there is no variant {wrong}", f"没有变体 {wrong}"),
+                         hint=(f"--variants {','.join(VARIANTS)}",))
     return names
 
 
@@ -74,6 +75,7 @@ def _row_count(word: str) -> int | None:
     if word == "all":
         return None
     if not word.isdecimal() or int(word) < 1:
-        raise UsageError(Text(f"--rows takes a number from 1, or all, not {word}", f"--rows 应为正整数或 all，而不是 {word}"),
+        raise UsageError("option-invalid",
+                         Text(f"--rows takes a number from 1, or all, not {word}", f"--rows 应为正整数或 all，而不是 {word}"),
                          hint=("--rows 500",))
     return int(word)

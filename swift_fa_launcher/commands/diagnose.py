@@ -48,8 +48,9 @@ def _log_of(word: str, root: Path) -> Path:
             raise
     if path.is_dir():
         logs = [file for file in sorted(path.glob("*.log"), key=lambda file: file.name != "train.log") if file.is_file()]
-        raise UsageError(Text(f"{word} is a folder", f"{word} 是一个目录"),
-                         why=Text("neither a log nor a run's record", "既不是日志，也不是运行记录"),
+        raise UsageError("log-unreadable", Text(f"{word} is a folder", f"{word} 是一个目录"),
+                         why=Text("it is neither a log nor the folder of a recorded run",
+                                  "它既不是日志文件，也不是运行记录的目录"),
                          hint=(*(f"swift-fa diagnose {shlex.quote(str(file))}" for file in logs[:3]),
                                *(() if logs else ("swift-fa diagnose FOLDER/train.log",))))
     return path

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     code = options.code
     if code and code not in TABLE:
         near = difflib.get_close_matches(code, TABLE, n=1)
-        raise UsageError(Text(f"there is no finding code {code}", f"没有检查代码 {code}"),
+        raise UsageError("code-unknown", Text(f"there is no code {code}", f"没有代码 {code}"),
                          hint=(f"swift-fa explain {near[0]}" if near else "swift-fa explain",))
     if options.json:
         print_json({"schema": 1, **page.entry_to_json(code, options.lang)} if code else

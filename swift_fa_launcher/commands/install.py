@@ -78,10 +78,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _refuse_contradictions(options: argparse.Namespace) -> None:
     if options.facts and not options.dry_run and options.download_only is None:
-        raise UsageError(Text("--facts describes another machine, and this command installs on this one only",
-                              "--facts 描述的是另一台机器，而此命令只能在本机安装"), hint=("--dry-run", "--download-only FOLDER"))
+        raise UsageError("options-conflict",
+                         Text("swift-fa install installs on this machine, but --facts describes another one",
+                              "swift-fa install 只能在本机安装，而 --facts 描述的是另一台机器"),
+                         hint=(Text("only show what it would choose: add --dry-run", "只查看会选择什么：加上 --dry-run"),
+                               Text("only download: add --download-only FOLDER", "只下载：加上 --download-only FOLDER")))
     if options.download_only and Path(options.download_only).exists() and not Path(options.download_only).is_dir():
-        raise UsageError(Text(f"not a folder: {options.download_only}", f"不是文件夹：{options.download_only}"),
+        raise UsageError("option-invalid",
+                         Text(f"not a folder: {options.download_only}", f"不是文件夹：{options.download_only}"),
                          where="--download-only", hint=("--download-only wheels/",))
 
 

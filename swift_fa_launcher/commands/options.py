@@ -71,7 +71,8 @@ class Parser(argparse.ArgumentParser):
         wrong = re.match(r"unrecognized arguments: .*?(--?[\w-]+)", message)
         known = [option for option in self._option_string_actions if option.startswith("--")]
         near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
-        raise UsageError(_in_both_languages(message), hint=(*(f"{self.prog} {option}" for option in near), f"{self.prog} --help"))
+        raise UsageError("option-invalid", _in_both_languages(message),
+                         hint=(*(f"{self.prog} {option}" for option in near), f"{self.prog} --help"))
 
 
 def load_command(name: str) -> ModuleType:
@@ -165,10 +166,10 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
             from swift_fa_launcher.config.schema import SECTIONS
 
             key, _, value = str(file).partition("=")
-            raise UsageError(Text(f"not a setting and not a file: {file}", f"既不是设置也不是文件：{file}"),
+            raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
                              hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError(Text("no config named", "没有指定配置文件"),
+        raise UsageError("config-not-named", Text("no config named", "没有指定配置文件"),
                          hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
 
@@ -178,7 +179,8 @@ def settings(words: Sequence[str]) -> list[str]:
     for word in words:
         _refuse_bare_key(word)
         if not _SETTING.match(word):
-            raise UsageError(Text(f"not a setting: {word}", f"不是有效的设置：{word}"), hint=("swift.learning_rate=1e-4",))
+            raise UsageError("setting-invalid", Text(f"not a setting: {word}", f"不是有效的设置：{word}"),
+                             hint=("swift.learning_rate=1e-4",))
     return list(words)
 
 
@@ -188,7 +190,7 @@ def _refuse_bare_key(word: str) -> None:
 
     if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", word) and word.partition(".")[0] in SECTIONS and not Path(word).exists() \
             and not word.endswith((".yaml", ".yml")):
-        raise UsageError(Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
+        raise UsageError("setting-without-value", Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
                          hint=(Text(f"{word}=VALUE", f"{word}=值"),
                                Text(f"{word}=null leaves it out", f"{word}=null 表示不设置")))
 

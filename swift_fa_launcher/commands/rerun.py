@@ -54,14 +54,15 @@ def run(options: argparse.Namespace) -> int:
     overrides = settings(options.words)
     if options.exact and overrides:
         root = [] if options.root == "runs" else ["--root", options.root]
-        raise UsageError(Text("--exact takes no settings", "--exact 不接受设置"),
+        raise UsageError("options-conflict", Text("--exact takes no settings", "--exact 不接受设置"),
                          hint=(shlex.join(["swift-fa", "rerun", options.run, "--exact", *root]),))
     again = story.rerun(Path(options.root).absolute(), options.run, overrides, exact=options.exact,
                         allow=allowed(options.allow), say=Progress(options.lang).say)
     print_again(again, options.lang)
     if options.strict and again.unexpected:
-        raise LauncherError(Text(f"not started: {len(again.unexpected)} things differ that matter",
-                                 f"未启动：有 {len(again.unexpected)} 处重要差异"),
+        raise LauncherError("rerun-differs",
+                            Text(f"not started: {len(again.unexpected)} differences could change the result",
+                                 f"未启动：有 {len(again.unexpected)} 处差异可能改变结果"),
                             why=", ".join(f"{one.group}: {one.key}" for one in again.unexpected[:8]))
     return start(again.prepared, options, install=not (options.no_install or options.exact))
 

@@ -107,10 +107,12 @@ def parse_layer(text: str, file: Path) -> Layer:
     except yaml.YAMLError as error:
         raise _yaml_error(error, file) from None
     except RecursionError:
-        raise ConfigError(Text("nested too deep", "嵌套层数过多"), where=str(file)) from None
+        raise ConfigError("config-not-yaml", Text("nested too deep", "嵌套层数过多"), where=str(file)) from None
     if not isinstance(data, dict):
-        raise ConfigError(Text("a config is a group of sections", "配置文件应由若干段（section）组成"), where=f"{file}:1",
-                          hint=(f"sections: {', '.join(SECTIONS)}",))
+        raise ConfigError("config-section-invalid",
+                          Text("settings must stand under sections (swift:, launch:, ...)",
+                               "设置应写在各段（section）之下，如 swift:、launch:"), where=f"{file}:1",
+                          hint=(Text(f"sections: {', '.join(SECTIONS)}", f"可用的段：{', '.join(SECTIONS)}"),))
     return Layer(data, reader.origins)
 
 
@@ -127,7 +129,7 @@ class _NodeReader:
     def read(self, node: yaml.Node, key: str) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or id(node) in self._open:
-            raise self._error(node, key, Text("an alias that repeats without end", "别名（alias）无限重复"))
+            raise self._error(node, key, Text("this alias repeats without end", "别名（alias）无限重复"))
         if node.tag not in _PLAIN_TAGS:
             raise self._error(node, key, Text(f"the tag {node.tag.replace(_YAML_TAG, '!!')} is not allowed in a config",
                                               f"配置中不允许使用标签 {node.tag.replace(_YAML_TAG, '!!')}"),
@@ -187,7 +189,8 @@ class _NodeReader:
             del self.origins[key]
 
     def _error(self, node: yaml.Node, key: str, message: Words, *, why: Words = "") -> ConfigError:
-        return ConfigError(message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key), why=why)
+        return ConfigError("config-not-plain", message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key),
+                           why=why)
 
 
 def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], with_bases: bool = True) -> list[Layer]:
@@ -195,8 +198,9 @@ def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], w
     identity = file.resolve()
     if identity in chain:
         loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
-        raise ConfigError(Text("configs that extend each other in a circle", "配置之间循环继承（extends）"),
-                          where=str(file), why=loop)
+        raise ConfigError("config-extends-invalid",
+                          Text("these configs extend each other in a circle", "配置之间循环继承（extends）"), where=str(file),
+                          why=loop)
     layer = parse_layer(_read_text(file, chain), file)
     below: list[Layer] = []
     for base in _bases(layer, file) if with_bases else ():
@@ -211,7 +215,8 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
     named = layer.data.get("extends")
     bases = [named] if isinstance(named, str) else named or []
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(Text("extends takes a path or a list of paths", "extends 应为路径或路径列表"),
+        raise ConfigError("config-extends-invalid",
+                          Text("extends must be a path or a list of paths", "extends 应为路径或路径列表"),
                           where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
     return [file.parent / expand_user(base) for base in bases]
 
@@ -231,12 +236,13 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     except FileNotFoundError:
         near = difflib.get_close_matches(file.name, _names_beside(file), n=1, cutoff=0.75)
         hint = (Text(f"did you mean {file.with_name(near[0])}?", f"是否想用 {file.with_name(near[0])}？"),) if near else ()
-        raise ConfigError(Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via, hint=hint) from None
+        raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
+                          hint=hint) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"), where=via,
-                          why=str(error)) from None
+        raise ConfigError("config-unreadable", Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"),
+                          where=via, why=str(error)) from None
     except OSError as error:
-        raise ConfigError(Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
+        raise ConfigError("config-unreadable", Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
                           why=error.strerror or str(error)) from None
 
 
@@ -252,7 +258,7 @@ def _override_layer(words: str) -> Layer:
     key, equals, text = words.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)+", key):
-        raise ConfigError(Text(f"not a setting: {words}", f"不是有效的设置：{words}"), where="command line",
+        raise ConfigError("setting-invalid", Text(f"not a setting: {words}", f"不是有效的设置：{words}"), where="command line",
                           why=Text("a setting is section.key=value", "设置的形式为 section.key=value"),
                           hint=("swift.learning_rate=1e-4",))
     value = _override_value(text, words)
@@ -269,9 +275,10 @@ def _override_value(text: str, words: str) -> Any:
     """A list, a group or a quoted text is read as YAML; all else is one scalar, whatever YAML would see in it."""
     text = text.strip()
     if not text:  # YAML would read null, which leaves an argument out: more likely a shell variable that is not set
-        raise ConfigError(Text(f"the setting {words} has no value", f"设置 {words} 没有给出值"), where="command line",
-                          hint=(Text(f"{words}null leaves it out", f"{words}null 表示不设置"),
-                                Text(f"{words}'\"\"' is the empty text", f"{words}'\"\"' 表示空文本")))
+        raise ConfigError("setting-without-value", Text(f"the setting {words} has no value", f"设置 {words} 没有给出值"),
+                          where="command line",
+                          hint=(Text(f"to leave the argument out: {words}null", f"不设置该参数：{words}null"),
+                                Text(f"to set an empty text: {words}'\"\"'", f"设为空文本：{words}'\"\"'")))
     if text[:1] not in ("{", "[", '"', "'"):
         tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         return _Loader("").construct_object(yaml.ScalarNode(tag, text))
@@ -280,9 +287,11 @@ def _override_value(text: str, words: str) -> Any:
         node = yaml.compose(text, Loader=_Loader)
         return None if node is None else _NodeReader(place).read(node, "")
     except (yaml.YAMLError, ConfigError, RecursionError) as error:
+        name = words.partition("=")[0]
         why = error.why or error.message if isinstance(error, ConfigError) else getattr(error, "problem", "") or str(error)
-        raise ConfigError(Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"), where="command line", why=why,
-                          hint=(Text("quote it: key='\"text\"'", "请加引号：key='\"文本\"'"),)) from None
+        raise ConfigError("setting-invalid", Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"),
+                          where="command line", why=why,
+                          hint=(Text(f"quote the value: {name}='\"TEXT\"'", f"给值加引号：{name}='\"文本\"'"),)) from None
 
 
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
@@ -333,7 +342,8 @@ def _refuse(errors: Iterable[ConfigError]) -> None:
     lines = [[render_words(words, lang) for words in (error.where, error.message, *error.hint) if words]
              for error in found for lang in ("en", "zh")]
     if found:
-        raise ConfigError(Text(f"{len(found)} things in the config are unknown", f"配置中有 {len(found)} 处无法识别"),
+        raise ConfigError("config-key-unknown",
+                          Text(f"{len(found)} entries of the config are wrong", f"配置中有 {len(found)} 处错误"),
                           hint=tuple(Text("; ".join(en), "；".join(zh)) for en, zh in zip(lines[::2], lines[1::2], strict=True)))
 
 
@@ -344,7 +354,8 @@ def _unknown_names(layer: Layer) -> Iterator[ConfigError]:
         if section not in SECTIONS:
             yield _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
         elif value is not None and not isinstance(value, dict):
-            yield ConfigError(Text(f"the section {section} holds keys and values, not {value!r}",
+            yield ConfigError("config-section-invalid",
+                              Text(f"the section {section} holds keys and values, not {value!r}",
                                    f"段 {section} 应包含键和值，而不是 {value!r}"), where=_place(origin, section))
         elif section in _SECTION_TYPES:
             yield from _unknown_keys(_SECTION_TYPES[section], value or {}, section, layer)
@@ -367,7 +378,8 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
     near = difflib.get_close_matches(last, [n.rpartition(".")[2] for n in names], n=1)
     guess = next(iter([*begun, *elsewhere, *(key[: -len(last)] + n for n in near)]), None)
     listed = ", ".join(n.rpartition(".")[2] for n in names)
-    return ConfigError(Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"), where=_place(origin, key),
+    return ConfigError("config-key-unknown", Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"),
+                       where=_place(origin, key),
                        hint=(Text(f"did you mean {guess}?", f"是否想写 {guess}？") if guess else
                              Text(f"known: {listed}", f"可用：{listed}"),))
 
@@ -403,7 +415,8 @@ def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> A
     try:
         value = parent[name]
         if value is None and OmegaConf.is_missing(parent, name):
-            raise ConfigError(Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origins.get(key), key))
+            raise ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"),
+                              where=_place(origins.get(key), key))
     except OmegaConfBaseException as error:
         raise _interpolation_error(error, key, origins) from None
     if isinstance(value, DictConfig):
@@ -418,14 +431,17 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
     variable = re.search(r"[Ee]nvironment variable '([^']+)' not found", str(error))
     if variable:
         name = variable[1]
-        return ConfigError(Text(f"{key} asks for the environment variable {name}, which is not set",
+        return ConfigError("config-interpolation-failed",
+                           Text(f"{key} asks for the environment variable {name}, which is not set",
                                 f"{key} 需要环境变量 {name}，但它没有设置"), where=_place(origin, key),
-                           hint=(f"export {name}=…", Text(f"or give a default: ${{oc.env:{name},default}}",
-                                                          f"或给出默认值：${{oc.env:{name},default}}")))
+                           hint=(f"export {name}=…",
+                                 Text(f"or give a default: ${{oc.env:{name},default}}",
+                                      f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):
-        return ConfigError(Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
-    return ConfigError(Text(f"{key} cannot be resolved", f"无法解析 {key} 的插值"), where=_place(origin, key),
-                       why=_first_line(error))
+        return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
+    return ConfigError("config-interpolation-failed",
+                       Text(f"the interpolation in {key} cannot be resolved", f"无法解析 {key} 的插值"),
+                       where=_place(origin, key), why=_first_line(error))
 
 
 def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Origin]) -> Any:
@@ -433,7 +449,7 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
         section = decode(kind, _lenient(kind, value or {}, origins, name))
     except DecodeError as error:
         key = _join(name, error.path)
-        raise ConfigError(Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
+        raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
                           where=_place(_origin_near(origins, key), key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")
@@ -441,8 +457,9 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
             found = getattr(section, field_name)
             near = difflib.get_close_matches(str(found), choices, n=1)
             hint = (Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ()
-            raise ConfigError(Text(f"{key}: {found!r} is none of {', '.join(choices)}",
-                                   f"{key}：{found!r} 不在可选值 {', '.join(choices)} 之中"),
+            raise ConfigError("config-value-invalid",
+                              Text(f"{key} must be {', '.join(choices[:-1])} or {choices[-1]}, not {found!r}",
+                                   f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
                               where=_place(origins.get(key), key), hint=hint)
     return section
 
@@ -488,7 +505,8 @@ def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Map
     for name, value in values.items():
         origin = origins.get(f"env.{name}")
         if isinstance(value, (dict, list)) or "=" in name or "\0" in f"{name}{value}":
-            raise ConfigError(Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),
+            raise ConfigError("config-value-invalid",
+                              Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),
                               where=_place(origin, f"env.{name}"))
         if value is not None:
             env[name] = _env_text(value, origin)
@@ -533,7 +551,8 @@ def _yaml_error(error: yaml.YAMLError, file: Path) -> ConfigError:
     hint: tuple[Words, ...] = ()
     if "\\t" in problem or "'\\t'" in str(error):
         hint = (Text("indent with spaces, not tabs", "请用空格而不是制表符缩进"),)
-    return ConfigError(Text("this is not YAML", "不是合法的 YAML"), where=where, why=problem, hint=hint)
+    return ConfigError("config-not-yaml", Text("this is not valid YAML", "不是合法的 YAML"), where=where, why=problem,
+                       hint=hint)
 
 
 def _first_line(error: Exception) -> str:

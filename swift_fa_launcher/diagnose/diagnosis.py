@@ -75,7 +75,7 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
         with path.open("rb") as log:
             return diagnose(_read(log), exit_code=exit_code)
     except OSError as error:
-        raise LauncherError(Text("the log cannot be read", "无法读取日志"), where=str(path),
+        raise LauncherError("log-unreadable", Text("the log cannot be read", "无法读取日志"), where=str(path),
                             why=error.strerror or str(error)) from error
 
 

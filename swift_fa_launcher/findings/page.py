@@ -22,7 +22,7 @@ _HEAD = """# Findings
 
 What `swift-fa preflight`, `train` and `diagnose` may find, by area: what each code means, when it comes, and what mends it.
 `swift-fa explain CODE` says the same. An error stops the launch; `--allow CODE` lets it pass as a warning. Words in capitals
-in a command stand for values that the finding itself names.
+in a command stand for values that the finding itself names. The last part lists the errors of swift-fa itself.
 
 This page is made from `swift_fa_launcher/findings/areas/` by `python docs/make_findings.py`.
 """

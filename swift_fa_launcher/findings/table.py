@@ -77,7 +77,7 @@ def require_codes(names: Iterable[str], where: str) -> tuple[str, ...]:
     for name in names:
         if name not in TABLE or AREA_OF[name] == "launcher":
             near = difflib.get_close_matches(name, [code for code in TABLE if AREA_OF[code] != "launcher"], n=1)
-            raise UsageError(Text(f"there is no finding code {name}", f"没有检查代码 {name}"), where=where,
+            raise UsageError("code-unknown", Text(f"there is no finding code {name}", f"没有检查代码 {name}"), where=where,
                              hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
     return tuple(names)
 

@@ -140,11 +140,11 @@ def _require(value: Maybe[T], name: str) -> T:
 
 
 def _too_little(name: str, why: str) -> InstallError:
-    return InstallError(
-        Text(f"no wheel can be chosen: the facts do not say {name}", f"无法选择 wheel：环境信息中没有 {name}"),
-        where=name, why=why,
-        hint=(Text("collect them where training will run: swift-fa preflight CONFIG --save-facts FILE",
-                   "在训练所用的机器上收集：swift-fa preflight CONFIG --save-facts FILE"),))
+    return InstallError("facts-incomplete",
+                        Text(f"cannot choose a wheel: the facts lack {name}", f"无法选择 wheel：环境信息中没有 {name}"),
+                        where=name, why=why,
+                        hint=(Text("collect them on the machine that will train: swift-fa preflight CONFIG --save-facts FILE",
+                                   "在训练所用的机器上收集：swift-fa preflight CONFIG --save-facts FILE"),))
 
 
 # Reasons ------------------------------------------------------------------------------------------------------------

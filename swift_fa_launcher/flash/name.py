@@ -97,10 +97,11 @@ def _not_a_wheel(filename: str) -> WheelNameError:
     keep = Text("keep the name that the file was published under; pip and uv read it",
                 "请保留文件发布时的原名，pip 和 uv 都要读取文件名")
     if not filename.endswith(".whl"):
-        return WheelNameError(Text(f"{shown!r} is not a wheel", f"{shown!r} 不是 wheel 文件"),
+        return WheelNameError("wheel-name-invalid", Text(f"{shown!r} is not a wheel", f"{shown!r} 不是 wheel 文件"),
                               why=Text("its name does not end in .whl", "文件名不以 .whl 结尾"), hint=(keep,))
-    return WheelNameError(Text(f"{shown!r} is not a wheel's name", f"{shown!r} 不是合法的 wheel 文件名"),
-                          why=Text("a wheel is NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
+    return WheelNameError("wheel-name-invalid",
+                          Text(f"{shown!r} is not a valid wheel file name", f"{shown!r} 不是合法的 wheel 文件名"),
+                          why=Text("a wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
                                    "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl"), hint=(keep,))
 
 

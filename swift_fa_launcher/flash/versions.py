@@ -60,9 +60,9 @@ def parse_wish(text: str | None, where: str = "flash_attn.version") -> Wish:
     try:
         return Wish(SpecifierSet(f"=={series[1]}" if series else text))
     except InvalidSpecifier:
-        message = Text(f"{text!r} is no version and no range of versions", f"{text!r} 不是版本号，也不是版本范围")
+        message = Text(f"{text!r} is neither a version nor a range of versions", f"{text!r} 不是版本号，也不是版本范围")
         asked = "--version " if where == "--version" else "flash_attn.version="
-        raise ConfigError(message, where=where, hint=(f"{asked}2.8.3", f'{asked}">=2.7,<2.9"')) from None
+        raise ConfigError("version-invalid", message, where=where, hint=(f"{asked}2.8.3", f'{asked}">=2.7,<2.9"')) from None
 
 
 def least_for(transformers: Version | None) -> Version:

@@ -109,8 +109,8 @@ def run_training(
             training.log = Log(log)
         except OSError as error:
             message = Text("the log cannot be written", "无法写入日志")
-            hint = Text("choose another run.root", "请更换 run.root")
-            raise LaunchError(message, where=str(log), why=str(error.strerror), hint=(hint,)) from error
+            hint = Text("choose another folder: run.root=FOLDER", "换一个目录：run.root=目录")
+            raise LaunchError("log-not-written", message, where=str(log), why=str(error.strerror), hint=(hint,)) from error
         stack.callback(training.log.close)
         training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
@@ -523,7 +523,7 @@ def _launch_error(failed: tuple[Any, ...], command: Sequence[str], cwd: Path) ->
     message, where = Text("the training could not be started", "无法启动训练"), command[0]
     hint: tuple[Text, ...] = ()
     if step == "keeper":
-        message, where = Text("the launcher's keeper process could not be started", "无法启动守护进程"), sys.executable
+        message, where = Text("the process that guards the training could not be started", "无法启动守护进程"), sys.executable
     elif step == "chdir":
         where, hint = str(cwd), (Text("start it from a folder that exists", "请在存在的目录中启动"),)
     elif number == errno.E2BIG:
@@ -534,4 +534,4 @@ def _launch_error(failed: tuple[Any, ...], command: Sequence[str], cwd: Path) ->
                      "请检查 launch.python：它必须是本机可执行的 Python 解释器"),)  # fmt: skip
     elif number == errno.EAGAIN:
         hint = (Text("the limit of processes is reached: ulimit -u", "已达到进程数上限：ulimit -u"),)
-    return LaunchError(message, where=where, why=why, hint=hint)
+    return LaunchError("launch-failed", message, where=where, why=why, hint=hint)

@@ -242,18 +242,19 @@ def parse_facts(data: Any, source: str) -> Facts:
     again = Text("collect them again: swift-fa preflight CONFIG --save-facts FILE",
                  "重新收集：swift-fa preflight CONFIG --save-facts FILE")
     if not isinstance(data, dict) or "schema" not in data:
-        raise FactsError(Text("these are not saved facts", "这不是保存的环境信息文件"), where=source,
-                         why=Text('there is no "schema" at the top', "顶层没有 “schema” 字段"), hint=(again,))
+        raise FactsError("facts-unreadable", Text("this file does not hold saved facts", "这不是保存的环境信息文件"),
+                         where=source, why=Text('there is no "schema" at the top', "顶层没有 “schema” 字段"), hint=(again,))
     if data["schema"] != SCHEMA:
-        raise FactsError(Text(f"facts of schema {data['schema']!r}; this launcher reads schema {SCHEMA}",
-                              f"环境信息的 schema 是 {data['schema']!r}，本程序只读 schema {SCHEMA}"),
-                         where=source, hint=("pip install --upgrade swift-fa-launcher", again))
+        raise FactsError("facts-schema-unknown",
+                         Text(f"these facts have schema {data['schema']!r}, but this launcher reads schema {SCHEMA}",
+                              f"环境信息的 schema 是 {data['schema']!r}，本程序只读 schema {SCHEMA}"), where=source,
+                         hint=("pip install --upgrade swift-fa-launcher", again))
     try:
         facts: Facts = decode(Facts, _without_untold(data))
         return facts
     except DecodeError as error:
-        raise FactsError(Text("facts that do not fit their schema", "环境信息与其 schema 不符"), where=source,
-                         why=error.sentence, hint=(again,)) from None
+        raise FactsError("facts-unreadable", Text("the saved facts do not fit their schema", "环境信息与其 schema 不符"),
+                         where=source, why=error.sentence, hint=(again,)) from None
 
 
 #: Groups of named facts that are always there; each name in them may be missing.

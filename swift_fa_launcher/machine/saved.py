@@ -26,11 +26,12 @@ def read_facts(source: str | Path) -> Facts:
         raise _unreadable(f"{name}:{error.lineno}", Text(f"it is not complete JSON: {error.msg}",
                                                          f"不是完整的 JSON：{error.msg}")) from None
     except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
-        raise _unreadable(name, Text("it is no JSON that can be read", "不是可读取的 JSON")) from None
+        raise _unreadable(name, Text("it is not readable JSON", "不是可读取的 JSON")) from None
 
 
 def _unreadable(where: str, why: Words) -> FactsError:
-    return FactsError(Text("saved facts cannot be read", "无法读取保存的环境信息"), where=where, why=why,
+    return FactsError("facts-unreadable", Text("the saved facts cannot be read", "无法读取保存的环境信息"), where=where,
+                      why=why,
                       hint=(Text("write them again: swift-fa preflight CONFIG --save-facts FILE",
                                  "重新写出：swift-fa preflight CONFIG --save-facts FILE"),))
 
@@ -45,7 +46,7 @@ def write_facts(facts: Facts, path: str | Path) -> None:
         target = target.resolve()  # a link stays one
         write_whole(target, _render(facts))
     except OSError as error:
-        raise FactsNotWritten(Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
+        raise FactsNotWritten("facts-not-written", Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
                               why=error.strerror or str(error)) from None
 
 

@@ -55,16 +55,19 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
         config = resolve_config(recorded_layers(entry.folder), (*record.overrides, *overrides), with_bases=False)
     lost = [key for key, value in leaves(dict(config.values)) if REDACTED in str(value)]
     if lost:
-        raise LaunchError(Text(f"not in the record, since it was secret: {', '.join(lost)}",
-                               f"记录中没有以下内容，因为它们是密钥：{', '.join(lost)}"), where=str(entry.folder),
-                          hint=tuple(f"swift-fa rerun {run_word(entry.folder)} {key}='${{oc.env:NAME}}'" for key in lost))
+        raise LaunchError("record-lacks-secrets",
+                          Text(f"the record does not hold these secret values: {', '.join(lost)}",
+                               f"记录中没有保存这些密钥：{', '.join(lost)}"), where=str(entry.folder),
+                          hint=(" ".join([f"swift-fa rerun {run_word(entry.folder)}",
+                                          *(f"{key}='${{oc.env:NAME}}'" for key in lost)]),))
     return config
 
 
 def refuse_to_repeat(entry: Entry, record: RunRecord) -> None:
     """Raises LaunchError for a run that was itself a continuation: it would train over what it continued."""
     if record.resumed_from:
-        raise LaunchError(Text(f"{record.id} continued {record.parent}: a repetition would write into the same folder",
+        raise LaunchError("rerun-of-resumed",
+                          Text(f"{record.id} continued {record.parent}: repeating it would write into the same folder",
                                f"{record.id} 是 {record.parent} 的继续：重复运行会写入同一目录"),
                           hint=(f"swift-fa rerun {run_word(entry.folder.with_name(str(record.parent)))}",))
 
@@ -76,11 +79,12 @@ def read_plan(entry: Entry) -> LaunchPlan:
         text = file.read_text(encoding="utf-8")
         plan = plan_from_json(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(Text("the recorded plan cannot be read", "无法读取记录的启动计划"), where=str(file),
-                          why=str(error)) from None
+        raise RecordError("record-unreadable", Text("the recorded plan cannot be read", "无法读取记录的启动计划"),
+                          where=str(file), why=str(error)) from None
     if REDACTED in text:
-        raise RecordError(Text("the recorded plan lacks what was secret in it", "记录的启动计划缺少其中的密钥"), where=str(file),
-                          hint=(f"swift-fa rerun {run_word(entry.folder)}",))
+        raise RecordError("record-lacks-secrets",
+                          Text("the recorded plan does not hold its secret values", "记录的启动计划没有保存其中的密钥"),
+                          where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     return plan
 
 
@@ -130,10 +134,11 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     given = {words.partition("=")[0].strip() for words in overrides}
     if own := sorted(given & {*_OWN}):
         word = shlex.split(run_word(entry.folder))[0]
-        raise UsageError(Text(f"resume sets {', '.join(own)} itself", f"resume 会自行设置 {', '.join(own)}"),
+        raise UsageError("resume-setting-refused",
+                         Text(f"resume sets {', '.join(own)} itself", f"resume 会自行设置 {', '.join(own)}"),
                          hint=(f"swift-fa rerun {shlex.join([word, *overrides])}",))
     if entry.state in ("running", "orphaned"):
-        raise LaunchError(Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
+        raise LaunchError("run-still-running", Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
                           hint=(f"swift-fa runs --end {run_word(entry.folder)}",))
     output = Path(record.cwd, record.output_dir or "")
     checkpoints = list_checkpoints(output) if record.output_dir else ()
@@ -141,8 +146,10 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     skipped = tuple(c for c in checkpoints if c.problem and (newest is None or c.step > newest.step))
     if newest is None:
         why = "; ".join(f"{c.path.name}: {render_words(c.problem, 'en')}" for c in skipped)
-        raise LaunchError(Text(f"{record.id} left no checkpoint to go on from", f"{record.id} 没有可以继续的检查点"),
-                          where=str(output), why=why, hint=(f"swift-fa rerun {run_word(entry.folder)}",))
+        raise LaunchError("checkpoint-missing",
+                          Text(f"{record.id} left no complete checkpoint to continue from",
+                               f"{record.id} 没有可以继续的完整检查点"), where=str(output), why=why,
+                          hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     _refuse_the_finished(entry, record, newest, given)
     kept = tuple(words for words in record.overrides if words.partition("=")[0].strip() not in _OWN)
     base = (*kept, *overrides, f"swift.resume_from_checkpoint={_quoted(newest.path)}", f"swift.output_dir={_quoted(output)}",
@@ -182,7 +189,8 @@ def _refuse_the_finished(entry: Entry, record: RunRecord, newest: Checkpoint, gi
     state: Mapping[str, Any] = read_trainer_state(newest.path)
     done, all_of_it = state.get("global_step"), state.get("max_steps")
     if isinstance(done, int) and isinstance(all_of_it, int) and done >= all_of_it > 0 and not given & {*_LONGER}:
-        raise LaunchError(Text(f"{record.id} has nothing left to do: {newest.path.name} is the last of {all_of_it} steps",
+        raise LaunchError("run-complete",
+                          Text(f"{record.id} has nothing left to do: {newest.path.name} is the last of {all_of_it} steps",
                                f"{record.id} 已经完成：{newest.path.name} 是全部 {all_of_it} 步的最后一步"),
                           hint=(f"swift-fa resume {run_word(entry.folder)} swift.max_steps={2 * all_of_it}",))
 

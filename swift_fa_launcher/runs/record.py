@@ -131,7 +131,7 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
             shutil.rmtree(draft, ignore_errors=True)
             raise
     except OSError as error:
-        raise RecordError(Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
+        raise RecordError("record-not-written", Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
                           why=error.strerror or str(error),
                           hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
     return folder
@@ -177,7 +177,7 @@ def _read(file: str) -> bytes:
 
 
 def _damaged(file: str, why: Words) -> RecordError:
-    return RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=file, why=why)
+    return RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"), where=file, why=why)
 
 
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,

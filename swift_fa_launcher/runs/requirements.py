@@ -24,11 +24,12 @@ def render_requirements(folder: Path) -> str:
         lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
         sources, wheels, facts = (_read_json(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     except OSError as error:
-        raise RecordError(Text("the packages of this run are not recorded", "该运行没有记录软件包"), where=str(folder),
-                          why=error.strerror or str(error)) from None
+        raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
+                          where=str(folder), why=error.strerror or str(error)) from None
     packages = dict(line.split("==", 1) for line in lines if "==" in line)
     if not packages:
-        raise RecordError(Text("the packages of this run are not recorded", "该运行没有记录软件包"), where=str(folder))
+        raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
+                          where=str(folder))
     python = facts.get("python")
     version = python.get("version") if isinstance(python, dict) else None
     head = [f"# {folder.name}, Python {version}", *_indexes(packages.get("torch", ""))]

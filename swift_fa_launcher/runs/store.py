@@ -25,7 +25,7 @@ from swift_fa_launcher.runs.record import RunRecord, read_record
 #: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "damaged": its
 #: record cannot be read.
 STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
-_ANOTHER_ROOT = Text("--root FOLDER", "--root 目录")
+_ANOTHER_ROOT = Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")
 _USUAL_ROOT = "runs"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 
@@ -68,7 +68,7 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise RecordError(Text(f"cannot list the runs in {root}", f"无法列出 {root} 中的运行"),
+        raise RecordError("runs-unreadable", Text(f"cannot list the runs in {root}", f"无法列出 {root} 中的运行"),
                           why=error.strerror or str(error), hint=(_ANOTHER_ROOT,)) from None
     root = root.absolute()
     entries = tuple(_entry(root / name) for name in names)
@@ -134,8 +134,8 @@ def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
     """`find_run`, and its record. Raises RecordError also where that cannot be read."""
     entry = find_run(root, word)
     if entry.record is None:
-        raise RecordError(Text("this run record cannot be read", "无法读取该运行记录"), where=str(entry.folder),
-                          why=entry.problem)
+        raise RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"),
+                          where=str(entry.folder), why=entry.problem)
     return entry, entry.record
 
 
@@ -150,7 +150,7 @@ def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
         moment = datetime.fromisoformat(text).astimezone()
         return moment + timedelta(days=1) if end and len(text) <= len("2026-11-23") else moment
     except (ValueError, OverflowError):
-        raise UsageError(Text(f"not a time: {text}", f"不是时间：{text}"),
+        raise UsageError("option-invalid", Text(f"not a time: {text}", f"不是时间：{text}"),
                          hint=("2026-11-23, 2026-11-23T18:30, 36h, 7d",)) from None
 
 
@@ -165,13 +165,14 @@ def _find(root: Path, word: str) -> Entry:
         return (exact or (begun if len(begun) == 1 else named))[0]
     if begun:
         some = ", ".join(e.folder.name for e in begun[:4])
-        raise RecordError(Text(f"{len(begun)} runs begin with {word}: {some}", f"有 {len(begun)} 个运行以 {word} 开头：{some}"))
+        raise RecordError("run-ambiguous",
+                          Text(f"{len(begun)} runs begin with {word}: {some}", f"有 {len(begun)} 个运行以 {word} 开头：{some}"))
     if not root.is_dir():
-        raise RecordError(Text(f"there is no run {word}", f"没有运行 {word}"),
+        raise RecordError("run-not-found", Text(f"there is no run {word}", f"没有运行 {word}"),
                           why=Text(f"there is no folder {root}", f"目录 {root} 不存在"), hint=(_ANOTHER_ROOT,))
     names = [e.folder.name for e in entries] + [e.record.name for e in entries if e.record]
     near = difflib.get_close_matches(word, names, n=1)
-    raise RecordError(Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),
+    raise RecordError("run-not-found", Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),
                       hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else (list_command(root),))
 
 

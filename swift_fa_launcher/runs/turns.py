@@ -44,7 +44,8 @@ def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
         _wait(lock, 0 if shares else patience, folder, say)
     except Timeout:
         if shares:
-            raise LaunchError(Text(f"another run is training into {folder}", f"另一个运行正在写入 {folder}"),
+            raise LaunchError("output-folder-busy",
+                              Text(f"another run is training into {folder}", f"另一个运行正在写入 {folder}"),
                               hint=(f"{list_command(expand_user(config.run.root))} --outcome running",)) from None
     except OSError:  # a cache folder that cannot be written is no reason not to train
         pass

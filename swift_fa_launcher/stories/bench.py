@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 #: Gets a variant, as in "(2/6) packing", the step that its training has made, and how many there are.
 OnStep = Callable[[str, int, int], None]
 FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
+_ANOTHER_FOLDER = Text("write into another folder: --out FOLDER", "写入别的目录：--out 目录")
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LaunchError(Text("another bench is writing into this folder", "另一个 bench 正在写入此目录"), where=str(folder),
-                          hint=("--out FOLDER",)) from None
+        raise LaunchError("bench-folder-busy", Text("another bench is writing into this folder", "另一个 bench 正在写入此目录"),
+                          where=str(folder), hint=(_ANOTHER_FOLDER,)) from None
     except (OSError, NotImplementedError):  # a file system without locks is no reason not to measure
         pass
     try:
@@ -199,8 +200,8 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
     config = resolve_config(files, overrides)
     refuse_target(config)
     if (config.launch.nnodes or 1) > 1:
-        raise LaunchError(Text("bench measures one machine", "bench 只测量一台机器"), where="launch.nnodes",
-                          hint=("launch.nnodes=1",))
+        raise LaunchError("bench-one-machine", Text("bench runs on one machine only", "bench 只能在单台机器上运行"),
+                          where="launch.nnodes", hint=("launch.nnodes=1",))
     facts = look(config, offline=True, probe=False, say=say)
     folder = (wish.out or Path("bench", file_name(run_name(config)))).absolute()
     try:
@@ -208,8 +209,8 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
         (folder / LOCK).touch()
     except OSError as error:
         why = Text("this is a file", "这是一个文件") if folder.is_file() else error.strerror or str(error)
-        raise LaunchError(Text("the results cannot be written", "无法写入结果"), where=str(folder), why=why,
-                          hint=("--out FOLDER",)) from None
+        raise LaunchError("bench-not-written", Text("the results cannot be written", "无法写入结果"), where=str(folder),
+                          why=why, hint=(_ANOTHER_FOLDER,)) from None
     made = {name: make_variant(name, config, facts) for name in VARIANTS}
     return _Course(files, overrides, wish, config, facts, folder, say,
                    variants={name: variant for name, variant in made.items() if variant},
@@ -302,8 +303,8 @@ def _keep_old(course: _Course) -> None:
         old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
         old.write_bytes(data)
     except OSError as error:
-        raise LaunchError(Text("the earlier results cannot be put aside", "无法另存之前的结果"), where=str(file),
-                          why=error.strerror or str(error), hint=("--out FOLDER",)) from None
+        raise LaunchError("bench-not-written", Text("the earlier results cannot be moved aside", "无法另存之前的结果"),
+                          where=str(file), why=error.strerror or str(error), hint=(_ANOTHER_FOLDER,)) from None
     course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 

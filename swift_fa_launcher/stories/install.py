@@ -82,11 +82,12 @@ def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
     section = config.flash_attn
     wrong = next((m for m in wish.mirrors or section.mirrors if not is_mirror(m)), None)
     if wrong is not None:
-        raise ConfigError(Text(f"{wrong!r} is no mirror: the beginning of an address, or direct",
-                               f"{wrong!r} 不是镜像：应为地址前缀，或 direct"),
+        raise ConfigError("mirror-invalid",
+                          Text(f"{wrong!r} is not a mirror; give a URL prefix or `direct`",
+                               f"{wrong!r} 不是镜像，请给出地址前缀或 `direct`"),
                           where="--mirror" if wish.mirrors else f"{config.origin('flash_attn.mirrors')}: flash_attn.mirrors",
                           hint=("--mirror https://ghproxy.net/" if wish.mirrors else
-                                "flash_attn.mirrors=[https://ghproxy.net/,direct]",))
+                                "'flash_attn.mirrors=[https://ghproxy.net/,direct]'",))
     parse_wish(wish.version or section.version,
                "--version" if wish.version else f"{config.origin('flash_attn.version')}: flash_attn.version")
     return replace(config, flash_attn=replace(
@@ -186,7 +187,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         say(line)
     if choice.refusals:
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
-        raise NothingInstalled(Text("this wheel does not fit", "该 wheel 不适用"), where=choice.wheel, why=why,
+        raise NothingInstalled("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
+                               where=choice.wheel, why=why,
                                hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
@@ -210,10 +212,11 @@ def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False,
     from swift_fa_launcher.wheels.obtain import elsewhere, fetch_beside, obtain_wheel
 
     if choice.section.build == "always":
-        raise InstallError(Text("a build is made where it is used: --download-only fetches wheels",
-                                "编译须在使用它的机器上进行：--download-only 只下载 wheel"),
-                           hint=(Text("leave out --from-source, or flash_attn.build=auto",
-                                      "去掉 --from-source，或 flash_attn.build=auto"),))
+        raise InstallError("options-conflict",
+                           Text("--download-only fetches ready-made wheels and builds nothing",
+                                "--download-only 只下载现成的 wheel，不编译"),
+                           hint=(Text("leave out --from-source, or set flash_attn.build=auto",
+                                      "去掉 --from-source，或设置 flash_attn.build=auto"),))
     means = _means(choice, say, progress)
     obtained = obtain_wheel(elsewhere(facts), choice.resolution, means, into=into)
     return obtained, () if offline else fetch_beside(facts, obtained, means).files
@@ -238,7 +241,9 @@ def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
     """Write the exact URL and digest beside the last config file; its path."""
     if not config.files:
-        raise UsageError(Text("--lock needs a config to lie beside", "--lock 需要一个配置文件"),
+        raise UsageError("config-not-named",
+                         Text("--lock needs a config: the lock is written beside it",
+                              "--lock 需要一个配置文件：锁定文件写在它旁边"),
                          hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
     offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
@@ -247,9 +252,10 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
     try:
         write_whole(path, render_lock(lock))
     except OSError as error:
-        raise InstallError(Text("flash-attn is installed, but its lock cannot be written",
-                                "flash-attn 已安装，但无法写入锁定文件"),
-                           where=str(path), why=error.strerror or str(error)) from None
+        raise InstallError("lock-not-written",
+                           Text("flash-attn is installed, but its lock cannot be written",
+                                "flash-attn 已安装，但无法写入锁定文件"), where=str(path),
+                           why=error.strerror or str(error)) from None
     return path
 
 
@@ -263,7 +269,8 @@ def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"), where=str(path),
+        raise ConfigError("lock-unreadable", Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"),
+                          where=str(path),
                           why=Text("it is not UTF-8 text", "不是 UTF-8 文本") if isinstance(error, UnicodeDecodeError)
                           else error.strerror or str(error)) from None
 
@@ -276,7 +283,7 @@ def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
         return ()
     if not place.is_file():
         if place.suffix != ".whl":
-            raise InstallError(Text(f"there is no file {place}", f"文件 {place} 不存在"))
+            raise InstallError("wheel-unreadable", Text(f"there is no file {place}", f"文件 {place} 不存在"))
         say(Text(f"{place} is not there: judged by its name alone", f"{place} 不存在：仅根据文件名判断"))
         return ()
     from swift_fa_launcher.wheels.prove import prove_wheel
@@ -299,7 +306,7 @@ def _with_cards_used(config: ResolvedConfig, facts: Facts) -> Facts:
 def _python(config: ResolvedConfig, facts: Facts) -> str:
     python = known(facts.python)
     if python is None:
-        raise InstallError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
+        raise InstallError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
                            where=config.launch.python or sys.executable, hint=("launch.python=PATH",))
     return known(python.executable) or config.launch.python or sys.executable
 

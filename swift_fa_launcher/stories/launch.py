@@ -136,7 +136,7 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     if known(facts.python) is None:
         why = facts.python.why if isinstance(facts.python, Unknown) else Text("there is no such program", "没有这个程序")
         origin = config.origin("launch.python")
-        raise LaunchError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
+        raise LaunchError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
                           where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}", why=why,
                           hint=("launch.python=PATH",))
     return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
@@ -158,9 +158,10 @@ def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argume
     facts = collect_facts(config, offline=True, probe=False, say=say)
     arguments = _swift_arguments(config, facts, say)
     if isinstance(arguments, Unknown) or arguments is None:
-        raise LauncherError(Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
-                            where=config.launch.python or sys.executable,
-                            why=arguments.why if arguments else "", hint=("pip install ms-swift",))
+        raise LauncherError("ms-swift-missing" if arguments is None else "swift-args-unreadable",
+                            Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
+                            where=config.launch.python or sys.executable, why=arguments.why if arguments else "",
+                            hint=("pip install ms-swift",))
     return arguments
 
 
@@ -268,8 +269,10 @@ def _enter(record: RunRecord) -> None:
     try:
         os.chdir(record.cwd)
     except OSError as error:
-        raise LaunchError(Text(f"the folder that {record.id} was started in is not there", f"{record.id} 的启动目录不存在"),
-                          where=record.cwd, why=error.strerror or str(error)) from None
+        raise LaunchError("run-folder-gone",
+                          Text(f"the folder where {record.id} was started cannot be entered",
+                               f"无法进入 {record.id} 的启动目录"), where=record.cwd,
+                          why=error.strerror or str(error)) from None
 
 
 def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
@@ -353,13 +356,16 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
         say(Text(f"{record.id} had ended already: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
         return entry
     if record.host not in (None, socket.gethostname()):
-        raise LaunchError(Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
+        raise LaunchError("run-on-other-host",
+                          Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
     say(Text(f"ending {record.id}", f"正在结束 {record.id}"))
     left = end_run(record.id, grace=20.0)
     if left:
         pids = ", ".join(str(process.pid) for process in left)
-        raise LaunchError(Text(f"these processes of {record.id} cannot be ended: {pids}", f"{record.id} 的进程无法结束：{pids}"))
+        raise LaunchError("processes-not-ended",
+                          Text(f"these processes of {record.id} cannot be ended: {pids}",
+                               f"{record.id} 的进程无法结束：{pids}"), hint=(f"kill -KILL {pids.replace(',', '')}",))
     if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
         update_record(entry.folder, replace(record, status="interrupted", ended=datetime.now(timezone.utc).isoformat(
             timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress),
@@ -408,7 +414,8 @@ def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
-        raise LaunchError(Text("launch.target=slurm is not built yet: preflight judges for it, train starts locally only",
+        raise LaunchError("target-unsupported",
+                          Text("launch.target=slurm is not supported yet: preflight checks for it, train starts here only",
                                "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
                           hint=("launch.target=local",))
 
@@ -417,7 +424,8 @@ def _refuse(judgement: Judgement) -> None:
     refuse_target(judgement.config)
     errors = blocking(judgement.findings)
     if errors:
-        raise LaunchError(Text(f"not started: {', '.join(dict.fromkeys(f.code for f in errors))}",
+        raise LaunchError("launch-blocked",
+                          Text(f"not started: {', '.join(dict.fromkeys(f.code for f in errors))}",
                                f"未启动：{', '.join(dict.fromkeys(f.code for f in errors))}"))
 
 

@@ -75,13 +75,16 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
 
     Raises InstallError where nothing can be built, ConfigError for a version that is none.
     """
-    toolchain = known(facts.toolchain)
+    torch, toolchain = known(facts.torch), known(facts.toolchain)
     if known(facts.host.os) == "Windows":
-        raise _impossible(Text("flash-attn is not built on Windows", "不支持在 Windows 上编译 flash-attn"), "WSL 2")
+        raise InstallError("windows-unsupported",
+                           Text("flash-attn cannot be built on Windows", "不支持在 Windows 上编译 flash-attn"),
+                           hint=(Text("use WSL 2", "改用 WSL 2"), _WITHOUT))
     if lacking := tuple(_lacking(facts)):
         needs = Text(", and ".join(what.en for what, _ in lacking), "、".join(what.zh for what, _ in lacking))
-        raise _impossible(Text(f"flash-attn cannot be built here: a build needs {needs.en}",
-                               f"无法在此编译 flash-attn：编译需要{needs.zh}"), *(how for _, how in lacking))
+        raise InstallError("torch-missing" if not torch else "torch-cpu-only" if torch.cuda is None else "nvcc-missing",
+                           Text(f"flash-attn cannot be built here: a build needs {needs.en}",
+                                f"无法在此编译 flash-attn：编译需要{needs.zh}"), hint=(*(how for _, how in lacking), _WITHOUT))
     requirement, archs = parse_wish(version).requirement, build_architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
     jobs = section.max_jobs or (build_jobs(available, cpus) if available is not None else 1)
@@ -104,14 +107,15 @@ def _lacking(facts: Facts) -> Iterator[tuple[Text, Text]]:
     torch, toolchain = known(facts.torch), known(facts.toolchain)
     if torch is None or torch.cuda is None:
         version = known(torch.version) or "" if torch else ""
-        here = Text(f"torch {version} is without", f"torch {version} 不含 CUDA") if torch else \
-            Text("there is none", "没有找到") if facts.torch is None else Text("what is there is not known", "目前未知")
-        yield (Text(f"a torch with CUDA ({here.en})", f"带 CUDA 的 torch（{here.zh}）"),
-               Text("build where the training will run: with a GPU, a torch with CUDA and CUDA's toolkit",
-                    "在将要训练的机器上编译：需要 GPU、带 CUDA 的 torch 和 CUDA toolkit"))
+        here = Text(f"torch {version} is a CPU build", f"torch {version} 是 CPU 版本") if torch else \
+            Text("torch is not installed", "没有安装 torch") if facts.torch is None else \
+            Text("the installed torch is not known", "不清楚装的是哪个 torch")
+        yield (Text(f"a CUDA build of torch ({here.en})", f"CUDA 版本的 torch（{here.zh}）"),
+               Text("build on the machine that will train: it needs a GPU, a CUDA build of torch and the CUDA toolkit",
+                    "在将要训练的机器上编译：需要 GPU、CUDA 版本的 torch 和 CUDA toolkit"))
     if facts.toolchain is None or (toolchain and toolchain.nvcc is None):
-        yield (Text("nvcc (there is none)", "nvcc（没有找到）"),
-               Text("install CUDA's toolkit and set CUDA_HOME", "安装 CUDA toolkit 并设置 CUDA_HOME"))
+        yield (Text("nvcc (not found)", "nvcc（没有找到）"),
+               Text("install the CUDA toolkit and set CUDA_HOME", "安装 CUDA toolkit 并设置 CUDA_HOME"))
 
 
 def render_build_plan(plan: BuildPlan) -> Text:
@@ -126,8 +130,8 @@ def render_build_plan(plan: BuildPlan) -> Text:
 
 def fa3_not_built() -> InstallError:
     """The refusal to build FlashAttention 3, with the commands that do."""
-    return InstallError(Text("the launcher does not build FlashAttention 3", "启动器不编译 FlashAttention 3"), why=FA3_WHY,
-                        hint=FA3_BUILD)
+    return InstallError("fa3-not-built", Text("the launcher does not build FlashAttention 3", "启动器不编译 FlashAttention 3"),
+                        why=FA3_WHY, hint=FA3_BUILD)
 
 
 def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
@@ -156,8 +160,8 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
             with tempfile.TemporaryDirectory(prefix="swift-fa-build-", dir=_room(plan, folder)) as scratch:
                 return _build(plan, python, folder, Path(scratch), environment, progress, read_log)
     except OSError as error:
-        raise InstallError(Text("the build cannot write its files", "编译无法写入文件"), where=str(folder), why=str(error),
-                           hint=("SWIFT_FA_CACHE=DIR",)) from error
+        raise InstallError("build-not-written", Text("the build's files cannot be written", "编译无法写入文件"),
+                           where=str(folder), why=str(error), hint=("export SWIFT_FA_CACHE=DIR",)) from error
 
 
 def _build(plan: BuildPlan, python: str, folder: Path, scratch: Path, environment: Mapping[str, str],
@@ -217,9 +221,10 @@ def _room(plan: BuildPlan, folder: Path) -> Path:
         with suppress(OSError):
             if shutil.disk_usage(place).free >= plan.disk_gib * 2**30:
                 return place
-    raise InstallError(Text(f"no disk has the {plan.disk_gib:.0f} GiB that the build needs",
+    raise InstallError("disk-space-low",
+                       Text(f"no disk has the {plan.disk_gib:.0f} GiB that the build needs",
                             f"没有磁盘有编译所需的 {plan.disk_gib:.0f} GiB 空间"), where=", ".join(map(str, places)),
-                       hint=("TMPDIR=DIR", "SWIFT_FA_CACHE=DIR"))
+                       hint=("export TMPDIR=DIR", "export SWIFT_FA_CACHE=DIR"))
 
 
 def _build_failed(plan: BuildPlan, log: Path, code: int, read_log: ReadLog) -> InstallError:
@@ -227,8 +232,8 @@ def _build_failed(plan: BuildPlan, log: Path, code: int, read_log: ReadLog) -> I
     said = _compiler_error(log)
     summary, hints = read_log(log, code) or ("", ())
     why = in_both(lambda lang: ": ".join(filter(None, (render_words(summary, lang), said))) or f"exit status {code}")
-    return InstallError(Text(f"building {plan.requirement} failed", f"编译 {plan.requirement} 失败"), where=str(log), why=why,
-                        hint=(*hints, Text(f"the whole log: {log}", f"完整日志：{log}")))
+    return InstallError("build-failed", Text(f"building {plan.requirement} failed", f"编译 {plan.requirement} 失败"),
+                        where=str(log), why=why, hint=(*hints, Text(f"the whole log: {log}", f"完整日志：{log}")))
 
 
 _ERROR = re.compile(r"(?:^|\s|:)(?:fatal )?error(?: #?\w+)?:|: undefined reference|cannot find -l|\bKilled\b")
@@ -254,6 +259,4 @@ def _key(facts: Facts, requirement: str, archs: tuple[str, ...]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', text)[:120]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _impossible(words: Text, *hints: Words) -> InstallError:
-    return InstallError(words, hint=(*hints, Text(f"or train without it: {WITHOUT_FLASH_ATTN}",
-                                                  f"或不使用它训练：{WITHOUT_FLASH_ATTN}")))
+_WITHOUT = Text(f"or train without it: {WITHOUT_FLASH_ATTN}", f"或不使用它训练：{WITHOUT_FLASH_ATTN}")

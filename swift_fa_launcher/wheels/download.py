@@ -77,8 +77,8 @@ class Refusal:
 class DownloadError(InstallError):
     """No address gave the wheel; `refusals` has one reason per address."""
 
-    def __init__(self, message: Words, refusals: Sequence[Refusal] = (), **details: Any) -> None:
-        super().__init__(message, **details)
+    def __init__(self, code: str, message: Words, refusals: Sequence[Refusal] = (), **details: Any) -> None:
+        super().__init__(code, message, **details)
         self.refusals = tuple(refusals)
 
 
@@ -155,7 +155,8 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
 def parse_file_name(text: str) -> str:
     """`text` where it is the plain name of a wheel. Raises DownloadError for a path, or another kind of file."""
     if not re.fullmatch(r"[A-Za-z0-9_.+!-]{1,240}\.whl", text):
-        raise DownloadError(Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
+        raise DownloadError("wheel-name-invalid",
+                            Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
     return text
 
 
@@ -199,7 +200,8 @@ def _local_wheel(filename: str, address: str, digest: str | None, size: int | No
     try:
         found, fault = file_sha256(path), zip_fault(path, members=digest is None)
     except OSError as error:
-        raise DownloadError(Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
+        raise DownloadError("wheel-unreadable",
+                            Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
                             where=str(path)) from error
     if digest and found != digest:
         fault = _digest_words(digest, found)
@@ -207,7 +209,7 @@ def _local_wheel(filename: str, address: str, digest: str | None, size: int | No
         fault = _size_words(path.stat().st_size, size)
     if fault:
         code = "hash-mismatch" if digest and found != digest else "not-a-wheel"
-        raise DownloadError(Text(f"{filename} is not the wheel that it should be", f"{filename} 不是应有的 wheel"),
+        raise DownloadError("wheel-invalid", Text(f"{filename} is not the expected wheel", f"{filename} 不是预期的 wheel"),
                             (Refusal(str(path), code, fault),), where=str(path), why=fault)
     return Fetched(path, found, path.stat().st_size, path.absolute().as_uri(), verified=True)
 
@@ -259,8 +261,8 @@ def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
     digest: tuple[Words, ...] = ()
     if any(r.code == "unverified" for r in refusals):
         digest = (Text("give the digest yourself: --wheel URL#sha256=…", "自己给出摘要：--wheel URL#sha256=…"),)
-    return DownloadError(Text(f"no address gave {order.filename}", f"没有任何地址能提供 {order.filename}"), refusals,
-                         where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
+    return DownloadError("download-failed", Text(f"{order.filename} could not be downloaded", f"无法下载 {order.filename}"),
+                         refusals, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
 
 
 def _fetch_from(session: requests.Session, url: str, order: _Order) -> Fetched:
@@ -513,9 +515,10 @@ def _disk_error(error: OSError, folder: Path) -> LauncherError:
     message = Text("the download cannot be written", "无法写入下载文件")
     if error.errno in NO_ROOM:
         message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
-    return DownloadError(message, where=str(folder), why=os.strerror(error.errno) if error.errno else str(error),
-                         hint=(Text("free some space, or name another cache folder: SWIFT_FA_CACHE=DIR",
-                                    "释放空间，或指定别的缓存目录：SWIFT_FA_CACHE=DIR"),))
+    return DownloadError("disk-space-low" if error.errno in NO_ROOM else "download-not-written", message, where=str(folder),
+                         why=os.strerror(error.errno) if error.errno else str(error),
+                         hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
+                                    "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))
 
 
 def _alone(folder: Path) -> Any:

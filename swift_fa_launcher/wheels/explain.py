@@ -88,7 +88,7 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
     archives = sum(name.endswith(_ARCHIVES) for name in names)
     if not any(name.endswith(".whl") for name in names):
         who = Text("the sources that answered offer", "有回应的来源") if silent else Text("the sources offer", "来源")
-        end = Text(", which are not built unasked", "；不会擅自编译") if unasked else Text("", "")
+        end = Text("; add --from-source to build", "；加上 --from-source 可编译") if unasked else Text("", "")
         yield Text(f"{who.en} no wheel, only source archives ({archives}){end.en}",
                    f"{who.zh}只有源码包（{archives} 个），没有 wheel{end.zh}") if archives else \
             Text("no source offers a wheel", "没有来源提供 wheel")
@@ -113,8 +113,8 @@ def _version_offered(names: Sequence[str], implementation: str, version: str | N
     found = {found for name in names if (found := _version(name, distribution)) is not None}
     if version and found and not any(wish.takes(one, None, prereleases=True) for one in found):
         newest = max(found)
-        yield Text(f"nobody who answered has {distribution} {version}; the newest there is {newest}",
-                   f"有回应的来源都没有 {distribution} {version}，最新的是 {newest}")
+        yield Text(f"no source offers {distribution} {version}; the newest is {newest}",
+                   f"没有来源提供 {distribution} {version}，最新的是 {newest}")
 
 
 def _version(filename: str, distribution: str) -> Version | None:

@@ -152,8 +152,8 @@ def read_environment(python: str, environment: Mapping[str, str]) -> Environment
     """Where `python` installs to. Raises InstallError where it does not answer."""
     answer = run_script(python, SCRIPT, environment=environment, cwd=Path("/"), timeout=60.0)
     if not answer.steps:
-        raise InstallError(Text("the training interpreter does not answer", "训练所用的 Python 没有响应"), where=python,
-                           why=answer.failure, hint=("launch.python=PATH",))
+        raise InstallError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
+                           where=python, why=answer.failure, hint=("launch.python=PATH",))
     said = answer.steps[0]
     return Environment(python, Path(said["site_packages"]), said["python"], said["torch"],
                        {canonicalize_name(name): version for name, version in said["installed"].items()}, said["pip"],
@@ -179,8 +179,9 @@ def recover_environment(python: str, *, site_packages: Path | None = None,
     except Timeout:
         return False
     except OSError as error:
-        raise InstallError(Text("an interrupted installation could not be undone", "无法撤销被中断的安装"),
-                           where=str(folder), why=str(error)) from error
+        raise InstallError("install-not-undone",
+                           Text("an interrupted installation could not be undone", "无法撤销被中断的安装"), where=str(folder),
+                           why=str(error)) from error
 
 
 def read_receipt(site_packages: Path) -> Receipt | None:
@@ -227,7 +228,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
                                f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
         say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("it imports", "导入成功"))
         if probe and (fault := probe()):
-            raise _failed(fault, target, Text("it installs and imports and does not run on this GPU",
+            raise _failed(fault, target, Text("it installs and imports, but does not run on this GPU",
                                               "能安装、能导入，但在本机 GPU 上不能运行"))
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -246,10 +247,11 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
 
 def _expect_writable(target: Environment) -> None:
     """Raises InstallError where nothing may be installed, before anything is touched."""
-    own = Text("make an environment of your own: python -m venv DIR, and launch.python=DIR/bin/python",
-               "创建自己的环境：python -m venv DIR，并设置 launch.python=DIR/bin/python")
+    own = Text("create an environment of your own: python -m venv DIR; then set launch.python=DIR/bin/python",
+               "创建自己的环境：python -m venv DIR，然后设置 launch.python=DIR/bin/python")
     if target.externally_managed:
-        raise InstallError(Text("this Python belongs to the operating system, which asks to leave it alone (PEP 668)",
+        raise InstallError("python-of-system",
+                           Text("this Python belongs to the operating system: nothing may be installed into it (PEP 668)",
                                 "这个 Python 由操作系统管理，不应往里安装（PEP 668）"), where=target.python, hint=(own,))
     try:
         target.folder.mkdir(parents=True, exist_ok=True)
@@ -259,7 +261,7 @@ def _expect_writable(target: Environment) -> None:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise _disk_error(error, target) from error
-        raise InstallError(Text("the environment cannot be written to", "没有写入该环境的权限"),
+        raise InstallError("site-packages-not-writable", Text("the environment cannot be written to", "没有写入该环境的权限"),
                            where=str(target.site_packages), why=os.strerror(error.errno or 0), hint=(own,)) from error
 
 
@@ -317,8 +319,8 @@ def _installer(target: Environment) -> list[str]:
     if target.pip:
         return [target.python, "-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet",
                 "--no-cache-dir", "--no-input", "--no-compile"]
-    raise InstallError(Text("neither uv nor pip is there to install with", "没有可用的 uv 或 pip"), where=target.python,
-                       hint=(f"{target.python} -m ensurepip", "pip install uv"))
+    raise InstallError("installer-missing", Text("neither uv nor pip is available", "没有可用的 uv 或 pip"),
+                       where=target.python, hint=(f"{target.python} -m ensurepip", "pip install uv"))
 
 
 def _plain(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
@@ -347,14 +349,14 @@ def _add_companions(wheel: Path, stage: Path, target: Environment, environment: 
 def _lacks(companions: Companions, why: str, target: Environment) -> InstallError:
     """The error that says what is missing beside flash-attn, and the ways to have it."""
     names = shlex.join(companions.names)
-    return InstallError(
-        Text(f"flash-attn needs what is missing here and could not be installed: {names}",
-             f"缺少 flash-attn 所需的包，且无法安装：{names}"),
-        where=str(target.site_packages), why=f"{why}; {companions.failure}",
-        hint=(f"{target.python} -m pip install {names}",
-              Text("or lay its wheel beside flash-attn's, as swift-fa install --download-only does where a network is",
-                   "或将其 wheel 与 flash-attn 的放在同一目录：在有网络的机器上运行 swift-fa install --download-only 即可"),
-              Text("what was there before is back as it was", "原有内容已原样恢复")))
+    return InstallError("companions-missing",
+                        Text(f"flash-attn needs packages that are missing and could not be installed: {names}",
+                             f"缺少 flash-attn 所需的包，且无法安装：{names}"), where=str(target.site_packages),
+                        why=f"{why}; {companions.failure}",
+                        hint=(f"{target.python} -m pip install {names}",
+                              Text("or, on a machine with a network, fetch all wheels: swift-fa install --download-only FOLDER",
+                                   "或在有网络的机器上下载全部 wheel：swift-fa install --download-only 目录"),
+                              Text("the environment is as it was before", "环境已恢复原样")))
 
 
 def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
@@ -720,14 +722,15 @@ def _path(stage: Path, environment: Mapping[str, str]) -> str:
 
 
 def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:
-    return NotRunning(message or Text("the installation failed; the environment is as it was",
-                                        "安装失败，环境保持原样"),
-                        where=str(target.site_packages), why=why,
-                        hint=(Text("what was there before is back as it was", "原有内容已原样恢复"),))
+    return NotRunning("install-failed",
+                      message or Text("the installation failed; the environment is as it was", "安装失败，环境保持原样"),
+                      where=str(target.site_packages), why=why,
+                      hint=(Text("the environment is as it was before", "环境已恢复原样"),))
 
 
 def _disk_error(error: OSError, target: Environment) -> InstallError:
     full = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容")
     other = Text("the environment cannot be written to", "没有写入该环境的权限")
-    return InstallError(full if error.errno in NO_ROOM else other, where=str(target.site_packages), why=str(error),
-                        hint=(Text("what was there before is back as it was", "原有内容已原样恢复"),))
+    return InstallError("disk-space-low" if error.errno in NO_ROOM else "site-packages-not-writable",
+                        full if error.errno in NO_ROOM else other, where=str(target.site_packages), why=str(error),
+                        hint=(Text("the environment is as it was before", "环境已恢复原样"),))

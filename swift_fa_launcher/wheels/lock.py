@@ -83,9 +83,10 @@ def parse_lock(text: str, where: str) -> Lock:
 
 
 def _broken(where: str, why: Words) -> ConfigError:
-    return ConfigError(Text("the lock of flash-attn cannot be read", "无法读取 flash-attn 锁文件"), where=where, why=why,
+    return ConfigError("lock-unreadable", Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"),
+                       where=where, why=why,
                        hint=("swift-fa install --lock",
-                             Text("or delete the file to choose anew", "或删除该文件以重新选择")))
+                             Text("or delete the file, so that a wheel is chosen again", "或删除该文件，重新选择 wheel")))
 
 
 def _text(value: object) -> str | None:

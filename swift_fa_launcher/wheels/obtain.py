@@ -61,8 +61,8 @@ class Obtained:
 class NothingInstalled(InstallError):
     """No wheel ended installed; `refused` has every reason of every one that was tried."""
 
-    def __init__(self, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
-        super().__init__(message, **details)
+    def __init__(self, code: str, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
+        super().__init__(code, message, **details)
         self.refused = tuple(refused)
 
 
@@ -123,7 +123,7 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Pa
                 shutil.copyfile(obtained.fetched.path, target.with_name(f"{target.name}.part"))
                 target.with_name(f"{target.name}.part").replace(target)
         except OSError as error:
-            raise InstallError(Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
+            raise InstallError("wheel-not-written", Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
                                why=str(error)) from error
         return replace(obtained, fetched=replace(obtained.fetched, path=target))
     raise _nothing(resolution, refused, means.implementation)
@@ -166,8 +166,8 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
             refused += [Refused(candidate.filename, r.code, _at(r.url, r.reason)) for r in error.refusals]
             continue
         if not fetched.verified:
-            means.say(Text(f"nobody vouches for {candidate.filename}: taken as it is, since flash_attn.allow_unverified is true",
-                           f"没有任何来源为 {candidate.filename} 作保：因 flash_attn.allow_unverified 为 true 而照样使用"))
+            means.say(Text(f"{candidate.filename} could not be verified; using it anyway (flash_attn.allow_unverified=true)",
+                           f"无法验证 {candidate.filename}，仍然使用（flash_attn.allow_unverified=true）"))
         proof = prove_wheel(fetched.path, facts, implementation=means.implementation, version=means.version)
         if not proof.ok:
             refused += [Refused(candidate.filename, code, words) for code, words in proof.reasons]
@@ -182,7 +182,8 @@ def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | N
                       progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)
     if not proof.ok:
-        raise NothingInstalled(Text("what was built does not fit this machine", "编译出的 wheel 不适用于本机"),
+        raise NothingInstalled("wheel-refused",
+                               Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
                                [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
                                why=proof.reasons[0][1])
     return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=("contents",),
@@ -207,8 +208,8 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
-    return NothingInstalled(Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"), refused,
-                            where=where, why=why, hint=tuple(hints))
+    return NothingInstalled("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
+                            refused, where=where, why=why, hint=tuple(hints))
 
 
 def _joined(error: InstallError) -> Text:

@@ -89,9 +89,10 @@ def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn",
     except _Invalid as error:
         return Proof(path, reasons=(("wheel-invalid", error.words),))
     except OSError as error:
-        raise InstallError(Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"), where=str(path),
-                           why=str(error), hint=(Text("set TMPDIR to a folder on a disk with room",
-                                                      "将 TMPDIR 设为有空间的磁盘上的目录"),)) from error
+        raise InstallError("wheel-unreadable", Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"),
+                           where=str(path), why=str(error),
+                           hint=(Text("set TMPDIR to a folder on a disk with room",
+                                      "将 TMPDIR 设为有空间的磁盘上的目录"),)) from error
     except Exception as error:  # zipfile has no common base for what damage does to it and to its decompressors
         return Proof(path, reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
 

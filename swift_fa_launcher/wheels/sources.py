@@ -117,8 +117,7 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
             if isinstance(cuda, Unknown):
                 raise Unreached(Text("not asked: torch's CUDA is not known", "未查询：不知道 torch 的 CUDA 版本"))
             if cuda is None:
-                raise Unreached(Text("not asked: it is for a torch with CUDA, and here is none",
-                                       "未查询：它只提供带 CUDA 的 torch 所用的版本，而这里没有这样的 torch"))
+                raise Unreached(Text("skipped: it has CUDA builds only", "已跳过：它只提供 CUDA 版本"))
             spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
         if github := _GITHUB.fullmatch(spec):
             listings = list(reader.releases(f"{github[1]}/{github[2]}", name))
@@ -248,7 +247,7 @@ class _Reader:
             return self._aged(cached)
         try:
             if self._network.offline:
-                raise Unreached(Text("not asked, for want of a network (offline)", "离线模式，未查询"))
+                raise Unreached(Text("skipped (offline)", "已跳过（离线）"))
             page = _ask(url, source, self._network, github, cached)
         except _Missing:
             raise
