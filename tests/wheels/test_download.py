@@ -296,7 +296,7 @@ def test_a_mirror_without_a_digest_is_a_stranger(server: WheelServer, fetch, dat
 
 def test_an_address_without_tls_is_a_stranger_too(server: WheelServer, fetch, data, monkeypatch):
     """Whoever sits on the way could give any file; this machine's own addresses are another matter."""
-    url = server.serve("http://wheels.invalid/wheel", good(data))
+    server.serve("http://wheels.invalid/wheel", good(data))
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(DownloadError) as error:
