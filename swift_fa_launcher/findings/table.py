@@ -48,7 +48,7 @@ def found(code: str, says: str = "", /, *, severity: Severity | None = None, con
 def fill(words: Words, values: Mapping[str, Any]) -> Words:
     """The text with the values in it; a value that is not there is an empty text."""
     if isinstance(words, str):
-        return words.format_map(_Shown(values, "en")) if "{" in words or "}" in words else words
+        return words.format_map(_Shown(values, "en"))
     return in_both(lambda lang: render_words(words, lang).format_map(_Shown(values, lang)))
 
 

@@ -236,4 +236,4 @@ def test_the_plot_has_its_words_as_text(tmp_path: Path) -> None:
 
     write_plots(H200_BENCH, {}, tmp_path)
     svg = (tmp_path / "plot.svg").read_text(encoding="utf-8")
-    assert "2.85 ×" in svg and "NVIDIA H200" in svg and (tmp_path / "plot.png").stat().st_size > 5_000
+    assert "sans-serif" in svg and "2.85 ×" in svg and "NVIDIA H200" in svg and (tmp_path / "plot.png").stat().st_size > 5_000

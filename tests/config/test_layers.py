@@ -72,6 +72,13 @@ def test_an_empty_section_or_group_changes_nothing(tmp_path: Path, above: str) -
     assert resolve_config([base], ["swift.lr_scheduler_kwargs=null"]).swift["lr_scheduler_kwargs"] is None
 
 
+def test_a_list_is_one_leaf_whatever_is_in_it(tmp_path: Path) -> None:
+    config = resolve(tmp_path, "swift:\n  a:\n    - x\n    - {b: [1, {c: 2}]}\n    - [y]\n")
+    assert config.swift["a"] == ["x", {"b": [1, {"c": 2}]}, ["y"]]
+    written = {key: str(origin) for key, origin in config.origins.items() if origin.layer == "file"}
+    assert written == {"swift.a": f"{tmp_path / 'a.yaml'}:3"}
+
+
 def test_scalars_keep_their_written_text(tmp_path: Path) -> None:
     config = resolve(tmp_path, "swift:\n  learning_rate: 2e-4\n  name: 2024-01-01\n  flag: yes\n  id: 2024_01_02\n")
     assert config.swift["learning_rate"] == 2e-4 and config.swift["name"] == "2024-01-01" and config.swift["flag"] is True

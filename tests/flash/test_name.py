@@ -62,8 +62,9 @@ def test_parts() -> None:
     "flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.part", "flash_attn-2.8.3-x-cp312-cp312-linux_x86_64.whl", "-----.whl",
 ])
 def test_names_that_are_none(filename: str) -> None:
-    with pytest.raises(WheelNameError):
+    with pytest.raises(WheelNameError) as raised:
         parse_wheel_name(filename)
+    assert raised.value.why and len(raised.value.hint) == 1
 
 
 def test_every_published_name_says_torch_and_cuda(shared: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
     assert parse_facts(json.loads((folder / "facts.json").read_text()), "x").package("ms-swift") == Version("4.6.0")
     assert plan_from_json(json.loads((folder / "plan.json").read_text())).run_dir == str(folder)
     assert not list(folder.parent.glob(".*"))
+
+
+def test_a_record_names_what_was_given(tmp_path: Path) -> None:
+    words = ("swift.output_dir=out", "run.tags=[a,b]", "run.notes=first try")
+    record = read_record(start(tmp_path, overrides=words))
+    assert record.config_files == (str(tmp_path / "work" / "one.yaml"),) and record.overrides == words
+    assert (record.tags, record.notes, record.output_dir) == (("a", "b"), "first try", "out")
+    assert (record.cwd, record.host, record.pid) == (str(tmp_path / "work"), socket.gethostname(), os.getpid())
+    assert (record.started, record.ended, record.exit_code, record.parent) == (NOW.isoformat(), None, None, None)
 
 
 def test_the_end_is_written_whole(tmp_path: Path) -> None:

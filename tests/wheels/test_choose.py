@@ -260,6 +260,13 @@ def test_what_is_inside_decides(code: str | None, inside: dict[str, Any]) -> Non
     assert code_of(wheel(), contents={wheel(): parse_contents(inside)}) == code
 
 
+@pytest.mark.parametrize(("inside", "named"), [
+    ({"cubins": ["sm_80"]}, "sm_80"), ({"cubins": [], "ptx": ["compute_99"]}, "compute_99"), ({"cubins": []}, "-")])
+def test_a_wheel_for_other_gpus_says_for_which(inside: dict[str, Any], named: str) -> None:
+    verdict = choose([wheel()], contents={wheel(): parse_contents(inside)}).verdicts[0]
+    assert verdict.code == "arch-missing" and all(named in said and "sm_90" in said for said in verdict.reason)
+
+
 def test_a_proven_wheel_leaves_no_doubt() -> None:
     """Unlabelled or labelled abiFALSE of the doubtful releases: once its symbols were seen it is as good as any."""
     doubtful = wheel("cu12torch2.6cxx11abiFALSE", "2.8.3")
