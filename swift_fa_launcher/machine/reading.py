@@ -11,7 +11,6 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
 from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus

@@ -12,7 +12,7 @@ from open_cases import expected
 from swift_fa_launcher.diagnose.diagnosis import diagnose
 from swift_fa_launcher.diagnose.signatures import SIGNATURES
 from swift_fa_launcher.errors import render_words
-from swift_fa_launcher.findings.table import AREA_OF, TABLE
+from swift_fa_launcher.findings.table import TABLE
 
 SITE = "/opt/env/lib/python3.11/site-packages"
 START = (f"run sh: `/opt/env/bin/python {SITE}/swift/cli/sft.py --model Qwen/Qwen2.5-7B-Instruct --dataset d.jsonl`\n"
@@ -382,13 +382,8 @@ def test_whoever_speaks_and_whenever_it_was(before: str) -> None:
         assert diagnose([spoken.encode()])[0].code == code, (source, before)
 
 
-#: Nothing of these shows in a log: they are warnings of what would go wrong, or facts that only a config has.
-_SILENT = {"host-memory-low", "torch-prerelease", "arg-renamed", "gpus-unused", "packing-leaks", "packing-changes-batch",
-           "swanlab-account-implicit", "swanlab-key-in-config"}
-
-
 def test_every_code_that_a_log_can_show_is_shown() -> None:
-    assert {code for code, _ in LOGS} == {code for code in TABLE if AREA_OF[code] != "launcher"} - _SILENT
+    assert {code for code, _ in LOGS} == {signature.code for signature in SIGNATURES} - {""}
 
 
 def test_every_signature_has_an_entry() -> None:
