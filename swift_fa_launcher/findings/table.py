@@ -24,8 +24,8 @@ TABLE: Mapping[str, Entry] = {code: entry for entries in ENTRIES.values() for co
 #: Codes that only a log shows; no check yields them.
 DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
-#: What a fix names where nobody looked at the machine.
-USUAL: Mapping[str, Any] = {"pip": "pip"}
+#: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
+USUAL: Mapping[str, Any] = {"pip": "pip", "origin": ""}
 _VALUE = re.compile(r"(?<!\{)\{(\w+)[^{}]*\}(?!\})")
 
 

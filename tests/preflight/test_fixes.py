@@ -33,7 +33,12 @@ def typed(fix: Any) -> Iterator[str]:
             yield from re.findall(r"`(swift-fa [^`]+)`", text)
 
 
-def accept(command: str) -> None:
+def accept(line: str) -> None:
+    for command in line.split(" && "):
+        accept_one(command)
+
+
+def accept_one(command: str) -> None:
     words = shlex.split(command)
     marks = [token for token in shlex.shlex(command, posix=True, punctuation_chars=True) if set(token) <= set("();<>|&")]
     unquoted = re.sub(r"'[^']*'", "", command)
