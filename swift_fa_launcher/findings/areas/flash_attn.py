@@ -124,7 +124,8 @@ ENTRIES: Mapping[str, Entry] = {
     "flash-attn-probe-wrong": entry(
         "E", Text("flash attention computes wrong numbers on this GPU", "flash attention 在该 GPU 上计算结果错误"),
         Text("a small forward and backward pass differs from the reference by more than rounding", "小规模前向和反向计算的结果与参考值之差超过舍入误差"),
-        Text("build it on this machine: swift-fa install --from-source", "在本机编译：swift-fa install --from-source"), OR_SDPA,
+        Text("build it on this machine: swift-fa install --from-source", "在本机编译：swift-fa install --from-source"),
+        OR_SDPA,
         says=Text("flash-attn on GPU {gpu} differs from the reference by {max_error:.3g}",
                   "flash-attn 在 GPU {gpu} 上的结果与参考值相差 {max_error:.3g}")),
     "flash-attn-variant-missing": entry(
