@@ -19,8 +19,8 @@ from swift_fa_launcher.preflight.checks import check_all
 
 AREAS = ("flash-attn", "build", "data", "swanlab", "run")
 #: How a line begins, or goes on after its colon, where it is to be typed.
-TYPED = re.compile(r"(?:^|: |：)('?(?:swift|flash_attn|swanlab|launch|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |\S+ -m venv |"
-                   r"python -c |conda |CC=|swift-fa |modelscope |hf |swanlab |HF_)")
+TYPED = re.compile(r"(?:^|: |：)('?(?:swift|flash_attn|swanlab|launch|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |"
+                   r"\S+ -m venv |python -c |conda |CC=|swift-fa |modelscope |hf |swanlab |HF_)")
 
 
 def typed(fix: Any) -> Iterator[str]:
