@@ -101,7 +101,7 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("this flash-attn has no code for this GPU", "这个 flash-attn 不含该 GPU 的代码"),
         Text("the extension has neither machine code nor PTX that a GPU of this training can run", "扩展中没有训练所用 GPU 能运行的机器码或 PTX"),
         *_MEND,
-        says=Text("flash-attn {flash_attn} has code for {has} only, but {device} has compute capability {capability}",
+        says=Text("flash-attn {flash_attn} has code only for {has}, but {device} has compute capability {capability}",
                   "flash-attn {flash_attn} 只含 {has} 的代码，而 {device} 的计算能力是 {capability}")),
     "flash-attn-too-old": entry(
         "E", Text("flash-attn is too old for transformers", "flash-attn 版本低于 transformers 的要求"),
@@ -124,7 +124,8 @@ ENTRIES: Mapping[str, Entry] = {
     "flash-attn-probe-wrong": entry(
         "E", Text("flash attention computes wrong numbers on this GPU", "flash attention 在该 GPU 上计算结果错误"),
         Text("a small forward and backward pass differs from the reference by more than rounding", "小规模前向和反向计算的结果与参考值之差超过舍入误差"),
-        BUILD_HERE, OR_SDPA,
+        Text("build it on this machine: swift-fa install --from-source", "在本机编译：swift-fa install --from-source"),
+        OR_SDPA,
         says=Text("flash-attn on GPU {gpu} differs from the reference by {max_error:.3g}",
                   "flash-attn 在 GPU {gpu} 上的结果与参考值相差 {max_error:.3g}")),
     "flash-attn-variant-missing": entry(
