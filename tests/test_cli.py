@@ -121,6 +121,15 @@ def test_facts_are_saved_and_judged_again_alike(tmp_path: Path) -> None:
     assert json.loads(first.stdout) == json.loads(again.stdout) == json.loads(piped.stdout)
 
 
+@pytest.mark.parametrize(("words", "asked"), [(["train", SEED, "--dry-run"], True), (["preflight", SEED], True),
+                                              (["preflight", SEED, "--offline"], False)])
+def test_who_asks_the_network(tmp_path: Path, words: list[object], asked: bool) -> None:
+    """A training would; port 9 refuses."""
+    settings = (f"launch.python={bare_python(tmp_path / 'venv')}", "swanlab.host=http://127.0.0.1:9", "flash_attn.install=never")
+    done = swift_fa(*words, *settings, "--json", cwd=tmp_path)
+    assert ("swanlab-unreachable" in {f["code"] for f in json.loads(done.stdout)["findings"]}) is asked
+
+
 def test_facts_that_cannot_be_written_are_the_machines_matter(tmp_path: Path) -> None:
     done = swift_fa("preflight", SEED, "--offline", "--no-probe", "--save-facts", tmp_path / "no" / "facts.json", cwd=tmp_path)
     assert done.returncode == 1 and "facts.json" in done.stderr and "Traceback" not in done.stderr

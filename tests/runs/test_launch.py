@@ -52,6 +52,18 @@ def test_a_version_folder_that_cannot_be_noted_ends_no_training() -> None:
     assert finished.outcome.detail is None
 
 
+def test_a_version_folder_is_in_the_record_while_the_training_runs() -> None:
+    script = ("import json, pathlib, sys, time\n"
+              "print('output_dir: /x/v0-20261123-051500')\nprint('and more', flush=True)\n"
+              "for _ in range(100):\n"
+              "    time.sleep(0.1)\n"
+              "    if json.loads((pathlib.Path(sys.argv[1]) / 'run.json').read_text())['output_dir'].endswith('-051500'):\n"
+              "        print('seen')\n        sys.exit(0)\n"
+              "sys.exit(9)")
+    finished = train(script, [])
+    assert finished.outcome.exit_code == 0 and finished.record.output_dir == "/x/v0-20261123-051500"
+
+
 def test_a_start_that_fails_says_so_and_is_recorded() -> None:
     with pytest.raises(LaunchError):
         train("", [], program="./nothing")

@@ -20,6 +20,8 @@ import pytest
 from wheel_factory import compile_extension, flash_attn_wheel, make_wheel, module_source, sha256
 
 from swift_fa_launcher.errors import InstallError, render_words
+from swift_fa_launcher.machine.facts import Facts, Python
+from swift_fa_launcher.stories.install import recover
 from swift_fa_launcher.wheels.install import FOLDER, NotRunning, install_wheel, read_receipt, recover_environment
 
 pytestmark = pytest.mark.slow
@@ -390,6 +392,17 @@ def test_killed_at_random_moments(target, wheels):
     while recover_environment(target.python, site_packages=target.site) and time.monotonic() < deadline:
         time.sleep(0.2)  # an orphaned unpacking may still be writing
     assert not target.leftovers()
+
+
+def test_every_look_at_the_environment_undoes_what_a_killed_installation_left(target, wheels):
+    target.install(wheels[0])
+    process = start_install(target, wheels[1])
+    wait_for_change(target, process)
+    kill_all(process, children=True)
+    facts, said = Facts(python=Python(executable=target.python, site_packages=str(target.site))), []
+    assert recover(facts, said.append) is True and len(said) == 1
+    assert target.version == "2.7.4" and not target.leftovers()
+    assert recover(facts, said.append) is recover(Facts(python=None), said.append) is False and len(said) == 1
 
 
 def test_recovery_lets_alone_what_somebody_changed_since(target, wheels):
