@@ -147,7 +147,7 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     if newest is None:
         why = "; ".join(f"{c.path.name}: {render_words(c.problem, 'en')}" for c in skipped)
         raise LaunchError("checkpoint-missing",
-                          Text(f"{record.id} left no complete checkpoint to continue from",
+                          Text(f"{record.id} left no checkpoint to continue from",
                                f"{record.id} 没有可以继续的完整检查点"), where=str(output), why=why,
                           hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     _refuse_the_finished(entry, record, newest, given)
