@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.cache import cache_dir, keep_answer, kept_answer, stamp
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.machine.facts import Driver, Gpu, ProbedDevice
@@ -52,51 +50,28 @@ def probe_flash_attn(job: Job, environment: Mapping[str, str], cwd: Path, timeou
                      say: Callable[[Words], None]) -> Tried:
     """Imports and runs flash attention as `job` says, or gives back the kept answer. timeout: seconds for all of it."""
     kept = cache_dir() / "probe" / f"{answer_key(job, environment)}.json"
-    if (tried := read_kept(kept, job.gpus)) is not None:
+    if (tried := kept_answer(kept, lambda answer: _good(answer["devices"], job.gpus))) is not None:
         return tried
     say(Text(f"trying {job.module} on {len(job.gpus)} GPU(s)", f"正在 {len(job.gpus)} 块 GPU 上试运行 {job.module}")
         if job.gpus else Text(f"importing {job.module} once", f"正在试导入 {job.module}（仅一次）"))
     tried = run_probe(job, environment, cwd, timeout)
     if tried.torch_error is None and tried.import_error is None and all(device.ok for device in tried.devices):
-        keep(kept, tried)
+        keep_answer(kept, {"devices": {device.index: device.max_error for device in tried.devices}})
     return tried
 
 
 def answer_key(job: Job, environment: Mapping[str, str]) -> str:
     """A name for everything that the answer depends on."""
-    stamps = [_stamp(file) for file in (*job.files, job.script, Path(job.python))]
+    stamps = [stamp(file) for file in (*job.files, job.script, Path(job.python))]
     told = {"stamps": stamps, "python": job.python, "module": job.module, "dtype": job.dtype, "dims": job.head_dims,
             "gpus": [(g.index, str(g.uuid), str(g.name)) for g in job.gpus], "driver": str(job.driver),
             "paths": [environment.get(name) for name in ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")]}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _stamp(file: Path) -> tuple[str, int, int] | tuple[str]:
-    try:
-        seen = file.stat()
-    except OSError:
-        return (str(file),)
-    return str(file), seen.st_size, seen.st_mtime_ns
-
-
-def read_kept(file: Path, gpus: Sequence[Gpu]) -> Tried | None:
-    """A kept answer for all of `gpus`; None where there is none or it is damaged."""
-    try:
-        errors = {int(index): float(error) for index, error in json.loads(file.read_text("utf-8"))["devices"].items()}
-        return Tried(None, None, tuple(ProbedDevice(gpu.index, True, None, errors[gpu.index]) for gpu in gpus))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def keep(file: Path, tried: Tried) -> None:
-    """Keeps a good answer. A cache that cannot be written costs the time of asking again, no more."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as out:
-            json.dump({"devices": {device.index: device.max_error for device in tried.devices}}, out)
-        os.replace(out.name, file)
-    except OSError:
-        pass
+def _good(errors: Mapping[str, float], gpus: Sequence[Gpu]) -> Tried:
+    """An answer that was kept by the GPUs' numbers. Raises KeyError where it is not of all these GPUs."""
+    return Tried(None, None, tuple(ProbedDevice(gpu.index, True, None, float(errors[str(gpu.index)])) for gpu in gpus))
 
 
 def run_probe(job: Job, environment: Mapping[str, str], cwd: Path, timeout: float) -> Tried:

@@ -15,7 +15,7 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, Probe
 from swift_fa_launcher.machine.flash_attention import explain, extension_file, unproven
 from swift_fa_launcher.machine.installed import Report, known_path
 from swift_fa_launcher.machine.probe import Job, Tried, probe_flash_attn
-from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.machine.reading import visible_gpus
 
 HALF_PRECISION = ("bfloat16", "float16")
 #: Head sizes to try where the model's are not known.

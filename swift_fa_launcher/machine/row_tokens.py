@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.cache import cache_dir, keep_answer, kept_answer, stamp
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
@@ -136,8 +134,7 @@ def _system(text: str | None) -> str | None:
 def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd: Path, say: Say) -> tuple[int, ...]:
     """The tokens of a sample of the file's usable rows, in its order. Raises NotCounted, OSError."""
     place = cache_dir() / "row-tokens" / f"{_key(file, layout)}.json"
-    kept = _read_kept(place)
-    if kept is not None:
+    if kept := kept_answer(place, _read_counts):
         return kept
     rows = read_conversations(file, layout.columns)
     say(Text(f"counting the tokens of {len(rows)} rows of {file.name}", f"正在统计 {file.name} 中 {len(rows)} 行的 token 数"))
@@ -145,7 +142,7 @@ def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd
     tokens = tuple(count for count in answer["tokens"] if count is not None)
     if len(tokens) < 0.9 * len(rows):
         raise NotCounted(f"the chat template took {len(tokens)} of {len(rows)} rows")
-    _keep(place, tokens, answer["files"])
+    keep_answer(place, {"tokens": tokens}, answer["files"])
     return tokens
 
 
@@ -185,40 +182,12 @@ def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str,
 
 def _key(file: Path, layout: Layout) -> str:
     """A name for everything that the counts depend on."""
-    stamps = [[str(f), *_stamp(f)] for f in (file.resolve(), *(layout.tokenizer / name for name in TOKENIZER_FILES))]
+    stamps = [stamp(f) for f in (file.resolve(), *(layout.tokenizer / name for name in TOKENIZER_FILES))]
     readers = hashlib.sha256(b"".join(f.read_bytes() for f in READERS)).hexdigest()
     said: list[Any] = [readers, stamps, {**asdict(layout), "tokenizer": str(layout.tokenizer)}]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return (0, 0)
-    return status.st_size, status.st_mtime_ns
-
-
-def _read_kept(place: Path) -> tuple[int, ...] | None:
-    """The kept counts; None where there are none, where they are damaged, or where a template has changed since."""
-    try:
-        kept = json.loads(place.read_bytes())
-        tokens = tuple(kept["tokens"])
-        fresh = all((size, changed) == _stamp(Path(file)) for file, size, changed in kept["files"])
-        return tokens if fresh and tokens and all(type(count) is int for count in tokens) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # whatever is wrong with it, it can be counted again
-
-
-def _keep(place: Path, tokens: tuple[int, ...], files: Sequence[str]) -> None:
-    """Writes the counts, whole or not at all. A cache that cannot be written only costs time."""
-    temporary = ""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
-            temporary = file.name
-            json.dump({"files": [[name, *_stamp(Path(name))] for name in files], "tokens": tokens}, file)
-        os.replace(temporary, place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+def _read_counts(kept: Mapping[str, Any]) -> tuple[int, ...] | None:
+    tokens = tuple(kept["tokens"])
+    return tokens if all(type(count) is int for count in tokens) else None

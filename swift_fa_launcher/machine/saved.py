@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 
+from swift_fa_launcher.cache import write_whole
 from swift_fa_launcher.errors import FactsError, FactsNotWritten, Text, Words
 from swift_fa_launcher.machine.facts import Facts, facts_to_json, parse_facts
 
@@ -38,25 +37,13 @@ def _unreadable(where: str, why: Words) -> FactsError:
 
 def write_facts(facts: Facts, path: str | Path) -> None:
     """Writes the facts as JSON: completely or not at all. Raises FactsNotWritten where the file cannot be written."""
-    target = Path(path)
-    temporary = ""
+    target, text = Path(path), f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"
     try:
         if target.exists() and not target.is_file() and not target.is_dir():  # /dev/stdout is not to be replaced by a file
-            target.write_text(_render(facts), encoding="utf-8")
-            return
-        target = target.resolve()  # a link stays one
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.",
-                                         delete=False) as file:
-            temporary = file.name
-            file.write(_render(facts))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+            target.write_text(text, encoding="utf-8")
+        else:
+            target = target.resolve()  # a link stays one
+            write_whole(target, text, mode=0o644)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise FactsNotWritten(Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
                               why=error.strerror or str(error)) from None
-
-
-def _render(facts: Facts) -> str:
-    return f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"

@@ -124,7 +124,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, own_home: Path) -> 
     job = stand_in(tmp_path)
     probe_flash_attn(job, os.environ, tmp_path, 60, lambda text: None)
     kept = next((own_home / "cache" / "swift-fa" / "probe").iterdir())
-    for damage in ("", "{", "[]", '{"devices": {"0": null}}', '{"devices": {"9": 0.1}}'):
+    for damage in ("", "{", "[]", '{"files": [], "devices": {"0": null}}', '{"files": [], "devices": {"9": 0.1}}'):
         kept.write_text(damage)
         assert probe_flash_attn(job, os.environ, tmp_path, 60, lambda text: None).devices[0].ok
 
