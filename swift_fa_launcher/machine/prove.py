@@ -11,8 +11,8 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Words
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2, IMPLEMENTATIONS, Implementation
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, Probe
-from swift_fa_launcher.machine.flash_attention import explain, extension_file, unproven
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, Probe
+from swift_fa_launcher.machine.flash_attention import explain, extension_files, unproven
 from swift_fa_launcher.machine.installed import Report, known_path
 from swift_fa_launcher.machine.probe import Job, Tried, probe_flash_attn
 from swift_fa_launcher.machine.reading import visible_gpus
@@ -94,7 +94,7 @@ def make_job(variant: Implementation, gpus: tuple[Gpu, ...], facts: Facts, repor
     """What to try, and the files that the answer depends on."""
     torch, attention = known(facts.torch), known(getattr(facts, variant.field))
     entry = report["distributions"].get(variant.distribution)
-    files = [extension_file(report, variant), known_path(attention.origin) if attention else None,
+    files = [*map(Path, extension_files(report, variant)[:1]), known_path(attention.origin) if attention else None,
              Path(entry["place"], "RECORD") if entry else None]
     if torch and (folder := known_path(torch.origin)):
         files += [folder / "version.py", folder / "lib/libtorch_cpu.so", folder / "lib/libtorch_cuda.so"]
@@ -107,19 +107,20 @@ def wanted_dtype(config: ResolvedConfig, facts: Facts) -> str:
     """The half precision that attention will compute in: the trainer's flags, the config's type, the model's own."""
     if config.swift.flag("bf16") or config.swift.flag("fp16"):
         return "bfloat16" if config.swift.flag("bf16") else "float16"
-    path = facts.path(config.swift.text("model"))
-    model = known(path.model_config) if path else None
-    for named in (config.swift.text("torch_dtype"), known(model.torch_dtype) if model else None):
-        if named in HALF_PRECISION:
-            return named
-    return "bfloat16"
+    model = _model(config, facts)
+    named = (config.swift.text("torch_dtype"), known(model.torch_dtype) if model else None)
+    return next((dtype for dtype in named if dtype in HALF_PRECISION), "bfloat16")
 
 
 def wanted_head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...]:
     """The head sizes of the model's config, else the usual ones."""
-    path = facts.path(config.swift.text("model"))
-    model = known(path.model_config) if path else None
+    model = _model(config, facts)
     return (known(model.head_dims) if model else None) or USUAL_HEAD_DIMS
+
+
+def _model(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
+    path = facts.path(config.swift.text("model"))
+    return known(path.model_config) if path else None
 
 
 def with_tried(attention: FlashAttn, tried: Tried, gpus: tuple[Gpu, ...] | Unknown) -> FlashAttn:
