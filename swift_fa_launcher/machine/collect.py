@@ -24,7 +24,7 @@ from swift_fa_launcher.machine.flash_attention import collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
-from swift_fa_launcher.machine.prove import prove_flash_attn
+from swift_fa_launcher.machine.probe import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
 

@@ -23,12 +23,15 @@ from swift_fa_launcher.machine.probe import (
     Tried,
     answer_key,
     describe,
+    gpus_to_probe,
     probe_flash_attn,
     read_answer,
     run_probe,
     visible,
+    wanted_dtype,
+    wanted_head_dims,
+    with_tried,
 )
-from swift_fa_launcher.machine.prove import gpus_to_probe, wanted_dtype, wanted_head_dims, with_tried
 
 H100 = Gpu(0, "NVIDIA H100", Version("9.0"), 79.6, 79.1, "GPU-aaa")
 GPUS = (H100, replace(H100, index=1, uuid="GPU-bbb"), replace(H100, index=2, uuid="GPU-ccc"))
