@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
@@ -30,8 +33,27 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
-def keep_answer(path: Path, data: Any) -> None:
-    """Keeps an answer that can be had again, as JSON. A cache that cannot be written costs the time of asking, no more."""
+def stamp(file: str | Path) -> tuple[str | int, ...]:
+    """A file's name, its size in bytes and its time of change in ns; the name alone where it cannot be looked at."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return (str(file),)
+    return str(file), status.st_size, status.st_mtime_ns
+
+
+def keep_answer(place: Path, answer: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+    """Writes an answer that was read from `files`. A cache that cannot be written only costs time."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(data))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, json.dumps({"files": [stamp(file) for file in files], **answer}))
+
+
+def kept_answer(place: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
+    """What `read` makes of the kept answer; None where there is none, it is damaged, or one of its files has changed."""
+    try:
+        kept = json.loads(place.read_bytes())
+        fresh = all(len(seen) == 3 and seen == [*stamp(seen[0])] for seen in kept["files"])
+        return read(kept) if fresh else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # whatever is wrong with it, it can be had again

@@ -23,7 +23,7 @@ CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementation
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
 PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.swift_args",
-        "machine.facts", "machine.visible", "machine.reading", "machine.checkpoint", "flash.*", "findings.*", "preflight.packing",
+        "machine.facts", "machine.reading", "machine.checkpoint", "flash.*", "findings.*", "preflight.packing",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
         "launch.monitor", "bench.bench", "bench.table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.

@@ -28,7 +28,7 @@ from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1

@@ -15,29 +15,20 @@ INTEGRATED = frozenset(map(Version, ("5.3", "6.2", "7.2", "8.7", "10.1", "11.0")
 
 def runs_on(capability: Version, cubins: Iterable[str], ptx: Iterable[str]) -> bool:
     """Whether a GPU of this compute capability runs one of the cubins ("sm_80") or can compile the PTX ("compute_80")."""
-    return any(cubin_fits(name, capability) for name in cubins) or any(ptx_fits(name, capability) for name in ptx)
+    return (any(_fits(name, capability, compiled=True) for name in cubins)
+            or any(_fits(name, capability, compiled=False) for name in ptx))
 
 
-def cubin_fits(cubin: str, capability: Version) -> bool:
-    """Whether machine code for `sm_86` runs: same major, minor not above; `a` is for one GPU alone, as are integrated ones."""
-    read = _architecture(cubin)
+def _fits(name: str, capability: Version, *, compiled: bool) -> bool:
+    """Whether machine code for `sm_86` runs: same major, minor not above. Whether `compute_80` can be compiled for the GPU:
+    any newer one. Variants: `a` is for one GPU alone, as is an integrated one's machine code; `f` for its major."""
+    read = _architecture(name)
     if read is None:
         return False
-    built, suffix = read
-    if suffix == "a" or built in INTEGRATED or capability in INTEGRATED:
+    built, variant = read
+    if variant == "a" or (compiled and (built in INTEGRATED or capability in INTEGRATED)):
         return built == capability
-    return built.major == capability.major and built <= capability
-
-
-def ptx_fits(ptx: str, capability: Version) -> bool:
-    """Whether `compute_80` can be compiled for the GPU: any newer one, except for the architecture's own variants."""
-    read = _architecture(ptx)
-    if read is None:
-        return False
-    built, suffix = read
-    if suffix == "f":
-        return built.major == capability.major and built <= capability
-    return built == capability if suffix == "a" else built <= capability
+    return built <= capability and (built.major == capability.major or not (compiled or variant == "f"))
 
 
 @lru_cache(maxsize=64)

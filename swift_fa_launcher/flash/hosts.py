@@ -27,7 +27,8 @@ def mirror_urls(url: str, prefixes: Iterable[str]) -> tuple[str, ...]:
     >>> mirror_urls("https://github.com/a/b.whl", ["https://ghproxy.net/"])[1]
     'https://ghproxy.net/github.com/a/b.whl'
     """
-    if not _is_mirrorable(url):
+    host = urlsplit(url).hostname or ""
+    if host != "github.com" and not host.endswith(".githubusercontent.com"):
         return (url,)
     found: dict[str, None] = {}
     for prefix in (*prefixes, DIRECT):
@@ -106,8 +107,3 @@ def _is_this_machine(host: str) -> bool:
 def _base(prefix: str) -> str:
     prefix = prefix.strip()
     return f"{prefix.rstrip('/')}/" if prefix else ""
-
-
-def _is_mirrorable(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host == "github.com" or host.endswith(".githubusercontent.com")

@@ -27,7 +27,6 @@ from swift_fa_launcher.machine.reading import (
     is_proven,
     on_ascend,
     on_rocm,
-    probed_devices,
     probed_ok,
     torch_cuda,
     torch_version,
@@ -162,8 +161,8 @@ def foreign_build(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> 
     foreign = tuple(s for s in _unresolved_symbols(flash_attn, extension) if is_torchs(s))
     by_abi = tuple(s for s in foreign if string_abi(s) not in (None, here))
     others = tuple(s for s in foreign if s not in by_abi)
-    label = known(flash_attn.wheel_label) or "" if not _computes(flash_attn, extension) else ""
-    built_torch, _, built_abi, _ = parse_label(label)
+    computes = known(extension.unresolved) == () and is_proven(flash_attn)  # then its label says nothing against it
+    built_torch, _, built_abi, _ = parse_label("" if computes else known(flash_attn.wheel_label) or "")
     if known(facts.host.os) == "Windows":
         built_abi = None  # its compiler has no such ABI, whatever wheels are called
     other_label = built_abi is not None and here is not None and built_abi is not here and not others
@@ -177,12 +176,6 @@ def _unresolved_symbols(flash_attn: FlashAttn, extension: Extension) -> tuple[st
     said = re.search(r"undefined symbol: (\w+)", known(flash_attn.import_error) or "")
     read = known(extension.unresolved) or ()
     return (*read, said[1]) if said and said[1] not in read else read
-
-
-def _computes(flash_attn: FlashAttn, extension: Extension) -> bool:
-    """It resolves, imports and computes: then its label says nothing against it."""
-    return (known(extension.unresolved) == () and flash_attn.import_error is None
-            and any(d.ok for d in probed_devices(flash_attn)))
 
 
 def other_cuda(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> tuple[re.Match[str], int, Version] | None:

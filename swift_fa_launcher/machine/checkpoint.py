@@ -56,9 +56,8 @@ def find_faults(there: CheckpointFiles, *, deepspeed: bool | None = None, only_w
     """
     names = frozenset(name.rstrip("/") for name in there.files)
     shards = any(name == LATEST or name.startswith(SHARDS) for name in names) if deepspeed is None else deepspeed
-    missing = [name for name, is_there in ((STATE, STATE in names), (_weights_name(names), _has_weights(names, shards)),
-                                           (_optimizer_name(names, shards), _has_optimizer(names, shards))) if not is_there]
-    missing += there.absent
+    wanted = ((STATE, STATE in names), _weights(names, shards), _optimizer(names, shards))
+    missing = [*(name for name, is_there in wanted if not is_there), *there.absent]
     if only_weights:
         return Faults(tuple(filter(is_weights, missing)), tuple(filter(is_weights, there.cut_off)))
     return Faults(tuple(missing), there.cut_off)
@@ -74,24 +73,16 @@ def is_folder_of_fsdp(name: str) -> bool:
     return name.startswith((FSDP, FSDP_OPTIMIZER_FOLDER))
 
 
-def _has_weights(names: Set[str], shards: bool) -> bool:
-    return (shards and LATEST in names) or any(is_weights(name) or name.startswith(FSDP) for name in names)
+def _weights(names: Set[str], shards: bool) -> tuple[str, bool]:
+    """What the weights would be called, and whether there are any."""
+    name = "adapter_model.safetensors" if "adapter_config.json" in names else "model.safetensors"
+    return name, (shards and LATEST in names) or any(is_weights(each) or each.startswith(FSDP) for each in names)
 
 
-def _weights_name(names: Set[str]) -> str:
-    return "adapter_model.safetensors" if "adapter_config.json" in names else "model.safetensors"
-
-
-def _has_optimizer(names: Set[str], shards: bool) -> bool:
+def _optimizer(names: Set[str], shards: bool) -> tuple[str, bool]:
+    """What the training that saved these files would have called the optimizer, and whether there is one."""
     if shards:
-        return LATEST in names
-    return any(name.endswith(OPTIMIZER) or name == FSDP_OPTIMIZER or name.startswith(FSDP_OPTIMIZER_FOLDER) for name in names)
-
-
-def _optimizer_name(names: Set[str], shards: bool) -> str:
-    """What the training that saved these files would have called it."""
-    if shards:
-        return LATEST
-    if f"{FSDP}.bin" in names:
-        return FSDP_OPTIMIZER
-    return f"{FSDP_OPTIMIZER_FOLDER}0" if any(name.startswith(FSDP) for name in names) else OPTIMIZER
+        return LATEST, LATEST in names
+    fsdp = f"{FSDP_OPTIMIZER_FOLDER}0" if any(each.startswith(FSDP) for each in names) else OPTIMIZER
+    return FSDP_OPTIMIZER if f"{FSDP}.bin" in names else fsdp, any(
+        each.endswith(OPTIMIZER) or each == FSDP_OPTIMIZER or each.startswith(FSDP_OPTIMIZER_FOLDER) for each in names)

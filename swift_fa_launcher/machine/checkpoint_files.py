@@ -23,9 +23,10 @@ def read_checkpoint(folder: Path) -> CheckpointFiles:
     cut_off = [STATE] if (folder / STATE).is_file() and "global_step" not in read_trainer_state(folder) else []
     files = [entry.name for entry in entries if entry.suffix in (".pt", ".pth") or is_weights(entry.name)]
     if (folder / LATEST).is_file():
-        shards = _shards(folder)
+        name = (folder / LATEST).read_text(encoding="utf-8", errors="replace").strip()  # names deepspeed's folder
+        shards = [f"{name}/{shard.name}" for shard in sorted((folder / name).glob("*.pt"))] if name else []
         files += shards
-        absent += [] if shards else [f"{_latest(folder) or LATEST}/*.pt"]
+        absent += [] if shards else [f"{name or LATEST}/*.pt"]
     for index in folder.glob("*.index.json"):
         named = _named_shards(index)
         cut_off += [index.name] if named is None else []
@@ -41,16 +42,6 @@ def read_trainer_state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
-
-
-def _latest(folder: Path) -> str:
-    """The folder of deepspeed's shards; `latest`, which names it, is written last."""
-    return (folder / LATEST).read_text(encoding="utf-8", errors="replace").strip()
-
-
-def _shards(folder: Path) -> list[str]:
-    name = _latest(folder)
-    return [f"{name}/{shard.name}" for shard in sorted((folder / name).glob("*.pt"))] if name else []
 
 
 def _named_shards(index: Path) -> set[str] | None:

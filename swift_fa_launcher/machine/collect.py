@@ -14,17 +14,17 @@ from threading import Event
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.decode import Unknown, decode
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
-from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts
+from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.machine.flash_attention import collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
-from swift_fa_launcher.machine.prove import prove_flash_attn
+from swift_fa_launcher.machine.probe import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
 
@@ -51,10 +51,12 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     over = Event()
     with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, _ending_scripts(over):
         answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
-        devices = pool.submit(_gpus, config)
+        on_login_node = config.launch.target == "slurm"
+        devices = pool.submit(lambda: (ON_LOGIN_NODE, ON_LOGIN_NODE) if on_login_node else collect_gpus())
         toolchain = pool.submit(host.collect_toolchain, environment)
-        path_facts = pool.submit(_paths, config, environment, cwd, say)
-        ports = pool.submit(host.collect_ports_in_use, _ports(config))
+        path_facts = pool.submit(lambda: with_row_tokens(paths.collect_paths(config, environment), config, environment, cwd, say))
+        port = config.launch.master_port or MASTER_PORT
+        ports = pool.submit(host.collect_ports_in_use, range(port, port + 16))
         report = answer.result()
         seen = make_installed(report, environment, cwd, login)
         site = report["python"]["site_packages"] if isinstance(report, dict) else None
@@ -117,24 +119,11 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     torch, packages = installed.collect_torch(report), installed.make_packages(report)
     swanlab = {"version": packages["swanlab"], "module": installed.module_file(report, "swanlab")}
     return {
-        "python": installed.make_python(report), "torch": torch, "packages": packages,
+        "python": decode(Python, report["python"]), "torch": torch, "packages": packages,
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
         "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
-
-
-def _paths(config: ResolvedConfig, environment: Mapping[str, str], cwd: Path, say: Say) -> Mapping[str, Maybe[PathFacts]]:
-    return with_row_tokens(paths.collect_paths(config, environment), config, environment, cwd, say)
-
-
-def _gpus(config: ResolvedConfig) -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
-    return (ON_LOGIN_NODE, ON_LOGIN_NODE) if config.launch.target == "slurm" else collect_gpus()
-
-
-def _ports(config: ResolvedConfig) -> range:
-    first = config.launch.master_port or MASTER_PORT
-    return range(first, first + 16)
 
 
 #: Variables that decide how a training starts, tracks and finds its models; kept also in another spelling of case.

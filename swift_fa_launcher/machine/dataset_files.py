@@ -58,11 +58,11 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
     size = file.stat().st_size
     plain = replace(plain, size_gib=round(size / GIB, 3))
     if task not in (None, "causal_lm", "seq_cls"):
-        return _unseen(plain, f"the launcher does not judge rows for task_type {task}")
+        return unseen(plain, f"the launcher does not judge rows for task_type {task}")
     try:
         sampled = read_sample(file)
     except UnseenRows as error:
-        return _unseen(plain, str(error))
+        return unseen(plain, str(error))
     except UnreadableRows as error:
         line: Maybe[int] = error.line if error.line is not None else Unknown("its line is not known")
         rows: Maybe[int] = 0 if isinstance(error, NoRows) else Unknown("the file cannot be read")
@@ -86,7 +86,8 @@ def read_sample(file: Path) -> Sampled:
     return sampled
 
 
-def _unseen(plain: PathFacts, why: str) -> PathFacts:
+def unseen(plain: PathFacts, why: str) -> PathFacts:
+    """`plain` with rows of which nothing is known, and why."""
     unknown = Unknown(why)
     return replace(plain, rows=unknown, rows_checked=unknown, usable_rows=unknown, first_bad=unknown)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from packaging.version import Version
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.flash.symbols import is_torchs
 from swift_fa_launcher.machine.facts import Extension
-from swift_fa_launcher.machine.fatbin import FatbinError, read_architectures
 
 DT_NEEDED = 1
 GLOBAL = 1  # symbol binding; a weak undefined symbol may stay unresolved
@@ -259,13 +258,9 @@ def find_unresolved(undefined: Iterable[Symbol], needs: Iterable[str], torch_lib
         libraries, complete = _open_libraries(needs, (torch_libraries, *search), opened)
         if not libraries:
             return Unknown(f"none of the libraries that it needs is in {torch_libraries}")
-        missing = [name for name in wanted if (complete or is_torchs(name.decode("utf-8", "replace")))
-                   and not _is_defined(name, gnu_hash(name), libraries)]
+        hashed = ((name, gnu_hash(name)) for name in wanted if complete or is_torchs(name.decode("utf-8", "replace")))
+        missing = [name for name, key in hashed if not any(library.defines(name, key) for library in libraries)]
     return tuple(sorted(name.decode("utf-8", "replace") for name in missing))
-
-
-def _is_defined(name: bytes, hashed: int, libraries: Iterable[ElfFile]) -> bool:
-    return any(library.defines(name, hashed) for library in libraries)
 
 
 #: Libraries of the system, and CUDA's runtime, whose symbols are all bound to a version.
@@ -300,7 +295,61 @@ def _open_libraries(needs: Iterable[str], folders: Sequence[Path], opened: ExitS
 def _architectures(elf: ElfFile) -> tuple[Maybe[tuple[str, ...]], Maybe[tuple[str, ...]]]:
     try:
         with elf.view(".nv_fatbin") as section:
-            found: Mapping[str, tuple[str, ...]] = read_architectures(section)
+            found = read_architectures(section)
     except (ElfError, FatbinError) as error:
         return Unknown(str(error)), Unknown(str(error))
     return found["cubin"], found["ptx"]
+
+
+# ---------------------------------------------------------------------------------------------- GPU code
+
+# The section `.nv_fatbin` is a row of fat binaries, each with a header and, behind it, entries of PTX text or machine code
+# (cubins); zeros may pad between them. Only headers are touched, so 200 MB take some milliseconds and compressed code does
+# not matter. The layout is not documented by NVIDIA; the fields used here are those that `cuobjdump`'s listing agrees with.
+MAGIC = 0xBA55ED50
+PTX, CUBIN = 1, 2
+
+
+class FatbinError(ValueError):
+    """The section does not hold together: what was read of it may not be all."""
+
+
+def read_architectures(section: bytes | memoryview) -> dict[str, tuple[str, ...]]:
+    """{"cubin": ("sm_80", …), "ptx": ("compute_90", …)}, each in order of the architecture. Raises FatbinError."""
+    cubins: set[int] = set()
+    ptx: set[int] = set()
+    at = 0
+    while (at := _next_binary(section, at)) < len(section):
+        _, _, header, size = _unpack("<IHHQ", section, at)
+        start, at = at + header, at + header + size
+        if header < 16 or at > len(section):
+            raise FatbinError("the GPU code section is truncated or damaged")
+        while start < at:
+            kind, _, entry, length = _unpack("<HHIQ", section, start)
+            (architecture,) = _unpack("<I", section, start + 28)
+            if entry < 32 or start + entry + length > at:
+                raise FatbinError("the GPU code section is damaged")
+            if kind in (PTX, CUBIN):
+                (ptx if kind == PTX else cubins).add(architecture)
+            start += entry + length
+    return {"cubin": tuple(f"sm_{a}" for a in sorted(cubins)), "ptx": tuple(f"compute_{a}" for a in sorted(ptx))}
+
+
+def _next_binary(section: bytes | memoryview, at: int) -> int:
+    """The offset of the next fat binary at or behind `at`, over padding; the section's length where there is none."""
+    at += -at % 8
+    while at + 4 <= len(section):
+        (word,) = struct.unpack_from("<I", section, at)
+        if word == MAGIC:
+            return at
+        if word:
+            raise FatbinError("the GPU code section holds something that is no fat binary")
+        at += 4
+    return len(section)
+
+
+def _unpack(form: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]:
+    try:
+        return struct.unpack_from(form, data, offset)
+    except struct.error:
+        raise FatbinError("the GPU code section is truncated") from None

@@ -38,12 +38,6 @@ def collect_flash_attn(report: Report, variant: Implementation, torch: Maybe[Tor
     return attention if origin else replace(attention, import_error=_why_not(place, variant), probe=None)
 
 
-def extension_file(report: Report, variant: Implementation) -> Path | None:
-    """The extension file that the import would load; None where there is none."""
-    files = _extension_files(report, variant)
-    return Path(files[0]) if files else None
-
-
 def _origin(report: Report, variant: Implementation) -> Path | None:
     if variant is not FA4:
         return module_file(report, variant.module)
@@ -58,22 +52,16 @@ def _why_not(place: object, variant: Implementation) -> str:
 
 
 def _extension(report: Report, variant: Implementation, torch: Maybe[Torch]) -> Extension | None:
-    files = _extension_files(report, variant)
+    files = extension_files(report, variant)
     if not files:
         return None
     found = known(torch)
     libraries = torch_libraries(report, Path(origin)) if found and (origin := known(found.origin)) else None
-    extension = read_extension(Path(files[0]), libraries, cuda_library_folders(report))
-    return replace(extension, copies=tuple(files[1:]))
+    cuda = sorted(Path(report["python"]["site_packages"]).glob("nvidia/*/lib"))  # nvidia-cuda-runtime's and its like
+    return replace(read_extension(Path(files[0]), libraries, cuda), copies=tuple(files[1:]))
 
 
-def cuda_library_folders(report: Report) -> Sequence[Path]:
-    """The library folders of CUDA's own distributions (nvidia-cuda-runtime and its like)."""
-    site = Path(report["python"]["site_packages"])
-    return sorted(site.glob("nvidia/*/lib"))
-
-
-def _extension_files(report: Report, variant: Implementation) -> list[str]:
+def extension_files(report: Report, variant: Implementation) -> list[str]:
     """Files of the extension, the one that is imported first."""
     if variant is FA2:
         return list(report["extensions"]["flash_attn_2_cuda"])

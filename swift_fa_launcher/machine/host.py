@@ -28,7 +28,7 @@ def collect_host(places: Mapping[str, Path]) -> Host:
     """This host. `places`: the folders whose free space is wanted, by the name that `free_gib` gives them."""
     total, available = collect_memory()
     return Host(os=platform.system() or Unknown("the platform gives no name"), machine=platform.machine(),
-                glibc=collect_glibc(), wsl=_is_wsl(), cpus=_usable_cpus(), memory_gib=total,
+                glibc=collect_glibc(), wsl="microsoft" in platform.release().lower(), cpus=_usable_cpus(), memory_gib=total,
                 available_memory_gib=available, shm_gib=_total_gib(Path("/dev/shm")),
                 free_gib={name: free_gib(path) for name, path in places.items()})
 
@@ -49,10 +49,6 @@ def collect_glibc() -> Maybe[Version]:
         return Version(text) if name == "glibc" else None
     except (AttributeError, ValueError, OSError, InvalidVersion):
         return None
-
-
-def _is_wsl() -> bool:
-    return "microsoft" in platform.release().lower()
 
 
 def _usable_cpus() -> Maybe[int]:

@@ -29,24 +29,26 @@ def cached_folder(name: str, kind: str, environment: Mapping[str, str], huggingf
 
 
 def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Snapshots, the newest first (huggingface_hub's cache layout)."""
+    """huggingface_hub's cache layout."""
     home = environment.get("HF_HOME") or str(_cache(environment) / "huggingface")
     root = expand_user(environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub")
-    snapshots = root / f"{kind}--{owner}{f'--{bare}' if bare else ''}" / "snapshots"
-    if snapshots.is_dir():
-        yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    yield from _snapshots(root / f"{kind}--{owner}{f'--{bare}' if bare else ''}")
 
 
 def _modelscope(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
     """Every layout that an SDK has written (modelscope_hub/_download.py, modelscope/hub/utils/utils.py)."""
     root = expand_user(environment.get("MODELSCOPE_CACHE") or str(_cache(environment) / "modelscope"))
-    snapshots = root / kind / f"{owner}--{bare}" / "snapshots"
-    if snapshots.is_dir():
-        yield from sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    yield from _snapshots(root / kind / f"{owner}--{bare}")
     for base in (root, root / "hub"):
         for folder in (base / kind / owner, base / owner):
             yield from (folder / bare.replace(".", "___"), folder / bare)
         yield base / kind / f"{owner}___{bare}"
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """The snapshots that a hub's library keeps, the newest first."""
+    kept = folder / "snapshots"
+    return sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True) if kept.is_dir() else []
 
 
 def _cache(environment: Mapping[str, str]) -> Path:

@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from swift_fa_launcher.decode import Maybe, Unknown, decode, known
+from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.elf import read_cxx11_abi
-from swift_fa_launcher.machine.facts import Python, Swift, Torch
+from swift_fa_launcher.machine.facts import Swift, Torch
 
 #: What `target.py` answered.
 Report = Mapping[str, Any]
@@ -35,12 +35,6 @@ def parse_version(text: Any) -> Maybe[Version]:
         return Version(text) if isinstance(text, str) else None
     except InvalidVersion:
         return Unknown(f"not a version: {text!r}")
-
-
-def make_python(report: Report) -> Python:
-    """The interpreter that answered."""
-    python: Python = decode(Python, report["python"])
-    return python
 
 
 def make_packages(report: Report) -> dict[str, Maybe[Version]]:
@@ -67,18 +61,19 @@ def collect_torch(report: Report) -> Maybe[Torch]:
     if not place and not entry:
         return None
     stated = parse_version(entry["version"]) if entry else None
+    npu = report["distributions"].get("torch-npu", {}).get("version")
     origin = module_file(report, "torch")
     if origin is None:
         where = ", ".join((place or {}).get("folders") or ()) or "no module"
         broken = f"`import torch` resolves to {where}, which is not the installed torch"
-        return Torch(version=stated, import_error=broken if stated else f"{broken}: there is none", npu=_npu(report))
+        return Torch(version=stated, import_error=broken if stated else f"{broken}: there is none", npu=npu)
     folder = origin.parent
     said = read_version_file(folder / "version.py")
     if isinstance(said, Unknown):
-        return Torch(version=stated, cuda=said, hip=said, cxx11_abi=said, origin=str(folder), npu=_npu(report),
+        return Torch(version=stated, cuda=said, hip=said, cxx11_abi=said, origin=str(folder), npu=npu,
                      import_error=said.why)
     return Torch(version=parse_version(said.get("__version__")) or stated, cuda=parse_version(said.get("cuda")),
-                 hip=said.get("hip"), npu=_npu(report), cxx11_abi=read_cxx11_abi(torch_libraries(report, folder)),
+                 hip=said.get("hip"), npu=npu, cxx11_abi=read_cxx11_abi(torch_libraries(report, folder)),
                  import_error=_missing_torch_files(folder, entry), origin=str(folder))
 
 
@@ -114,11 +109,6 @@ def _missing_torch_files(folder: Path, entry: Mapping[str, Any] | None) -> str |
     libraries = re.findall(r"^torch/(lib/(?:lib)?(?:c10|torch_cpu|torch_python)\.\w+),", listed, re.M)
     missing = [name for name in libraries if not (folder / name).exists()]
     return f"{folder} lacks {', '.join(missing)}: torch is not completely installed" if missing else None
-
-
-def _npu(report: Report) -> Maybe[str]:
-    entry = report["distributions"].get("torch-npu")
-    return entry["version"] if entry else None
 
 
 def read_wheel_label(url: str | None) -> str | None:

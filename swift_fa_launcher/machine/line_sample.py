@@ -51,8 +51,6 @@ def draw_lines(file: Path, size: int, count: int) -> Lines:
 
 def spread(rows: Sequence[Item], count: int) -> Sequence[Item]:
     """`count` of the rows, one of each equal part of them, drawn: evenly spaced ones would all be alike in some files."""
-    if len(rows) <= count:
-        return rows
     return [rows[place] for place in draw_places(len(rows), count)]
 
 

@@ -13,7 +13,7 @@ from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 from swift_fa_launcher.machine.probe import visible
-from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.machine.reading import visible_gpus
 
 SCRIPT = Path(__file__).with_name("matrix_script.py")
 TIMEOUT = 180.0  # seconds; some five with torch's import, far more from a cold network file system

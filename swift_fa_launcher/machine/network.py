@@ -125,7 +125,8 @@ def with_network(facts: Facts, plan: Plan, replies: Mapping[str, Reply] | Unknow
     paths, swanlab = dict(facts.paths), known(facts.swanlab)
     for name, questions in plan.hub.items():
         answers = [replies[question.key] for question in questions]
-        network["model-hub"] = _worse(network.get("model-hub"), make_reach(answers[0]))
+        if getattr(network.get("model-hub"), "ok", None) is not False:  # the worst of the answers stands
+            network["model-hub"] = make_reach(answers[0])
         path = paths[name]
         if isinstance(path, PathFacts):
             paths[name] = replace(path, known_to_hub=known_to_hub(answers, may_be_private))
@@ -136,10 +137,6 @@ def with_network(facts: Facts, plan: Plan, replies: Mapping[str, Reply] | Unknow
         if swanlab and plan.swanlab.secret:
             swanlab = replace(swanlab, key_accepted=key_accepted(reply))
     return replace(facts, network=network, paths=paths, swanlab=swanlab or facts.swanlab)
-
-
-def _worse(one: Maybe[Reach], other: Reach) -> Reach:
-    return one if isinstance(one, Reach) and one.ok is False else other
 
 
 def swanlab_question(server: str, key: str | None) -> Question:

@@ -11,7 +11,7 @@ from pathlib import Path
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
-from swift_fa_launcher.machine.dataset_files import judge_dataset
+from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
@@ -132,8 +132,7 @@ def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
     """The file's rows, judged by ms-swift's own readers where no reader of the user's may take their place."""
     for argument in ("external_plugins", "custom_register_path", "custom_dataset_info"):
         if config.swift.names(argument):
-            why = Unknown(f"swift.{argument} may register a reader of its own")
-            return replace(facts, rows=why, rows_checked=why, usable_rows=why, first_bad=why)
+            return unseen(facts, f"swift.{argument} may register a reader of its own")
     columns = config.swift.get("columns")
     task = config.swift.text("task_type") or ("seq_cls" if config.swift.get("num_labels") else None)  # as ms-swift guesses it
     return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, task)

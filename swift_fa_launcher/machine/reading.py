@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import dataclass
 from typing import Any
 
 from packaging.version import Version
@@ -13,9 +14,6 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
-from swift_fa_launcher.machine.visible import VisibleGpus, visible_gpus
-
-__all__ = ("VisibleGpus", "visible_gpus")  # from here for the checks, beside what is defined below
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
@@ -23,8 +21,6 @@ OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
 #: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
 TORCH_INDEXES = "https://download.pytorch.org/whl"
 
-#: The overrides that do without flash attention.
-WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
 
 def is_absent(facts: Facts, package: str) -> bool:
     """Whether the distribution was looked for and not found; False where nobody looked."""
@@ -210,3 +206,54 @@ def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:
     """What is installed of the implementation that attn_impl names; None where it is not there or nobody looked."""
     row = BY_NAME.get(config.swift.attn_impl or "")
     return known(getattr(facts, row.field)) if row and not on_ascend(facts) else None
+
+
+# The GPUs that a training will see ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class VisibleGpus:
+    """The GPUs that the training will see.
+
+    gpus: None where that cannot be known. missing: named indices that are not there. chosen_by: the setting that chose
+    among those present, None where all are taken.
+    """
+
+    gpus: tuple[Gpu, ...] | None
+    missing: tuple[str, ...] = ()
+    chosen_by: str | None = None
+
+
+def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
+    """`launch.gpus`, else CUDA_VISIBLE_DEVICES, applied to the GPUs that are there.
+
+    As CUDA does it, the list ends at the first entry that is not there. On a login node that submits to Slurm neither
+    an empty list of GPUs nor the node's own variable says anything about the compute node.
+    """
+    slurm = config.launch.target == "slurm"
+    if isinstance(facts.gpus, Unknown) or (slurm and not facts.gpus):
+        return VisibleGpus(None)
+    present = facts.gpus or ()
+    if config.launch.gpus is not None:
+        return _choose(present, tuple(str(i) for i in config.launch.gpus), "launch.gpus")
+    value = config.env.get("CUDA_VISIBLE_DEVICES", facts.env.get("CUDA_VISIBLE_DEVICES"))
+    if value is None or (slurm and "CUDA_VISIBLE_DEVICES" not in config.env):
+        return VisibleGpus(present)
+    named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
+    return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
+
+
+def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:
+    gpus: list[Gpu] = []
+    for name in names:
+        if name == "-1":
+            break
+        if name.startswith("MIG-") or (name.startswith("GPU-") and any(known(g.uuid) is None for g in present)):
+            return VisibleGpus(None, chosen_by=chosen_by)
+        found = next((g for g in present if str(g.index) == name
+                      or (name.startswith("GPU-") and (known(g.uuid) or "").startswith(name))), None)
+        if found is None:
+            missing = tuple(n for n in names if n not in {str(g.index) for g in present} and not n.startswith("GPU-"))
+            return VisibleGpus(tuple(gpus), missing or (name,), chosen_by)
+        gpus.append(found)
+    return VisibleGpus(tuple(gpus), (), chosen_by)

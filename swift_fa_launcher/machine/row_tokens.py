@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import sys
@@ -16,7 +15,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.files import keep_answer
+from swift_fa_launcher.files import keep_answer, kept_answer, stamp
 from swift_fa_launcher.machine.dataset_files import UnreadableRows, UnseenRows, as_columns, judge_rows, read_sample
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
@@ -136,8 +135,7 @@ def _system(text: str | None) -> str | None:
 def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd: Path, say: Say) -> tuple[int, ...]:
     """The tokens of a sample of the file's usable rows, in its order. Raises NotCounted, OSError."""
     place = cache_dir() / "row-tokens" / f"{_key(file, layout)}.json"
-    kept = _read_kept(place)
-    if kept is not None:
+    if kept := kept_answer(place, _read_counts):
         return kept
     rows = read_conversations(file, layout.columns)
     say(Text(f"counting the tokens of {len(rows)} rows of {file.name}", f"正在统计 {file.name} 中 {len(rows)} 行的 token 数"))
@@ -145,7 +143,7 @@ def count_tokens(file: Path, layout: Layout, environment: Mapping[str, str], cwd
     tokens = tuple(count for count in answer["tokens"] if count is not None)
     if len(tokens) < 0.9 * len(rows):
         raise NotCounted(f"the chat template took {len(tokens)} of {len(rows)} rows")
-    _keep(place, tokens, answer["files"])
+    keep_answer(place, {"tokens": tokens}, answer["files"])
     return tokens
 
 
@@ -185,31 +183,12 @@ def _ask(rows: Sequence[Conversation], layout: Layout, environment: Mapping[str,
 
 def _key(file: Path, layout: Layout) -> str:
     """A name for everything that the counts depend on."""
-    stamps = [[str(f), *_stamp(f)] for f in (file.resolve(), *(layout.tokenizer / name for name in TOKENIZER_FILES))]
+    stamps = [stamp(f) for f in (file.resolve(), *(layout.tokenizer / name for name in TOKENIZER_FILES))]
     readers = hashlib.sha256(b"".join(f.read_bytes() for f in READERS)).hexdigest()
     said: list[Any] = [readers, stamps, {**asdict(layout), "tokenizer": str(layout.tokenizer)}]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return (0, 0)
-    return status.st_size, status.st_mtime_ns
-
-
-def _read_kept(place: Path) -> tuple[int, ...] | None:
-    """The kept counts; None where there are none, where they are damaged, or where a template has changed since."""
-    try:
-        kept = json.loads(place.read_bytes())
-        tokens = tuple(kept["tokens"])
-        fresh = all((size, changed) == _stamp(Path(file)) for file, size, changed in kept["files"])
-        return tokens if fresh and tokens and all(type(count) is int for count in tokens) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # whatever is wrong with it, it can be counted again
-
-
-def _keep(place: Path, tokens: tuple[int, ...], files: Sequence[str]) -> None:
-    with contextlib.suppress(OSError):  # a file that went away meanwhile
-        keep_answer(place, {"files": [[name, *_stamp(Path(name))] for name in files], "tokens": tokens})
+def _read_counts(kept: Mapping[str, Any]) -> tuple[int, ...] | None:
+    tokens = tuple(kept["tokens"])
+    return tokens if all(type(count) is int for count in tokens) else None

@@ -44,13 +44,7 @@ def read_template(name, here):
     """The fields of the TemplateMeta that ms-swift registers as `name`, {} where its sources do not plainly tell; and the
     source files that were read. Raises CannotCount for a name that they do not register."""
     sources = load_sources(here)
-    reader = sources.Reader()
-    meta = search_templates(name, reader, sources)
-    return meta, [module.file for module in reader.modules.values() if module]
-
-
-def search_templates(name, reader, sources):
-    files = []
+    reader, files = sources.Reader(), []
     for package, folder in PLACES:
         file = reader.file(package)
         home = os.path.join(os.path.dirname(file), folder) if file else ""
@@ -64,10 +58,10 @@ def search_templates(name, reader, sources):
         except sources.NotStatic:
             found = None
         if found is not None:
-            return found
+            return found, [module.file for module in reader.modules.values() if module]
     if files:
         raise CannotCount(f"ms-swift itself has no template {name}")
-    return {}
+    return {}, []
 
 
 def load_sources(here):
@@ -248,8 +242,7 @@ class ChatTemplate:
         if not all(mark in text for mark in marks) or not all(name in text for name in tool_names(tools)):
             return None
         pieces = re.split(r"(swiftfa\d+message)", text)
-        found = [(int(piece[7:-7]), None) if number % 2 else (None, piece) for number, piece in enumerate(pieces) if piece]
-        return found
+        return [(int(piece[7:-7]), None) if number % 2 else (None, piece) for number, piece in enumerate(pieces) if piece]
 
 
 def tool_names(tools):

@@ -115,7 +115,7 @@ def make_reader(columns: Iterable[str], renamed: Mapping[str, str]) -> Callable[
         if not said or not all(isinstance(content, str) for _, content in said):
             return None
         tools = fields.get("tools")
-        return Conversation(tuple(said), _parse_text(tools) if isinstance(tools, str) and tools else tools or None)
+        return Conversation(tuple(said), _parsed(tools) if tools else None)
 
     return read
 
@@ -126,8 +126,7 @@ def has_media(row: Row) -> bool:
 
 
 def _said_in_messages(row: Row) -> list[tuple[str, Any]] | None:
-    messages = row.get("messages")
-    messages = (_parse_text(messages) if isinstance(messages, str) else messages) or []
+    messages = _parsed(row.get("messages")) or []
     if not messages or any(message.get("tool_calls") for message in messages):
         return None  # another provider's form
     if {"role", "from", "content", "value"} & set(messages[0]):
@@ -150,8 +149,7 @@ def _said_in_pairs(row: Row, alpaca: bool) -> list[tuple[str, Any]]:
         response = response if row.get("output") is None else row["output"]
     if isinstance(response, (list, tuple)):
         response = response[0]
-    history = row.get("history") or ()
-    history = _parse_text(history) if isinstance(history, str) else history
+    history = _parsed(row.get("history") or ())
     system = row.get("system")
     said = [("system", system), *((role, content) for pair in (*history, (query, response))
                                   for role, content in zip(("user", "assistant"), pair, strict=False))]
@@ -182,9 +180,7 @@ def _rename(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str
 
 
 def _read_messages(row: Row) -> str | None:
-    messages = row.get("messages")
-    if isinstance(messages, str):
-        messages = _parse_text(messages)
+    messages = _parsed(row.get("messages"))
     if not messages:
         return "its messages are empty"
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
@@ -234,9 +230,7 @@ def _read_alpaca(row: Row) -> str | None:
 
 
 def _read_response(row: Row) -> str | None:
-    history = row.get("history") or []
-    if isinstance(history, str):
-        history = _parse_text(history)
+    history = _parsed(row.get("history") or [])
     if not isinstance(history, list) or not all(isinstance(pair, (list, tuple)) and len(pair) > 1 for pair in history):
         return "its history is not a list of pairs"
     response = row.get("response")
@@ -250,10 +244,13 @@ def _read_response(row: Row) -> str | None:
     return None
 
 
-def _parse_text(text: str) -> Any:
+def _parsed(value: Any) -> Any:
+    """The value, where it is text what stands there as JSON or as Python writes it; None where it is neither."""
+    if not isinstance(value, str):
+        return value
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(text)
+            return parse(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             continue
     return None

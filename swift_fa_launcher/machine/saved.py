@@ -38,17 +38,13 @@ def _unreadable(where: str, why: Words) -> FactsError:
 
 def write_facts(facts: Facts, path: str | Path) -> None:
     """Writes the facts as JSON: completely or not at all. Raises FactsNotWritten where the file cannot be written."""
-    target = Path(path)
+    target, text = Path(path), f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"
     try:
         if target.exists() and not target.is_file() and not target.is_dir():  # /dev/stdout is not to be replaced by a file
-            target.write_text(_render(facts), encoding="utf-8")
-            return
-        target = target.resolve()  # a link stays one
-        write_whole(target, _render(facts))
+            target.write_text(text, encoding="utf-8")
+        else:
+            target = target.resolve()  # a link stays one
+            write_whole(target, text)
     except OSError as error:
         raise FactsNotWritten("facts-not-written", Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
                               why=error.strerror or str(error)) from None
-
-
-def _render(facts: Facts) -> str:
-    return f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"

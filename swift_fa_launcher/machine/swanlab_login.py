@@ -40,15 +40,19 @@ class Login:
 def find_login(environment: Mapping[str, str], cwd: Path, host: str | None) -> Login:
     """The key that a training in `environment` and `cwd` would use, and the server. host: the config's own server.
 
-    A login saved for another server than the one wanted does not count.
+    Of the places where a login may be saved the first that holds one wins; one for another server than the one wanted does
+    not count.
     """
     server = host or _unquoted(environment.get("SWANLAB_API_HOST", "")) or None
     if key := _unquoted(environment.get("SWANLAB_API_KEY", "")):
         return Login("env", server, key)
-    saved = next((login for file in login_files(environment, cwd) if (login := read_login(file))), None)
-    if saved and (server is None or _same_server(server, saved[0])):
+    places = (cwd / ".swanlab" / ".netrc", _home(environment) / ".netrc")
+    saved = next((login for file in places if (login := read_login(file))), None)
+    if saved and (server is None or server_name(server) == server_name(saved[0])):
         return Login("login", saved[0], saved[1])
-    settings = [*dict(stray_settings(environment, cwd)).values(), *_lower_settings(environment, cwd)]
+    settings = [*dict(stray_settings(environment, cwd)).values(),
+                *(read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))  # over which it wins
+                  for name in ("config.yaml", "config.yml"))]
     return Login("login" if any("api_key" in names for names in settings) else None, server)
 
 
@@ -65,13 +69,8 @@ def make_swanlab(login: Login, environment: Mapping[str, str], cwd: Path, instal
 
 def key_shape(key: str, server: str | None) -> str:
     """ "ok" or "malformed". Another server's keys are only asked to be printable, without white space."""
-    ours = server is None or _same_server(server, DEFAULT_SERVER)
+    ours = server is None or server_name(server) == server_name(DEFAULT_SERVER)
     return "ok" if (KEY.fullmatch(key) if ours else re.fullmatch(r"[!-~]+", key)) else "malformed"
-
-
-def login_files(environment: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
-    """Where a saved login may be; the first that holds one wins."""
-    return cwd / ".swanlab" / ".netrc", _home(environment) / ".netrc"
 
 
 def read_login(file: Path) -> tuple[str, str] | None:
@@ -122,12 +121,6 @@ def read_get_run(module: Maybe[Path]) -> Maybe[str]:
     return Unknown("get_run() was not found in this SwanLab's source")
 
 
-def _lower_settings(environment: Mapping[str, str], cwd: Path) -> list[frozenset[str]]:
-    """Settings of the files that the environment wins over."""
-    return [read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))
-            for name in ("config.yaml", "config.yml")]
-
-
 def _home(environment: Mapping[str, str]) -> Path:
     named = environment.get("SWANLAB_ROOT") or environment.get("SWANLAB_SAVE_DIR")
     return Path(named) if named else Path(environment.get("HOME") or Path.home()) / ".swanlab"
@@ -137,10 +130,6 @@ def _unquoted(value: str) -> str:
     """A variable's value without the pair of quotes that a shell may have left around it, as SwanLab reads it."""
     value = value.strip()
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
-
-
-def _same_server(one: str, other: str) -> bool:
-    return server_name(one) == server_name(other)
 
 
 def server_name(url: str) -> tuple[str, int | None]:

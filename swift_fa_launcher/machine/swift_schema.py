@@ -6,9 +6,7 @@ of them has another size or time of change.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
-from swift_fa_launcher.files import keep_answer
+from swift_fa_launcher.files import keep_answer, kept_answer
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
 TARGET = Path(__file__).with_name("swift_schema_target.py")
@@ -44,13 +42,13 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
     if installed is not None and "ms-swift" in installed and installed["ms-swift"] is None:
         return Unknown("ms-swift is not installed in the training interpreter")
     place = cache_dir() / "swift-args" / f"{_key(python, module, installed)}.json"
-    kept = _read_kept(place)
+    kept = kept_answer(place, lambda answer: _make_arguments(answer["arguments"]))
     if kept is not None:
         return kept
     answer = _ask(python, dict(os.environ if environment is None else environment), cwd or Path.cwd(), say)
     if isinstance(answer, Unknown):
         return answer
-    _keep(place, answer)
+    keep_answer(place, {"arguments": answer["arguments"]}, answer["files"])
     return _make_arguments(answer["arguments"])
 
 
@@ -72,27 +70,6 @@ def _key(python: str, module: str | None, installed: Packages | None) -> str:
     versions = [f"{part}={known((installed or {}).get(part))}" for part in PARTS]
     reader = hashlib.sha256(TARGET.read_bytes()).hexdigest()
     return hashlib.sha256("\n".join((reader, python, module or "", *versions)).encode()).hexdigest()[:24]
-
-
-def _read_kept(place: Path) -> Mapping[str, Argument] | None:
-    """The kept arguments; None where there are none, where they are damaged, or where a source has changed since."""
-    try:
-        data = json.loads(place.read_bytes())
-        if all(_stamp(file) == [size, changed] for file, size, changed in data["files"]):
-            return _make_arguments(data["arguments"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass  # whatever is wrong with it, it can be had again
-    return None
-
-
-def _keep(place: Path, answer: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # a file that went away meanwhile
-        keep_answer(place, {"files": [[file, *_stamp(file)] for file in answer["files"]], "arguments": answer["arguments"]})
-
-
-def _stamp(file: str) -> list[int]:
-    status = os.stat(file)
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _make_arguments(data: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Argument]:

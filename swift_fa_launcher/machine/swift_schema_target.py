@@ -117,6 +117,7 @@ class Module:
 class Reader:
     def __init__(self):
         self.modules, self.packages, self.versions = {}, {}, {}
+        self.seen = []  # files that were read as text, folders that were listed
 
     # --- finding things ---
 
@@ -450,11 +451,9 @@ class Reader:
         lineage = self.lineage(module, node)
         own = {id(cls): self.own(owner, cls) for owner, cls in lineage}
         fields = self.fields(lineage[0], own)
-        hints = {}
+        hints, docs = {}, {}
         for owner, cls in reversed(lineage):  # typing.get_type_hints: every class, dataclass or not
             hints.update({name: (annotation, owner) for name, (annotation, _) in own[id(cls)].items()})
-        docs = {}
-        for _, cls in reversed(lineage):
             docs.update(described(ast.get_docstring(cls) or ""))
         found = {}
         for name, (default, metadata, argument) in fields.items():
@@ -489,7 +488,7 @@ class Reader:
             home = os.path.join(os.path.dirname(file), folder) if file else ""
             if not os.path.isdir(home):
                 continue
-            self.modules[home] = _Seen(home)
+            self.seen.append(home)
             constants, found = self.module(package + ".constant"), []
             for name in sorted(os.listdir(home)):
                 if name.endswith(".py"):
@@ -500,25 +499,16 @@ class Reader:
     def registrations(self, file, register, constants):
         with open(file, encoding="utf-8", errors="replace") as source:
             text = source.read()
-        self.modules[file] = _Seen(file)
+        self.seen.append(file)
         calls = len(re.findall(rf"^\s*{register}\(", text, re.M))
         named = re.findall(rf"^\s*{register}\(\s*\w+\(\s*(?:\w+_type\s*=\s*)?(?:(\w+)\.(\w+)|['\"]([\w.-]+)['\"])", text, re.M)
         if len(named) != calls:
             raise NotStatic(f"{file}: {len(named)} of {calls} registrations read")
-        members = {}
-        for cls in {cls for cls, _, _ in named if cls}:
-            members[cls] = self.members(*self.find(constants.name, cls))
+        members = {cls: self.members(*self.find(constants.name, cls)) for cls in {cls for cls, _, _ in named if cls}}
         try:
             return [literal or members[cls][name] for cls, name, literal in named]
         except KeyError as error:
             raise NotStatic(f"{file}: {error}") from None
-
-
-class _Seen:
-    """A file that was read as text, or a folder that was listed."""
-
-    def __init__(self, file):
-        self.file = file
 
 
 def union(parts, modern=False):
@@ -607,7 +597,7 @@ def read_sources():
         if name in arguments and arguments[name]["choices"] is None:
             with contextlib.suppress(NotStatic):  # the choices stay unknown
                 arguments[name]["choices"] = reader.registered(name)
-    files = sorted({module.file for module in reader.modules.values() if module})
+    files = sorted({*reader.seen, *(module.file for module in reader.modules.values() if module)})
     return {"arguments": arguments, "files": files}
 
 

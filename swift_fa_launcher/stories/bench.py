@@ -50,7 +50,7 @@ from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in
 from swift_fa_launcher.findings.finding import Finding, blocking
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
-from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values

@@ -20,7 +20,7 @@ from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
-from swift_fa_launcher.machine.visible import visible_gpus
+from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
 from swift_fa_launcher.wheels.explain import explain, impossible_build
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock

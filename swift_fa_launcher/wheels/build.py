@@ -23,11 +23,11 @@ from typing import IO
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.findings.lines import OR_SDPA
 from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_architectures, build_jobs
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
-from swift_fa_launcher.machine.reading import WITHOUT_FLASH_ATTN
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
@@ -79,12 +79,12 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
     if known(facts.host.os) == "Windows":
         raise InstallError("windows-unsupported",
                            Text("flash-attn cannot be built on Windows", "不支持在 Windows 上编译 flash-attn"),
-                           hint=(Text("use WSL 2", "改用 WSL 2"), _WITHOUT))
+                           hint=(Text("use WSL 2", "改用 WSL 2"), OR_SDPA))
     if lacking := tuple(_lacking(facts)):
         needs = Text(", and ".join(what.en for what, _ in lacking), "、".join(what.zh for what, _ in lacking))
         raise InstallError("torch-missing" if not torch else "torch-cpu-only" if torch.cuda is None else "nvcc-missing",
                            Text(f"flash-attn cannot be built here: a build needs {needs.en}",
-                                f"无法在此编译 flash-attn：编译需要{needs.zh}"), hint=(*(how for _, how in lacking), _WITHOUT))
+                                f"无法在此编译 flash-attn：编译需要{needs.zh}"), hint=(*(how for _, how in lacking), OR_SDPA))
     requirement, archs = parse_wish(version).requirement, build_architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
     jobs = section.max_jobs or (build_jobs(available, cpus) if available is not None else 1)
@@ -259,4 +259,3 @@ def _key(facts: Facts, requirement: str, archs: tuple[str, ...]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', text)[:120]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-_WITHOUT = Text(f"or train without it: {WITHOUT_FLASH_ATTN}", f"或不使用它训练：{WITHOUT_FLASH_ATTN}")

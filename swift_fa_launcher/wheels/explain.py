@@ -11,17 +11,16 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
-from swift_fa_launcher.findings.lines import FROM_ELSEWHERE
+from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, OR_SDPA
 from swift_fa_launcher.flash.implementations import BY_NAME, FA3
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import WITHOUT_FLASH_ATTN, has_cpu_torch, pip_install, torch_version
+from swift_fa_launcher.machine.reading import has_cpu_torch, pip_install, torch_version
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.sources import SourceReport
 
 #: The way to train where flash attention cannot be had.
-WITHOUT = Text(f"or train without it: {WITHOUT_FLASH_ATTN}", f"或不使用它训练：{WITHOUT_FLASH_ATTN}")
 _ARCHIVES = (".tar.gz", ".zip")
 BUILD = Text("to build flash-attn: swift-fa install --from-source", "如需编译：swift-fa install --from-source")
 
@@ -71,10 +70,10 @@ def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
     else:
         return None
     if here:
-        return said, (Text("install it on a machine with a GPU and a CUDA build of torch", "在有 GPU、装有 CUDA 版本 torch 的机器上安装"),
-                      WITHOUT)
+        elsewhere = Text("install it on a machine with a GPU and a CUDA build of torch", "在有 GPU、装有 CUDA 版本 torch 的机器上安装")
+        return said, (elsewhere, OR_SDPA)
     wanted = ("--force-reinstall", f"torch=={version.base_version}") if version else ("torch",)
-    return said, (pip_install(facts, *wanted), WITHOUT)
+    return said, (pip_install(facts, *wanted), OR_SDPA)
 
 
 def impossible_build(resolution: Resolution, error: InstallError) -> Resolution:

@@ -12,8 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from swift_fa_launcher.machine.elf import ElfFile
-from swift_fa_launcher.machine.fatbin import CUBIN, MAGIC
+from swift_fa_launcher.machine.elf import CUBIN, MAGIC, ElfFile
 
 #: Of torch 2.11 (the line's number is unsigned), and the same function of the releases before it.
 TORCH_SYMBOL = (b"_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb",
@@ -34,7 +33,7 @@ def swap_torch_symbol(extension: Path) -> bytes:
 
 
 def swap_architecture(extension: Path) -> bytes:
-    """Every cubin says that it is for OTHER_ARCHITECTURE. The layout is the one that machine/fatbin.py reads."""
+    """Every cubin says that it is for OTHER_ARCHITECTURE. The layout is the one that machine/elf.py reads."""
     data = bytearray(extension.read_bytes())
     with ElfFile(extension) as elf:
         section = elf.section(".nv_fatbin")

@@ -9,7 +9,7 @@ from fake_site import fat_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift_fa_launcher.machine.fatbin import CUBIN, PTX, FatbinError, read_architectures
+from swift_fa_launcher.machine.elf import CUBIN, PTX, FatbinError, read_architectures
 
 
 def test_several_binaries_with_padding_between() -> None:

@@ -23,12 +23,15 @@ from swift_fa_launcher.machine.probe import (
     Tried,
     answer_key,
     describe,
+    gpus_to_probe,
     probe_flash_attn,
     read_answer,
     run_probe,
     visible,
+    wanted_dtype,
+    wanted_head_dims,
+    with_tried,
 )
-from swift_fa_launcher.machine.prove import gpus_to_probe, wanted_dtype, wanted_head_dims, with_tried
 
 H100 = Gpu(0, "NVIDIA H100", Version("9.0"), 79.6, 79.1, "GPU-aaa")
 GPUS = (H100, replace(H100, index=1, uuid="GPU-bbb"), replace(H100, index=2, uuid="GPU-ccc"))
@@ -124,7 +127,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, own_home: Path) -> 
     job = stand_in(tmp_path)
     probe_flash_attn(job, os.environ, tmp_path, 60, lambda text: None)
     kept = next((own_home / "cache" / "swift-fa" / "probe").iterdir())
-    for damage in ("", "{", "[]", '{"devices": {"0": null}}', '{"devices": {"9": 0.1}}'):
+    for damage in ("", "{", "[]", '{"files": [], "devices": {"0": null}}', '{"files": [], "devices": {"9": 0.1}}'):
         kept.write_text(damage)
         assert probe_flash_attn(job, os.environ, tmp_path, 60, lambda text: None).devices[0].ok
 
