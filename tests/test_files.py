@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swift_fa_launcher.files import keep_answer, write_whole
+from swift_fa_launcher.files import keep_answer, kept_answer, write_whole
 
 WRITER = """
 import sys
@@ -47,8 +46,14 @@ def test_what_fails_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
 def test_an_answer_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     keep_answer(tmp_path / "file" / "cache" / "a.json", {"a": 1})
-    keep_answer(tmp_path / "cache" / "a.json", {"a": 1})
-    assert json.loads((tmp_path / "cache" / "a.json").read_text()) == {"a": 1}
+    place, source = tmp_path / "cache" / "a.json", tmp_path / "file"
+    keep_answer(place, {"a": 1}, [str(source)])
+    assert kept_answer(place, lambda answer: answer["a"]) == 1
+    source.write_text("changed")
+    assert kept_answer(place, lambda answer: answer["a"]) is None
+    for damaged in ("", "[]", "{}", "[" * 100_000):
+        place.write_text(damaged)
+        assert kept_answer(place, lambda answer: answer["a"]) is None
 
 
 def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
