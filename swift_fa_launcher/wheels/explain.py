@@ -76,7 +76,8 @@ def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
     else:
         return None
     if here:
-        return said, (Text("install it on a machine with a GPU and a CUDA build of torch", "在有 GPU、装有 CUDA 版本 torch 的机器上安装"),
+        return said, (Text("install it on a machine with a GPU and a CUDA build of torch",
+                           "在有 GPU、装有 CUDA 版本 torch 的机器上安装"),
                       WITHOUT)
     wanted = ("--force-reinstall", f"torch=={version.base_version}") if version else ("torch",)
     return said, (pip_install(facts, *wanted), WITHOUT)
