@@ -50,9 +50,9 @@ def find_login(environment: Mapping[str, str], cwd: Path, host: str | None) -> L
     saved = next((login for file in places if (login := read_login(file))), None)
     if saved and (server is None or server_name(server) == server_name(saved[0])):
         return Login("login", saved[0], saved[1])
-    settings = [*dict(stray_settings(environment, cwd)).values(),
-                *(read_settings(folder / name) for folder in (cwd / ".swanlab", _home(environment))  # over which it wins
-                  for name in ("config.yaml", "config.yml"))]
+    lower = [folder / name for folder in (cwd / ".swanlab", _home(environment))  # the environment wins over these
+             for name in ("config.yaml", "config.yml")]
+    settings = [*dict(stray_settings(environment, cwd)).values(), *map(read_settings, lower)]
     return Login("login" if any("api_key" in names for names in settings) else None, server)
 
 
