@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread as native
 import contextlib
 import json
 import os
@@ -22,6 +23,7 @@ MARKER = "swift-fa-target:"
 #: The scripts that run or are about to, of every thread.
 _running: set[_Script] = set()
 _thread = threading.local()
+_LONGEST_START = 10.0  # seconds that a child may take to come into being once it is to be ended
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class _Script:
     """A script from before its start on: whenever it is ended, no process is left.
 
     A signal's handler raises in the main thread between any two steps, so also where a child is there and nobody knows its
-    number yet; the child is therefore started and noted in a thread, which no handler reaches.
+    number yet; the child is therefore started and noted in a thread, which no handler reaches. A bare one: what `threading`
+    does around it breaks where a handler raises. Nobody waits for a bare thread when Python ends, so `end` does.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
@@ -77,28 +80,33 @@ class _Script:
         self.refusal: Exception | str = "interrupted"
         self._over = getattr(_thread, "over", None) or threading.Event()
         self._ended = False
-        self._starter = threading.Thread(target=self._start, args=(command, environment, cwd))
+        self._started, self._done, self._noted = False, False, native.allocate_lock()
+        self._noted.acquire()
+        self._what = command, environment, cwd
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """The child; None where there is none, `refusal` says why then."""
-        self._starter.start()
-        self._starter.join()
+        self._started = True
+        native.start_new_thread(self._start, self._what)
+        self._noted.acquire()
         return self.child
 
     def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
-        if self._ended or self._over.is_set():
-            return
         try:
-            self.child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
-                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            if not (self._ended or self._over.is_set()):
+                self.child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+                                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         except (OSError, ValueError) as error:
             self.refusal = error
-        if self._ended:  # since the look above: `end` may not have seen the child
-            self.end()
+        finally:
+            self._done = True
+            self._noted.release()
 
     def end(self) -> None:
         """Kills the child, or keeps it from starting."""
         self._ended = True
+        if self._started and not self._done:
+            self._noted.acquire(timeout=_LONGEST_START)
         if self.child:
             kill_group(self.child)
 
