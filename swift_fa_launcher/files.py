@@ -30,6 +30,15 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
+def read_group(path: Path) -> dict[str, Any]:
+    """The group of named values (a JSON object) in a file; empty where there is none that can be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def keep_answer(path: Path, data: Any) -> None:
     """Keeps an answer that can be had again, as JSON. A cache that cannot be written costs the time of asking, no more."""
     with suppress(OSError):

@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from packaging.version import Version
-
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
@@ -326,23 +324,19 @@ def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, f
                       if value is not None and name not in _PLACES and not is_secret_name(name)},
         "env": {name: value for name, value in sorted(config.env.items()) if not is_secret_name(name)},
         "processes": config.launch.nproc_per_node, "data": data, "machine": describe_machine(config, facts),
-        "packages": {name: _text(facts.package(name)) for name in packages}})
+        "packages": {name: _known_text(facts.package(name)) for name in packages}})
 
 
 def describe_machine(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     """The cards that the training sees, their driver and torch. Another machine of the same kind is the same."""
     gpus, driver = visible_gpus(config, facts).gpus, known(facts.driver)
     return {"gpus": None if gpus is None else [_known_text(gpu.name) for gpu in gpus],
-            "driver": _known_text(driver.version) if driver else None, "torch": _text(facts.package("torch"))}
+            "driver": _known_text(driver.version) if driver else None, "torch": _known_text(facts.package("torch"))}
 
 
 def _known_text(value: Any) -> str | None:
     found = known(value)
     return None if found is None else str(found)
-
-
-def _text(version: Version | None) -> str | None:
-    return None if version is None else str(version)
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from swift_fa_launcher.bench.bench import (
     unsure,
 )
 from swift_fa_launcher.errors import Text, Words, in_both, render_words
+from swift_fa_launcher.layout import cells, pad
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
@@ -54,21 +55,13 @@ def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table whose columns line up; numbers to the right. A Chinese character takes two places."""
-    cells = [[cell.replace("|", "/") for cell in row] for row in rows]
-    widths = [max(3, *(_width(row[i]) for row in cells)) for i in range(len(cells[0]))]
-    lines = ["| " + " | ".join(_pad(cell, width, left=i == 0) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-             + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
+    table = [[cell.replace("|", "/") for cell in row] for row in rows]
+    first, *others = [max(3, *map(cells, column)) for column in zip(*table, strict=True)]
+    lines = ["| " + " | ".join([pad(name, first), *(" " * (width - cells(cell)) + cell
+                                                    for cell, width in zip(figures, others, strict=True))]) + " |"
+             for name, *figures in table]
+    rule = f"|{'-' * (first + 2)}|{''.join('-' * (width + 1) + ':|' for width in others)}"
     return [lines[0], rule, *lines[1:]]
-
-
-def _width(text: str) -> int:
-    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
-
-
-def _pad(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - _width(text))
-    return text + space if left else space + text
 
 
 def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:

@@ -14,6 +14,7 @@ _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
 _TOLD = ("attention", "kernel", "packing", "memory_of", "speedups")
 _KERNELS_ZH = {"torch's SDPA": "torch 的 SDPA", "eager attention": "eager 注意力"}  # as the training's monitor names them
 _DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
+_FIGURES = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
 _LARGEST = 1e15  # of any figure; what is beyond is damage
 
 
@@ -24,16 +25,14 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     monitor's own part of the training's time.
     """
     told = _read_told(run_dir)
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
-    lines = [line for line in parsed if _numbers(line)]
+    lines = read_monitor_lines(run_dir)
     if not lines:
         return told
     counted = lines[1:] or lines
-    seconds = sum(line["seconds"] for line in counted)
-    mean = {"tokens_per_second": sum(line["tokens"] for line in counted) / seconds,
-            "padding": sum(line["padding"] for line in counted) / len(counted),
-            "examples_per_step": sum(line["examples_per_step"] for line in counted) / len(counted),
-            "monitor_share": sum(line["monitor_seconds"] for line in counted) / seconds}
+    total = {name: sum(line[name] for line in counted) for name in _FIGURES}
+    mean = {"tokens_per_second": total["tokens"] / total["seconds"], "padding": total["padding"] / len(counted),
+            "examples_per_step": total["examples_per_step"] / len(counted),
+            "monitor_share": total["monitor_seconds"] / total["seconds"]}
     return {**told, "last": lines[-1], "mean": mean}
 
 
@@ -44,6 +43,10 @@ def _read_told(run_dir: Path) -> dict[str, Any]:
     return {**_parse(_text(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
 
 
+def _named(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
+
+
 def read_measured(run_dir: Path) -> Mapping[str, Any]:
     """What a record keeps of the monitor: attention, kernel, packing, speedups, memory_of ("process" or the kind of device),
     tokens_per_second, padding (0 to 1), examples_per_step, monitor_share (0 to 1), peak_memory_gib.
@@ -51,7 +54,7 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
     Only what is known is there.
     """
     found = read_monitor(run_dir)
-    told = {name: found[name] for name in _TOLD if isinstance(found.get(name), str)}
+    told = _named(found)
     if "mean" not in found:
         return told
     mean = {name: round(found["mean"][name], digits) for name, digits in _DIGITS.items()}
@@ -60,8 +63,7 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
 
 def read_latest(run_dir: Path) -> Mapping[str, Any]:
     """What a training that goes on measured at its last logged step, as in `read_measured`; reads the files' ends only."""
-    told = _read_told(run_dir)
-    told = {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
+    told = _named(_read_told(run_dir))
     for text in _text(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
         line = _parse(text)
         if _numbers(line):
@@ -103,8 +105,7 @@ def read_monitor_lines(run_dir: Path) -> list[Mapping[str, Any]]:
 
 
 def _numbers(line: Mapping[str, Any]) -> bool:
-    names = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
-    return all(figure(line, name) is not None for name in names) and line["seconds"] > 0
+    return all(figure(line, name) is not None for name in _FIGURES) and line["seconds"] > 0
 
 
 def _text(file: Path, tail: int | None = None) -> str:

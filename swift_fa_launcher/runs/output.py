@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.files import read_group
+
 #: Where a run writes, `<output_dir>/v0-<time>`, as ms-swift says it: when it has chosen the folder (swift/arguments/
 #: sft_args.py, before: swift/llm/argument/train_args.py) and again when it begins (swift/pipelines/train/sft.py).
 _VERSION_FOLDER = re.compile(rb"\boutput_dir: (\S.*[/\\]v\d+-\d{8}-\d{6})\s*$")
@@ -84,11 +86,7 @@ def parse_progress(tail: str) -> Progress:
 
 def read_swanlab(run_dir: Path) -> Mapping[str, Any]:
     """What the plugin wrote about the SwanLab run: mode, dir, url, run_id; empty where it wrote nothing readable."""
-    try:
-        data = json.loads((run_dir / "swanlab.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return read_group(run_dir / "swanlab.json")
 
 
 def _whole(value: Any) -> int | None:

@@ -238,10 +238,15 @@ def _fits_time(entry: Entry, wanted: Wanted) -> bool:
     return started is not None and not ((wanted.since and started < wanted.since) or (wanted.until and started > wanted.until))
 
 
+def moment_of(text: str) -> datetime:
+    """A time of a record; UTC unless it says its own zone. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
 def _started(entry: Entry) -> datetime | None:
     with suppress(ValueError):
         if entry.record:
-            moment = datetime.fromisoformat(entry.record.started)
-            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            return moment_of(entry.record.started)
         return datetime.strptime(entry.folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=timezone.utc)
     return None

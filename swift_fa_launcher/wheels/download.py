@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
+from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
 from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
+from swift_fa_launcher.wheels.listing import split_digest
 
 if TYPE_CHECKING:
     import requests
@@ -144,9 +146,11 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
     order = _Order(filename, origin, digest, candidate.size, cache / "wheels" / key / filename, patience,
                    progress or (lambda done, total, rate: None), os.environ if environment is None else environment,
                    allow_unverified)
+    from filelock import FileLock
+
     try:
         order.file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(order.file.parent):
+        with FileLock(str(order.file.parent / ".lock")):  # ends with its process; a second download of this file waits
             return _cached(order) or _fetch(order, urls or (origin,))
     except OSError as error:
         raise _disk_error(error, order.file.parent) from error
@@ -158,13 +162,6 @@ def parse_file_name(text: str) -> str:
         raise DownloadError("wheel-name-invalid",
                             Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
     return text
-
-
-def split_digest(url: str) -> tuple[str, str | None]:
-    """The address without its fragment, and the digest where the fragment is `#sha256=…`."""
-    address, fragment = urldefrag(url)
-    found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
-    return address, found.group(1).lower() if found else None
 
 
 def file_sha256(path: Path) -> str:
@@ -218,7 +215,7 @@ def _cached(order: _Order) -> Fetched | None:
     """The finished file of an earlier run, where it still is what it was."""
     if not order.file.is_file():
         return None
-    notes = _read_notes(order.notes)
+    notes = read_group(order.notes)
     found = file_sha256(order.file)
     whole = found == (order.sha256 or notes.get("sha256"))
     if whole and (order.sha256 or notes.get("verified") is True or order.allow_unverified):
@@ -306,7 +303,7 @@ def _start(order: _Order, url: str) -> tuple[int, dict[str, str]]:
     Without a digest only the same address may go on with the same file: nothing at the end would tell a mixture.
     """
     headers = {"Accept-Encoding": "identity", "User-Agent": "swift-fa-launcher"}
-    notes = _read_notes(order.notes)
+    notes = read_group(order.notes)
     have = order.part.stat().st_size if order.part.is_file() else 0
     validator = notes.get("validator") if notes.get("part_of") == url else None
     if not have or not (order.sha256 or validator) or (order.size is not None and have >= order.size):
@@ -519,21 +516,6 @@ def _disk_error(error: OSError, folder: Path) -> LauncherError:
                          why=os.strerror(error.errno) if error.errno else str(error),
                          hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
                                     "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))
-
-
-def _alone(folder: Path) -> Any:
-    """A lock that ends with its process: two downloads of one file go one after the other."""
-    from filelock import FileLock
-
-    return FileLock(str(folder / ".lock"))
-
-
-def _read_notes(file: Path) -> dict[str, Any]:
-    try:
-        notes = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}
 
 
 def _whole(text: str | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import Version
@@ -100,8 +101,7 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
     reasons: dict[Text, list[str]] = {}
     for report in reports:
         if report.error:
-            reason = Text(render_words(report.error, "en"), render_words(report.error, "zh"))
-            reasons.setdefault(reason, []).append(report.spec)
+            reasons.setdefault(in_both(partial(render_words, report.error)), []).append(report.spec)
     for reason, specs in reasons.items():
         listed = ", ".join(specs)
         yield Text(f"{listed}: {reason.en}", f"{listed}：{reason.zh}")

@@ -33,7 +33,7 @@ from packaging.utils import canonicalize_name
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
@@ -186,10 +186,9 @@ def recover_environment(python: str, *, site_packages: Path | None = None,
 
 def read_receipt(site_packages: Path) -> Receipt | None:
     """The receipt of what the launcher installed there last; None where there is none that can be read."""
-    try:
-        return decode(Receipt, json.loads((site_packages / FOLDER / "receipt.json").read_text()))  # type: ignore[no-any-return]
-    except (OSError, ValueError, DecodeError, TypeError):
-        return None
+    with suppress(DecodeError):
+        return decode(Receipt, read_group(site_packages / FOLDER / "receipt.json"))  # type: ignore[no-any-return]
+    return None
 
 
 # ---------------------------------------------------------------------------------------------- the steps, in order
@@ -208,7 +207,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         companions = _add_companions(wheel, stage, target, environment, say)
         say(Text("importing it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
-        staged = {**environment, "PYTHONPATH": _path(stage, environment)}
+        staged = {**environment, "PYTHONPATH": python_path(stage, environment)}
         _expect_import(target, modules, staged, stage, timeout, companions)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
@@ -542,11 +541,8 @@ def _make_alike(folder: Path, model: Path | None) -> None:
 
 def _walk(folder: Path) -> list[Path]:
     """All files and links below `folder`."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        found += [Path(path) / name for name in files]
-        found += [Path(path) / name for name in folders if (Path(path) / name).is_symlink()]
-    return found
+    return [path for place, folders, files in os.walk(folder) for name in (*files, *folders)
+            if (path := Path(place, name)).is_symlink() or not path.is_dir()]
 
 
 # ---------------------------------------------------------------------------------------------- undoing
@@ -613,10 +609,9 @@ def _inode(path: Path) -> int | None:
 
 
 def _read_journal(folder: Path) -> _Journal:
-    try:
-        return decode(_Journal, json.loads((folder / "journal.json").read_text()))  # type: ignore[no-any-return]
-    except (OSError, ValueError, DecodeError, TypeError):
-        return _Journal("", "")
+    with suppress(DecodeError):
+        return decode(_Journal, read_group(folder / "journal.json"))  # type: ignore[no-any-return]
+    return _Journal("", "")
 
 
 # ---------------------------------------------------------------------------------------------- distributions on disk
@@ -681,22 +676,22 @@ def _write_json(file: Path, value: Any, without: Sequence[str] = ()) -> None:
 
 def _sync(folder: Path) -> None:
     with suppress(OSError):  # some file systems cannot; then there is nothing more to do
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_tree(folder: Path) -> None:
     """What was unpacked really on disk, before names point at it."""
     for file in _walk(folder):
         if not file.is_symlink():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _flush(file)
 
 
 def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
@@ -717,8 +712,9 @@ def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, 
     return child.returncode, output.decode("utf-8", "replace")
 
 
-def _path(stage: Path, environment: Mapping[str, str]) -> str:
-    return os.pathsep.join(filter(None, (str(stage), environment.get("PYTHONPATH"))))
+def python_path(first: Path, environment: Mapping[str, str]) -> str:
+    """PYTHONPATH with a folder before all that it holds."""
+    return os.pathsep.join(filter(None, (str(first), environment.get("PYTHONPATH"))))
 
 
 def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:

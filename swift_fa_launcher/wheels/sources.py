@@ -367,14 +367,13 @@ def _judge_status(answer: _Answer, github: bool) -> None:
 
 def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
     """A whole answer within the time that `network` allows. Raises Unreached."""
-    return exchange(network.whole, lambda: _receive(url, headers, network))
+    def receive() -> _Answer:
+        with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
+                                               headers) as answer:
+            return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
+                           answer.links.get("next", {}).get("url"))
 
-
-def _receive(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
-    with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
-                                           headers) as answer:
-        return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
-                       answer.links.get("next", {}).get("url"))
+    return exchange(network.whole, receive)
 
 
 def _read_body(answer: requests.Response) -> bytes:
