@@ -299,14 +299,17 @@ def division_settings(bench: Bench) -> tuple[tuple[str, ...], Words]:
         return (), Text("the batch of the packed run is not known", "不知道 packing 运行的批大小")
     factor = packed.examples / packed.rows if packed.rows else packed.examples_per_step / padded.examples_per_step
     batch, accumulation = divide_batch(packed.batch, packed.accumulation, factor)
-    return (f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"), ""
+    return _batch_settings(batch, accumulation), ""
+
+
+def _batch_settings(batch: int | None, accumulation: int | None) -> tuple[str, ...]:
+    return f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"
 
 
 def changes_nothing(bench: Bench, division: Sequence[str]) -> bool:
     """Whether the divided batch is the one that packing ran with."""
     packed = bench.measured("packing")
-    return packed is not None and tuple(division) == (
-        f"swift.per_device_train_batch_size={packed.batch}", f"swift.gradient_accumulation_steps={packed.accumulation}")
+    return packed is not None and tuple(division) == _batch_settings(packed.batch, packed.accumulation)
 
 
 # --- what a measurement depends on ---

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.runs.output import read_end
 
 _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
 _TOLD = ("attention", "kernel", "packing", "memory_of", "speedups")
@@ -38,9 +38,9 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
 
 def _read_told(run_dir: Path) -> dict[str, Any]:
     """What runs: monitor.json, and the names of the speed-ups in effect."""
-    speedups = _parse(_text(run_dir / "speedups.json", _TAIL))
+    speedups = _parse(read_end(run_dir / "speedups.json", _TAIL))
     used = [name for name, one in speedups.items() if isinstance(one, dict) and one.get("used")]
-    return {**_parse(_text(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
+    return {**_parse(read_end(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
 
 
 def _named(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
 def read_latest(run_dir: Path) -> Mapping[str, Any]:
     """What a training that goes on measured at its last logged step, as in `read_measured`; reads the files' ends only."""
     told = _named(_read_told(run_dir))
-    for text in _text(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
+    for text in read_end(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
         line = _parse(text)
         if _numbers(line):
             return {**told, **{name: line[name] for name in _DIGITS if name in line},
@@ -100,22 +100,12 @@ def render_measured(measured: Mapping[str, Any], lang: str) -> str:
 
 def read_monitor_lines(run_dir: Path) -> list[Mapping[str, Any]]:
     """The whole lines of monitor.jsonl, one a logged step; those that were cut off or lack a figure are left out."""
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
+    parsed = (_parse(line) for line in read_end(run_dir / "monitor.jsonl").splitlines())
     return [line for line in parsed if _numbers(line)]
 
 
 def _numbers(line: Mapping[str, Any]) -> bool:
     return all(figure(line, name) is not None for name in _FIGURES) and line["seconds"] > 0
-
-
-def _text(file: Path, tail: int | None = None) -> str:
-    try:
-        with open(file, "rb", buffering=0) as opened:
-            if tail is not None:
-                opened.seek(max(0, os.fstat(opened.fileno()).st_size - tail))
-            return opened.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _parse(text: str) -> dict[str, Any]:

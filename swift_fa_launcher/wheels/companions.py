@@ -115,7 +115,7 @@ def _resolve(names: Sequence[str], options: Sequence[str], installed: Mapping[st
         found = dict(re.findall(r"^ \+ ([^\s=]+)==(\S+)", said, re.MULTILINE))
     else:
         kept = (name for name in NEVER if known(decode(Version, installed.get(name, ""))))
-        rules.write_text("".join(f"{name}=={installed[name]}\n" for name in kept)))
+        rules.write_text("".join(f"{name}=={installed[name]}\n" for name in kept))
         code, said = run([*ask, "--quiet", "--report", str(report), "--constraint", str(rules), *names])
         if code and "no such option" in said:  # pip before 22.2 cannot tell: by name then
             return names, said

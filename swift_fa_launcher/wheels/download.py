@@ -17,6 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -422,8 +423,7 @@ def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
     """
     digest = file_sha256(order.part)
     size = order.part.stat().st_size
-    fault: Words | None = None
-    code = "hash-mismatch"
+    fault, code = None, "hash-mismatch"
     if order.size is not None and size != order.size:
         fault = _size_words(size, order.size)
     elif order.sha256 and digest != order.sha256:
@@ -460,22 +460,12 @@ def _fastest_first(urls: Sequence[str], order: _Order) -> Iterator[str]:
     for url in urls:
         threading.Thread(target=lambda url=url: answers.put((url, _gives_wheel(url, order))), daemon=True).start()
     deadline = time.monotonic() + order.patience.probe
-    refused: list[str] = []
-    first: str | None = None
-    while first is None and len(refused) < len(urls):
-        try:
-            url, good = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        if good:
-            first = url
-        else:
-            refused.append(url)
-    if first is not None:
-        yield first
-    rest = [url for url in urls if url != first]
-    yield from (url for url in rest if url not in refused)
-    yield from (url for url in rest if url in refused)
+    said: dict[str, bool] = {}
+    with suppress(queue.Empty):
+        while len(said) < len(urls) and not any(said.values()):
+            url, said_yes = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            said[url] = said_yes
+    yield from sorted(urls, key=lambda url: {True: 0, None: 1, False: 2}[said.get(url)])
 
 
 def _gives_wheel(url: str, order: _Order) -> bool:
@@ -506,13 +496,12 @@ def _expect_room(order: _Order, needed: int) -> None:
 
 def _disk_error(error: OSError, folder: Path) -> LauncherError:
     """The error of a full or closed disk; the part goes, so that the disk has room again."""
+    code, message = "download-not-written", Text("the download cannot be written", "无法写入下载文件")
     if error.errno in NO_ROOM:
+        code, message = "disk-space-low", Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
         for part in folder.glob("*.part"):
             part.unlink(missing_ok=True)
-    message = Text("the download cannot be written", "无法写入下载文件")
-    if error.errno in NO_ROOM:
-        message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
-    return DownloadError("disk-space-low" if error.errno in NO_ROOM else "download-not-written", message, where=str(folder),
+    return DownloadError(code, message, where=str(folder),
                          why=os.strerror(error.errno) if error.errno else str(error),
                          hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
                                     "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))
