@@ -103,7 +103,7 @@ def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, l
         training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
         stack.callback(keeper.set_subreaper, False)
-        for stream in (stdout or _binary(sys.stdout), stderr or _binary(sys.stderr)):
+        for stream in (stdout or getattr(sys.stdout, "buffer", None), stderr or getattr(sys.stderr, "buffer", None)):
             training.streams.append(_Stream(Screen(stream), Redactor(redact)))
             stack.callback(training.streams[-1].close)
         stack.callback(training.abandon)
@@ -112,10 +112,6 @@ def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, l
         if training.failed is not None:
             raise _launch_error(training.failed, command, cwd)
     return training.outcome()
-
-
-def _binary(stream: Any) -> BinaryIO | None:
-    return getattr(stream, "buffer", None)
 
 
 class _Signals:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,8 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
     remarks = () if resolution.plan == "wheel" else resolution.remarks
     if remarks or not lines:
-        lines = [*(map(_text, remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),))), *lines]
+        said = remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),)
+        lines = [*(in_both(partial(render_words, words)) for words in said), *lines]
     why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
@@ -214,10 +216,6 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
 
 def _joined(error: InstallError) -> Text:
     return in_both(lambda lang: f"{render_words(error.message, lang)}: {render_words(error.why, lang)}")
-
-
-def _text(words: Words) -> Text:
-    return words if isinstance(words, Text) else Text(words, words)
 
 
 def _at(what: str, reason: Words) -> Text:
