@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from swift_fa_launcher.bench.bench import (
     BASELINE,
@@ -21,7 +20,7 @@ from swift_fa_launcher.bench.bench import (
     ratio,
     unsure,
 )
-from swift_fa_launcher.errors import Text, Words, in_both, render_words
+from swift_fa_launcher.errors import Text, Words, titled
 from swift_fa_launcher.layout import cells, pad
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
@@ -96,9 +95,8 @@ def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
         if one.status != MEASURED:
             grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
     for (status, reason), names in grouped.items():
-        why = in_both(partial(render_words, reason))
-        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why.en}",
-                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why.zh}")
+        listed = Text("; ".join(name.en for name in names), "；".join(name.zh for name in names))
+        yield titled(listed, titled(_STATUS[status], reason))
 
 
 def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
@@ -140,8 +138,7 @@ def render_line(bench: Bench, result: Result) -> Text:
     """One line for the screen when a variant has ended."""
     found = result.measured
     if found is None:
-        status, why = _STATUS[result.status], in_both(partial(render_words, result.reason))
-        return Text(f"{status.en}: {why.en}", f"{status.zh}：{why.zh}")
+        return titled(_STATUS[result.status], result.reason)
     times, speed = ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
     mark = " ?" if unsure(bench, found) else ""
     faster = f"{times:.2f} × {BASELINE}{mark}" if times and result.variant != BASELINE else ""

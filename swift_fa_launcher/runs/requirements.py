@@ -20,16 +20,16 @@ def render_requirements(folder: Path) -> str:
     What came from an address is named by it, with its digest where that is known; what came from a folder cannot be
     had elsewhere and stands as a comment.
     """
+    why, lines = "", list[str]()
     try:
         lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
-        sources, wheels, facts = (read_group(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     except OSError as error:
-        raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
-                          where=str(folder), why=error.strerror or str(error)) from None
+        why = error.strerror or str(error)
     packages = dict(line.split("==", 1) for line in lines if "==" in line)
     if not packages:
         raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
-                          where=str(folder))
+                          where=str(folder), why=why)
+    sources, wheels, facts = (read_group(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     python = facts.get("python")
     version = python.get("version") if isinstance(python, dict) else None
     head = [f"# {folder.name}, Python {version}", *_indexes(packages.get("torch", ""))]

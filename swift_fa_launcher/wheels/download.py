@@ -18,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
+from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words, titled
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
 from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
@@ -251,8 +252,7 @@ _UNVERIFIED = Text(
 
 
 def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
-    lines = tuple(Text(f"{r.url}: {render_words(r.reason, 'en')}", f"{r.url}：{render_words(r.reason, 'zh')}")
-                  for r in refusals)
+    lines = [titled(refusal.url, refusal.reason) for refusal in refusals]
     why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
     by_hand = Text("download it elsewhere and give it with: swift-fa install --wheel FILE",
                    "在别处下载后用它安装：swift-fa install --wheel FILE")
