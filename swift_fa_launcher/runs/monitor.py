@@ -9,7 +9,6 @@ from typing import Any
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.runs.output import read_end
-from swift_fa_launcher.runs.output import read_end
 
 _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
 _TOLD = ("attention", "kernel", "packing", "memory_of", "speedups")

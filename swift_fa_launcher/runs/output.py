@@ -14,8 +14,6 @@ from swift_fa_launcher.files import read_group
 
 Number = TypeVar("Number", int, float)
 
-Number = TypeVar("Number", int, float)
-
 #: Where a run writes, `<output_dir>/v0-<time>`, as ms-swift says it: when it has chosen the folder (swift/arguments/
 #: sft_args.py, before: swift/llm/argument/train_args.py) and again when it begins (swift/pipelines/train/sft.py).
 _VERSION_FOLDER = re.compile(rb"\boutput_dir: (\S.*[/\\]v\d+-\d{8}-\d{6})\s*$")

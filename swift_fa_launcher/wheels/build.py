@@ -137,7 +137,7 @@ def fa3_not_built() -> InstallError:
 
 def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
     """The wheel of an earlier build on a machine alike."""
-    return next(iter(sorted((cache / "builds" / plan.key / "wheel").glob("*.whl"))), None)
+    return min((cache / "builds" / plan.key / "wheel").glob("*.whl"), default=None)
 
 
 def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str] | None = None,

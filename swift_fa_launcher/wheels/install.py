@@ -53,8 +53,6 @@ SWITCH = "swift-fa-switch.pth"
 SCRIPT = Path(__file__).with_name("try_import.py")
 _NOT_WRITABLE = Text("the environment cannot be written to", "没有写入该环境的权限")
 _AS_BEFORE = Text("the environment is as it was before", "环境已恢复原样")
-_NOT_WRITABLE = Text("the environment cannot be written to", "没有写入该环境的权限")
-_AS_BEFORE = Text("the environment is as it was before", "环境已恢复原样")
 _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: Tries the installed one on the GPU; what is wrong, or None.

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.flash.fits import WheelContents, list_misfits
+from swift_fa_launcher.flash.fits import WheelContents, list_misfits, make_contents
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
@@ -194,9 +194,8 @@ def _read_contents(archive: zipfile.ZipFile, member: str | None, facts: Facts, s
             undefined = tuple(symbol.name.decode("utf-8", "replace") for symbol in elf.undefined())
     except ElfError as error:
         undefined = Unknown(str(error))
-    return WheelContents(name=name or NOT_COLLECTED, version=version, extension=file.name, needs=extension.needs,
-                         glibc=extension.glibc, undefined=undefined, unresolved=extension.unresolved,
-                         cubins=extension.cubins, ptx=extension.ptx), extension
+    return replace(make_contents(extension), name=name or NOT_COLLECTED, version=version, extension=file.name,
+                   undefined=undefined), extension
 
 
 def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
