@@ -34,6 +34,12 @@ def render_words(words: Words, lang: str) -> str:
     return words.render(lang) if isinstance(words, Text) else words
 
 
+def titled(title: Words, said: Words) -> Text:
+    """What is said of something, behind its name and a colon."""
+    return Text(f"{render_words(title, 'en')}: {render_words(said, 'en')}",
+                f"{render_words(title, 'zh')}：{render_words(said, 'zh')}")
+
+
 class LauncherError(Exception):
     """A failure that the user can understand and mend.
 

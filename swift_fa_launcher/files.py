@@ -33,6 +33,15 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
+def read_group(path: Path) -> dict[str, Any]:
+    """The group of named values (a JSON object) in a file; empty where there is none that can be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def stamp(file: str | Path) -> tuple[str | int, ...]:
     """A file's name, its size in bytes and its time of change in ns; the name alone where it cannot be looked at."""
     try:

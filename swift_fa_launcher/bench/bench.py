@@ -18,10 +18,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
-from packaging.version import Version
-
+from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
@@ -30,6 +29,8 @@ from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.secrets import is_secret_name
+
+T = TypeVar("T")
 
 SCHEMA = 1
 ROWS = 500  # by default: some minutes for seven billion parameters on one large card
@@ -185,8 +186,8 @@ def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | N
     flash = asked if "flash" in asked else FLASH_IMPLEMENTATIONS[0]
     attention = name if name in ("sdpa", "eager") else flash
     packs = name in ("packing", *DIVIDED)
-    words: tuple[str, ...] = (f"swift.attn_impl={attention}", f"swift.packing={_yes(packs)}",
-                              f"swift.padding_free={_yes(name == 'padding_free')}")
+    words: tuple[str, ...] = (f"swift.attn_impl={attention}", f"swift.packing={_quoted(packs)}",
+                              f"swift.padding_free={_quoted(name == 'padding_free')}")
     title = VARIANTS[name]
     if name == "no_recompute":
         more, names = _without_recomputing(config, facts)
@@ -195,10 +196,6 @@ def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | N
         words, title = (*words, *more), Text(f"{title.en}, {', '.join(n.en for n in names)}",
                                              f"{title.zh}，{'，'.join(n.zh for n in names)}")
     return Variant(name, title, words, attention == flash)
-
-
-def _yes(flag: bool) -> str:
-    return "true" if flag else "false"
 
 
 def _without_recomputing(config: ResolvedConfig, facts: Facts) -> tuple[tuple[str, ...], tuple[Text, ...]]:
@@ -301,14 +298,17 @@ def division_settings(bench: Bench) -> tuple[tuple[str, ...], Words]:
         return (), Text("the batch of the packed run is not known", "不知道 packing 运行的批大小")
     factor = packed.examples / packed.rows if packed.rows else packed.examples_per_step / padded.examples_per_step
     batch, accumulation = divide_batch(packed.batch, packed.accumulation, factor)
-    return (f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"), ""
+    return _batch_settings(batch, accumulation), ""
+
+
+def _batch_settings(batch: int | None, accumulation: int | None) -> tuple[str, ...]:
+    return f"swift.per_device_train_batch_size={batch}", f"swift.gradient_accumulation_steps={accumulation}"
 
 
 def changes_nothing(bench: Bench, division: Sequence[str]) -> bool:
     """Whether the divided batch is the one that packing ran with."""
     packed = bench.measured("packing")
-    return packed is not None and tuple(division) == (
-        f"swift.per_device_train_batch_size={packed.batch}", f"swift.gradient_accumulation_steps={packed.accumulation}")
+    return packed is not None and tuple(division) == _batch_settings(packed.batch, packed.accumulation)
 
 
 # --- what a measurement depends on ---
@@ -326,23 +326,19 @@ def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, f
                       if value is not None and name not in _PLACES and not is_secret_name(name)},
         "env": {name: value for name, value in sorted(config.env.items()) if not is_secret_name(name)},
         "processes": config.launch.nproc_per_node, "data": data, "machine": describe_machine(config, facts),
-        "packages": {name: _text(facts.package(name)) for name in packages}})
+        "packages": {name: _known_text(facts.package(name)) for name in packages}})
 
 
 def describe_machine(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     """The cards that the training sees, their driver and torch. Another machine of the same kind is the same."""
     gpus, driver = visible_gpus(config, facts).gpus, known(facts.driver)
     return {"gpus": None if gpus is None else [_known_text(gpu.name) for gpu in gpus],
-            "driver": _known_text(driver.version) if driver else None, "torch": _text(facts.package("torch"))}
+            "driver": _known_text(driver.version) if driver else None, "torch": _known_text(facts.package("torch"))}
 
 
 def _known_text(value: Any) -> str | None:
     found = known(value)
     return None if found is None else str(found)
-
-
-def _text(version: Version | None) -> str | None:
-    return None if version is None else str(version)
 
 
 def _plain(value: Any) -> Any:
@@ -352,15 +348,8 @@ def _plain(value: Any) -> Any:
 
 def changed_keys(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between two keys, by dotted name; nothing for equal ones."""
-    first, second = _flat(before or {}), _flat(now)
+    first, second = ({key: value for key, value in leaves(each) if value != {}} for each in (before or {}, now))
     return tuple(name for name in {**first, **second} if first.get(name) != second.get(name))
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in data.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
 
 
 # --- what a training came to ---
@@ -380,18 +369,18 @@ def make_measured(told: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], *
     before = [0, *(int(line.get("step") or 0) for line in lines)]
     examples = sum(line["examples_per_step"] * max(1, step - last)
                    for line, last, step in zip(lines, before, before[1:], strict=False))
-    world = _whole(told.get("world_size")) or 1
+    world = _of(int, told.get("world_size")) or 1
     on_gpu = told.get("device") not in (None, "cpu")
     return Measured(
         tokens=tokens, seconds=runtime or sum(line["seconds"] for line in lines), steps=steps, steady=steady, examples=examples,
-        rows=_whole(told.get("rows")), padding=sum(line["padding"] for line in lines) / len(lines),
+        rows=_of(int, told.get("rows")), padding=sum(line["padding"] for line in lines) / len(lines),
         peak_memory_gib=max(float(line["peak_memory_gib"]) for line in lines), loss=last_loss(lines), wall=wall,
-        memory_of=_word(told.get("memory_of")), parameters=_whole(told.get("parameters")),
-        trainable=_whole(told.get("trainable")), experts=_whole(told.get("experts")),
-        recomputes=told["recomputes"] if isinstance(told.get("recomputes"), bool) else None,
-        batch=_whole(told.get("batch")), accumulation=_whole(told.get("accumulation")),
+        memory_of=_of(str, told.get("memory_of")), parameters=_of(int, told.get("parameters")),
+        trainable=_of(int, told.get("trainable")), experts=_of(int, told.get("experts")),
+        recomputes=_of(bool, told.get("recomputes")),
+        batch=_of(int, told.get("batch")), accumulation=_of(int, told.get("accumulation")),
         cards=(world if world > 1 else gpus or 1) if on_gpu else 1,
-        device=_word(told.get("device_name")) or _word(told.get("device")), kernel=_word(told.get("kernel")),
+        device=_of(str, told.get("device_name")) or _of(str, told.get("device")), kernel=_of(str, told.get("kernel")),
         versions=told["versions"] if isinstance(told.get("versions"), Mapping) else None)
 
 
@@ -406,12 +395,9 @@ def last_loss(lines: Sequence[Mapping[str, Any]], part: float = 0.2) -> float | 
     return weighed / seen if seen and isfinite(weighed) else None
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _of(kind: type[T], value: Any) -> T | None:
+    """The value where it is of exactly this type: True is no number."""
+    return value if type(value) is kind else None
 
 
 def flop_per_token(parameters: int, trainable: int, *, recomputes: bool) -> float:
@@ -488,5 +474,5 @@ def _result_from_json(data: Mapping[str, Any]) -> Result | None:
     whole = name in VARIANTS and isinstance(key, Mapping) and min(measured.seconds, measured.steps) > 0
     if data.get("status") != MEASURED or not whole:
         return None
-    return Result(str(name), MEASURED, run=_word(data.get("run")), key=key, measured=measured, reused=True,
+    return Result(str(name), MEASURED, run=_of(str, data.get("run")), key=key, measured=measured, reused=True,
                   settings=tuple(map(str, settings)) if isinstance(settings, list) else ())

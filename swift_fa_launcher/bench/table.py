@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from swift_fa_launcher.bench.bench import (
     BASELINE,
@@ -21,7 +20,8 @@ from swift_fa_launcher.bench.bench import (
     ratio,
     unsure,
 )
-from swift_fa_launcher.errors import Text, Words, in_both, render_words
+from swift_fa_launcher.errors import Text, Words, titled
+from swift_fa_launcher.layout import cells, pad
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
@@ -54,21 +54,13 @@ def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table whose columns line up; numbers to the right. A Chinese character takes two places."""
-    cells = [[cell.replace("|", "/") for cell in row] for row in rows]
-    widths = [max(3, *(_width(row[i]) for row in cells)) for i in range(len(cells[0]))]
-    lines = ["| " + " | ".join(_pad(cell, width, left=i == 0) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-             + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
+    table = [[cell.replace("|", "/") for cell in row] for row in rows]
+    first, *others = [max(3, *map(cells, column)) for column in zip(*table, strict=True)]
+    lines = ["| " + " | ".join([pad(name, first), *(" " * (width - cells(cell)) + cell
+                                                    for cell, width in zip(figures, others, strict=True))]) + " |"
+             for name, *figures in table]
+    rule = f"|{'-' * (first + 2)}|{''.join('-' * (width + 1) + ':|' for width in others)}"
     return [lines[0], rule, *lines[1:]]
-
-
-def _width(text: str) -> int:
-    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
-
-
-def _pad(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - _width(text))
-    return text + space if left else space + text
 
 
 def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
@@ -103,9 +95,8 @@ def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
         if one.status != MEASURED:
             grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
     for (status, reason), names in grouped.items():
-        why = in_both(partial(render_words, reason))
-        yield Text(f"{'; '.join(name.en for name in names)}: {_STATUS[status].en}: {why.en}",
-                   f"{'；'.join(name.zh for name in names)}：{_STATUS[status].zh}：{why.zh}")
+        listed = Text("; ".join(name.en for name in names), "；".join(name.zh for name in names))
+        yield titled(listed, titled(_STATUS[status], reason))
 
 
 def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
@@ -147,8 +138,7 @@ def render_line(bench: Bench, result: Result) -> Text:
     """One line for the screen when a variant has ended."""
     found = result.measured
     if found is None:
-        status, why = _STATUS[result.status], in_both(partial(render_words, result.reason))
-        return Text(f"{status.en}: {why.en}", f"{status.zh}：{why.zh}")
+        return titled(_STATUS[result.status], result.reason)
     times, speed = ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
     mark = " ?" if unsure(bench, found) else ""
     faster = f"{times:.2f} × {BASELINE}{mark}" if times and result.variant != BASELINE else ""

@@ -90,6 +90,12 @@ def signal_all(found: dict[int, int], number: int) -> None:
             _send(os.kill, pid, number)
 
 
+def ask_all(found: dict[int, int], number: int) -> None:
+    """Sends a signal that asks to end; a stopped process must go on to hear it."""
+    signal_all(found, number)
+    signal_all(found, signal.SIGCONT)
+
+
 def _send(call: Callable[[int, int], None], pid: int, number: int) -> None:
     try:  # not contextlib's suppress: it takes time to import
         call(pid, number)
@@ -244,13 +250,11 @@ class _Keeper:
                 self.outlet = None
 
     def ask(self, number: int) -> None:
-        """Passes a signal on, once, and sets the time for killing. A stopped process must go on to hear it."""
+        """Passes a signal on, once, and sets the time for killing."""
         if number in self.asked:
             return
         self.asked.add(number)
-        found = descendants(os.getpid())
-        signal_all(found, number)
-        signal_all(found, signal.SIGCONT)
+        ask_all(descendants(os.getpid()), number)
         if self.kill_at is None:
             self.kill_at = time.monotonic() + self.grace
 

@@ -74,23 +74,11 @@ class Outcome:
     asked: int | None = None
 
 
-def run_training(
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: Path,
-    log: Path,
-    run_id: str,
-    grace: float,
-    stdout: BinaryIO | None = None,
-    stderr: BinaryIO | None = None,
-    redact: Sequence[bytes] = (),
-    on_line: Callable[[bytes], None] | None = None,
-    on_start: Callable[[Started], None] | None = None,
-    on_signal: Callable[[int], None] | None = None,
-    finish_timeout: float | None = None,
-    ended_marker: Callable[[bytes], bool] | None = None,
-) -> Outcome:
+def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, run_id: str, grace: float,
+                 stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, redact: Sequence[bytes] = (),
+                 on_line: Callable[[bytes], None] | None = None, on_start: Callable[[Started], None] | None = None,
+                 on_signal: Callable[[int], None] | None = None, finish_timeout: float | None = None,
+                 ended_marker: Callable[[bytes], bool] | None = None) -> Outcome:
     """Runs `command` to its end, that of all its descendants included, and says how it went.
 
     env is complete; RUN_ID_VARIABLE and, where unset, PYTHONUNBUFFERED are added to it. The training reads /dev/null.
@@ -115,7 +103,7 @@ def run_training(
         training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
         stack.callback(keeper.set_subreaper, False)
-        for stream in (stdout or _binary(sys.stdout), stderr or _binary(sys.stderr)):
+        for stream in (stdout or getattr(sys.stdout, "buffer", None), stderr or getattr(sys.stderr, "buffer", None)):
             training.streams.append(_Stream(Screen(stream), Redactor(redact)))
             stack.callback(training.streams[-1].close)
         stack.callback(training.abandon)
@@ -124,10 +112,6 @@ def run_training(
         if training.failed is not None:
             raise _launch_error(training.failed, command, cwd)
     return training.outcome()
-
-
-def _binary(stream: Any) -> BinaryIO | None:
-    return getattr(stream, "buffer", None)
 
 
 class _Signals:
@@ -238,15 +222,10 @@ class _Training:
         self.channel, other = socket.socketpair()
         try:
             with other:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", keeper.__file__, str(other.fileno())],
-                    env={**os.environ, RUN_ID_VARIABLE: run_id},
-                    stdin=subprocess.DEVNULL,
-                    stdout=self.streams[0].child_end,
-                    stderr=self.streams[1].child_end,
-                    pass_fds=[other.fileno()],
-                    start_new_session=True,
-                )
+                out, err = (stream.child_end for stream in self.streams)
+                self.process = subprocess.Popen([sys.executable, "-I", "-S", keeper.__file__, str(other.fileno())],
+                                                env={**os.environ, RUN_ID_VARIABLE: run_id}, stdin=subprocess.DEVNULL,
+                                                stdout=out, stderr=err, pass_fds=[other.fileno()], start_new_session=True)
         except (OSError, ValueError) as error:
             self.channel.close()
             self.channel = None
@@ -290,16 +269,9 @@ class _Training:
             why, lost = self.log.error.strerror, self.log.lost
             self.note(f"{lost} bytes of output are missing in the log: {why}", f"日志缺少 {lost} 字节输出：{why}")
         detail = Text("; ".join(note.en for note in self.notes), "；".join(note.zh for note in self.notes))
-        return Outcome(
-            exit_code=code,
-            signal=number,
-            started=self.started.at if self.started else now,
-            ended=self.ended or now,
-            interrupted=self.asked is not None and code != 0,
-            ended_after_training=self.ended_after_training,
-            detail=detail if self.notes else None,
-            asked=self.asked,
-        )
+        return Outcome(code, number, self.started.at if self.started else now, self.ended or now,
+                       interrupted=self.asked is not None and code != 0, ended_after_training=self.ended_after_training,
+                       detail=detail if self.notes else None, asked=self.asked)
 
     def note(self, en: str, zh: str) -> None:
         self.notes.append(Text(en, zh))
@@ -433,9 +405,7 @@ class _Training:
             if self.started is None and self.asked is None:
                 self.failed = ("keeper", 0, f"it ended with {self.process.returncode}")
             self.orphans_kill_at = time.monotonic() + self.grace
-            found = keeper.descendants(os.getpid(), self.spare)
-            keeper.signal_all(found, signal.SIGTERM)
-            keeper.signal_all(found, signal.SIGCONT)
+            keeper.ask_all(keeper.descendants(os.getpid(), self.spare), signal.SIGTERM)
 
     def end(self) -> None:
         """Nothing is left of the training but its output and, at worst, what cannot be killed."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import decode, encode, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.launch.monitor import make_monitor_job, make_speedups_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
@@ -52,14 +52,12 @@ class LaunchPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data; `plan_from_json` reads it back."""
-        return {"schema": SCHEMA, "argv": list(self.argv), "starts": list(self.starts), "env": dict(self.env),
-                "secrets": list(self.secrets), "cwd": self.cwd, "run_dir": self.run_dir}
+        return {"schema": SCHEMA, **encode(self)}
 
 
 def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
-    """The inverse of `LaunchPlan.to_json`. Raises KeyError or TypeError for other data."""
-    return LaunchPlan(tuple(data["argv"]), tuple(data["starts"]), MappingProxyType(dict(data["env"])),
-                      tuple(data["secrets"]), data["cwd"], data["run_dir"])
+    """The inverse of `LaunchPlan.to_json`. Raises DecodeError for other data."""
+    return decode(LaunchPlan, data)  # type: ignore[no-any-return]
 
 
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:

@@ -89,6 +89,7 @@ class _Script:
         self._started = True
         native.start_new_thread(self._start, self._what)
         self._noted.acquire()
+        self._noted.release()  # for whoever ends it meanwhile
         return self.child
 
     def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
@@ -105,8 +106,8 @@ class _Script:
     def end(self) -> None:
         """Kills the child, or keeps it from starting."""
         self._ended = True
-        if self._started and not self._done:
-            self._noted.acquire(timeout=_LONGEST_START)
+        if self._started and not self._done and self._noted.acquire(timeout=_LONGEST_START):
+            self._noted.release()
         if self.child:
             kill_group(self.child)
 

@@ -78,7 +78,7 @@ def read_plan(entry: Entry) -> LaunchPlan:
     try:
         text = file.read_text(encoding="utf-8")
         plan = plan_from_json(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError("record-unreadable", Text("the recorded plan cannot be read", "无法读取记录的启动计划"),
                           where=str(file), why=str(error)) from None
     if REDACTED in text:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.runs.output import read_end
 
 _TAIL = 4096  # bytes; more than a monitor.json or two lines of a monitor.jsonl
 _TOLD = ("attention", "kernel", "packing", "memory_of", "speedups")
 _KERNELS_ZH = {"torch's SDPA": "torch 的 SDPA", "eager attention": "eager 注意力"}  # as the training's monitor names them
 _DIGITS = {"tokens_per_second": 1, "padding": 4, "examples_per_step": 2, "monitor_share": 6}
+_FIGURES = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
 _LARGEST = 1e15  # of any figure; what is beyond is damage
 
 
@@ -24,24 +25,26 @@ def read_monitor(run_dir: Path) -> Mapping[str, Any]:
     monitor's own part of the training's time.
     """
     told = _read_told(run_dir)
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
-    lines = [line for line in parsed if _numbers(line)]
+    lines = read_monitor_lines(run_dir)
     if not lines:
         return told
     counted = lines[1:] or lines
-    seconds = sum(line["seconds"] for line in counted)
-    mean = {"tokens_per_second": sum(line["tokens"] for line in counted) / seconds,
-            "padding": sum(line["padding"] for line in counted) / len(counted),
-            "examples_per_step": sum(line["examples_per_step"] for line in counted) / len(counted),
-            "monitor_share": sum(line["monitor_seconds"] for line in counted) / seconds}
+    total = {name: sum(line[name] for line in counted) for name in _FIGURES}
+    mean = {"tokens_per_second": total["tokens"] / total["seconds"], "padding": total["padding"] / len(counted),
+            "examples_per_step": total["examples_per_step"] / len(counted),
+            "monitor_share": total["monitor_seconds"] / total["seconds"]}
     return {**told, "last": lines[-1], "mean": mean}
 
 
 def _read_told(run_dir: Path) -> dict[str, Any]:
     """What runs: monitor.json, and the names of the speed-ups in effect."""
-    speedups = _parse(_text(run_dir / "speedups.json", _TAIL))
+    speedups = _parse(read_end(run_dir / "speedups.json", _TAIL))
     used = [name for name, one in speedups.items() if isinstance(one, dict) and one.get("used")]
-    return {**_parse(_text(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
+    return {**_parse(read_end(run_dir / "monitor.json", _TAIL)), **({"speedups": ", ".join(used)} if used else {})}
+
+
+def _named(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
 
 
 def read_measured(run_dir: Path) -> Mapping[str, Any]:
@@ -51,7 +54,7 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
     Only what is known is there.
     """
     found = read_monitor(run_dir)
-    told = {name: found[name] for name in _TOLD if isinstance(found.get(name), str)}
+    told = _named(found)
     if "mean" not in found:
         return told
     mean = {name: round(found["mean"][name], digits) for name, digits in _DIGITS.items()}
@@ -60,9 +63,8 @@ def read_measured(run_dir: Path) -> Mapping[str, Any]:
 
 def read_latest(run_dir: Path) -> Mapping[str, Any]:
     """What a training that goes on measured at its last logged step, as in `read_measured`; reads the files' ends only."""
-    told = _read_told(run_dir)
-    told = {name: told[name] for name in _TOLD if isinstance(told.get(name), str)}
-    for text in _text(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
+    told = _named(_read_told(run_dir))
+    for text in read_end(run_dir / "monitor.jsonl", _TAIL).splitlines()[:-3:-1]:  # the last may be cut off
         line = _parse(text)
         if _numbers(line):
             return {**told, **{name: line[name] for name in _DIGITS if name in line},
@@ -98,23 +100,12 @@ def render_measured(measured: Mapping[str, Any], lang: str) -> str:
 
 def read_monitor_lines(run_dir: Path) -> list[Mapping[str, Any]]:
     """The whole lines of monitor.jsonl, one a logged step; those that were cut off or lack a figure are left out."""
-    parsed = (_parse(line) for line in _text(run_dir / "monitor.jsonl").splitlines())
+    parsed = (_parse(line) for line in read_end(run_dir / "monitor.jsonl").splitlines())
     return [line for line in parsed if _numbers(line)]
 
 
 def _numbers(line: Mapping[str, Any]) -> bool:
-    names = ("seconds", "tokens", "padding", "examples_per_step", "monitor_seconds", "tokens_per_second", "peak_memory_gib")
-    return all(figure(line, name) is not None for name in names) and line["seconds"] > 0
-
-
-def _text(file: Path, tail: int | None = None) -> str:
-    try:
-        with open(file, "rb", buffering=0) as opened:
-            if tail is not None:
-                opened.seek(max(0, os.fstat(opened.fileno()).st_size - tail))
-            return opened.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+    return all(figure(line, name) is not None for name in _FIGURES) and line["seconds"] > 0
 
 
 def _parse(text: str) -> dict[str, Any]:

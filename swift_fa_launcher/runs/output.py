@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from swift_fa_launcher.files import read_group
+
+Number = TypeVar("Number", int, float)
 
 #: Where a run writes, `<output_dir>/v0-<time>`, as ms-swift says it: when it has chosen the folder (swift/arguments/
 #: sft_args.py, before: swift/llm/argument/train_args.py) and again when it begins (swift/pipelines/train/sft.py).
@@ -55,13 +59,18 @@ def says_training_ended(line: bytes) -> bool:
 
 def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
     """The last words of a version folder's logging.jsonl, empty where there are none. Reads the file's end only."""
+    return parse_progress(read_end(folder / "logging.jsonl", tail_size))
+
+
+def read_end(file: Path, size: int | None = None) -> str:
+    """The last `size` bytes of a file, None: all of it, as text; empty where it cannot be read."""
     try:
-        with (folder / "logging.jsonl").open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - tail_size))
-            tail = log.read().decode("utf-8", "replace")
+        with open(file, "rb", buffering=0) as opened:
+            if size is not None:
+                opened.seek(max(0, os.fstat(opened.fileno()).st_size - size))
+            return opened.read().decode("utf-8", "replace")
     except (OSError, ValueError):  # ValueError: a name that no file can have, in a damaged record
-        return Progress()
-    return parse_progress(tail)
+        return ""
 
 
 def parse_progress(tail: str) -> Progress:
@@ -76,30 +85,19 @@ def parse_progress(tail: str) -> Progress:
         except ValueError:
             continue
     step, _, steps = str(seen.get("global_step/max_steps", "")).partition("/")
-    speed, rate = _number(seen.get("train_speed(s/it)")), _number(seen.get("train_speed(iter/s)"))  # 4.x, 3.x
-    return Progress(step=_whole(step) or _whole(seen.get("step")), steps=_whole(steps), loss=_number(seen.get("loss")),
-                    train_loss=_number(seen.get("train_loss")), runtime=_number(seen.get("train_runtime")),
-                    speed=round(1 / rate, 6) if rate and not speed else speed)
+    loss, mean, runtime, speed, rate = (_as(float, seen.get(name)) for name in (
+        "loss", "train_loss", "train_runtime", "train_speed(s/it)", "train_speed(iter/s)"))  # the last two: 4.x, 3.x
+    return Progress(step=_as(int, step) or _as(int, seen.get("step")), steps=_as(int, steps), loss=loss, train_loss=mean,
+                    runtime=runtime, speed=round(1 / rate, 6) if rate and not speed else speed)
 
 
 def read_swanlab(run_dir: Path) -> Mapping[str, Any]:
     """What the plugin wrote about the SwanLab run: mode, dir, url, run_id; empty where it wrote nothing readable."""
+    return read_group(run_dir / "swanlab.json")
+
+
+def _as(kind: Callable[[Any], Number], value: Any) -> Number | None:
     try:
-        data = json.loads((run_dir / "swanlab.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
+        return kind(value)
     except (TypeError, ValueError):
         return None

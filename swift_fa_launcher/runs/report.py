@@ -17,7 +17,7 @@ from swift_fa_launcher.runs.diff import GROUPS, Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Progress
 from swift_fa_launcher.runs.record import RunRecord
-from swift_fa_launcher.runs.store import Entry, run_word
+from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
@@ -113,8 +113,8 @@ def render_differences(found: Sequence[Difference], lang: str) -> str:
 def render_duration(record: RunRecord, now: datetime | None = None) -> str:
     """How long the run took, or has taken by `now`: "1h 02m", "3m 07s", "12s"; empty where it has no end."""
     try:
-        end = _moment(record.ended) if record.ended else now
-        seconds = int((end - _moment(record.started)).total_seconds()) if end else None
+        end = moment_of(record.ended) if record.ended else now
+        seconds = int((end - moment_of(record.started)).total_seconds()) if end else None
     except ValueError:
         return ""
     if seconds is None:
@@ -242,11 +242,6 @@ def _read_json(file: Path) -> Any:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _titled(rows: Sequence[tuple[Text, str]], lang: str, width: int | None) -> str:

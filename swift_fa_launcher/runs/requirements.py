@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.files import read_group
 from swift_fa_launcher.machine.reading import TORCH_INDEXES, torch_label
 
 #: What an environment brings itself; pip cannot replace itself while it installs.
@@ -20,16 +20,16 @@ def render_requirements(folder: Path) -> str:
     What came from an address is named by it, with its digest where that is known; what came from a folder cannot be
     had elsewhere and stands as a comment.
     """
+    why, lines = "", list[str]()
     try:
         lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
-        sources, wheels, facts = (_read_json(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     except OSError as error:
-        raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
-                          where=str(folder), why=error.strerror or str(error)) from None
+        why = error.strerror or str(error)
     packages = dict(line.split("==", 1) for line in lines if "==" in line)
     if not packages:
         raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
-                          where=str(folder))
+                          where=str(folder), why=why)
+    sources, wheels, facts = (read_group(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     python = facts.get("python")
     version = python.get("version") if isinstance(python, dict) else None
     head = [f"# {folder.name}, Python {version}", *_indexes(packages.get("torch", ""))]
@@ -60,12 +60,3 @@ def _fragment(archive: Mapping[str, Any]) -> str:
     """PEP 610 has the digest under `hashes`, older pips as `hash: sha256=…`."""
     digest = (archive.get("hashes") or {}).get("sha256") or str(archive.get("hash") or "").removeprefix("sha256=")
     return f"#sha256={digest}" if digest else ""
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """An object of the record; empty where there is none."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -228,20 +228,23 @@ def _fits(entry: Entry, wanted: Wanted) -> bool:
     return ((wanted.name is None or fnmatch.fnmatchcase(name, wanted.name))
             and (wanted.tag is None or (record is not None and wanted.tag in record.tags))
             and (wanted.state is None or entry.state == wanted.state)
-            and _fits_time(entry, wanted))
+            and ((wanted.since is None and wanted.until is None) or _started_within(entry, wanted.since, wanted.until)))
 
 
-def _fits_time(entry: Entry, wanted: Wanted) -> bool:
-    if wanted.since is None and wanted.until is None:
-        return True
+def _started_within(entry: Entry, since: datetime | None, until: datetime | None) -> bool:
     started = _started(entry)
-    return started is not None and not ((wanted.since and started < wanted.since) or (wanted.until and started > wanted.until))
+    return started is not None and (since is None or since <= started) and (until is None or started <= until)
+
+
+def moment_of(text: str) -> datetime:
+    """A time of a record; UTC unless it says its own zone. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _started(entry: Entry) -> datetime | None:
     with suppress(ValueError):
         if entry.record:
-            moment = datetime.fromisoformat(entry.record.started)
-            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            return moment_of(entry.record.started)
         return datetime.strptime(entry.folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=timezone.utc)
     return None

@@ -6,11 +6,9 @@ Collected when a run starts, written beside it, and collected again when it is t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,14 +18,14 @@ from urllib.parse import urlsplit, urlunsplit
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.files import keep_answer, read_group
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
 from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
-from swift_fa_launcher.wheels.install import read_receipt
-
-Say = Callable[[Words], None]
+from swift_fa_launcher.wheels.download import file_sha256
+from swift_fa_launcher.wheels.install import Say, read_receipt
 
 _GIT_SECONDS = 10
 _DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
@@ -101,19 +99,10 @@ def _sources(site_packages: Path) -> dict[str, Any]:
     """Package to pip's note of where it came from: an address, a checkout, a folder (PEP 610); no login in it."""
     found = {}
     for note in sorted(site_packages.glob("*.dist-info/direct_url.json")):
-        data = _read_note(note)
-        if data:
+        if "url" in (data := read_group(note)):
             name = note.parent.name.partition("-")[0].replace("_", "-").lower()
             found[name] = {**data, "url": _without_login(str(data["url"]))}
     return found
-
-
-def _read_note(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) and "url" in data else {}
 
 
 def _without_login(url: str) -> str:
@@ -200,13 +189,7 @@ class Digests:
     def __init__(self, file: Path, say: Say, budget: int = WHOLE_TOGETHER) -> None:
         self.file, self.say, self.budget = file, say, budget
         self.read, self.said = 0, False  # bytes of this start
-        self.known: dict[str, Any] = {}
-        self.fresh = False
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-            self.known = data if isinstance(data, dict) else {}
-        except (OSError, ValueError):
-            pass
+        self.known, self.fresh = read_group(file), False
 
     def describe(self, file: Path) -> dict[str, Any]:
         """Size, time of change and digest of a file; why there is none where it cannot be read."""
@@ -235,17 +218,8 @@ class Digests:
 
     def save(self) -> None:
         """Keeps what was read for the next time; a cache that cannot be written costs only time."""
-        if not self.fresh:
-            return
-        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
-        kept = dict(list(self.known.items())[-_MOST_DIGESTS:])
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            part.replace(self.file)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
+        if self.fresh:
+            keep_answer(self.file, dict(list(self.known.items())[-_MOST_DIGESTS:]))
 
 
 def make_digest(file: Path, size: int, *, whole: bool) -> str:
@@ -253,13 +227,10 @@ def make_digest(file: Path, size: int, *, whole: bool) -> str:
 
     A sampled digest tells two trainings' weights apart, not a file from one that was changed to have the same.
     """
-    digest = hashlib.sha256()
+    if whole:
+        return f"sha256:{file_sha256(file)}"
+    digest = hashlib.sha256(str(size).encode())
     with file.open("rb") as opened:
-        if whole:
-            while chunk := opened.read(2**20):
-                digest.update(chunk)
-            return f"sha256:{digest.hexdigest()}"
-        digest.update(str(size).encode())
         for i in range(_SAMPLES):
             opened.seek((size - _SAMPLE) * i // (_SAMPLES - 1))
             digest.update(opened.read(_SAMPLE))

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.layers import expand_user
@@ -41,28 +40,19 @@ def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
     lock = FileLock(cache_dir() / "locks" / f"output-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        _wait(lock, 0 if shares else patience, folder, say)
+        lock.acquire(timeout=0)
     except Timeout:
         if shares:
             raise LaunchError("output-folder-busy",
                               Text(f"another run is training into {folder}", f"另一个运行正在写入 {folder}"),
                               hint=(f"{list_command(expand_user(config.run.root))} --outcome running",)) from None
+        say(Text(f"waiting for another launch to choose its folder in {folder}", f"等待另一个启动在 {folder} 中选定目录"))
+        with suppress(OSError):  # a Timeout is one
+            lock.acquire(timeout=patience)
     except OSError:  # a cache folder that cannot be written is no reason not to train
         pass
     try:
         yield (lambda: None) if shares else lock.release
     finally:
         lock.release()
-
-
-def _wait(lock: Any, patience: float, folder: Path, say: Callable[[Words], None]) -> None:
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not patience:
-            raise
-        say(Text(f"waiting for another launch to choose its folder in {folder}", f"等待另一个启动在 {folder} 中选定目录"))
-        lock.acquire(timeout=patience)
 

@@ -164,7 +164,7 @@ def look(config: ResolvedConfig, say: Say) -> Facts:
 
 def user_candidate(wheel: str) -> Candidate:
     """The candidate that a file or URL of the user's names."""
-    from swift_fa_launcher.wheels.download import split_digest
+    from swift_fa_launcher.wheels.listing import split_digest
 
     address, digest = split_digest(wheel)
     if "://" in address:

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,7 @@ from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
+from swift_fa_launcher.wheels.install import Say, python_path
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
@@ -48,7 +50,6 @@ FA3_BUILD: tuple[Words, ...] = (
 Progress = Callable[[int, int, str], None]
 #: What a log and an exit status say first of all causes, and what mends it; None where that is nothing known.
 ReadLog = Callable[[Path, int], "tuple[Words, tuple[Words, ...]] | None"]
-Say = Callable[[Words], None]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def fa3_not_built() -> InstallError:
 
 def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
     """The wheel of an earlier build on a machine alike."""
-    return next(iter(sorted((cache / "builds" / plan.key / "wheel").glob("*.whl"))), None)
+    return min((cache / "builds" / plan.key / "wheel").glob("*.whl"), default=None)
 
 
 def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str] | None = None,
@@ -170,7 +171,7 @@ def _build(plan: BuildPlan, python: str, folder: Path, scratch: Path, environmen
     (scratch / "tmp").mkdir()
     child = {**environment, **plan.environment, "TMPDIR": str(scratch / "tmp"),
              "PATH": os.pathsep.join((str(tools / "bin"), str(Path(python).parent), environment.get("PATH", os.defpath))),
-             "PYTHONPATH": os.pathsep.join(filter(None, (str(tools), environment.get("PYTHONPATH"))))}
+             "PYTHONPATH": python_path(tools, environment)}
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
     with log.open("wb") as stream:
         if plan.missing:
@@ -195,7 +196,7 @@ def _run(command: list[str], environment: Mapping[str, str], cwd: Path, log: IO[
                              stderr=subprocess.STDOUT, start_new_session=True)
     assert child.stdout is not None
     try:
-        for line in _lines(child.stdout):
+        for line in iter(partial(child.stdout.readline, 1 << 16), b""):
             log.write(line)
             log.flush()
             if found := re.match(rb"\s*\[(\d+)/(\d+)\]", line):
@@ -207,11 +208,6 @@ def _run(command: list[str], environment: Mapping[str, str], cwd: Path, log: IO[
         raise
     finally:
         child.stdout.close()
-
-
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    while line := stream.readline(1 << 16):
-        yield line
 
 
 def _room(plan: BuildPlan, folder: Path) -> Path:

@@ -214,15 +214,11 @@ def _platform_rank(name: WheelName, need: Need) -> int:
 
 def _verdicts_on_fitting(ranked: Sequence[Candidate], chosen: Candidate | None) -> Iterator[Verdict]:
     for candidate in ranked:
-        if candidate is chosen:
-            yield Verdict(candidate, True, None, Text("fits best", "最合适"))
-        elif chosen is None:
-            yield Verdict(candidate, False, "not-best", Text("fits; flash_attn.build is always",
-                                                             "合适；但 flash_attn.build 为 always"))
-        elif candidate.filename == chosen.filename:
-            yield Verdict(candidate, False, "not-best", Text("the same name, offered again", "同名文件，再次出现"))
-        else:
-            yield Verdict(candidate, False, "not-best", Text("fits; another fits better", "合适，但有更合适的"))
+        words = Text("fits best", "最合适") if candidate is chosen else \
+            Text("fits; flash_attn.build is always", "合适；但 flash_attn.build 为 always") if chosen is None else \
+            Text("the same name, offered again", "同名文件，再次出现") if candidate.filename == chosen.filename else \
+            Text("fits; another fits better", "合适，但有更合适的")
+        yield Verdict(candidate, candidate is chosen, None if candidate is chosen else "not-best", words)
 
 
 def _make_plan(facts: Facts, found: bool, build: str, implementation: str) -> str:

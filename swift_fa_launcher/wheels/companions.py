@@ -17,9 +17,9 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import decode, known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.flash.fits import make_need
 from swift_fa_launcher.machine.facts import Facts
@@ -114,7 +114,8 @@ def _resolve(names: Sequence[str], options: Sequence[str], installed: Mapping[st
         code, said = run([*ask, "--override", str(rules), *names])
         found = dict(re.findall(r"^ \+ ([^\s=]+)==(\S+)", said, re.MULTILINE))
     else:
-        rules.write_text("".join(f"{name}=={installed[name]}\n" for name in NEVER if _is_version(installed.get(name, ""))))
+        kept = (name for name in NEVER if known(decode(Version, installed.get(name, ""))))
+        rules.write_text("".join(f"{name}=={installed[name]}\n" for name in kept))
         code, said = run([*ask, "--quiet", "--report", str(report), "--constraint", str(rules), *names])
         if code and "no such option" in said:  # pip before 22.2 cannot tell: by name then
             return names, said
@@ -193,14 +194,6 @@ def _are_leaves(needs: Iterable[Requirement]) -> bool:
 
 def _name(wheel: Path) -> str:
     return canonicalize_name(wheel.name.split("-")[0])
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
 
 
 def last_line(output: str) -> str:

@@ -17,14 +17,17 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words
+from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words, titled
+from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
 from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
+from swift_fa_launcher.wheels.listing import split_digest
 
 if TYPE_CHECKING:
     import requests
@@ -144,9 +147,11 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
     order = _Order(filename, origin, digest, candidate.size, cache / "wheels" / key / filename, patience,
                    progress or (lambda done, total, rate: None), os.environ if environment is None else environment,
                    allow_unverified)
+    from filelock import FileLock
+
     try:
         order.file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(order.file.parent):
+        with FileLock(str(order.file.parent / ".lock")):  # ends with its process; a second download of this file waits
             return _cached(order) or _fetch(order, urls or (origin,))
     except OSError as error:
         raise _disk_error(error, order.file.parent) from error
@@ -158,13 +163,6 @@ def parse_file_name(text: str) -> str:
         raise DownloadError("wheel-name-invalid",
                             Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
     return text
-
-
-def split_digest(url: str) -> tuple[str, str | None]:
-    """The address without its fragment, and the digest where the fragment is `#sha256=…`."""
-    address, fragment = urldefrag(url)
-    found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
-    return address, found.group(1).lower() if found else None
 
 
 def file_sha256(path: Path) -> str:
@@ -218,7 +216,7 @@ def _cached(order: _Order) -> Fetched | None:
     """The finished file of an earlier run, where it still is what it was."""
     if not order.file.is_file():
         return None
-    notes = _read_notes(order.notes)
+    notes = read_group(order.notes)
     found = file_sha256(order.file)
     whole = found == (order.sha256 or notes.get("sha256"))
     if whole and (order.sha256 or notes.get("verified") is True or order.allow_unverified):
@@ -253,8 +251,7 @@ _UNVERIFIED = Text(
 
 
 def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
-    lines = tuple(Text(f"{r.url}: {render_words(r.reason, 'en')}", f"{r.url}：{render_words(r.reason, 'zh')}")
-                  for r in refusals)
+    lines = [titled(refusal.url, refusal.reason) for refusal in refusals]
     why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
     by_hand = Text("download it elsewhere and give it with: swift-fa install --wheel FILE",
                    "在别处下载后用它安装：swift-fa install --wheel FILE")
@@ -306,7 +303,7 @@ def _start(order: _Order, url: str) -> tuple[int, dict[str, str]]:
     Without a digest only the same address may go on with the same file: nothing at the end would tell a mixture.
     """
     headers = {"Accept-Encoding": "identity", "User-Agent": "swift-fa-launcher"}
-    notes = _read_notes(order.notes)
+    notes = read_group(order.notes)
     have = order.part.stat().st_size if order.part.is_file() else 0
     validator = notes.get("validator") if notes.get("part_of") == url else None
     if not have or not (order.sha256 or validator) or (order.size is not None and have >= order.size):
@@ -425,8 +422,7 @@ def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
     """
     digest = file_sha256(order.part)
     size = order.part.stat().st_size
-    fault: Words | None = None
-    code = "hash-mismatch"
+    fault, code = None, "hash-mismatch"
     if order.size is not None and size != order.size:
         fault = _size_words(size, order.size)
     elif order.sha256 and digest != order.sha256:
@@ -463,22 +459,12 @@ def _fastest_first(urls: Sequence[str], order: _Order) -> Iterator[str]:
     for url in urls:
         threading.Thread(target=lambda url=url: answers.put((url, _gives_wheel(url, order))), daemon=True).start()
     deadline = time.monotonic() + order.patience.probe
-    refused: list[str] = []
-    first: str | None = None
-    while first is None and len(refused) < len(urls):
-        try:
-            url, good = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        if good:
-            first = url
-        else:
-            refused.append(url)
-    if first is not None:
-        yield first
-    rest = [url for url in urls if url != first]
-    yield from (url for url in rest if url not in refused)
-    yield from (url for url in rest if url in refused)
+    said: dict[str, bool] = {}
+    with suppress(queue.Empty):
+        while len(said) < len(urls) and not any(said.values()):
+            url, said_yes = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            said[url] = said_yes
+    yield from sorted(urls, key=lambda url: {True: 0, None: 1, False: 2}[said.get(url)])
 
 
 def _gives_wheel(url: str, order: _Order) -> bool:
@@ -509,31 +495,15 @@ def _expect_room(order: _Order, needed: int) -> None:
 
 def _disk_error(error: OSError, folder: Path) -> LauncherError:
     """The error of a full or closed disk; the part goes, so that the disk has room again."""
+    code, message = "download-not-written", Text("the download cannot be written", "无法写入下载文件")
     if error.errno in NO_ROOM:
+        code, message = "disk-space-low", Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
         for part in folder.glob("*.part"):
             part.unlink(missing_ok=True)
-    message = Text("the download cannot be written", "无法写入下载文件")
-    if error.errno in NO_ROOM:
-        message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
-    return DownloadError("disk-space-low" if error.errno in NO_ROOM else "download-not-written", message, where=str(folder),
+    return DownloadError(code, message, where=str(folder),
                          why=os.strerror(error.errno) if error.errno else str(error),
                          hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
                                     "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))
-
-
-def _alone(folder: Path) -> Any:
-    """A lock that ends with its process: two downloads of one file go one after the other."""
-    from filelock import FileLock
-
-    return FileLock(str(folder / ".lock"))
-
-
-def _read_notes(file: Path) -> dict[str, Any]:
-    try:
-        notes = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}
 
 
 def _whole(text: str | None) -> int | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import Version
 
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, OR_SDPA
 from swift_fa_launcher.flash.implementations import BY_NAME, FA3
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
@@ -95,15 +96,13 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
         return
     answered = ", ".join(report.spec for report in reports if report.candidates or not report.error)
     if answered:
-        yield Text(f"answered: {answered}", f"有回应：{answered}")
+        yield titled(Text("answered", "有回应"), answered)
     reasons: dict[Text, list[str]] = {}
     for report in reports:
         if report.error:
-            reason = Text(render_words(report.error, "en"), render_words(report.error, "zh"))
-            reasons.setdefault(reason, []).append(report.spec)
+            reasons.setdefault(in_both(partial(render_words, report.error)), []).append(report.spec)
     for reason, specs in reasons.items():
-        listed = ", ".join(specs)
-        yield Text(f"{listed}: {reason.en}", f"{listed}：{reason.zh}")
+        yield titled(", ".join(specs), reason)
 
 
 def _version_offered(names: Sequence[str], implementation: str, version: str | None) -> Iterator[Text]:

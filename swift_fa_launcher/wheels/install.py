@@ -21,8 +21,8 @@ import secrets
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +33,7 @@ from packaging.utils import canonicalize_name
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
@@ -51,6 +51,8 @@ FOLDER = ".swift-fa"
 #: Has an interpreter that starts look at a whole copy first, while entries change places.
 SWITCH = "swift-fa-switch.pth"
 SCRIPT = Path(__file__).with_name("try_import.py")
+_NOT_WRITABLE = Text("the environment cannot be written to", "没有写入该环境的权限")
+_AS_BEFORE = Text("the environment is as it was before", "环境已恢复原样")
 _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: Tries the installed one on the GPU; what is wrong, or None.
@@ -143,7 +145,8 @@ def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None
         _recover(target.folder)
         if receipt := _installed_already(target, digest, environment, timeout):
             return replace(receipt, already=True)
-        draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, *_name_and_version(wheel), "", __version__,
+        version = wheel.name.split("-")[1]
+        draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, _distribution(wheel), version, "", __version__,
                         target.python_version, target.torch, tuple(proven), attempt=secrets.token_hex(8))
         return _install(wheel, target, draft, environment, probe, timeout, say)
 
@@ -186,10 +189,9 @@ def recover_environment(python: str, *, site_packages: Path | None = None,
 
 def read_receipt(site_packages: Path) -> Receipt | None:
     """The receipt of what the launcher installed there last; None where there is none that can be read."""
-    try:
-        return decode(Receipt, json.loads((site_packages / FOLDER / "receipt.json").read_text()))  # type: ignore[no-any-return]
-    except (OSError, ValueError, DecodeError, TypeError):
-        return None
+    with suppress(DecodeError):
+        return decode(Receipt, read_group(site_packages / FOLDER / "receipt.json"))  # type: ignore[no-any-return]
+    return None
 
 
 # ---------------------------------------------------------------------------------------------- the steps, in order
@@ -208,7 +210,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         companions = _add_companions(wheel, stage, target, environment, say)
         say(Text("importing it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
-        staged = {**environment, "PYTHONPATH": _path(stage, environment)}
+        staged = {**environment, "PYTHONPATH": python_path(stage, environment)}
         _expect_import(target, modules, staged, stage, timeout, companions)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
@@ -261,25 +263,20 @@ def _expect_writable(target: Environment) -> None:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise _disk_error(error, target) from error
-        raise InstallError("site-packages-not-writable", Text("the environment cannot be written to", "没有写入该环境的权限"),
-                           where=str(target.site_packages), why=os.strerror(error.errno or 0), hint=(own,)) from error
+        raise InstallError("site-packages-not-writable", _NOT_WRITABLE, where=str(target.site_packages),
+                           why=os.strerror(error.errno or 0), hint=(own,)) from error
 
 
-@contextmanager
-def _alone(target: Environment, say: Say) -> Iterator[None]:
-    """The environment's lock, which ends with its process."""
+def _alone(target: Environment, say: Say) -> AbstractContextManager[object]:
+    """The environment's lock, held; it ends with its process."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(str(target.folder / "lock"))
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         say(Text("another installation is at work here; waiting for it", "另一个安装正在进行，等待其完成"))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _installed_already(target: Environment, digest: str, environment: Mapping[str, str], timeout: float) -> Receipt | None:
@@ -290,12 +287,11 @@ def _installed_already(target: Environment, digest: str, environment: Mapping[st
     infos = _dist_infos(target.site_packages, receipt.distribution)
     if len(infos) != 1 or not _is_whole(infos[0], receipt.record_sha256):
         return None
-    modules = _modules(receipt.distribution, target.site_packages)
-    try:
+    with suppress(InstallError):
+        modules = _modules(receipt.distribution, target.site_packages)
         _expect_import(target, modules, environment, target.site_packages, timeout)
-    except InstallError:
-        return None
-    return receipt
+        return receipt
+    return None
 
 
 def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], timeout: float) -> None:
@@ -355,8 +351,7 @@ def _lacks(companions: Companions, why: str, target: Environment) -> InstallErro
                         why=f"{why}; {companions.failure}",
                         hint=(f"{target.python} -m pip install {names}",
                               Text("or, on a machine with a network, fetch all wheels: swift-fa install --download-only FOLDER",
-                                   "或在有网络的机器上下载全部 wheel：swift-fa install --download-only 目录"),
-                              Text("the environment is as it was before", "环境已恢复原样")))
+                                   "或在有网络的机器上下载全部 wheel：swift-fa install --download-only 目录"), _AS_BEFORE))
 
 
 def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
@@ -415,9 +410,9 @@ def _plan_units(site: Path, stage: Path, distribution: str) -> tuple[_Unit, ...]
         here = site / name
         if here.is_dir() and not here.is_symlink():
             _carry_over(here, stage / name, old, theirs)
-        if (stage / name).is_symlink() or (stage / name).exists():
+        if os.path.lexists(stage / name):
             units.append(_Unit(name, (stage / name).lstat().st_ino))
-        elif here.is_symlink() or here.exists():
+        elif os.path.lexists(here):
             units.append(_Unit(name))
     return tuple(units)
 
@@ -457,7 +452,7 @@ def _link_entries(units: Iterable[_Unit], source: Path, target: Path) -> None:
         entry = source / unit.name
         if entry.is_dir() and not entry.is_symlink():
             shutil.copytree(entry, target / unit.name, symlinks=True, copy_function=_link)
-        elif entry.is_symlink() or entry.exists():
+        elif os.path.lexists(entry):
             _link(entry, target / unit.name)
 
 
@@ -486,7 +481,7 @@ def _change_places(unit: _Unit, journal: _Journal, folder: Path) -> None:
     """The new entry into site-packages; the old one lies in the work folder afterwards."""
     here, work = folder.parent / unit.name, folder / journal.work
     coming, parked = work / "stage" / unit.name, work / "old" / unit.name
-    exists = here.is_symlink() or here.exists()
+    exists = os.path.lexists(here)
     if unit.new is not None and exists and _exchange(here, coming):
         return
     parked.parent.mkdir(exist_ok=True)
@@ -542,11 +537,8 @@ def _make_alike(folder: Path, model: Path | None) -> None:
 
 def _walk(folder: Path) -> list[Path]:
     """All files and links below `folder`."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        found += [Path(path) / name for name in files]
-        found += [Path(path) / name for name in folders if (Path(path) / name).is_symlink()]
-    return found
+    return [path for place, folders, files in os.walk(folder) for name in (*files, *folders)
+            if (path := Path(place, name)).is_symlink() or not path.is_dir()]
 
 
 # ---------------------------------------------------------------------------------------------- undoing
@@ -576,55 +568,37 @@ def _put_back(unit: _Unit, here: Path, work: Path) -> None:
     if unit.copied:
         _make_alike(here, parked)
         return
-    if unit.new is not None and _inode(here) == unit.new:
-        if _inode(coming) is not None:  # they changed places
-            if not _exchange(here, coming):
-                here.rename(work / f"undone-{unit.name}")
-                coming.rename(here)
-        else:
+    if unit.new is not None and os.path.lexists(here) and here.lstat().st_ino == unit.new:
+        if not os.path.lexists(coming):
             here.rename(coming)
-    if _inode(parked) is not None and _inode(here) is None:
+        elif not _exchange(here, coming):  # they had changed places
+            here.rename(work / f"undone-{unit.name}")
+            coming.rename(here)
+    if os.path.lexists(parked) and not os.path.lexists(here):
         parked.rename(here)
 
 
 def _clean(folder: Path) -> bool:
     """Removes journal and work folders, the journal first: without it nothing is undone twice."""
-    journal, found = folder / "journal.json", False
-    if journal.exists():
-        journal.unlink()
-        _sync(folder)
-        found = True
-    for path in (*folder.glob("work-*"), *folder.glob("*.new"), folder.parent / f"{SWITCH}.new"):
-        if not path.exists():
-            continue
-        found = True
+    journal, leftovers = folder / "journal.json", (*folder.glob("work-*"), *folder.glob("*.new"), folder.parent / f"{SWITCH}.new")
+    found = [path for path in (journal, *leftovers) if path.exists()]
+    for path in found:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
-    return found
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.lstat().st_ino
-    except OSError:
-        return None
+        if path == journal:
+            _sync(folder)
+    return bool(found)
 
 
 def _read_journal(folder: Path) -> _Journal:
-    try:
-        return decode(_Journal, json.loads((folder / "journal.json").read_text()))  # type: ignore[no-any-return]
-    except (OSError, ValueError, DecodeError, TypeError):
-        return _Journal("", "")
+    with suppress(DecodeError):
+        return decode(_Journal, read_group(folder / "journal.json"))  # type: ignore[no-any-return]
+    return _Journal("", "")
 
 
 # ---------------------------------------------------------------------------------------------- distributions on disk
-
-
-def _name_and_version(wheel: Path) -> tuple[str, str]:
-    name, version = wheel.name.split("-")[:2]
-    return canonicalize_name(name), version
 
 
 def _distribution(info: Path) -> str:
@@ -681,22 +655,22 @@ def _write_json(file: Path, value: Any, without: Sequence[str] = ()) -> None:
 
 def _sync(folder: Path) -> None:
     with suppress(OSError):  # some file systems cannot; then there is nothing more to do
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_tree(folder: Path) -> None:
     """What was unpacked really on disk, before names point at it."""
     for file in _walk(folder):
         if not file.is_symlink():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _flush(file)
 
 
 def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
@@ -717,20 +691,18 @@ def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, 
     return child.returncode, output.decode("utf-8", "replace")
 
 
-def _path(stage: Path, environment: Mapping[str, str]) -> str:
-    return os.pathsep.join(filter(None, (str(stage), environment.get("PYTHONPATH"))))
+def python_path(first: Path, environment: Mapping[str, str]) -> str:
+    """PYTHONPATH with a folder before all that it holds."""
+    return os.pathsep.join(filter(None, (str(first), environment.get("PYTHONPATH"))))
 
 
 def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:
     return NotRunning("install-failed",
                       message or Text("the installation failed; the environment is as it was", "安装失败，环境保持原样"),
-                      where=str(target.site_packages), why=why,
-                      hint=(Text("the environment is as it was before", "环境已恢复原样"),))
+                      where=str(target.site_packages), why=why, hint=(_AS_BEFORE,))
 
 
 def _disk_error(error: OSError, target: Environment) -> InstallError:
-    full = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容")
-    other = Text("the environment cannot be written to", "没有写入该环境的权限")
-    return InstallError("disk-space-low" if error.errno in NO_ROOM else "site-packages-not-writable",
-                        full if error.errno in NO_ROOM else other, where=str(target.site_packages), why=str(error),
-                        hint=(Text("the environment is as it was before", "环境已恢复原样"),))
+    code, message = ("disk-space-low", Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容")) \
+        if error.errno in NO_ROOM else ("site-packages-not-writable", _NOT_WRITABLE)
+    return InstallError(code, message, where=str(target.site_packages), why=str(error), hint=(_AS_BEFORE,))

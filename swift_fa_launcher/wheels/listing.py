@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from swift_fa_launcher.decode import decode, known
 from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.flash.name import Candidate
 
@@ -53,12 +54,17 @@ def parse_listing(text: str, base: str, source: str) -> Listing:
 def make_candidate(address: str, source: str, *, filename: str | None = None, sha256: object = None,
                    size: object = None) -> Candidate:
     """A candidate from an address that may carry its digest as `#sha256=…`."""
+    url, digest = split_digest(address)
+    if isinstance(sha256, str) and _SHA256.fullmatch(sha256):
+        digest = sha256.lower()
+    return Candidate(filename or _last_part(url), url, source, digest, size if type(size) is int and size > 0 else None)
+
+
+def split_digest(address: str) -> tuple[str, str | None]:
+    """The address without its fragment, and the digest where the fragment is `#sha256=…`."""
     url, _, fragment = address.partition("#")
-    if not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment) if fragment else None
-        sha256 = found[1] if found else None
-    return Candidate(filename or _last_part(url), url, source, sha256.lower() if isinstance(sha256, str) else None,
-                     size if type(size) is int and size > 0 else None)
+    found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment) if fragment else None
+    return url, found[1].lower() if found else None
 
 
 def _join(base: str, link: str) -> str | None:
@@ -98,11 +104,8 @@ def _parse_json(data: Any, base: str, source: str) -> Listing:
 
 def _release_age(release: Mapping[str, Any]) -> tuple[str, Version]:
     """Sorts releases by date, and by the number in their tag where no date is given."""
-    try:
-        number = Version(str(release.get("tag_name")))
-    except InvalidVersion:
-        number = Version("0")
-    return str(release.get("published_at") or release.get("created_at") or ""), number
+    number = known(decode(Version, str(release.get("tag_name"))))
+    return str(release.get("published_at") or release.get("created_at") or ""), number or Version("0")
 
 
 def _release_files(assets: list[Any], base: str, source: str) -> Iterator[Candidate]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.decode import DecodeError, decode, known
+from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import ConfigError, Text, Words
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name, without_password
@@ -54,7 +54,7 @@ def lock_candidate(lock: Lock) -> Candidate:
 
 def render_lock(lock: Lock) -> str:
     """The lock as the text of its file (JSON, which is YAML too)."""
-    return json.dumps({"schema": SCHEMA, **asdict(lock)}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"schema": SCHEMA, **encode(lock)}, indent=2, ensure_ascii=False) + "\n"
 
 
 def parse_lock(text: str, where: str) -> Lock:
@@ -63,9 +63,6 @@ def parse_lock(text: str, where: str) -> Lock:
         data: Any = json.loads(text)
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise _broken(where, Text(f'there is no "schema": {SCHEMA}', f'没有 "schema": {SCHEMA}'))
-        for field in fields(Lock)[:4]:
-            if not isinstance(data.get(field.name), str):
-                raise _broken(where, Text(f"{field.name} is missing", f"缺少 {field.name}"))
         lock: Lock = decode(Lock, data)
         parse_wheel_name(lock.filename)
     except DecodeError as error:

@@ -10,13 +10,14 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
 from swift_fa_launcher.flash.implementations import FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
@@ -99,7 +100,7 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
                                     proven=(*verified, "contents"), environment=means.environment, probe=probe, say=means.say)
             return Installed(receipt, tuple(refused))
         except NotRunning as error:
-            refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", _joined(error)))
+            refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", titled(error.message, error.why)))
     if resolution.plan == "source-build":
         means.say(Text("building from source", "从源码编译"))
         return Installed(_build_and_install(facts, python, means, probe), tuple(refused))
@@ -163,7 +164,7 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
         except DownloadError as error:
             if not error.refusals:
                 raise  # the disk, or a name that is none
-            refused += [Refused(candidate.filename, r.code, _at(r.url, r.reason)) for r in error.refusals]
+            refused += [Refused(candidate.filename, r.code, titled(r.url, r.reason)) for r in error.refusals]
             continue
         if not fetched.verified:
             means.say(Text(f"{candidate.filename} could not be verified; using it anyway (flash_attn.allow_unverified=true)",
@@ -171,7 +172,7 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
         proof = prove_wheel(fetched.path, facts, implementation=means.implementation, version=means.version)
         if not proof.ok:
             refused += [Refused(candidate.filename, code, words) for code, words in proof.reasons]
-            means.say(_at(candidate.filename, proof.reasons[0][1]))
+            means.say(titled(candidate.filename, proof.reasons[0][1]))
             continue
         yield Obtained(candidate, fetched, proof)
 
@@ -196,10 +197,11 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
         shown = near or (() if resolution.remarks else resolution.verdicts)
         refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in shown[:3]]
-    lines = [_at(f"{r.filename}: {r.code}", r.reason) for r in refused]
+    lines = [titled(f"{r.filename}: {r.code}", r.reason) for r in refused]
     remarks = () if resolution.plan == "wheel" else resolution.remarks
     if remarks or not lines:
-        lines = [*(map(_text, remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),))), *lines]
+        said = remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),)
+        lines = [*(in_both(partial(render_words, words)) for words in said), *lines]
     why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
@@ -210,15 +212,3 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
     return NothingInstalled("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
                             refused, where=where, why=why, hint=tuple(hints))
-
-
-def _joined(error: InstallError) -> Text:
-    return in_both(lambda lang: f"{render_words(error.message, lang)}: {render_words(error.why, lang)}")
-
-
-def _text(words: Words) -> Text:
-    return words if isinstance(words, Text) else Text(words, words)
-
-
-def _at(what: str, reason: Words) -> Text:
-    return Text(f"{what}: {render_words(reason, 'en')}", f"{what}：{render_words(reason, 'zh')}")

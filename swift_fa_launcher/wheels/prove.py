@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.flash.fits import WheelContents, list_misfits
+from swift_fa_launcher.flash.fits import WheelContents, list_misfits, make_contents
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
@@ -103,7 +104,7 @@ def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch
     info = _dist_info(members)
     metadata, tags = _read_headers(archive, f"{info}/METADATA"), _read_headers(archive, f"{info}/WHEEL")
     _read_small(archive, f"{info}/RECORD")
-    name, inside_version = str(metadata.get("Name", "")), _parse_version(metadata.get("Version"))
+    name, inside_version = str(metadata.get("Name", "")), decode(Version, str(metadata.get("Version")))
     extension = _extension_member(members, canonicalize_name(name))
     for member in members:  # reading to its end holds a member against its CRC
         if member != extension:
@@ -164,13 +165,6 @@ def _read_headers(archive: zipfile.ZipFile, member: str) -> Message:
     return BytesHeaderParser().parsebytes(_read_small(archive, member))
 
 
-def _parse_version(text: str | None) -> Maybe[Version]:
-    try:
-        return Version(str(text))
-    except InvalidVersion:
-        return Unknown(f"not a version: {text!r}")
-
-
 def _extension_name(distribution: str) -> re.Pattern[str] | None:
     row = BY_DISTRIBUTION.get(distribution)
     return row.extension if row else None
@@ -200,9 +194,8 @@ def _read_contents(archive: zipfile.ZipFile, member: str | None, facts: Facts, s
             undefined = tuple(symbol.name.decode("utf-8", "replace") for symbol in elf.undefined())
     except ElfError as error:
         undefined = Unknown(str(error))
-    return WheelContents(name=name or NOT_COLLECTED, version=version, extension=file.name, needs=extension.needs,
-                         glibc=extension.glibc, undefined=undefined, unresolved=extension.unresolved,
-                         cubins=extension.cubins, ptx=extension.ptx), extension
+    return replace(make_contents(extension), name=name or NOT_COLLECTED, version=version, extension=file.name,
+                   undefined=undefined), extension
 
 
 def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
@@ -213,8 +206,7 @@ def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
         scratch.opened.callback(os.close, descriptor)
         file.symlink_to(f"/proc/self/fd/{descriptor}")
     with archive.open(member) as source, file.open("wb") as target:
-        while chunk := source.read(1 << 22):
-            target.write(chunk)
+        shutil.copyfileobj(source, target, 1 << 22)
     return file
 
 

@@ -81,24 +81,23 @@ def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cu
     cuda: torch's, None for a torch without, for `{cuda}` in an address.
     say: hears what a user may want to know, such as the age of an old list.
     """
-    reports: dict[int, SourceReport | BaseException] = {}
+    reports: dict[int, SourceReport] = {}
+    bugs: list[BaseException] = []
 
     def read(position: int, spec: str) -> None:
         try:
             reports[position] = read_source(spec, implementation=implementation, cuda=cuda, network=network, say=say)
-        except BaseException as error:  # a bug: raised again where it can be seen
-            reports[position] = error
+        except BaseException as error:  # raised again where it can be seen
+            bugs.append(error)
 
     threads = [threading.Thread(target=read, args=item, daemon=True) for item in enumerate(specs)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    done = [reports[position] for position in range(len(specs))]
-    for report in done:
-        if isinstance(report, BaseException):
-            raise report
-    return tuple(report for report in done if isinstance(report, SourceReport))
+    if bugs:
+        raise bugs[0]
+    return tuple(reports[position] for position in range(len(specs)))
 
 
 def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Version] = NOT_COLLECTED,
@@ -367,14 +366,13 @@ def _judge_status(answer: _Answer, github: bool) -> None:
 
 def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
     """A whole answer within the time that `network` allows. Raises Unreached."""
-    return exchange(network.whole, lambda: _receive(url, headers, network))
+    def receive() -> _Answer:
+        with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
+                                               headers) as answer:
+            return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
+                           answer.links.get("next", {}).get("url"))
 
-
-def _receive(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
-    with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
-                                           headers) as answer:
-        return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
-                       answer.links.get("next", {}).get("url"))
+    return exchange(network.whole, receive)
 
 
 def _read_body(answer: requests.Response) -> bytes:

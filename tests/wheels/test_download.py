@@ -32,7 +32,8 @@ from wheel_server import (
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.flash.hosts import shown_url
 from swift_fa_launcher.flash.name import Candidate
-from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel, split_digest
+from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel
+from swift_fa_launcher.wheels.listing import split_digest
 
 QUICK = Patience(probe=0.5, connect=1.0, answer=1.0, silence=1.0, slow=0.6, slow_rate=1000.0, retry_after=0.3,
                  pause=0.02)
