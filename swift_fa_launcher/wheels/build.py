@@ -160,7 +160,7 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
             with tempfile.TemporaryDirectory(prefix="swift-fa-build-", dir=_room(plan, folder)) as scratch:
                 return _build(plan, python, folder, Path(scratch), environment, progress, read_log)
     except OSError as error:
-        raise InstallError("build-not-written", Text("the build's files cannot be written", "编译无法写入文件"),
+        raise InstallError("build-not-written", Text("the build's files cannot be written", "无法写入编译所需的文件"),
                            where=str(folder), why=str(error), hint=("export SWIFT_FA_CACHE=DIR",)) from error
 
 
