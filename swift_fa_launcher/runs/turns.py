@@ -63,6 +63,6 @@ def _wait(lock: Any, patience: float, folder: Path, say: Callable[[Words], None]
     except Timeout:
         if not patience:
             raise
-        say(Text(f"waiting for another launch to choose its folder in {folder}", f"等待另一个启动在 {folder} 中选定目录"))
+        say(Text(f"waiting for another run to choose its folder in {folder}", f"等待另一个运行在 {folder} 中选定目录"))
         lock.acquire(timeout=patience)
 

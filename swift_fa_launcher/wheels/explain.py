@@ -36,8 +36,9 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
     if resolution.plan == "wheel":
         if not hopeless:
             return resolution
-        said = in_both(lambda lang: hopeless[0].render(lang) + Text("; this wheel installs and cannot run here",
-                                                                    "；这个 wheel 能安装，但在此无法运行").render(lang))
+        said = in_both(lambda lang: hopeless[0].render(lang) + Text("; this wheel can be installed, but it cannot "
+                                                                    "run here",
+                                                                    "；这个 wheel 能安装，但在本机无法运行").render(lang))
         return replace(resolution, remarks=(said,), advice=hopeless[1])
     names = [candidate.filename for report in reports for candidate in report.candidates]
     buildable = resolution.plan == "source-build"
@@ -48,7 +49,7 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
         advice = FROM_ELSEWHERE
     if implementation in FA3.names:
         how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
-        remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
+        remarks.append(Text(f"to build it by hand, see {how}", f"手动编译的方法见 {how}"))
     elif buildable:
         if any(name.endswith(".whl") for name in names):
             return resolution  # wheels are offered and none fits: what fits is built
@@ -59,20 +60,21 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
 def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
     """That this torch is for no GPU, or that there is none, and what to do; None where it may be for one."""
     here = known(facts.gpus) == ()
-    there_is_none = Text(" (here is none)", "（本机没有）") if here else Text("", "")
+    there_is_none = Text(" (this machine has none)", "（本机没有）") if here else Text("", "")
     version = torch_version(facts)
     if facts.torch is None:
-        said = Text("there is no torch in the training interpreter, and a flash-attn wheel is for one torch",
-                    "训练用的解释器里没有 torch，而 flash-attn 的 wheel 只对应某一个 torch")
+        said = Text("torch is not installed in the training's Python, and each flash-attn wheel fits only one torch "
+                    "version",
+                    "训练所用的 Python 里没有安装 torch，而每个 flash-attn wheel 只适用于一个 torch 版本")
     elif has_cpu_torch(facts):
-        said = Text(f"torch {version} is a build without CUDA, for which there is no flash attention: it needs a torch with CUDA "
-                    f"and an NVIDIA GPU{there_is_none.en}",
-                    f"torch {version} 不含 CUDA，没有适用于它的 flash attention：需要带 CUDA 的 torch 和 NVIDIA GPU"
-                    f"{there_is_none.zh}")
+        said = Text(f"torch {version} is a build without CUDA, but flash attention needs a CUDA build of torch and an "
+                    f"NVIDIA GPU{there_is_none.en}",
+                    f"torch {version} 不含 CUDA，而 flash attention 需要 CUDA 版的 torch 和 NVIDIA GPU{there_is_none.zh}")
     else:
         return None
     if here:
-        return said, (Text("install where a GPU is, with a torch with CUDA", "在有 GPU、装有带 CUDA 的 torch 的机器上安装"),
+        return said, (Text("install on a machine with a GPU and a CUDA build of torch",
+                           "在有 GPU 和 CUDA 版 torch 的机器上安装"),
                       WITHOUT)
     wanted = ("--force-reinstall", f"torch=={version.base_version}") if version else ("torch",)
     return said, (pip_install(facts, *wanted), WITHOUT)

@@ -280,7 +280,9 @@ ENTRIES: Mapping[str, Entry] = {
         Text("swift-fa resume finds no checkpoint, or only incomplete ones", "swift-fa resume 找不到检查点，或检查点都不完整"), _RERUN),
     "resume-setting-refused": entry(
         "E", Text("swift-fa resume sets this itself", "swift-fa resume 会自行设置此项"),
-        Text("the command line sets the checkpoint or the output folder", "命令行设置了检查点或输出目录"), _RERUN),
+        Text("the command line sets the checkpoint or the output folder", "命令行设置了检查点或输出目录"),
+        Text("leave that setting out, or start again from the beginning: swift-fa rerun RUN",
+             "去掉该设置，或从头再运行一次：swift-fa rerun RUN")),
     "rerun-of-resumed": entry(
         "E", Text("a resumed run cannot be repeated", "续训的运行不能重复"),
         Text("swift-fa rerun names a run that continued another: repeating it would write into the same folder",
