@@ -167,7 +167,7 @@ def test_the_same_swanlab_run_where_its_mode_allows_it(cut: Path, mode: str, con
     assert ("swanlab sync --id abc123 /old/swanlab/run-1" in str(unsent.words)) == (mode == "cloud")
     os.unlink(cut / "swanlab.json")
     none = continue_swanlab(continue_run(entry, record, ()), entry, record, config)
-    assert not resolve_config([], none.overrides).env and ("no run yet" in str(none.words)) == (mode != "disabled")
+    assert not resolve_config([], none.overrides).env and ("no run to continue" in str(none.words)) == (mode != "disabled")
 
 
 def test_errors_are_in_both_languages(cut: Path) -> None:
