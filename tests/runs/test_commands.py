@@ -30,7 +30,7 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["runs", "--end", "nothing"], 1, "no run"), (["show", "nothing"], 1, "no run"),
     (["diff", "latest"], 2, "RUN"), (["diff", "one", "nothing"], 1, "no run nothing"),
     (["rerun", "one", "seed=3"], 2, "not a setting"), (["rerun", "one", "--exact", "swift.seed=3"], 2, "--exact"),
-    (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no checkpoint"),
+    (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no complete checkpoint"),
     (["resume", "one", "swift.add_version=true"], 2, "itself"),
     (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
     (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),

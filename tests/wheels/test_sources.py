@@ -342,7 +342,7 @@ def test_cuda_in_an_address(server: WheelServer, network: Network) -> None:
 
 def test_an_index_without_flash_attn(server: WheelServer, network: Network) -> None:
     server.serve("/root/", page("<a href='torch/'>torch</a>"))
-    assert "no file of flash-attn" in english(read(f"{server.url}/root/", network).error)
+    assert "no files of flash-attn" in english(read(f"{server.url}/root/", network).error)
 
 
 @pytest.mark.parametrize("body", [
