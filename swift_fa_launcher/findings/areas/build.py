@@ -17,7 +17,7 @@ _TOOLKIT = Text("or install the CUDA toolkit of torch's CUDA version, then: expo
 _CUDA_HOME = "export CUDA_HOME=/usr/local/cuda"
 _NVCC = "conda install -c nvidia cuda-nvcc={torch_cuda}"
 _BUILD_PACKAGES = "{pip} install packaging psutil ninja wheel setuptools"
-_ONE_THREAD = "export NVCC_THREADS=1"
+_ONE_THREAD = Text("use less memory per compiler job: export NVCC_THREADS=1", "减少每个编译任务占用的内存：export NVCC_THREADS=1")
 _OTHER_GCC = ("conda install -c conda-forge gxx_linux-64={use}",
               "export CC=gcc-{use} CXX=g++-{use} NVCC_PREPEND_FLAGS='-ccbin g++-{use}'")
 _TRAIN_IN_IT = Text("then train with its Python: launch.python=~/swift-env/bin/python", "然后用其中的 Python 训练：launch.python=~/swift-env/bin/python")
@@ -43,7 +43,9 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the file is not a usable wheel", "该文件不是可用的 wheel"),
         Text("a wheel listed in `flash_attn.sources` has an invalid file name, or a downloaded wheel is damaged or incomplete",
              "flash_attn.sources 中的 wheel 文件名不合规范，或下载的 wheel 已损坏或不完整"),
-        "{pip} cache purge", Text("delete the file and download it again: swift-fa install", "删除该文件后重新下载：swift-fa install"),
+        Text("empty pip's cache, in case it holds the damaged file: {pip} cache purge",
+             "清空 pip 缓存，以防其中有损坏的文件：{pip} cache purge"),
+        Text("delete the file and download it again: swift-fa install", "删除该文件后重新下载：swift-fa install"),
         says={"": Says(Text("{name}{origin} is not a valid wheel file name", "{name}{origin} 不是合法的 wheel 文件名"),
                        (Text("download it again and keep its own name (wget without -O)", "用原文件名重新下载（wget 不加 -O）"),))}),
     "wheel-unsupported-here": entry(

@@ -17,7 +17,8 @@ ENTRIES: Mapping[str, Entry] = {
              "把每行的上限从 {max_length} 个 token 减半：swift.max_length={half_max_length}"),
         Text("make swift.per_device_train_batch_size or swift.max_length smaller", "减小 swift.per_device_train_batch_size 或 swift.max_length"),
         Text("with several GPUs, split the model among them: swift.deepspeed=zero3", "有多块 GPU 时，把模型切分到各卡：swift.deepspeed=zero3"),
-        "export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"),
+        Text("if memory is reserved but unallocated (fragmented): export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+             "如果显存碎片多（已保留但未分配）：export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True")),
     "host-out-of-memory": entry(
         "E", Text("the machine's memory, or the memory allowed to the job, ran out", "主机内存或任务的内存配额已用完"),
         Text("the system, Slurm or a container killed a process because memory ran out, or a process could not get more memory",
