@@ -158,7 +158,8 @@ def _print_bug(lang: str) -> None:
     from swift_fa_launcher.cache import keep_traceback
 
     place = keep_traceback()
-    tell(Text(f"this is a bug in swift-fa; please report it with {place}", f"这是 swift-fa 的错误，请附上 {place} 报告"), lang)
+    tell(Text(f"this is a bug in swift-fa; please report it with {place}",
+              f"这是 swift-fa 的 bug；报告此问题时请附上 {place}"), lang)
 
 
 if __name__ == "__main__":

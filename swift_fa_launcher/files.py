@@ -55,14 +55,14 @@ def keep_answer(place: Path, answer: Mapping[str, Any], files: Iterable[str] = (
     """Writes an answer that was read from `files`. A cache that cannot be written only costs time."""
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place, json.dumps({"files": [stamp(file) for file in files], **answer}))
+        write_whole(place, json.dumps({**({"files": [stamp(file) for file in files]} if files else {}), **answer}))
 
 
 def kept_answer(place: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
     """What `read` makes of the kept answer; None where there is none, it is damaged, or one of its files has changed."""
     try:
         kept = json.loads(place.read_bytes())
-        fresh = all(len(seen) == 3 and seen == [*stamp(seen[0])] for seen in kept["files"])
+        fresh = all(len(seen) == 3 and seen == [*stamp(seen[0])] for seen in kept.get("files", ()))
         return read(kept) if fresh else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # whatever is wrong with it, it can be had again

@@ -14,7 +14,7 @@ DONE, REFUSED = 0, 1
 
 #: What each command does, in the order of the overview.
 COMMANDS: Mapping[str, Text] = {
-    "train": Text("check all, install flash-attn if needed, train, record the run",
+    "train": Text("check everything, install flash-attn if needed, train, record the run",
                   "检查环境，必要时安装 flash-attn，然后训练并记录"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),
     "install": Text("choose and install a flash-attn wheel; say why others do not fit",
@@ -23,13 +23,13 @@ COMMANDS: Mapping[str, Text] = {
     "args": Text("list the installed ms-swift's arguments: type, default, choices",
                  "列出已安装的 ms-swift 的参数：类型、默认值、可选值"),
     "diagnose": Text("find the cause of a failed training in its log", "从日志中找出训练失败的原因"),
-    "explain": Text("say what a finding code means, when it comes, what mends it",
+    "explain": Text("say what a finding code means, when it appears, how to fix it",
                     "说明检查代码的含义、出现的条件和解决办法"),
     "runs": Text("list the recorded runs, newest first", "列出运行记录，最新的在前"),
     "show": Text("show one recorded run", "显示一次运行的记录"),
     "diff": Text("compare two runs: settings and results", "比较两次运行的设置和结果"),
     "rerun": Text("run a recorded config again", "用记录的配置再运行一次"),
     "resume": Text("continue a stopped run from its newest complete checkpoint", "从最新的完整检查点继续中断的运行"),
-    "bench": Text("compare sdpa, flash attention, padding_free and packing by speed",
+    "bench": Text("compare the speed of sdpa, flash attention, padding_free and packing",
                   "比较 sdpa、flash attention、padding_free 和 packing 的速度"),
 }

@@ -25,14 +25,18 @@ def declare(parser: Parser) -> None:
     config_words(parser)
     usual = ", ".join(name for name in VARIANTS if name not in NOT_BY_DEFAULT)
     more = ", ".join(NOT_BY_DEFAULT)
-    parser.option("--variants", metavar="A,B,...", default="", help=Text(
-        f"measure only these and what they depend on; by default all of {usual}; also {more}",
-        f"只测这些及其所依赖的；默认全测：{usual}；另有 {more}"))
-    parser.option("--rows", default=str(ROWS), metavar="N", help=Text(
-        f"train each on this many rows, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）"))
-    parser.option("--out", metavar="FOLDER", help=Text(
-        "folder for bench.json, table.md and the plot (default: bench/NAME); what it has already is not measured again",
-        "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；其中已有的结果不再重测"))
+    parser.option("--variants", metavar="A,B,...", default="", help=Text("measure only these variants and those they "
+                                                                         f"depend on (default: {usual}; also "
+                                                                         f"available: {more})",
+                                                                         f"只测这些变体及其依赖的变体（默认：{usual}；还可选："
+                                                                         f"{more}）"))
+    parser.option("--rows", default=str(ROWS), metavar="N", help=Text("train each variant on this many rows; all: on "
+                                                                      f"all rows (default: {ROWS})",
+                                                                      f"每个变体训练多少行；all 表示全部行（默认 {ROWS}）"))
+    parser.option("--out", metavar="FOLDER", help=Text("folder for bench.json, table.md and the plot (default: "
+                                                       "bench/NAME); results already in it are not measured again",
+                                                       "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；"
+                                                       "其中已有的结果不再重测"))
     no_install_option(parser)
     allow_option(parser)
 
@@ -53,8 +57,9 @@ def run(options: argparse.Namespace) -> int:
     elif not ended.interrupted or any(one.measured for one in ended.bench.results):
         print(ended.table(options.lang), end="")
     if ended.interrupted:
-        tell(Text(f"interrupted; the same command measures the rest; the results so far are in {ended.folder}",
-                  f"已中断；用同一条命令继续测量剩余部分；目前的结果在 {ended.folder}"), options.lang)
+        tell(Text("interrupted; run the same command again to measure the rest; the results so far are in "
+                  f"{ended.folder}",
+                  f"已中断；再次执行同一条命令可测量剩余部分；目前的结果在 {ended.folder}"), options.lang)
     else:
         tell(Text(f"the results are in {ended.folder}", f"结果在 {ended.folder}"), options.lang)
     return ended.exit_code

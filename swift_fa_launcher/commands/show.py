@@ -17,8 +17,9 @@ EXAMPLE = "swift-fa show latest"
 def declare(parser: Parser) -> None:
     run_word(parser)
     root_option(parser)
-    parser.option("--requirements", action="store_true", help=Text(
-        "print a pip requirements file with the packages of the run", "打印该运行所用各包的 pip requirements 文件"))
+    parser.option("--requirements", action="store_true", help=Text("print a pip requirements file with the packages "
+                                                                   "of the run",
+                                                                   "打印该运行所用软件包的 pip requirements 文件"))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -108,7 +108,8 @@ def _tell_end(finished: Finished, options: argparse.Namespace) -> None:
         if not isinstance(error, (OSError, KeyboardInterrupt)):
             place = keep_traceback()
             with suppress(OSError):
-                tell(Text(f"could not show the result; please report it with {place}", f"无法显示结果，请附上 {place} 报告"),
+                tell(Text(f"could not show the result; please report it with {place}",
+                          f"无法显示结果；报告此问题时请附上 {place}"),
                      options.lang)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits to be printed would fail once more
 

@@ -129,7 +129,7 @@ class _NodeReader:
     def read(self, node: yaml.Node, key: str) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or id(node) in self._open:
-            raise self._error(node, key, Text("this alias repeats without end", "别名（alias）无限重复"))
+            raise self._error(node, key, Text("this alias contains itself", "别名（alias）包含自身"))
         if node.tag not in _PLAIN_TAGS:
             raise self._error(node, key, Text(f"the tag {node.tag.replace(_YAML_TAG, '!!')} is not allowed in a config",
                                               f"配置中不允许使用标签 {node.tag.replace(_YAML_TAG, '!!')}"),
@@ -432,7 +432,7 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
     if variable:
         name = variable[1]
         return ConfigError("config-interpolation-failed",
-                           Text(f"{key} asks for the environment variable {name}, which is not set",
+                           Text(f"{key} needs the environment variable {name}, which is not set",
                                 f"{key} 需要环境变量 {name}，但它没有设置"), where=_place(origin, key),
                            hint=(f"export {name}=…",
                                  Text(f"or give a default: ${{oc.env:{name},default}}",

@@ -15,10 +15,11 @@ BUILD_HERE = Text(f"or build it on this machine: {FROM_SOURCE}", f"或在本机�
 #: Through a proxy, or by hand through a machine that has a network.
 FROM_ELSEWHERE: tuple[Words, ...] = (
     Text("use this network's proxy: export HTTPS_PROXY=http://HOST:PORT", "使用本网络的代理：export HTTPS_PROXY=http://HOST:PORT"),
-    Text("or bring the wheel from another machine: here run `swift-fa preflight --save-facts node.json`, on a machine with a network "
-         "`swift-fa install --facts node.json --download-only DIR`, then here `swift-fa install --wheel DIR/FILE`",
-         "或从别的机器拷贝 wheel：先在本机运行 `swift-fa preflight --save-facts node.json`，再在有网络的机器上运行 "
-         "`swift-fa install --facts node.json --download-only DIR`，最后在本机运行 `swift-fa install --wheel DIR/FILE`"))
+    Text("or copy the wheel from another machine: run `swift-fa preflight --save-facts node.json` on this machine, `swift-fa "
+         "install --facts node.json --download-only DIR` on a machine with a network, then `swift-fa install --wheel DIR/FILE` "
+         "on this machine",
+         "或从别的机器拷贝 wheel：先在本机运行 `swift-fa preflight --save-facts node.json`，再在有网络的机器上运行 `swift-fa install "
+         "--facts node.json --download-only DIR`，最后在本机运行 `swift-fa install --wheel DIR/FILE`"))
 LIST_ARGUMENTS = Text("see what the installed ms-swift accepts: swift-fa args NAME", "查看已安装的 ms-swift 接受什么：swift-fa args NAME")
 ANOTHER_PYTHON = Text("or train with another Python: launch.python=PATH", "或换一个 Python 来训练：launch.python=PATH")
 OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mode=offline",

@@ -497,11 +497,12 @@ def _launch_error(failed: tuple[Any, ...], command: Sequence[str], cwd: Path) ->
     elif step == "chdir":
         where, hint = str(cwd), (Text("start it from a folder that exists", "请在存在的目录中启动"),)
     elif number == errno.E2BIG:
-        hint = (Text("the arguments or the environment are too long: give long values in files",
+        hint = (Text("the arguments or the environment are too long: put long values into files",
                      "参数或环境变量过长：请将长内容放入文件"),)  # fmt: skip
     elif step == "exec":
         hint = (Text("check launch.python: it must be a Python interpreter of this machine that you may execute",
                      "请检查 launch.python：它必须是本机可执行的 Python 解释器"),)  # fmt: skip
     elif number == errno.EAGAIN:
-        hint = (Text("the limit of processes is reached: ulimit -u", "已达到进程数上限：ulimit -u"),)
+        hint = (Text("the limit on processes is reached; see it with: ulimit -u",
+                     "已达到进程数上限；查看上限：ulimit -u"),)
     return LaunchError("launch-failed", message, where=where, why=why, hint=hint)

@@ -135,7 +135,8 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     if own := sorted(given & {*_OWN}):
         word = shlex.split(run_word(entry.folder))[0]
         raise UsageError("resume-setting-refused",
-                         Text(f"resume sets {', '.join(own)} itself", f"resume 会自行设置 {', '.join(own)}"),
+                         Text(f"swift-fa resume sets {', '.join(own)} itself",
+                              f"swift-fa resume 会自行设置 {', '.join(own)}"),
                          hint=(f"swift-fa rerun {shlex.join([word, *overrides])}",))
     if entry.state in ("running", "orphaned"):
         raise LaunchError("run-still-running", Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
@@ -147,7 +148,7 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
     if newest is None:
         why = "; ".join(f"{c.path.name}: {render_words(c.problem, 'en')}" for c in skipped)
         raise LaunchError("checkpoint-missing",
-                          Text(f"{record.id} left no checkpoint to continue from",
+                          Text(f"{record.id} has no complete checkpoint to continue from",
                                f"{record.id} 没有可以继续的完整检查点"), where=str(output), why=why,
                           hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     _refuse_the_finished(entry, record, newest, given)
@@ -168,20 +169,21 @@ def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, confi
     swanlab = record.swanlab or read_swanlab(entry.folder)
     run_id, mode = swanlab.get("run_id"), config.swift.text("swanlab_mode") or config.swanlab.mode
     if not run_id:
-        return replace(there, words=Text("SwanLab had no run yet: a new one begins", "SwanLab 还没有实验，将新建一个"))
+        return replace(there, words=Text("SwanLab has no run to continue; it starts a new one",
+                                         "SwanLab 没有可续接的实验，将新建一个"))
     if mode == "local":
-        return replace(there, words=Text("SwanLab cannot continue a local run: a new one begins beside it",
-                                         "SwanLab 无法继续本地实验，将在其旁新建一个"))
+        return replace(there, words=Text("SwanLab cannot continue a local run; it starts a new one beside it",
+                                         "SwanLab 无法续接本地实验，将另外新建一个"))
     own = (f"env.SWANLAB_RUN_ID={json.dumps(str(run_id))}", "env.SWANLAB_RESUME=allow")
     folders = tuple(map(str, (*(swanlab.get("earlier") or ()), swanlab.get("dir") or "")))
     if mode == "offline":
-        words = Text(f"SwanLab writes a further part of run {run_id}; `swanlab sync --id` joins them",
-                     f"SwanLab 将写入实验 {run_id} 的后续部分；swanlab sync --id 会把它们合在一起")
+        words = Text(f"SwanLab records another part of run {run_id}; `swanlab sync --id` joins the parts",
+                     f"SwanLab 将记录实验 {run_id} 的后续部分；swanlab sync --id 会把各部分合在一起")
         return replace(there, overrides=(*there.overrides, *own), words=words, earlier=folders)
     unsent = upload_command(replace(record, swanlab=swanlab))
-    first = Text(f"; it drops steps older than what it has, so first: {unsent}",
-                 f"；它会丢弃比已有更早的步，所以请先执行：{unsent}") if unsent else Text("", "")
-    words = Text(f"SwanLab goes on with run {run_id}{first.en}", f"SwanLab 继续实验 {run_id}{first.zh}")
+    first = Text(f"; it drops steps older than those it already has, so first run: {unsent}",
+                 f"；它会丢弃早于已有数据的步，所以请先执行：{unsent}") if unsent else Text("", "")
+    words = Text(f"SwanLab continues run {run_id}{first.en}", f"SwanLab 续接实验 {run_id}{first.zh}")
     return replace(there, overrides=(*there.overrides, *own), words=words)
 
 
@@ -190,8 +192,8 @@ def _refuse_the_finished(entry: Entry, record: RunRecord, newest: Checkpoint, gi
     done, all_of_it = state.get("global_step"), state.get("max_steps")
     if isinstance(done, int) and isinstance(all_of_it, int) and done >= all_of_it > 0 and not given & {*_LONGER}:
         raise LaunchError("run-complete",
-                          Text(f"{record.id} has nothing left to do: {newest.path.name} is the last of {all_of_it} steps",
-                               f"{record.id} 已经完成：{newest.path.name} 是全部 {all_of_it} 步的最后一步"),
+                          Text(f"{record.id} is complete: {newest.path.name} is the last of its {all_of_it} steps",
+                               f"{record.id} 已经完成：{newest.path.name} 是它 {all_of_it} 步中的最后一步"),
                           hint=(f"swift-fa resume {run_word(entry.folder)} swift.max_steps={2 * all_of_it}",))
 
 

@@ -150,8 +150,9 @@ def read_record(folder: Path) -> RunRecord:
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
-            raise _damaged(file, Text(f"schema {data['schema']} is newer than this launcher's {SCHEMA}",
-                                      f"schema {data['schema']} 比本程序的 {SCHEMA} 更新"))
+            raise _damaged(file, Text(f"schema {data['schema']} is newer than schema {SCHEMA}, which this swift-fa "
+                                      "reads",
+                                      f"schema {data['schema']} 比此版本 swift-fa 能读取的 {SCHEMA} 更新"))
         return decode(RunRecord, data)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise _damaged(file, Text("there is no run.json", "没有 run.json")) from None

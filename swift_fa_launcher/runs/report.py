@@ -159,7 +159,7 @@ def _measured(entry: Entry) -> Any:
 def _parent(record: RunRecord, lang: str) -> str:
     if record.resumed_from:
         return Text(f"{record.parent}, continued from {record.resumed_from}",
-                    f"{record.parent}，从 {record.resumed_from} 继续").render(lang)
+                    f"{record.parent}，从 {record.resumed_from} 续训").render(lang)
     return record.parent or ""
 
 
@@ -213,7 +213,8 @@ def _render_checkpoints(checkpoints: Sequence[Checkpoint], lang: str) -> str:
     lines = [f"  {c.path}" + (f"  ({render_words(c.problem, lang)})" if c.problem else "") for c in shown]
     more = len(checkpoints) - len(shown)
     if more:
-        lines.append("  " + Text(f"and {more} more, listed by --json", f"另有 {more} 个，用 --json 列出").render(lang))
+        lines.append("  " + Text(f"and {more} more; --json lists them all",
+                                 f"另有 {more} 个，--json 可列出全部").render(lang))
     return "\n".join([Text("checkpoints", "检查点").render(lang), *lines]) if lines else ""
 
 
@@ -221,8 +222,8 @@ def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoi
     """The commands that come next."""
     run = run_word(entry.folder)
     if entry.state == "orphaned":
-        return Text(f"the launcher died, the training still runs; stop it with: swift-fa runs --end {run}",
-                    f"启动器已退出，但训练仍在运行；停止它：swift-fa runs --end {run}").render(lang)
+        return Text(f"the launcher died, but the training is still running; stop it with: swift-fa runs --end {run}",
+                    f"启动器已意外退出，但训练仍在运行；停止它：swift-fa runs --end {run}").render(lang)
     if entry.state in ("failed", "interrupted", "unfinished") and newest_complete(checkpoints):
         return Text(f"continue with: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
     return ""

@@ -90,14 +90,14 @@ def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
 def say_none(root: Path, wanted: Wanted) -> Text:
     """Why no run is listed."""
     if not root.is_dir():
-        return Text(f"no runs: there is no folder {root} (another one: {_ANOTHER_ROOT.en})",
-                    f"没有运行记录：目录 {root} 不存在（指定其他目录：{_ANOTHER_ROOT.zh}）")
+        return Text(f"no runs: there is no folder {root} ({_ANOTHER_ROOT.en})",
+                    f"没有运行记录：目录 {root} 不存在（{_ANOTHER_ROOT.zh}）")
     if any(folder.is_dir() for folder in root.iterdir()) and not list_runs(root):
-        return Text(f"no runs: {root} is no folder of run records (another one: {_ANOTHER_ROOT.en})",
-                    f"没有运行记录：{root} 不是运行记录的目录（指定其他目录：{_ANOTHER_ROOT.zh}）")
+        return Text(f"no runs: {root} is not a folder of run records ({_ANOTHER_ROOT.en})",
+                    f"没有运行记录：{root} 不是运行记录的目录（{_ANOTHER_ROOT.zh}）")
     if wanted == Wanted():
         return Text(f"no runs in {root}", f"{root} 中没有运行记录")
-    return Text(f"no such runs in {root}", f"{root} 中没有符合条件的运行")
+    return Text(f"no runs in {root} match", f"{root} 中没有符合条件的运行")
 
 
 def run_word(folder: Path) -> str:

@@ -209,8 +209,8 @@ class Digests:
         self.read += size if whole else _SAMPLES * _SAMPLE
         if self.read > _WORTH_SAYING and not self.said:
             self.said = True
-            self.say(Text(f"reading data and model files for their digests, now {file}",
-                          f"正在读取数据和模型文件以计算摘要，当前 {file}"))
+            self.say(Text(f"computing digests of data and model files, now {file}",
+                          f"正在计算数据和模型文件的摘要，当前 {file}"))
         digest = make_digest(file, size, whole=whole)
         self.budget -= size if whole else 0
         self.known[key], self.fresh = [size, status.st_mtime_ns, digest], True

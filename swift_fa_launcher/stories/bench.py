@@ -252,8 +252,8 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> Bench:
         found = next((one for one in results if one.variant == name), None)
         if found is not None and (why := _outdated(course, bench, found)):
             if name in wanted:
-                course.say(Text(f"{name} is to be measured again, since this differs: {why}",
-                                f"{name} 需要重新测量，因为以下不同：{why}"))
+                course.say(Text(f"measuring {name} again, because this differs: {why}",
+                                f"重新测量 {name}，因为以下不同：{why}"))
             else:
                 passed.setdefault(why, []).append(name)
         elif found is not None:
@@ -356,14 +356,14 @@ def _ready(course: _Course, bench: Bench, name: str) -> _Ready | Result:
     """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
-        return Result(name, SKIPPED, Text("gradient checkpointing and dropout are off in this config already",
+        return Result(name, SKIPPED, Text("this config already turns off gradient checkpointing and dropout",
                                           "此配置已关闭 gradient checkpointing 和 dropout"))
     division, why = division_settings(bench) if name in DIVIDED else ((), "")
     if why:
         return Result(name, SKIPPED, why)
     if name == "same_examples" and changes_nothing(bench, division):
-        return Result(name, SKIPPED, Text("packing runs with this batch already: it cannot be divided",
-                                          "packing 已使用此批大小，无法再减小"))
+        return Result(name, SKIPPED, Text("packing already uses this batch size; it cannot be made smaller",
+                                          "packing 已经使用这个批大小，无法再减小"))
     try:
         prepared = _prepare(course, course.settings(variant, division))
     except (LauncherError, OSError) as error:
@@ -415,7 +415,8 @@ def _judge(course: _Course, finished: Finished, name: str) -> Result:
     if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
         course.exit_code = 128 + outcome.asked
     if outcome.interrupted:
-        return Result(name, INTERRUPTED, Text("it was ended before its end", "训练被提前结束"), run=str(folder))
+        return Result(name, INTERRUPTED, Text("the training was stopped before its end",
+                                              "训练在完成之前被停止"), run=str(folder))
     log = folder / "train.log"
     if outcome.exit_code != 0:
         ended = f"exit code {outcome.exit_code}; {log}"
@@ -426,7 +427,7 @@ def _judge(course: _Course, finished: Finished, name: str) -> Result:
     measured = make_measured(read_monitor(folder), read_monitor_lines(folder), runtime=finished.record.result.get("runtime"),
                              wall=(outcome.ended - outcome.started).total_seconds(), gpus=len(gpus) if gpus else None)
     if measured is None:
-        return Result(name, FAILED, Text(f"it trained, but its monitor wrote nothing: {log}",
+        return Result(name, FAILED, Text(f"the training ran, but its monitor wrote nothing: {log}",
                                          f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
     return Result(name, MEASURED, run=str(folder), measured=measured)
 
@@ -463,7 +464,7 @@ def _with_rate(course: _Course, bench: Bench) -> Bench:
     """The bench with the machine's rate, measured once."""
     if bench.rate is not None or bench.rate_problem:
         return bench
-    course.say(Text("measuring a large matrix product", "正在测量大矩阵乘的速率"))
+    course.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
     told = measure_matrix_rate(course.config, course.facts)
     if isinstance(told, Unknown):
         return replace(bench, rate_problem=told.why)

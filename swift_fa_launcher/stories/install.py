@@ -149,7 +149,7 @@ def _buildable(section: FlashAttnSection, implementation: str, say: Say) -> Flas
 
         raise fa3_not_built()
     if implementation in FA4.names:
-        say(Text("FlashAttention 4 is plain Python: nothing to build, its wheel is taken",
+        say(Text("FlashAttention 4 is pure Python: there is nothing to build, so its wheel is used",
                  "FlashAttention 4 是纯 Python：无需编译，直接使用其 wheel"))
         return replace(section, build="never")
     return section
@@ -189,7 +189,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
         raise NothingInstalled("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
                                where=choice.wheel, why=why,
-                               hint=(Text("let the launcher choose: swift-fa install", "由启动器选择：swift-fa install"),))
+                               hint=(Text("let swift-fa choose: swift-fa install",
+                                          "由 swift-fa 选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
@@ -284,7 +285,7 @@ def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
     if not place.is_file():
         if place.suffix != ".whl":
             raise InstallError("wheel-unreadable", Text(f"there is no file {place}", f"文件 {place} 不存在"))
-        say(Text(f"{place} is not there: judged by its name alone", f"{place} 不存在：仅根据文件名判断"))
+        say(Text(f"{place} does not exist: checked by its name only", f"{place} 不存在：仅根据文件名判断"))
         return ()
     from swift_fa_launcher.wheels.prove import prove_wheel
 

@@ -325,7 +325,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
             diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
     record = _ended(record, outcome)
-    with _only_said(Text("could not read what the training left", "无法读取训练的产物"), say, failures):
+    with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
     with _only_said(_UNWRITTEN, say, failures):
@@ -353,13 +353,13 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     for a run of another host."""
     entry, record = readable_run(root, word)
     if record.ended and record.id not in find_running():
-        say(Text(f"{record.id} had ended already: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
+        say(Text(f"{record.id} had already ended: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
         return entry
     if record.host not in (None, socket.gethostname()):
         raise LaunchError("run-on-other-host",
                           Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
-    say(Text(f"ending {record.id}", f"正在结束 {record.id}"))
+    say(Text(f"stopping {record.id}", f"正在停止 {record.id}"))
     left = end_run(record.id, grace=20.0)
     if left:
         pids = ", ".join(str(process.pid) for process in left)
@@ -415,7 +415,8 @@ def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
         raise LaunchError("target-unsupported",
-                          Text("launch.target=slurm is not supported yet: preflight checks for it, train starts here only",
+                          Text("launch.target=slurm is not supported yet: preflight can check it, but train starts "
+                               "only on this machine",
                                "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
                           hint=("launch.target=local",))
 

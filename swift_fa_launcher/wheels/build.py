@@ -35,11 +35,11 @@ UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
 
 #: FlashAttention 3 has no source archive: it is built from a clone, whose submodule its setup.py fetches through git.
-FA3_WHY = Text("it is published as a folder of a git repository, not as a source archive",
-               "它只以 git 仓库中的一个目录发布，没有源码包")
+FA3_WHY = Text("FlashAttention 3 is published only as a folder of a git repository, not as a source archive",
+               "FlashAttention 3 只以 git 仓库中的一个目录发布，没有源码包")
 FA3_BUILD: tuple[Words, ...] = (
-    Text("build its wheel where nvcc 12.3 or newer is, with the training's Python, and name it:",
-         "在有 nvcc 12.3 或更新版本的机器上，用训练所用的 Python 编译出 wheel，再指定它："),
+    Text("build its wheel with the training's Python, on a machine with nvcc 12.3 or newer, and install it:",
+         "在有 nvcc 12.3 或更新版本的机器上，用训练所用的 Python 编译 wheel，然后安装："),
     "git clone https://github.com/Dao-AILab/flash-attention && cd flash-attention/hopper",
     "pip install packaging psutil ninja wheel setuptools",
     "FLASH_ATTENTION_FORCE_BUILD=TRUE MAX_JOBS=4 python setup.py bdist_wheel",
@@ -110,7 +110,7 @@ def _lacking(facts: Facts) -> Iterator[tuple[Text, Text]]:
         version = known(torch.version) or "" if torch else ""
         here = Text(f"torch {version} is a CPU build", f"torch {version} 是 CPU 版本") if torch else \
             Text("torch is not installed", "没有安装 torch") if facts.torch is None else \
-            Text("the installed torch is not known", "不清楚装的是哪个 torch")
+            Text("it is not known which torch is installed", "不清楚安装的是哪个 torch")
         yield (Text(f"a CUDA build of torch ({here.en})", f"CUDA 版本的 torch（{here.zh}）"),
                Text("build on the machine that will train: it needs a GPU, a CUDA build of torch and the CUDA toolkit",
                     "在将要训练的机器上编译：需要 GPU、CUDA 版本的 torch 和 CUDA toolkit"))
@@ -131,7 +131,8 @@ def render_build_plan(plan: BuildPlan) -> Text:
 
 def fa3_not_built() -> InstallError:
     """The refusal to build FlashAttention 3, with the commands that do."""
-    return InstallError("fa3-not-built", Text("the launcher does not build FlashAttention 3", "启动器不编译 FlashAttention 3"),
+    return InstallError("fa3-not-built", Text("swift-fa does not build FlashAttention 3",
+                                              "swift-fa 不编译 FlashAttention 3"),
                         why=FA3_WHY, hint=FA3_BUILD)
 
 
@@ -161,7 +162,7 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
             with tempfile.TemporaryDirectory(prefix="swift-fa-build-", dir=_room(plan, folder)) as scratch:
                 return _build(plan, python, folder, Path(scratch), environment, progress, read_log)
     except OSError as error:
-        raise InstallError("build-not-written", Text("the build's files cannot be written", "编译无法写入文件"),
+        raise InstallError("build-not-written", Text("the build's files cannot be written", "无法写入编译所需的文件"),
                            where=str(folder), why=str(error), hint=("export SWIFT_FA_CACHE=DIR",)) from error
 
 
@@ -218,8 +219,8 @@ def _room(plan: BuildPlan, folder: Path) -> Path:
             if shutil.disk_usage(place).free >= plan.disk_gib * 2**30:
                 return place
     raise InstallError("disk-space-low",
-                       Text(f"no disk has the {plan.disk_gib:.0f} GiB that the build needs",
-                            f"没有磁盘有编译所需的 {plan.disk_gib:.0f} GiB 空间"), where=", ".join(map(str, places)),
+                       Text(f"no disk has the {plan.disk_gib:.0f} GiB of free space that the build needs",
+                            f"编译需要 {plan.disk_gib:.0f} GiB 空间，但没有一块磁盘够用"), where=", ".join(map(str, places)),
                        hint=("export TMPDIR=DIR", "export SWIFT_FA_CACHE=DIR"))
 
 

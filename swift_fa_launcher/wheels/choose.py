@@ -111,8 +111,8 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
 
 _WARNING = Text("warning: ", "警告：")
 _NO_WHEEL: Mapping[str, Words] = {
-    "source-build": Text("no wheel is taken: flash-attn is to be built from source",
-                         "不使用 wheel：从源码编译 flash-attn"),
+    "source-build": Text("no wheel is used: flash-attn will be built from source",
+                         "不使用 wheel：将从源码编译 flash-attn"),
     "none": Text("no wheel fits", "没有合适的 wheel"),
 }
 
@@ -215,9 +215,9 @@ def _platform_rank(name: WheelName, need: Need) -> int:
 def _verdicts_on_fitting(ranked: Sequence[Candidate], chosen: Candidate | None) -> Iterator[Verdict]:
     for candidate in ranked:
         words = Text("fits best", "最合适") if candidate is chosen else \
-            Text("fits; flash_attn.build is always", "合适；但 flash_attn.build 为 always") if chosen is None else \
-            Text("the same name, offered again", "同名文件，再次出现") if candidate.filename == chosen.filename else \
-            Text("fits; another fits better", "合适，但有更合适的")
+            Text("fits, but flash_attn.build=always", "合适，但 flash_attn.build=always") if chosen is None else \
+            Text("a file of the same name was offered before", "同名文件前面已出现过") if candidate.filename == chosen.filename else \
+            Text("fits, but another fits better", "合适，但有更合适的")
         yield Verdict(candidate, candidate is chosen, None if candidate is chosen else "not-best", words)
 
 

@@ -142,7 +142,8 @@ def fetch_companions(requires: Iterable[str], facts: Facts, into: Path, run: Run
     names = tuple(str(each) for each in missing)
     if not missing:
         return Companions()
-    say(Text(f"fetching what it needs too: {', '.join(names)}", f"获取它还需要的：{', '.join(names)}"))
+    say(Text(f"downloading packages that flash-attn needs: {', '.join(names)}",
+             f"下载 flash-attn 需要的软件包：{', '.join(names)}"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     target = ["--quiet", "--no-input", "--only-binary", ":all:", "--implementation", "cp", "--python-version", release,
               *(word for abi in (need.python, "abi3", "none") for word in ("--abi", abi)),

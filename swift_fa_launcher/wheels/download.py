@@ -243,21 +243,22 @@ def _fetch(order: _Order, urls: Sequence[str]) -> Fetched:
     raise _all_refused(order, refusals)
 
 
-_UNVERIFIED = Text(
-    "a mirror, or an address without TLS, could give any file and there is no digest from the origin, a lock or you to "
-    "tell; flash_attn.allow_unverified=true would install and run whatever it sends",
-    "镜像或没有 TLS 的地址可以给出任意文件，而来源、锁文件和您都没有给出可核对的摘要；"
-    "设 flash_attn.allow_unverified=true 意味着安装并运行它发来的任何内容")
+_UNVERIFIED = Text("the wheel comes from a mirror or over a connection without TLS, and it cannot be verified: "
+                   "neither its source, a lock nor you gave a sha256; flash_attn.allow_unverified=true would install "
+                   "and run it all the same",
+                   "wheel 来自镜像或没有 TLS 的连接，且无法验证：来源、锁定文件和您都没有给出 sha256；设 "
+                   "flash_attn.allow_unverified=true 则会不经验证就安装并运行它")
 
 
 def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
     lines = [titled(refusal.url, refusal.reason) for refusal in refusals]
     why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
-    by_hand = Text("download it elsewhere and give it with: swift-fa install --wheel FILE",
-                   "在别处下载后用它安装：swift-fa install --wheel FILE")
+    by_hand = Text("download it elsewhere, then install it: swift-fa install --wheel FILE",
+                   "在别处下载，然后安装：swift-fa install --wheel FILE")
     digest: tuple[Words, ...] = ()
     if any(r.code == "unverified" for r in refusals):
-        digest = (Text("give the digest yourself: --wheel URL#sha256=…", "自己给出摘要：--wheel URL#sha256=…"),)
+        digest = (Text("give the digest yourself: swift-fa install --wheel 'URL#sha256=DIGEST'",
+                       "自己给出摘要：swift-fa install --wheel 'URL#sha256=摘要'"),)
     return DownloadError("download-failed", Text(f"{order.filename} could not be downloaded", f"无法下载 {order.filename}"),
                          refusals, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
 
@@ -274,7 +275,7 @@ def _fetch_from(session: requests.Session, url: str, order: _Order) -> Fetched:
             continue
         if fetched := _accept(order, url, continued):
             return fetched
-    raise _Refused("mirror-unreachable", Text("it broke off every time", "每次都中断"))
+    raise _Refused("mirror-unreachable", Text("the connection broke off every time", "连接每次都中断"))
 
 
 def _receive(session: requests.Session, url: str, order: _Order) -> bool:
@@ -321,16 +322,17 @@ def _judge_answer(answer: requests.Response, start: int, order: _Order) -> tuple
     """From which byte on this answer goes, and how many the file has in all. Raises _Refused or _BrokenOff."""
     if answer.status_code == 416 and start:
         order.part.unlink()
-        raise _BrokenOff(Text("it has no more bytes than we do; from the start", "服务器没有更多字节，从头再来"))
+        raise _BrokenOff(Text("the server has no further bytes; starting over", "服务器没有更多字节，从头下载"))
     _judge_status(answer, order.patience)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise _Refused("not-a-wheel", Text("it sends the file re-encoded", "服务器发送的是重新编码的文件"))
+        raise _Refused("not-a-wheel", Text("the server sends the file re-encoded", "服务器发送的是重新编码的文件"))
     total = _whole(answer.headers.get("Content-Length"))
     if answer.status_code == 206:
         found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if not found or int(found.group(1)) != start:
             order.part.unlink(missing_ok=True)
-            raise _BrokenOff(Text("it answers with another part than was asked", "服务器返回的不是所请求的部分"))
+            raise _BrokenOff(Text("the server sends another part of the file than requested",
+                                  "服务器返回的不是所请求的部分"))
         total = _whole(found.group(2))
     else:
         start = 0
@@ -345,7 +347,7 @@ def _judge_status(answer: requests.Response, patience: Patience) -> None:
     if status in (200, 206):
         return
     said = f"{status} {answer.reason or ''}".rstrip()
-    words = Text(f"it answers {said}", f"服务器返回 {said}")
+    words = Text(f"the server answers {said}", f"服务器返回 {said}")
     if status in (429, 503):
         wait = _whole(answer.headers.get("Retry-After"))
         if wait is not None and wait <= patience.retry_after:
@@ -511,11 +513,11 @@ def _whole(text: str | None) -> int | None:
 
 
 def _size_words(found: int, wanted: int) -> Words:
-    return Text(f"{found} bytes where {wanted} were promised", f"大小为 {found} 字节，应为 {wanted} 字节")
+    return Text(f"{found} bytes instead of {wanted}", f"大小为 {found} 字节，应为 {wanted} 字节")
 
 
 def _digest_words(wanted: str, found: str) -> Words:
-    return Text(f"its sha256 is {found}, wanted is {wanted}", f"sha256 是 {found}，应为 {wanted}")
+    return Text(f"its sha256 is {found}, not {wanted}", f"sha256 是 {found}，而不是 {wanted}")
 
 
 def render_progress(done: int, total: int | None, rate: float, lang: str = "en", width: int = 24) -> str:

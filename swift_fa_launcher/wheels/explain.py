@@ -36,8 +36,9 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
     if resolution.plan == "wheel":
         if not hopeless:
             return resolution
-        said = in_both(lambda lang: hopeless[0].render(lang) + Text("; this wheel installs and cannot run here",
-                                                                    "；这个 wheel 能安装，但在此无法运行").render(lang))
+        said = in_both(lambda lang: hopeless[0].render(lang) + Text("; this wheel can be installed, but it cannot "
+                                                                    "run here",
+                                                                    "；这个 wheel 能安装，但在本机无法运行").render(lang))
         return replace(resolution, remarks=(said,), advice=hopeless[1])
     names = [candidate.filename for report in reports for candidate in report.candidates]
     buildable = resolution.plan == "source-build"
@@ -48,7 +49,7 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
         advice = FROM_ELSEWHERE
     if implementation in FA3.names:
         how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
-        remarks.append(Text(f"how it is built by hand says {how}", f"手动编译的方法见 {how}"))
+        remarks.append(Text(f"to build it by hand, see {how}", f"手动编译的方法见 {how}"))
     elif buildable:
         if any(name.endswith(".whl") for name in names):
             return resolution  # wheels are offered and none fits: what fits is built

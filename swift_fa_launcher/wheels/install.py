@@ -208,7 +208,7 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         say(Text(f"unpacking {wheel.name}", f"正在解压 {wheel.name}"))
         _unpack(wheel, stage, target, environment, timeout * 10)
         companions = _add_companions(wheel, stage, target, environment, say)
-        say(Text("importing it before anything is replaced", "替换之前先试导入"))
+        say(Text("trying to import it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
         staged = {**environment, "PYTHONPATH": python_path(stage, environment)}
         _expect_import(target, modules, staged, stage, timeout, companions)
@@ -228,10 +228,11 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         if after["torch"] != target.torch:
             raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
                                f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
-        say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("it imports", "导入成功"))
+        say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("the import works", "导入成功"))
         if probe and (fault := probe()):
-            raise _failed(fault, target, Text("it installs and imports, but does not run on this GPU",
-                                              "能安装、能导入，但在本机 GPU 上不能运行"))
+            raise _failed(fault, target, Text("the wheel can be installed and imported, but it does not run on this "
+                                              "GPU",
+                                              "wheel 能安装、能导入，但在本机 GPU 上无法运行"))
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
@@ -253,8 +254,8 @@ def _expect_writable(target: Environment) -> None:
                "创建自己的环境：python -m venv DIR，然后设置 launch.python=DIR/bin/python")
     if target.externally_managed:
         raise InstallError("python-of-system",
-                           Text("this Python belongs to the operating system: nothing may be installed into it (PEP 668)",
-                                "这个 Python 由操作系统管理，不应往里安装（PEP 668）"), where=target.python, hint=(own,))
+                           Text("the operating system manages this Python and allows no installation into it (PEP 668)",
+                                "这个 Python 由操作系统管理，不允许安装软件包（PEP 668）"), where=target.python, hint=(own,))
     try:
         target.folder.mkdir(parents=True, exist_ok=True)
         trial = target.folder / f"trial-{secrets.token_hex(4)}"
@@ -275,7 +276,8 @@ def _alone(target: Environment, say: Say) -> AbstractContextManager[object]:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        say(Text("another installation is at work here; waiting for it", "另一个安装正在进行，等待其完成"))
+        say(Text("another installation is running in this environment; waiting for it to end",
+                 "此环境中有另一个安装正在进行，等待其完成"))
         return lock.acquire()
 
 
@@ -305,7 +307,8 @@ def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[
                       Text(f"{wheel.name} could not be unpacked", f"无法解压 {wheel.name}"))
     infos = list(stage.glob("*.dist-info"))
     if len(infos) != 1 or not _is_whole(infos[0]):
-        raise _failed(Text("what was unpacked is not what RECORD lists", "解压的内容与 RECORD 不符"), target)
+        raise _failed(Text("the unpacked files are not those that the wheel's RECORD lists",
+                           "解压出的文件与 wheel 的 RECORD 不符"), target)
 
 
 def _installer(target: Environment) -> list[str]:
@@ -333,7 +336,7 @@ def _add_companions(wheel: Path, stage: Path, target: Environment, environment: 
     if not needs:
         return Companions()
     names = ", ".join(str(need) for need in needs)
-    say(Text(f"adding what it needs and is missing: {names}", f"补充缺少的依赖：{names}"))
+    say(Text(f"installing missing packages that flash-attn needs: {names}", f"安装 flash-attn 缺少的依赖：{names}"))
     uv = shutil.which("uv")
     tool = Tool((uv, "pip", "install", "--python", target.python), True) if uv else Tool(
         (target.python, "-m", "pip", "--disable-pip-version-check", "install"), False)
@@ -359,8 +362,9 @@ def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
     if not companions.failure:
         return ()
     names = ", ".join(companions.names)
-    say(Text(f"it works without {names}, which it asks for and which could not be installed: {companions.failure}",
-             f"缺少它声明的依赖 {names} 也能运行，但未能安装：{companions.failure}"))
+    say(Text(f"flash-attn works without {names}, although it lists them as requirements; they could not be installed: "
+             f"{companions.failure}",
+             f"flash-attn 声明依赖 {names}，但没有它们也能运行；它们未能安装：{companions.failure}"))
     return (f"{names} could not be installed: {companions.failure}",)
 
 
@@ -381,7 +385,7 @@ def _expect_import(target: Environment, modules: Sequence[str], environment: Map
     """
     answer = run_script(target.python, SCRIPT, f"--site={folder}", *modules, environment=environment, cwd=target.folder,
                         timeout=timeout)
-    message = Text("it installs and does not import", "能安装，但无法导入")
+    message = Text("the wheel can be installed, but not imported", "wheel 能安装，但无法导入")
     last = answer.steps[-1] if answer.steps else {}
     if "files" not in last:
         why = f"import {last.get('module', '')}: {last.get('error') or answer.failure}"

@@ -98,7 +98,7 @@ def _parse_json(data: Any, base: str, source: str) -> Listing:
             return Listing(tuple(c for r in newest_first for c in _release_files(r["assets"], base, source)))
     message = data.get("message") if isinstance(data, dict) else None
     if isinstance(message, str):
-        raise ListingError(Text(f"it says: {message[:200]}", f"返回：{message[:200]}"))
+        raise ListingError(Text(f"the server says: {message[:200]}", f"服务器返回：{message[:200]}"))
     raise ListingError(Text("JSON, but no list of wheels", "是 JSON，但不是 wheel 列表"))
 
 

@@ -72,7 +72,7 @@ def parse_lock(text: str, where: str) -> Lock:
     except (ValueError, RecursionError) as error:
         raise _broken(where, Text(f"damaged JSON: {error}", f"JSON 已损坏：{error}")) from None
     if lock.implementation not in BY_NAME:
-        raise _broken(where, Text(f"implementation {lock.implementation!r} is not known",
+        raise _broken(where, Text(f"unknown implementation {lock.implementation!r}",
                                   f"未知的 implementation {lock.implementation!r}"))
     if not re.fullmatch(r"[0-9a-f]{64}", lock.sha256):
         raise _broken(where, Text("sha256 is not 64 hexadecimal digits", "sha256 不是 64 位十六进制数"))

@@ -138,8 +138,9 @@ def fetch_beside(facts: Facts, obtained: Obtained, means: Means) -> Companions:
     names = shlex.join(found.names)
     if found.failure:
         by_hand = f"pip download --no-deps {names} --dest {folder}"
-        means.say(Text(f"{names}, which it needs too, could not be fetched: {found.failure}; to fetch it: {by_hand}",
-                       f"它还需要 {names}，但获取失败：{found.failure}；手动获取：{by_hand}"))
+        means.say(Text(f"flash-attn also needs {names}, which could not be downloaded: {found.failure}; download by "
+                       f"hand: {by_hand}",
+                       f"flash-attn 还需要 {names}，但下载失败：{found.failure}；手动下载：{by_hand}"))
     return found
 
 
@@ -155,7 +156,7 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
     for candidate in candidates:
         distinct.setdefault(candidate.sha256 or candidate.url, candidate)
     for candidate in list(distinct.values())[:MOST_TRIED]:
-        means.say(Text(f"fetching {candidate.filename}", f"获取 {candidate.filename}"))
+        means.say(Text(f"downloading {candidate.filename}", f"下载 {candidate.filename}"))
         try:
             addresses = mirror_urls(candidate.url, means.section.mirrors)
             fetched = download_wheel(candidate, addresses, means.cache or cache_dir(),
@@ -205,8 +206,8 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
-        hints.append(Text("a wheel fetched elsewhere: swift-fa install --wheel FILE",
-                          "使用在别处下载的 wheel：swift-fa install --wheel FILE"))
+        hints.append(Text("install a wheel that you downloaded elsewhere: swift-fa install --wheel FILE",
+                          "安装在别处下载的 wheel：swift-fa install --wheel FILE"))
     how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""

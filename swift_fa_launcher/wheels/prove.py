@@ -92,8 +92,8 @@ def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn",
     except OSError as error:
         raise InstallError("wheel-unreadable", Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"),
                            where=str(path), why=str(error),
-                           hint=(Text("set TMPDIR to a folder on a disk with room",
-                                      "将 TMPDIR 设为有空间的磁盘上的目录"),)) from error
+                           hint=(Text("use a folder on a disk with free space: export TMPDIR=FOLDER",
+                                      "使用有空间的磁盘上的目录：export TMPDIR=目录"),)) from error
     except Exception as error:  # zipfile has no common base for what damage does to it and to its decompressors
         return Proof(path, reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
 
@@ -131,16 +131,18 @@ def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
         parts = name.rstrip("/").split("/")
         if not name or name.startswith(("/", "\\")) or "\\" in name or "\0" in name or ":" in parts[0] or (
                 any(part in ("", ".", "..") for part in parts)):
-            raise _Invalid(Text(f"{name!r} climbs out of the folder that it is unpacked to", f"{name!r} 会写到解压目录之外"))
+            raise _Invalid(Text(f"{name!r} would be written outside the folder into which the wheel is unpacked",
+                                f"{name!r} 会写到解压目录之外"))
         mode = entry.external_attr >> 16
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _Invalid(Text(f"{name!r} is a link or a device", f"{name!r} 是链接或设备文件"))
         if entry.flag_bits & 1:
             raise _Invalid(Text(f"{name!r} is encrypted", f"{name!r} 已加密"))
         if parts[0].endswith(".data") and parts[1:2] not in ([], ["purelib"], ["platlib"], ["scripts"]):
-            raise _Invalid(Text(f"{name!r} goes outside of site-packages", f"{name!r} 会安装到 site-packages 之外"))
+            raise _Invalid(Text(f"{name!r} would be installed outside site-packages",
+                                f"{name!r} 会安装到 site-packages 之外"))
         if name in seen:
-            raise _Invalid(Text(f"{name!r} stands in it twice", f"{name!r} 出现了两次"))
+            raise _Invalid(Text(f"{name!r} is in the wheel twice", f"{name!r} 在 wheel 中出现了两次"))
         seen.add(name)
     return tuple(name for name in seen if not name.endswith("/"))
 
@@ -148,8 +150,8 @@ def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
 def _dist_info(members: tuple[str, ...]) -> str:
     found = {member.split("/")[0] for member in members if re.fullmatch(r"[^/]+\.dist-info/.+", member)}
     if len(found) != 1 or not {f"{info}/{part}" for info in found for part in ("METADATA", "WHEEL", "RECORD")} <= set(members):
-        raise _Invalid(Text("a zip without one .dist-info with METADATA, WHEEL and RECORD",
-                            "zip 中没有唯一的、带 METADATA、WHEEL 和 RECORD 的 .dist-info"))
+        raise _Invalid(Text("the zip does not have exactly one .dist-info folder with METADATA, WHEEL and RECORD",
+                            "zip 中应当只有一个 .dist-info 目录，并含 METADATA、WHEEL 和 RECORD"))
     return found.pop()
 
 
@@ -157,7 +159,7 @@ def _read_small(archive: zipfile.ZipFile, member: str) -> bytes:
     with archive.open(member) as stream:
         data = stream.read(_SMALL + 1)
     if len(data) > _SMALL:
-        raise _Invalid(Text(f"{member} is larger than any real one", f"{member} 大得不正常"))
+        raise _Invalid(Text(f"{member} is too large to be real", f"{member} 大得不正常"))
     return data
 
 
@@ -222,7 +224,7 @@ def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[s
         inside = ", ".join(sorted("-".join(pair) for pair in pairs))
         yield "python-tag-mismatch", Text(f"its WHEEL file says {inside}", f"WHEEL 文件写的是 {inside}")
     if extension is None and _extension_name(canonicalize_name(name)):
-        yield "wheel-invalid", Text("no compiled extension is in it: the CUDA build was skipped",
+        yield "wheel-invalid", Text("it contains no compiled extension: the CUDA build was skipped",
                                     "其中没有编译好的扩展模块：打包时跳过了 CUDA 编译")
     if file is None:
         return

@@ -109,12 +109,13 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
     try:
         name = without_password(spec)
     except ValueError as error:  # brackets that hold no address
-        return SourceReport(spec, (), Text(f"no address: {error}", f"不是地址：{error}"), "mirror-unreachable")
+        return SourceReport(spec, (), Text(f"not a valid address: {error}",
+                                           f"不是有效的地址：{error}"), "mirror-unreachable")
     reader = _Reader(network, say or (lambda words: None))
     try:
         if "{cuda}" in spec:
             if isinstance(cuda, Unknown):
-                raise Unreached(Text("not asked: torch's CUDA is not known", "未查询：不知道 torch 的 CUDA 版本"))
+                raise Unreached(Text("skipped: torch's CUDA version is not known", "已跳过：不知道 torch 的 CUDA 版本"))
             if cuda is None:
                 raise Unreached(Text("skipped: it has CUDA builds only", "已跳过：它只提供 CUDA 版本"))
             spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
@@ -185,7 +186,7 @@ def _read_address(spec: str, source: str, implementation: str, reader: _Reader) 
                 found = reader.listing(link, source)
             if found.files:
                 return found
-            trouble = _Useless(Text(f"it lists no file of {project}", f"其中没有 {project} 的文件"))
+            trouble = _Useless(Text(f"it lists no files of {project}", f"其中没有 {project} 的文件"))
         except (_Missing, _Useless) as error:
             trouble = error
     assert trouble is not None  # there is always a page to ask
@@ -322,7 +323,7 @@ def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | 
     _judge_status(answer, github)
     text = answer.body.decode("utf-8", errors="replace")
     if github and text.lstrip()[:1] != "[":
-        raise _Useless(Text("it answers with something else than releases (a login page of the network?)",
+        raise _Useless(Text("its answer is not a list of releases (a login page of the network?)",
                             "返回的不是 release 列表（可能是网络登录页）"))
     try:
         listing = parse_listing(text, answer.url, source)
@@ -353,15 +354,16 @@ def _judge_status(answer: _Answer, github: bool) -> None:
     if status == 200:
         return
     if status in (404, 410):
-        raise _Missing(Text(f"it answers {status}", f"服务器返回 {status}"))
+        raise _Missing(Text(f"the server answers {status}", f"服务器返回 {status}"))
     if github and (status == 429 or (status == 403 and (left == "0" or "Retry-After" in answer.headers))):
         reset = answer.headers.get("X-RateLimit-Reset", "")
         minutes = max(1, round((int(reset) - time.time()) / 60)) if reset.isdigit() else None
         en = f", for {minutes} more minutes" if minutes else ""
         zh = f"，还需 {minutes} 分钟" if minutes else ""
-        raise Unreached(Text(f"GitHub answers no more questions from this address{en}; GITHUB_TOKEN raises the limit",
-                               f"GitHub 暂不回答来自此地址的请求{zh}；设置 GITHUB_TOKEN 可提高限额"))
-    raise Unreached(Text(f"it answers {status}", f"服务器返回 {status}"))
+        raise Unreached(Text(f"GitHub's limit of requests from this address is reached{en}; set GITHUB_TOKEN to raise "
+                             "it",
+                             f"此地址对 GitHub 的请求已达到限额{zh}；设置 GITHUB_TOKEN 可提高限额"))
+    raise Unreached(Text(f"the server answers {status}", f"服务器返回 {status}"))
 
 
 def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
@@ -380,5 +382,5 @@ def _read_body(answer: requests.Response) -> bytes:
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > LARGEST:
-            raise Unreached(Text(f"a list over {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
+            raise Unreached(Text(f"the list is larger than {LARGEST >> 20} MiB", f"列表超过 {LARGEST >> 20} MiB"))
     return bytes(body)

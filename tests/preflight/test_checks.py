@@ -154,7 +154,7 @@ def test_no_advice_that_does_not_help() -> None:
     assert "swift-fa install" not in told("flash-attn-missing", **NO_FA, **cpu) + told("flash-attn-missing", **NO_FA, gpus=[])
     assert "swift-fa install" in told("flash-attn-missing", **NO_FA)
     assert "hub knows" not in told("model-missing", paths={MODEL: {"kind": "missing"}})
-    assert "hub knows it" in told("model-missing", paths={MODEL: {"kind": "missing", "known_to_hub": False}})
+    assert "on the hub either" in told("model-missing", paths={MODEL: {"kind": "missing", "known_to_hub": False}})
     lost: dict[str, Any] = {"paths": {MODEL: {"kind": "hub", "cached": False}},
                             "network": {"model-hub": {"ok": False, "error": "x"}}}
     assert f"modelscope download --model {MODEL}" in told("model-missing", **lost)

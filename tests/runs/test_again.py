@@ -141,17 +141,17 @@ def test_what_cannot_go_on_is_refused(cut: Path) -> None:
     (output,) = cut.parents[1].glob("out*/v0-*")
     state_file = output / "checkpoint-10" / "trainer_state.json"
     state_file.write_text('{"global_step": 20, "max_steps": 20}')
-    with pytest.raises(LaunchError, match="nothing left to do"):
+    with pytest.raises(LaunchError, match="is the last of its 20 steps"):
         continue_run(entry, record, ())
     assert continue_run(entry, record, ["swift.max_steps=40"]).checkpoint.step == 10
     state_file.unlink()
-    with pytest.raises(LaunchError, match="left no checkpoint") as caught:
+    with pytest.raises(LaunchError, match="no complete checkpoint") as caught:
         continue_run(entry, record, ())
     assert "checkpoint-20: trainer_state.json is missing" in str(caught.value.why)
 
 
 @pytest.mark.parametrize(("mode", "continued", "said"), [
-    ("cloud", True, "goes on with run abc123"), ("offline", True, "further part of run abc123"),
+    ("cloud", True, "continues run abc123"), ("offline", True, "another part of run abc123"),
     ("local", False, "cannot continue"), ("disabled", False, ""),
 ])
 def test_the_same_swanlab_run_where_its_mode_allows_it(cut: Path, mode: str, continued: bool, said: str) -> None:
@@ -167,7 +167,7 @@ def test_the_same_swanlab_run_where_its_mode_allows_it(cut: Path, mode: str, con
     assert ("swanlab sync --id abc123 /old/swanlab/run-1" in str(unsent.words)) == (mode == "cloud")
     os.unlink(cut / "swanlab.json")
     none = continue_swanlab(continue_run(entry, record, ()), entry, record, config)
-    assert not resolve_config([], none.overrides).env and ("no run yet" in str(none.words)) == (mode != "disabled")
+    assert not resolve_config([], none.overrides).env and ("no run to continue" in str(none.words)) == (mode != "disabled")
 
 
 def test_errors_are_in_both_languages(cut: Path) -> None:

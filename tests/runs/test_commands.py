@@ -30,12 +30,12 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["runs", "--end", "nothing"], 1, "no run"), (["show", "nothing"], 1, "no run"),
     (["diff", "latest"], 2, "RUN"), (["diff", "one", "nothing"], 1, "no run nothing"),
     (["rerun", "one", "seed=3"], 2, "not a setting"), (["rerun", "one", "--exact", "swift.seed=3"], 2, "--exact"),
-    (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no checkpoint"),
+    (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no complete checkpoint"),
     (["resume", "one", "swift.add_version=true"], 2, "itself"),
     (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
     (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),
     (["show", "latest", "--root", "work/one.yaml"], 1, "--root FOLDER"), (["runs", "--root", "work"], 0, "no runs in work"),
-    (["runs", "--root", "."], 0, "no folder of run records"), (["bench"], 2, "-> swift-fa bench configs"),
+    (["runs", "--root", "."], 0, "not a folder of run records"), (["bench"], 2, "-> swift-fa bench configs"),
     (["diagnose", "work"], 2, "FOLDER/train.log"), (["diagnose", "nothing"], 1, "there is no run nothing"),
     (["show", "nothing", "--root", "runs/../runs"], 1, "-> swift-fa runs\n"),
     (["show", "nothing", "--root", "work"], 1, "-> swift-fa runs --root work"),
@@ -69,7 +69,7 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 5):
         make_checkpoint(output, step)
     shown = swift_fa(tmp_path, "show", "one").stdout
-    assert "checkpoint-5\n" in shown and "checkpoint-4" not in shown and "and 4 more, listed by --json" in shown
+    assert "checkpoint-5\n" in shown and "checkpoint-4" not in shown and "and 4 more; --json lists them all" in shown
     (output / "checkpoint-10" / "optimizer.pt").unlink()
     (output / "checkpoint-5" / "optimizer.pt").unlink()
     assert "checkpoint-4\n  and 3 more" in swift_fa(tmp_path, "show", "one").stdout, "the one to go on from"

@@ -186,7 +186,7 @@ def test_longer_than_promised(server: WheelServer, fetch, data):
     assert reasons(error)[0][0] == "hash-mismatch" and time.monotonic() - began < 4
     with pytest.raises(DownloadError) as error:
         fetch(server.serve("/wheel", good(data + b"more")), size=len(data))
-    assert reasons(error) == [("hash-mismatch", f"{len(data) + 4} bytes where {len(data)} were promised")]
+    assert reasons(error) == [("hash-mismatch", f"{len(data) + 4} bytes instead of {len(data)}")]
 
 
 def test_a_body_beyond_its_content_length_is_not_read(server: WheelServer, fetch, data):

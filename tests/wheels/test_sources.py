@@ -183,7 +183,7 @@ def reset(handler: Handler) -> None:
 
 
 TROUBLES: list[tuple[str, Behaviour, str]] = [
-    ("rate limit", status(429), "GitHub answers no more"),
+    ("rate limit", status(429), "GitHub's limit of requests"),
     ("forbidden", status(403), "403"),
     ("server error", status(500), "500"),
     ("bad gateway", status(502), "502"),
@@ -192,8 +192,8 @@ TROUBLES: list[tuple[str, Behaviour, str]] = [
     ("garbage", answer("[{]"), "damaged JSON"),
     ("cut", answer('[{"tag_name": "v1", "assets": [{"na'), "damaged JSON"),
     ("another list", answer([1, 2]), "no list of wheels"),
-    ("an object", answer({"message": "Bad credentials"}), "something else than releases"),
-    ("nothing", answer(""), "something else than releases"),
+    ("an object", answer({"message": "Bad credentials"}), "not a list of releases"),
+    ("nothing", answer(""), "not a list of releases"),
     ("reset", reset, "reset"),
     ("circle", redirect(RELEASES), "redirects go round in a circle"),
     ("deep", answer("[" * 100_000), "damaged JSON"),
@@ -277,7 +277,7 @@ def test_the_projects_own_list_where_the_api_fails(server: WheelServer, network:
     server.serve("/data/releases.json", status(500))
     (cache_dir() / "indexes").rename(cache_dir() / "gone")
     report = read("github:some/wheels", replace(network, published={"some/wheels": own}))
-    assert "GitHub answers no more" in english(report.error)
+    assert "GitHub's limit of requests" in english(report.error)
 
 
 # Indexes ------------------------------------------------------------------------------------------------------------
@@ -337,12 +337,12 @@ def test_cuda_in_an_address(server: WheelServer, network: Network) -> None:
     server.serve("/simple/cu124/flash-attn/", page(SIMPLE))
     spec = f"{server.url}/simple/{{cuda}}/"
     assert names(read(spec, network, cuda=Version("12.4"))) == [ONE, TWO]
-    assert "CUDA is not known" in english(read(spec, network).error)
+    assert "CUDA version is not known" in english(read(spec, network).error)
 
 
 def test_an_index_without_flash_attn(server: WheelServer, network: Network) -> None:
     server.serve("/root/", page("<a href='torch/'>torch</a>"))
-    assert "no file of flash-attn" in english(read(f"{server.url}/root/", network).error)
+    assert "no files of flash-attn" in english(read(f"{server.url}/root/", network).error)
 
 
 @pytest.mark.parametrize("body", [

@@ -17,7 +17,7 @@ _TOOLKIT = Text("or install the CUDA toolkit of torch's CUDA version, then: expo
 _CUDA_HOME = "export CUDA_HOME=/usr/local/cuda"
 _NVCC = "conda install -c nvidia cuda-nvcc={torch_cuda}"
 _BUILD_PACKAGES = "{pip} install packaging psutil ninja wheel setuptools"
-_ONE_THREAD = "export NVCC_THREADS=1"
+_ONE_THREAD = Text("use less memory per compiler job: export NVCC_THREADS=1", "减少每个编译任务占用的内存：export NVCC_THREADS=1")
 _OTHER_GCC = ("conda install -c conda-forge gxx_linux-64={use}",
               "export CC=gcc-{use} CXX=g++-{use} NVCC_PREPEND_FLAGS='-ccbin g++-{use}'")
 _TRAIN_IN_IT = Text("then train with its Python: launch.python=~/swift-env/bin/python", "然后用其中的 Python 训练：launch.python=~/swift-env/bin/python")
@@ -29,8 +29,9 @@ _MEMORY = Text("{available_gib:.1f} GiB of memory are available, and a compiler 
 ENTRIES: Mapping[str, Entry] = {
     "wheel-not-found": entry(
         "EW", Text("no ready-made flash-attn wheel fits this machine", "没有适合本机的 flash-attn 预编译 wheel"),
-        Text("nobody publishes wheels for this machine or torch: another processor, a Linux without glibc, ROCm, a vendor or nightly build",
-             "没有人为这种机器或 torch 发布 wheel：其他处理器、没有 glibc 的 Linux、ROCm、厂商版本或每夜构建版"),
+        Text("nobody publishes flash-attn wheels for this processor, for a Linux without glibc, or for this torch (ROCm, "
+             "vendor or nightly build)",
+             "没有人为这种处理器、没有 glibc 的 Linux 或这种 torch（ROCm、厂商版本、每夜构建版）发布 flash-attn 的 wheel"),
         Text("see every source and why its wheels do not fit: swift-fa install --dry-run", "查看各个来源及其 wheel 不适用的原因：swift-fa install --dry-run"),
         _BUILD,
         says={reason: Says(Text(f"no source has a flash-attn wheel for {en}", f"没有来源为{zh}提供 flash-attn 的 wheel"), (_BUILD, _ALLOW_BUILD))
@@ -40,9 +41,11 @@ ENTRIES: Mapping[str, Entry] = {
                   ("glibc", "a Linux without glibc", "没有 glibc 的 Linux "), ("rocm", "a ROCm build of torch", " ROCm 版的 torch "))}),
     "wheel-invalid": entry(
         "E", Text("the file is not a usable wheel", "该文件不是可用的 wheel"),
-        Text("a wheel that `flash_attn.sources` names does not have a wheel's file name, or a downloaded wheel is damaged or incomplete",
+        Text("a wheel listed in `flash_attn.sources` has an invalid file name, or a downloaded wheel is damaged or incomplete",
              "flash_attn.sources 中的 wheel 文件名不合规范，或下载的 wheel 已损坏或不完整"),
-        "{pip} cache purge", Text("delete the file and download it again: swift-fa install", "删除该文件后重新下载：swift-fa install"),
+        Text("empty pip's cache, in case it holds the damaged file: {pip} cache purge",
+             "清空 pip 缓存，以防其中有损坏的文件：{pip} cache purge"),
+        Text("delete the file and download it again: swift-fa install", "删除该文件后重新下载：swift-fa install"),
         says={"": Says(Text("{name}{origin} is not a valid wheel file name", "{name}{origin} 不是合法的 wheel 文件名"),
                        (Text("download it again and keep its own name (wget without -O)", "用原文件名重新下载（wget 不加 -O）"),))}),
     "wheel-unsupported-here": entry(
@@ -52,28 +55,31 @@ ENTRIES: Mapping[str, Entry] = {
         _CHOOSE,
         says=Text("{name}{origin} is for another Python or platform", "{name}{origin} 适用于另一个 Python 版本或平台")),
     "nvcc-missing": entry(
-        "E", Text("a build from source needs nvcc, but there is none", "从源码编译需要 nvcc，但找不到"),
-        Text("flash-attn is to be built from source, and neither CUDA_HOME nor PATH leads to nvcc",
+        "E", Text("building from source needs nvcc, but nvcc was not found", "从源码编译需要 nvcc，但找不到 nvcc"),
+        Text("flash-attn has to be built from source, but nvcc is neither in CUDA_HOME nor on PATH",
              "需要从源码编译 flash-attn，但 CUDA_HOME 和 PATH 中都没有 nvcc"),
         _WHEEL, _TOOLKIT,
-        says={"": Says(Text("flash-attn must be built from source here, but there is no nvcc", "这里只能从源码编译 flash-attn，但没有 nvcc"),
+        says={"": Says(Text("flash-attn must be built from source here, but nvcc was not found",
+                            "这里只能从源码编译 flash-attn，但找不到 nvcc"),
                        (_NVCC, _TOOLKIT)),
-              "always": Says(Text("flash_attn.build=always needs nvcc, but there is none", "flash_attn.build=always 需要 nvcc，但没有 nvcc"),
+              "always": Says(Text("flash_attn.build=always needs nvcc, but nvcc was not found",
+                                  "flash_attn.build=always 需要 nvcc，但找不到 nvcc"),
                              (_NVCC, _ALLOW_BUILD, _TOOLKIT))}),
     "cuda-home-missing": entry(
         "EW", Text("CUDA_HOME does not lead to a CUDA toolkit", "CUDA_HOME 没有指向 CUDA toolkit"),
-        Text("deepspeed is wanted or installed, and looks in vain for nvcc through CUDA_HOME",
-             "要用或安装了 deepspeed，而它通过 CUDA_HOME 找不到 nvcc"),
+        Text("deepspeed is used or installed, but it cannot find nvcc through CUDA_HOME",
+             "使用或安装了 deepspeed，但它无法通过 CUDA_HOME 找到 nvcc"),
         _CUDA_HOME, Text("a flash-attn wheel needs no toolkit: swift-fa install", "使用预编译的 wheel 则不需要 toolkit：swift-fa install"),
-        says={"wanted": Says(Text("deepspeed is wanted, but there is no nvcc (CUDA_HOME={cuda_home})",
-                                  "要用 deepspeed，但找不到 nvcc（CUDA_HOME={cuda_home}）"),
+        says={"wanted": Says(Text("deepspeed needs nvcc, but nvcc was not found (CUDA_HOME={cuda_home})",
+                                  "deepspeed 需要 nvcc，但找不到 nvcc（CUDA_HOME={cuda_home}）"),
                              ("conda install -c nvidia cuda-nvcc", _CUDA_HOME)),
-              "installed": Says(Text("deepspeed is installed and may be imported, but there is no nvcc (CUDA_HOME={cuda_home})",
-                                     "安装了 deepspeed 且可能被导入，但找不到 nvcc（CUDA_HOME={cuda_home}）"),
+              "installed": Says(Text("deepspeed is installed, and importing it may fail because nvcc was not found "
+                                     "(CUDA_HOME={cuda_home})",
+                                     "安装了 deepspeed，但找不到 nvcc，导入它时可能失败（CUDA_HOME={cuda_home}）"),
                                 ("{pip} uninstall -y deepspeed", _CUDA_HOME))}),
     "nvcc-torch-mismatch": entry(
         "E", Text("nvcc and torch have different CUDA versions", "nvcc 与 torch 的 CUDA 版本不同"),
-        Text("flash-attn is to be built from source, and nvcc has another CUDA major version than torch",
+        Text("flash-attn has to be built from source, but nvcc and torch have different CUDA major versions",
              "需要从源码编译 flash-attn，而 nvcc 与 torch 的 CUDA 大版本不同"),
         _WHEEL, _TOOLKIT,
         says={"": Says(Text("nvcc is CUDA {nvcc}, but torch {torch} was built with CUDA {torch_cuda}",
@@ -81,46 +87,49 @@ ENTRIES: Mapping[str, Entry] = {
                        ("export CUDA_HOME=/usr/local/cuda-{torch_cuda}", _NVCC))}),
     "nvcc-too-old": entry(
         "E", Text("nvcc is too old for this flash-attn or GPU", "nvcc 版本过旧，不适用于这个 flash-attn 或 GPU"),
-        Text("flash-attn is to be built from source, and it or a GPU needs a newer CUDA (FlashAttention 2: 11.7, 3: 12.3)",
-             "需要从源码编译 flash-attn，而它或 GPU 需要更新的 CUDA（FlashAttention 2：11.7，3：12.3）"),
+        Text("flash-attn has to be built from source, but flash-attn or the GPU needs a newer nvcc (FlashAttention 2: 11.7, 3: "
+             "12.3)",
+             "需要从源码编译 flash-attn，但 flash-attn 或 GPU 需要更新的 nvcc（FlashAttention 2：11.7，3：12.3）"),
         _WHEEL, Text("or install a newer CUDA toolkit, then: export CUDA_HOME=/usr/local/cuda",
                      "或安装更新的 CUDA toolkit，然后：export CUDA_HOME=/usr/local/cuda"),
         says={"": Says(Text("nvcc {nvcc} is too old: {needed_by} needs CUDA {minimum} or newer",
                             "nvcc {nvcc} 过旧：{needed_by} 需要 CUDA {minimum} 或更新版本"),
                        ("conda install -c nvidia cuda-nvcc={minimum}", "export CUDA_HOME=/usr/local/cuda-{minimum}"))}),
     "gcc-unsupported": entry(
-        "E", Text("this gcc does not work with this nvcc or torch", "gcc 版本与 nvcc 或 torch 不匹配"),
-        Text("flash-attn is to be built from source, and gcc is missing, older than 9, or newer than nvcc accepts",
-             "需要从源码编译 flash-attn，而 gcc 缺失、低于 9，或高于 nvcc 接受的版本"),
+        "E", Text("this gcc does not work with this nvcc or torch", "gcc 与 nvcc 或 torch 不兼容"),
+        Text("flash-attn has to be built from source, but gcc is missing, older than 9, or newer than nvcc accepts",
+             "需要从源码编译 flash-attn，但没有安装 gcc，或 gcc 低于 9，或高于 nvcc 接受的版本"),
         _WHEEL, Text("or build with another gcc: CC=gcc-11 CXX=g++-11 swift-fa install --from-source",
                      "或换用其他 gcc 编译：CC=gcc-11 CXX=g++-11 swift-fa install --from-source"),
         says={"new": Says(Text("gcc {gcc} is too new: nvcc {nvcc} accepts gcc up to {newest}", "gcc {gcc} 过新：nvcc {nvcc} 最高接受 gcc {newest}"),
                           _OTHER_GCC),
-              "old": Says(Text("gcc {gcc} is too old: a build of flash-attn needs gcc {oldest} or newer",
+              "old": Says(Text("gcc {gcc} is too old: building flash-attn needs gcc {oldest} or newer",
                                "gcc {gcc} 过旧：编译 flash-attn 需要 gcc {oldest} 或更新版本"), _OTHER_GCC),
-              "none": Says(Text("a build of flash-attn needs gcc, but there is none; nvcc {nvcc} accepts gcc {use}",
-                                "编译 flash-attn 需要 gcc，但没有安装；nvcc {nvcc} 接受 gcc {use}"), _OTHER_GCC)}),
+              "none": Says(Text("building flash-attn needs gcc, but gcc is not installed; nvcc {nvcc} works with gcc {use}",
+                                "编译 flash-attn 需要 gcc，但没有安装 gcc；nvcc {nvcc} 可搭配 gcc {use}"), _OTHER_GCC)}),
     "build-deps-missing": entry(
-        "W", Text("the build does not find a package that it needs", "编译时找不到所需的软件包"),
-        Text("flash-attn is to be built from source, and packaging, psutil, ninja, wheel or setuptools is missing or hidden by build isolation",
-             "需要从源码编译 flash-attn，而 packaging、psutil、ninja、wheel 或 setuptools 没有安装，或被构建隔离挡住"),
+        "W", Text("the build cannot find a package that it needs", "编译时找不到所需的软件包"),
+        Text("flash-attn has to be built from source, but packaging, psutil, ninja, wheel or setuptools is missing or hidden "
+             "by pip's build isolation",
+             "需要从源码编译 flash-attn，但 packaging、psutil、ninja、wheel 或 setuptools 没有安装，或因 pip 的构建隔离而不可见"),
         _WHEEL, _BUILD_PACKAGES,
         Text("then build without isolation: {pip} install flash-attn --no-build-isolation",
-             "然后不用隔离环境编译：{pip} install flash-attn --no-build-isolation"),
+             "然后关闭构建隔离再编译：{pip} install flash-attn --no-build-isolation"),
         says={"": Says(Text("the build needs {missing}; swift-fa installs what is missing first", "编译需要 {missing}；swift-fa 会先安装缺少的软件包"),
                        (_BUILD_PACKAGES,))}),
     "build-memory-low": entry(
         "W", Text("there is too little memory for the build", "编译时内存不足"),
-        Text("flash-attn is to be built from source, and the memory is enough for one compiler job at most, or the compiler was killed",
-             "需要从源码编译 flash-attn，而内存最多只够一个编译任务，或编译器被系统终止"),
+        Text("flash-attn has to be built from source, but memory is enough for one compiler job at most, or the system killed "
+             "the compiler",
+             "需要从源码编译 flash-attn，但内存最多只够一个编译任务，或编译器已被系统终止"),
         _WHEEL, Text("or build with one job: swift-fa install --from-source flash_attn.max_jobs=1",
                      "或只用一个任务编译：swift-fa install --from-source flash_attn.max_jobs=1"),
         _ONE_THREAD,
         says={"": Says(_MEMORY, ("flash_attn.max_jobs=1", _ONE_THREAD)), "one job": Says(_MEMORY, (_ONE_THREAD,))}),
     "site-packages-not-writable": entry(
         "E", Text("the Python environment cannot be written to", "该 Python 环境不可写"),
-        Text("flash-attn is to be installed, and the environment belongs to another user or to the operating system",
-             "需要安装 flash-attn，而该环境属于其他用户或由操作系统管理"),
+        Text("flash-attn has to be installed, but the environment belongs to another user or to the operating system",
+             "需要安装 flash-attn，但该环境属于其他用户或由操作系统管理"),
         "python -m venv --system-site-packages ~/swift-env", _TRAIN_IN_IT,
         says={"": Says(Text("flash-attn cannot be installed into {python}: its site-packages is not writable",
                             "无法向 {python} 安装 flash-attn：它的 site-packages 不可写"), _NEW_ENVIRONMENT),
@@ -128,8 +137,8 @@ ENTRIES: Mapping[str, Entry] = {
                                    "无法向 {python} 安装 flash-attn：该环境由系统管理（externally managed）"), _NEW_ENVIRONMENT)}),
     "mirror-unreachable": entry(
         "EW", Text("a source of packages or wheels cannot be reached", "软件包或 wheel 的来源无法访问"),
-        Text("flash-attn is to be installed, and GitHub or every source of wheels cannot be reached",
-             "需要安装 flash-attn，而 GitHub 或所有 wheel 来源都连不上"),
+        Text("flash-attn has to be installed, but GitHub or every source of wheels cannot be reached",
+             "需要安装 flash-attn，但连不上 GitHub 或任何一个 wheel 来源"),
         "'flash_attn.mirrors=[{mirrors}]'",
         Text("nothing to do if {answering} has a wheel; swift-fa uses the sources that answer",
              "若 {answering} 有合适的 wheel，则无需处理；swift-fa 会使用能访问的来源"),
@@ -142,9 +151,11 @@ ENTRIES: Mapping[str, Entry] = {
               "some answer": Text("some sources of wheels cannot be reached: {errors}; reached: {reached}",
                                   "部分 wheel 来源连不上：{errors}；能连上的：{reached}")}),
     "tls-failed": entry(
-        "EW", Text("a secure connection failed: the server's certificate or TLS handshake was refused", "安全连接失败：服务器证书或 TLS 握手被拒绝"),
-        Text("a proxy replaces the server's certificate, the list of known certificates is old, or the connection is cut during the handshake",
-             "代理替换了服务器证书、已知证书列表过旧，或连接在握手时被切断"),
+        "EW", Text("a secure connection failed: the certificate or the TLS handshake was rejected",
+                   "安全连接失败：服务器证书或 TLS 握手被拒绝"),
+        Text("a proxy replaces the server's certificate, this machine's list of trusted certificates is out of date, or the "
+             "connection is cut during the handshake",
+             "代理替换了服务器证书，本机的可信证书列表过旧，或连接在握手时被切断"),
         "{pip} install --upgrade certifi",
         Text("or name your system's or proxy's certificates: export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
              "或指定系统或代理的证书：export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"),

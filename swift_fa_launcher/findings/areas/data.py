@@ -23,21 +23,23 @@ _ANOTHER_CHECKPOINT = Text("name a complete checkpoint: swift.resume_from_checkp
 
 #: What is wrong with a model or dataset that cannot be had.
 _ABSENT: Mapping[str, Says] = {
-    "nowhere": Says(Text("{argument} {name}{origin}: no such file or folder, and no hub knows it",
-                         "{argument} {name}{origin}：本机没有这个文件或文件夹，模型库里也没有"), (_SPELLING, _LOCAL)),
+    "nowhere": Says(Text("{argument} {name}{origin}: no such file or folder, and not on the hub either",
+                         "{argument} {name}{origin}：本机没有这个文件或文件夹，hub 上也没有"), (_SPELLING, _LOCAL)),
     "missing": Says(Text("{argument} {name}{origin}: no such file or folder; the hubs were not searched",
-                         "{argument} {name}{origin}：本机没有这个文件或文件夹；没有查询模型库"), (_SPELLING, _LOCAL)),
-    "unknown": Says(Text("{argument} {name}{origin}: the hub does not know it", "{argument} {name}{origin}：模型库里没有这个名字"),
+                         "{argument} {name}{origin}：本机没有这个文件或文件夹；没有查询 hub"), (_SPELLING, _LOCAL)),
+    "unknown": Says(Text("{argument} {name}{origin}: the hub has nothing of this name",
+                         "{argument} {name}{origin}：hub 上没有这个名字"),
                     (_SPELLING, _LOCAL)),
     "unreachable": Says(Text("{argument} {name}{origin}: no hub can be reached ({error}), and there is no local copy",
-                             "{argument} {name}{origin}：连不上模型库（{error}），本机也没有缓存"),
+                             "{argument} {name}{origin}：连不上 hub（{error}），本机也没有缓存"),
                         (Text("on a machine with a network: {download}", "在有网络的机器上：{download}"), _LOCAL))}
 
 ENTRIES: Mapping[str, Entry] = {
     "model-missing": entry(
         "E", Text("the model cannot be found or downloaded", "模型找不到或无法下载"),
-        Text("the model's path does not exist, the hub does not know its name, or no hub can be reached and there is no local copy",
-             "模型路径不存在，模型库里没有这个名字，或连不上模型库且本机没有缓存"),
+        Text("the model's path does not exist, the hub has no model of this name, or no hub can be reached and there is no "
+             "local copy",
+             "模型路径不存在，hub 上没有这个模型，或连不上 hub 且本机没有缓存"),
         Text("correct the name, or use a local copy: swift.model=PATH", "改正名称，或使用本地副本：swift.model=PATH"),
         HF_MIRROR, says=_ABSENT),
     "model-incomplete": entry(
@@ -49,22 +51,24 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("model {model}{origin} lacks {lacks}", "模型 {model}{origin} 缺少 {lacks}")),
     "model-type-unknown": entry(
         "E", Text("the installed ms-swift does not know this model type", "已安装的 ms-swift 不认识该 model_type"),
-        Text("model_type is not among those that the installed ms-swift has registered", "model_type 不在已安装的 ms-swift 注册的类型之中"),
+        Text("the installed ms-swift has not registered this model_type", "已安装的 ms-swift 没有注册这个 model_type"),
         "swift.model_type={nearest}", Text("list the known ones: swift-fa args model_type", "列出已知的类型：swift-fa args model_type"),
         "{pip} install -U ms-swift",
         says=Text("ms-swift {ms_swift} does not know {setting}", "ms-swift {ms_swift} 不认识 {setting}")),
     "dataset-missing": entry(
         "E", Text("the dataset cannot be found or downloaded", "数据集找不到或无法下载"),
-        Text("the dataset's path does not exist, the hub does not know its name, or no hub can be reached and there is no local copy",
-             "数据集路径不存在，数据集库里没有这个名字，或连不上且本机没有缓存"),
+        Text("the dataset's path does not exist, the hub has no dataset of this name, or no hub can be reached and there is no "
+             "local copy",
+             "数据集路径不存在，hub 上没有这个数据集，或连不上 hub 且本机没有缓存"),
         Text("correct the name, or use a local file: swift.dataset=FILE", "改正名称，或使用本地文件：swift.dataset=FILE"),
         HF_MIRROR, says=_ABSENT),
     "dataset-format": entry(
         "E", Text("the dataset's rows cannot be used for training", "数据集的内容无法用于训练"),
-        Text("no row that was looked at has a form that `swift sft` reads, or all rows are longer than max_length",
+        Text("none of the rows checked has a format that `swift sft` can read, or all rows are longer than max_length",
              "检查过的行都不是 `swift sft` 能读的格式，或所有行都超过 max_length"),
-        Text("none of the {rows} rows fits into max_length and ms-swift drops them; cut them instead: swift.truncation_strategy=right",
-             "{rows} 行都超过 max_length，ms-swift 会丢弃它们；改为截断：swift.truncation_strategy=right"),
+        Text("all {rows} rows are longer than max_length, so ms-swift drops them; cut them instead: "
+             "swift.truncation_strategy=right",
+             "全部 {rows} 行都超过 max_length，会被 ms-swift 丢弃；改为截断：swift.truncation_strategy=right"),
         _ROW, Text("find the first bad row: swift-fa preflight CONFIG", "找出第一个有问题的行：swift-fa preflight CONFIG"),
         says={"": Says(Text("{argument} {dataset}{origin}: no usable rows ({rows_checked} checked; {at})",
                             "{argument} {dataset}{origin}：没有可用的行（检查了 {rows_checked} 行；{at}）"), (_ROW, _COLUMNS)),
@@ -87,49 +91,56 @@ ENTRIES: Mapping[str, Entry] = {
               for name, summary in (("", Text("{key}={path}{origin} cannot be written to", "{key}={path}{origin} 无法写入")),
                                     ("file", Text("{key}={path}{origin} is a file, not a folder", "{key}={path}{origin} 是文件，不是文件夹")))}),
     "output-link-exists": entry(
-        "EW", Text("a link or folder that the run should make already exists", "训练要创建的链接或目录已存在"),
-        Text("with add_version=false, the output folder already holds a run; or several ranks of an old ms-swift make the same link",
-             "在 add_version=false 下，输出目录里已有一次训练；或旧版 ms-swift 的多个 rank 创建同一个链接"),
+        "EW", Text("a link or folder that the run has to create already exists", "训练要创建的链接或目录已存在"),
+        Text("add_version=false and the output folder already holds a run; or, in an old ms-swift, several ranks create the "
+             "same link",
+             "设置了 add_version=false，而输出目录里已有一次训练；或旧版 ms-swift 的多个 rank 创建同一个链接"),
         "swift.create_checkpoint_symlink=false", Text("or another folder: swift.output_dir=FOLDER", "或换一个目录：swift.output_dir=FOLDER"),
-        says={"": Says(Text("output_dir {path} is not empty ({entries} entries), and {setting} would write into it",
-                            "output_dir {path} 不是空的（{entries} 项），{setting} 会写入其中"),
+        says={"": Says(Text("output_dir {path} is not empty ({entries} entries), and with {setting} the run would write into it",
+                            "output_dir {path} 不是空的（{entries} 项），而 {setting} 会让训练直接写入其中"),
                        ("swift.add_version=true",
                         Text("or another folder: swift.output_dir=FOLDER", "或换一个目录：swift.output_dir=FOLDER"))),
-              "race": Says(Text("{setting}: in ms-swift {ms_swift} every rank makes the links, and all but one fail at the end",
-                                "{setting}：ms-swift {ms_swift} 的每个 rank 都会创建链接，训练结束时除一个外都会失败"),
+              "race": Says(Text("{setting}: in ms-swift {ms_swift} every rank creates the same links, so all ranks but one "
+                                "fail at the end",
+                                "{setting}：ms-swift {ms_swift} 的每个 rank 都创建同样的链接，因此训练结束时除一个 rank 外都会失败"),
                            ("swift.create_checkpoint_symlink=false", "{pip} install -U 'ms-swift>=3.5'"))}),
     "checkpoint-incomplete": entry(
         "E", Text("the checkpoint lacks files that a resume needs", "检查点缺少续训所需的文件"),
-        Text("the checkpoint to resume from lacks its weights, trainer_state.json or the optimizer (optimizer.pt, or `latest` of "
-             "deepspeed), or one of them was cut off while it was saved",
-             "要续训的检查点缺少权重、trainer_state.json 或优化器（optimizer.pt，或 deepspeed 的 latest），或其中的文件在保存时中断"),
+        Text("the checkpoint lacks its weights, trainer_state.json or the optimizer (optimizer.pt, or deepspeed's `latest`), "
+             "or saving one of these files was interrupted",
+             "检查点缺少权重、trainer_state.json 或优化器（optimizer.pt，或 deepspeed 的 latest），或其中的文件没有保存完"),
         _ANOTHER_CHECKPOINT, _WEIGHTS_ONLY,
         says={"": Text("{setting}: {faults}", "{setting}：{faults}"),
               "weights": Says(Text("{setting}: {faults}", "{setting}：{faults}"), (_ANOTHER_CHECKPOINT,)),
               "absent": Says(Text("{setting}: no such folder", "{setting}：没有这个文件夹"), (_ANOTHER_CHECKPOINT,)),
-              "true": Says(Text("{setting}: ms-swift wants the checkpoint's folder here and does not look for it",
-                                "{setting}：这里应写检查点的文件夹，ms-swift 不会自行寻找"), (_ANOTHER_CHECKPOINT,))}),
+              "true": Says(Text("{setting}: ms-swift needs the path of a checkpoint folder here; it does not search for one",
+                                "{setting}：这里要写检查点文件夹的路径，ms-swift 不会自行寻找"), (_ANOTHER_CHECKPOINT,))}),
     "resume-setting-ignored": entry(
         "E", Text("the checkpoint was trained with other settings than this run", "检查点的训练设置与本次不同"),
-        Text("a setting of the adapter, such as lora_rank, differs from the checkpoint's, and ms-swift silently goes on with the checkpoint's",
-             "lora_rank 等适配器设置与检查点不同，而 ms-swift 会不加提示地沿用检查点的设置"),
-        "{same}", Text("or start anew: swift.resume_from_checkpoint=null", "或重新训练：swift.resume_from_checkpoint=null"),
-        says=Text("{setting} has no effect: {folder} was saved with {checkpoint}, and training goes on with that",
-                  "{setting} 不起作用：{folder} 保存时是 {checkpoint}，训练会沿用它")),
+        Text("an adapter setting such as lora_rank differs from the checkpoint's; ms-swift uses the checkpoint's value without "
+             "saying so",
+             "lora_rank 等适配器设置与检查点不同；ms-swift 会沿用检查点的设置，而不给出提示"),
+        "{same}", Text("or start a new training: swift.resume_from_checkpoint=null",
+                       "或重新训练：swift.resume_from_checkpoint=null"),
+        says=Text("{setting} has no effect: {folder} was saved with {checkpoint}, and ms-swift would continue with that",
+                  "{setting} 不起作用：{folder} 保存时用的是 {checkpoint}，ms-swift 会沿用它")),
     "checkpoint-unloadable": entry(
         "W", Text("torch refuses to load the checkpoint", "torch 拒绝加载该检查点"),
-        Text("a deepspeed checkpoint with torch 2.6 or newer and an old transformers or deepspeed, or an older torch than transformers "
-             "takes for optimizer.pt",
-             "torch 2.6 及以上配合旧的 transformers 或 deepspeed 加载 deepspeed 检查点，或 torch 过旧，transformers 不加载 optimizer.pt"),
+        Text("torch 2.6 or newer rejects deepspeed checkpoints when transformers or deepspeed is old; or torch is too old for "
+             "transformers to load optimizer.pt",
+             "transformers 或 deepspeed 较旧时，torch 2.6 及以上会拒绝 deepspeed 检查点；或 torch 过旧，transformers 不用它加载 "
+             "optimizer.pt"),
         "{pip} install -U transformers deepspeed",
         Text("only for a checkpoint that you trust: export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1",
              "仅对可信的检查点：export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"),
-        says={"": Says(Text("torch {torch} loads with weights_only=True and so refuses the deepspeed checkpoints of {packages}",
+        says={"": Says(Text("torch {torch} loads files with weights_only=True, so it rejects the deepspeed checkpoints of "
+                            "{packages}",
                             "torch {torch} 默认以 weights_only=True 加载，会拒绝 {packages} 的 deepspeed 检查点"),
                        ("{pip} install -U 'transformers>=4.50' 'deepspeed>=0.16.4'",
                         Text("only for a checkpoint that you trust: export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1",
                              "仅对可信的检查点：export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"))),
-              "old-torch": Says(Text("transformers {transformers} loads optimizer.pt only with torch 2.6 or newer; installed is torch {torch}",
+              "old-torch": Says(Text("transformers {transformers} loads optimizer.pt only with torch 2.6 or newer, but torch "
+                                     "{torch} is installed",
                                      "transformers {transformers} 只在 torch 2.6 及以上版本加载 optimizer.pt，当前为 torch {torch}"),
                                 ("swift.resume_only_model=true", "{pip} install 'transformers<4.52'"))}),
 }

@@ -28,15 +28,16 @@ def _shadowed_by(en: str, zh: str, *fix: Words) -> Says:
 ENTRIES: Mapping[str, Entry] = {
     "flash-attn-missing": entry(
         "EI", Text("flash-attn is needed, but it is not installed", "需要 flash-attn，但没有安装"),
-        Text("attn_impl asks for FlashAttention 2 and flash-attn is not installed; as info: transformers would use a kernel from the hub "
-             "in its place",
-             "attn_impl 要用 FlashAttention 2，但没有安装 flash-attn；作为提示：transformers 会改用模型库中的 kernel"),
+        Text("attn_impl asks for FlashAttention 2, but flash-attn is not installed; this is only info where transformers would "
+             "use a kernel from the hub instead",
+             "attn_impl 要用 FlashAttention 2，但没有安装 flash-attn；如果 transformers 会改用 hub 上的 kernel，则仅为提示"),
         INSTALL, OR_SDPA,
         says={**{where: Says(Text("attn_impl={attn_impl}, but flash-attn is not installed", "attn_impl={attn_impl}，但没有安装 flash-attn"),
                              fix) for where, fix in _FIRST.items()},
-              "hub": Says(Text("without flash-attn, transformers {transformers} tries {kernel} from the hub, because kernels {kernels} "
-                               "is installed",
-                               "没有 flash-attn 时，transformers {transformers} 会尝试使用模型库中的 {kernel}（因为安装了 kernels {kernels}）"),
+              "hub": Says(Text("without flash-attn, transformers {transformers} tries {kernel} from the hub, because kernels "
+                               "{kernels} is installed",
+                               "没有 flash-attn 时，transformers {transformers} 会尝试使用 hub 上的 {kernel}（因为安装了 kernels "
+                               "{kernels}）"),
                           ("{pip} uninstall -y kernels",))}),
     "flash-attn-extension-missing": entry(
         "E", Text("flash-attn is installed without its compiled extension", "安装的 flash-attn 缺少编译好的扩展"),
@@ -46,11 +47,11 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("flash-attn {version} is installed without its compiled extension", "flash-attn {version} 缺少编译好的扩展")),
     "flash-attn-shadowed": entry(
         "E", Text("`import flash_attn` finds something other than the installed package", "`import flash_attn` 找到的不是安装的软件包"),
-        Text("a source checkout, a file or a folder called flash_attn comes before the installed package, or flash-attn-4 left a "
-             "folder of that name",
-             "名为 flash_attn 的源码目录、文件或文件夹排在安装的软件包之前，或 flash-attn-4 留下了同名目录"),
+        Text("Python finds a source checkout, a file or a folder called flash_attn before the installed package, or "
+             "flash-attn-4 left a folder of that name",
+             "Python 先找到了名为 flash_attn 的源码目录、文件或文件夹，而不是安装的软件包，或 flash-attn-4 留下了同名目录"),
         Text("see what is imported: python -c 'import flash_attn; print(flash_attn)'",
-             "查看导入的是什么：python -c 'import flash_attn; print(flash_attn)'"),
+             "查看实际导入的是什么：python -c 'import flash_attn; print(flash_attn)'"),
         Text("start outside the source checkout, or remove the file or folder of that name; then install: swift-fa install",
              "不要在源码目录里启动，或删除同名的文件或目录；然后安装：swift-fa install"),
         says={"stub": _shadowed_by("a module that is not a package", "一个不是软件包的模块"),
@@ -60,13 +61,14 @@ ENTRIES: Mapping[str, Entry] = {
               "folder": _shadowed_by("the source folder {folder}", "源码目录 {folder}", _ANOTHER_FOLDER)}),
     "flash-attn-python-mismatch": entry(
         "E", Text("flash-attn was built for another Python", "flash-attn 是为另一个 Python 版本编译的"),
-        Text("the extension's file name carries another Python version, or it lacks symbols of this Python",
+        Text("the extension's file name names another Python version, or the extension needs symbols that this Python does not "
+             "have",
              "扩展文件名中的 Python 版本不同，或它在当前 Python 里找不到所需的符号"),
         *REINSTALL,
         says=Text("{file} is for Python {built}, but this is Python {python}", "{file} 适用于 Python {built}，而当前是 Python {python}")),
     "flash-attn-abi-mismatch": entry(
         "E", Text("flash-attn and torch use different C++11 ABIs", "flash-attn 与 torch 的 C++11 ABI 不一致"),
-        Text("the extension asks torch for symbols of the other C++11 ABI, or its wheel's label names the other ABI",
+        Text("the extension needs torch symbols of the other C++11 ABI, or the wheel's label names the other ABI",
              "扩展需要 torch 另一种 C++11 ABI 的符号，或 wheel 的标签写的是另一种 ABI"),
         *_MEND,
         says={"new": Text("flash-attn {flash_attn} was built with the new C++11 ABI, but torch {torch} uses the old one",
@@ -80,14 +82,16 @@ ENTRIES: Mapping[str, Entry] = {
         *_MEND,
         says={"": Text("flash-attn {flash_attn} was not built for torch {torch}: {evidence}",
                        "flash-attn {flash_attn} 不是为 torch {torch} 编译的：{evidence}"),
-              "copies": Text("flash-attn {flash_attn} was not built for torch {torch}: {evidence}; other copies of it lie at {copies}",
-                             "flash-attn {flash_attn} 不是为 torch {torch} 编译的：{evidence}；另有副本：{copies}")}),
+              "copies": Text("flash-attn {flash_attn} was not built for torch {torch}: {evidence}; there are other copies of "
+                             "flash-attn: {copies}",
+                             "flash-attn {flash_attn} 不是为 torch {torch} 编译的：{evidence}；另有 flash-attn 的副本：{copies}")}),
     "flash-attn-cuda-mismatch": entry(
         "E", Text("flash-attn was built for another CUDA version than torch", "flash-attn 与 torch 的 CUDA 版本不同"),
-        Text("the extension needs the runtime library of another CUDA major version than torch brings",
+        Text("the extension needs the runtime library of one CUDA major version, but torch comes with another",
              "扩展需要的 CUDA 运行库与 torch 自带的大版本不同"),
         *_MEND,
-        says=Text("flash-attn {flash_attn} needs the CUDA {cuda} runtime ({needs}), but torch {torch} brings CUDA {torch_cuda}",
+        says=Text("flash-attn {flash_attn} needs the CUDA {cuda} runtime ({needs}), but torch {torch} comes with CUDA "
+                  "{torch_cuda}",
                   "flash-attn {flash_attn} 需要 CUDA {cuda} 的运行库（{needs}），而 torch {torch} 自带的是 CUDA {torch_cuda}")),
     "flash-attn-glibc-too-new": entry(
         "E", Text("flash-attn needs newer system libraries than this machine has", "flash-attn 需要的系统库比本机的新"),
@@ -105,11 +109,11 @@ ENTRIES: Mapping[str, Entry] = {
                   "flash-attn {flash_attn} 只含 {has} 的代码，而 {device} 的计算能力是 {capability}")),
     "flash-attn-too-old": entry(
         "E", Text("flash-attn is too old for transformers", "flash-attn 版本低于 transformers 的要求"),
-        Text("the installed transformers needs a newer flash-attn: 2.1.0, from transformers 5 on 2.3.3",
+        Text("the installed transformers needs a newer flash-attn: at least 2.1.0; transformers 5 needs at least 2.3.3",
              "已安装的 transformers 需要更新的 flash-attn：至少 2.1.0，transformers 5 起至少 2.3.3"),
         "swift-fa install --version '>={minimum}'", *REINSTALL,
-        says=Text("transformers {transformers} needs flash-attn {minimum} or newer; installed is {flash_attn}",
-                  "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，当前安装的是 {flash_attn}")),
+        says=Text("transformers {transformers} needs flash-attn {minimum} or newer, but {flash_attn} is installed",
+                  "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，但安装的是 {flash_attn}")),
     "flash-attn-import-failed": entry(
         "E", Text("flash-attn cannot be imported", "flash-attn 无法导入"),
         Text("the import fails, and none of the other codes explains why", "导入失败，且其他代码都不能解释原因"),
@@ -129,8 +133,9 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("flash-attn on GPU {gpu} differs from the reference by {max_error:.3g}",
                   "flash-attn 在 GPU {gpu} 上的结果与参考值相差 {max_error:.3g}")),
     "flash-attn-variant-missing": entry(
-        "E", Text("the wanted version of flash attention is not installed or does not work here", "所要求的 flash attention 版本没有安装或在此不可用"),
-        Text("attn_impl asks for FlashAttention 3 or 4, and its own package (flash-attn-3, flash-attn-4) is not installed",
+        "E", Text("the flash attention version that attn_impl asks for is not installed or does not work here",
+                  "attn_impl 要求的 flash attention 版本没有安装，或在此不可用"),
+        Text("attn_impl asks for FlashAttention 3 or 4, but its package (flash-attn-3 or flash-attn-4) is not installed",
              "attn_impl 要用 FlashAttention 3 或 4，但没有安装对应的软件包（flash-attn-3、flash-attn-4）"),
         Text("use FlashAttention 2: swift.attn_impl=flash_attn", "改用 FlashAttention 2：swift.attn_impl=flash_attn"),
         "swift-fa install swift.attn_impl={attn_impl}",

@@ -16,8 +16,9 @@ ENTRIES: Mapping[str, Entry] = {
                   "nproc_per_node={processes}{origin}，但可见的 GPU 只有 {gpus} 块")),
     "gpus-unused": entry(
         "W", Text("some visible GPUs do not train", "有可见的 GPU 没有参与训练"),
-        Text("several GPUs are visible and nproc_per_node is unset or smaller", "可见多块 GPU，但没有设置 nproc_per_node，或设得更小"),
-        "launch.nproc_per_node={gpus}", "launch.gpus={first}",
+        Text("several GPUs are visible, and nproc_per_node is unset or smaller than their number",
+             "可见多块 GPU，但没有设置 nproc_per_node，或它小于 GPU 数"),
+        "launch.nproc_per_node={gpus}", "'launch.gpus={first}'",
         says={"": Text("{gpus} GPUs are visible but nproc_per_node={processes}: the model is split across them, so they take turns",
                        "可见 {gpus} 块 GPU，但 nproc_per_node={processes}：模型会被切分到各卡，各卡轮流计算"),
               "uneven": Text("{gpus} visible GPUs cannot be shared evenly by nproc_per_node={processes}: ms-swift stops with "
@@ -33,9 +34,9 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("{name}={value} in the environment has no effect; the variable is called {meant}",
                   "环境变量 {name}={value} 不起作用：正确的名称是 {meant}")),
     "launch-nested": entry(
-        "E", Text("another launcher has set its variables here", "环境中已有其他分布式启动器设置的变量"),
-        Text("swift-fa is started inside torchrun, or a platform sets WORLD_SIZE for nodes that `launch` does not use",
-             "在 torchrun 之内启动了 swift-fa，或平台设置的 WORLD_SIZE 没有被 launch 采用"),
+        "E", Text("torchrun or the platform has already set the launch variables", "torchrun 或平台已经设置了分布式启动变量"),
+        Text("swift-fa was started inside torchrun, or the platform sets WORLD_SIZE but launch.nnodes is not set",
+             "在 torchrun 之内启动了 swift-fa，或平台设置了 WORLD_SIZE，但没有设置 launch.nnodes"),
         Text("start swift-fa by itself, not through torchrun", "直接运行 swift-fa，不要通过 torchrun"), "unset {variables}",
         says={"": Text("torchrun has already started this process ({inside}); nproc_per_node={nproc_per_node}, nnodes={nnodes} would "
                        "start a second torchrun",
@@ -45,11 +46,12 @@ ENTRIES: Mapping[str, Entry] = {
                                ("launch.nnodes='${{oc.env:WORLD_SIZE}}' launch.node_rank='${{oc.env:RANK}}'", "unset WORLD_SIZE RANK"))}),
     "port-in-use": entry(
         "E", Text("another program uses the master port", "主节点端口已被其他程序占用"),
-        Text("the port on which the processes meet is taken", "各进程会合所用的端口已被占用"),
+        Text("another program already listens on master_port, where the training processes meet",
+             "训练进程会合所用的 master_port 已被其他程序监听"),
         "launch.master_port={free}", "ss -ltnp | grep {port}",
         says=Text("another program uses master_port {port}{origin}", "master_port {port}{origin} 已被其他程序占用")),
     "master-addr-loopback": entry(
-        "E", Text("a node looks for node 0 on itself", "节点在本机（回环地址）上寻找 0 号节点"),
+        "E", Text("master_addr is unset or points back to the node itself", "master_addr 没有设置，或指向节点自身（回环地址）"),
         Text("there are several nodes, and master_addr is unset or a loopback address, which other nodes cannot reach",
              "有多个节点，但 master_addr 没有设置或是回环地址，其他节点无法访问"),
         Text("launch.master_addr=ADDRESS  (node 0's address as the other nodes reach it; `hostname -I` on node 0 shows it)",

@@ -8,14 +8,15 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.entry import Entry, entry
 
 _RUNS = Text("list the runs: swift-fa runs", "列出所有运行：swift-fa runs")
-_RERUN = "swift-fa rerun RUN"
+_RERUN = Text("start it again from the beginning: swift-fa rerun RUN", "从头再运行一次：swift-fa rerun RUN")
 _SAVE_FACTS = Text("collect the facts again: swift-fa preflight CONFIG --save-facts FILE",
-                   "重新收集：swift-fa preflight CONFIG --save-facts FILE")
+                   "重新收集环境信息：swift-fa preflight CONFIG --save-facts FILE")
 _CACHE = Text("free some space, or use another cache folder: export SWIFT_FA_CACHE=DIR",
               "释放空间，或换一个缓存目录：export SWIFT_FA_CACHE=DIR")
 _BY_HAND = Text("download the wheel elsewhere and install it: swift-fa install --wheel FILE",
                 "在别处下载 wheel 后安装：swift-fa install --wheel FILE")
 _OWN_PYTHON = Text("name another Python: launch.python=PATH", "换一个 Python：launch.python=PATH")
+_RUN_ROOT = Text("keep run records in another folder: run.root=FOLDER", "把运行记录放到别的目录：run.root=目录")
 _OUT = Text("write into another folder: --out FOLDER", "写入别的目录：--out 目录")
 
 ENTRIES: Mapping[str, Entry] = {
@@ -30,7 +31,7 @@ ENTRIES: Mapping[str, Entry] = {
         Text("see the command's options: swift-fa COMMAND --help", "查看该命令的选项：swift-fa COMMAND --help")),
     "options-conflict": entry(
         "E", Text("these options do not go together", "这些选项不能同时使用"),
-        Text("one option rules out another, or rules out settings", "某个选项与另一个选项或与设置冲突"),
+        Text("two options, or an option and settings, cannot be used together", "两个选项，或选项与设置，不能同时使用"),
         Text("leave out one of them; see swift-fa COMMAND --help", "去掉其中一个；参见 swift-fa COMMAND --help")),
     "config-not-named": entry(
         "E", Text("no config was named", "没有指定配置文件"),
@@ -44,41 +45,46 @@ ENTRIES: Mapping[str, Entry] = {
         Text("quote brackets: 'launch.gpus=[0,1]'", "方括号要加引号：'launch.gpus=[0,1]'")),
     "setting-without-value": entry(
         "E", Text("a setting on the command line has no value", "命令行中的设置没有值"),
-        Text("nothing follows the =, often since a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
+        Text("nothing follows the =, often because a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
         Text("to leave an argument out: KEY=null", "不设置该参数：KEY=null")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
-        Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow takes no errors of the launcher",
-             "--allow、preflight.allow 或 swift-fa explain 给出的代码不存在；--allow 不接受启动器的错误"),
+        Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
+             "only, not errors of swift-fa itself",
+             "--allow、preflight.allow 或 swift-fa explain 给出的代码不存在；--allow 只接受检查代码，不接受 swift-fa 自身的错误代码"),
         Text("list all codes: swift-fa explain", "列出所有代码：swift-fa explain")),
     "args-none-match": entry(
         "E", Text("no ms-swift argument matches", "没有匹配的 ms-swift 参数"),
-        Text("the pattern given to swift-fa args fits no argument's name", "给 swift-fa args 的模式不匹配任何参数名"), "swift-fa args"),
+        Text("no argument's name or help matches the pattern given to swift-fa args",
+             "没有参数的名称或说明匹配给 swift-fa args 的模式"), Text("list all arguments: swift-fa args", "列出所有参数：swift-fa args")),
     "log-unreadable": entry(
         "E", Text("the log cannot be read", "无法读取日志"),
-        Text("the file given to swift-fa diagnose is absent, closed to you or a folder", "给 swift-fa diagnose 的文件不存在、没有读取权限或是目录"),
-        "swift-fa diagnose FOLDER/train.log"),
+        Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",
+             "给 swift-fa diagnose 的文件不存在、没有读取权限或是目录"),
+        Text("name the log file: swift-fa diagnose FOLDER/train.log", "指定日志文件：swift-fa diagnose 目录/train.log")),
     # the config
     "config-missing": entry(
         "E", Text("the config file does not exist", "配置文件不存在"),
         Text("the command line or an `extends` names a file that does not exist", "命令行或 `extends` 指定的文件不存在"),
-        Text("correct the path; `extends` counts from the file that it stands in", "改正路径；`extends` 的路径相对于它所在的文件")),
+        Text("correct the path; paths in `extends` are relative to the config that contains them",
+             "改正路径；`extends` 中的路径相对于写有它的配置文件")),
     "config-unreadable": entry(
         "E", Text("the config file cannot be read", "无法读取配置文件"),
         Text("it is not UTF-8 text, it is a folder, or you may not read it", "它不是 UTF-8 文本，是目录，或没有读取权限")),
     "config-not-yaml": entry(
         "E", Text("the config is not valid YAML", "配置不是合法的 YAML"),
-        Text("the YAML reader stops at the line named, or the nesting is too deep", "YAML 解析在所示的行出错，或嵌套层数过多"),
+        Text("YAML cannot be parsed at the line shown, or it is nested too deeply", "YAML 解析在所示的行出错，或嵌套层数过多"),
         Text("indent with spaces, not tabs", "请用空格缩进，不要用制表符"),
         Text("quote values with a colon or a bracket", "含冒号或括号的值要加引号")),
     "config-not-plain": entry(
         "E", Text("the config uses YAML that swift-fa does not accept", "配置用了 swift-fa 不接受的 YAML 写法"),
-        Text("a key stands twice or is not text, a value or tag is not plain, or an alias repeats without end",
-             "键重复或不是文本，值或标签不是普通值，或别名无限重复"),
+        Text("a key is written twice or is not text, a value or tag is not plain YAML, or an alias contains itself",
+             "键重复或不是文本，值或标签不是普通 YAML，或别名包含自身"),
         Text("write each key once, with a plain value, list or group", "每个键只写一次，值用普通值、列表或分组")),
     "config-section-invalid": entry(
         "E", Text("the config's sections are wrong", "配置的段（section）不对"),
-        Text("settings stand outside a section, or a section holds one value instead of keys", "设置没有写在段内，或段里是单个值而不是键和值"),
+        Text("a setting is outside all sections, or a section holds a single value instead of keys",
+             "设置没有写在段内，或段里是单个值而不是键和值"),
         Text("put settings under swift:, launch: and so on", "把设置写在 swift:、launch: 等段之下")),
     "config-extends-invalid": entry(
         "E", Text("`extends` cannot be followed", "`extends` 无法处理"),
@@ -91,16 +97,16 @@ ENTRIES: Mapping[str, Entry] = {
         Text("see all keys with their values: swift-fa config CONFIG", "查看所有键和值：swift-fa config CONFIG")),
     "config-value-invalid": entry(
         "E", Text("a value in the config has the wrong type, or is not one of the choices", "配置中某个值的类型不对，或不在可选值之中"),
-        Text("a value of a section other than swift does not fit its key", "swift 以外的段中，某个值不适合它的键"),
+        Text("a value outside the swift section does not fit its key", "swift 段以外的某个值不符合它的键的要求"),
         Text("see all keys with their values: swift-fa config CONFIG", "查看所有键和值：swift-fa config CONFIG")),
     "config-value-missing": entry(
-        "E", Text("the config leaves a value open", "配置中有一个值没有填"),
+        "E", Text("a value in the config is not filled in", "配置中有一个值没有填"),
         Text("a value is ??? and nothing else sets it", "某个值写作 ???，而且没有别处设置它"),
         Text("set it: SECTION.KEY=VALUE", "设置它：SECTION.KEY=VALUE")),
     "config-interpolation-failed": entry(
         "E", Text("a reference in the config cannot be resolved", "配置中的引用无法解析"),
-        Text("the environment variable or the key that a value refers to is not set", "某个值引用的环境变量或键没有设置"),
-        "export NAME=VALUE"),
+        Text("a value refers to an environment variable or a key that is not set", "某个值引用的环境变量或键没有设置"),
+        Text("set the variable: export NAME=VALUE", "设置该变量：export NAME=VALUE")),
     "version-invalid": entry(
         "E", Text("this is not a version of flash-attn", "这不是 flash-attn 的版本号"),
         Text("flash_attn.version or --version is neither a version nor a range", "flash_attn.version 或 --version 既不是版本号，也不是版本范围"),
@@ -113,48 +119,53 @@ ENTRIES: Mapping[str, Entry] = {
     # the machine and its facts
     "interpreter-silent": entry(
         "E", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
-        Text("the program of launch.python does not exist, cannot be executed, or fails or hangs at once",
+        Text("the program named in launch.python does not exist, cannot be executed, or fails or hangs when it starts",
              "launch.python 指定的程序不存在、不能执行，或一启动就失败或卡住"), _OWN_PYTHON),
     "swift-args-unreadable": entry(
         "E", Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
-        Text("ms-swift is there, but importing it fails", "装有 ms-swift，但导入失败"),
+        Text("ms-swift is installed, but importing it fails", "装有 ms-swift，但导入失败"),
         "pip install --force-reinstall ms-swift", _OWN_PYTHON),
     "facts-unreadable": entry(
         "E", Text("the saved facts cannot be read", "无法读取保存的环境信息"),
-        Text("the file of --facts is absent, damaged, or not written by swift-fa", "--facts 的文件不存在、已损坏，或不是由 swift-fa 写出的"),
+        Text("the file given to --facts does not exist, is damaged, or was not written by swift-fa",
+             "给 --facts 的文件不存在、已损坏，或不是由 swift-fa 写出的"),
         _SAVE_FACTS),
     "facts-schema-unknown": entry(
-        "E", Text("the saved facts are of another version of swift-fa", "保存的环境信息来自其他版本的 swift-fa"),
-        Text("the schema of the file of --facts is not the one that this swift-fa reads", "--facts 文件的 schema 与此版本的 swift-fa 不同"),
+        "E", Text("the saved facts come from another version of swift-fa", "保存的环境信息来自其他版本的 swift-fa"),
+        Text("this swift-fa cannot read the schema of the file given to --facts",
+             "此版本的 swift-fa 不能读取给 --facts 的文件的 schema"),
         "pip install --upgrade swift-fa-launcher", _SAVE_FACTS),
     "facts-not-written": entry(
         "E", Text("the facts cannot be written", "无法写出环境信息"),
-        Text("the file of --save-facts cannot be written: no such folder, no permission, or a full disk",
-             "--save-facts 的文件无法写入：目录不存在、没有权限或磁盘已满")),
+        Text("the file given to --save-facts cannot be written: no such folder, no permission, or a full disk",
+             "给 --save-facts 的文件无法写入：目录不存在、没有权限或磁盘已满")),
     "facts-incomplete": entry(
-        "E", Text("the facts lack what the choice of a wheel needs", "环境信息缺少选择 wheel 所需的内容"),
-        Text("Python, system or torch of the training machine are not known", "不清楚训练机器的 Python、系统或 torch"), _SAVE_FACTS),
+        "E", Text("the saved facts are not complete enough to choose a wheel", "保存的环境信息不完整，无法选择 wheel"),
+        Text("the facts do not name the Python, system or torch of the training machine",
+             "环境信息中没有训练机器的 Python、系统或 torch"), _SAVE_FACTS),
     # installing
     "wheel-name-invalid": entry(
         "E", Text("this is not the file name of a wheel", "这不是 wheel 的文件名"),
-        Text("a name is not NAME-VERSION-PYTHON-ABI-PLATFORM.whl, often since the file was renamed",
+        Text("the file name is not NAME-VERSION-PYTHON-ABI-PLATFORM.whl, often because the file was renamed",
              "文件名不符合 名称-版本-PYTHON-ABI-平台.whl，常见原因是文件被改名"),
-        Text("keep the name that the file was published under", "保留文件发布时的原名")),
+        Text("give the file the name under which it was published", "改回该文件发布时的原名")),
     "wheel-unreadable": entry(
         "E", Text("the wheel cannot be read", "无法读取 wheel"),
         Text("the file does not exist, you may not read it, or there is no room to unpack it", "文件不存在、没有读取权限，或没有解压的空间"),
-        "export TMPDIR=DIR"),
+        Text("if the disk is full, unpack on another one: export TMPDIR=DIR", "如果磁盘已满，换一块磁盘解压：export TMPDIR=目录")),
     "wheel-refused": entry(
         "E", Text("the wheel does not fit this machine", "该 wheel 不适用于本机"),
-        Text("the wheel that was named or built is for another Python, torch, CUDA or GPU", "指定或编译出的 wheel 属于别的 Python、torch、CUDA 或 GPU"),
+        Text("the wheel that you named or that was built is for another Python, torch, CUDA or GPU",
+             "指定的或编译出的 wheel 适用于别的 Python、torch、CUDA 或 GPU"),
         Text("let swift-fa choose: swift-fa install", "由 swift-fa 选择：swift-fa install")),
     "wheel-not-written": entry(
         "E", Text("the wheel cannot be written", "无法写入 wheel"),
-        Text("the folder of --download-only cannot be written to, or its disk is full", "--download-only 的目录无法写入，或磁盘已满"),
+        Text("the folder given to --download-only cannot be written to, or its disk is full",
+             "给 --download-only 的目录无法写入，或磁盘已满"),
         Text("name another folder: swift-fa install --download-only FOLDER", "换一个目录：swift-fa install --download-only 目录")),
     "download-failed": entry(
         "E", Text("the wheel could not be downloaded", "无法下载 wheel"),
-        Text("every address failed, or what it sent could not be verified", "所有地址都失败，或收到的内容无法验证"),
+        Text("no address sent the wheel, or the file received could not be verified", "所有下载地址都失败，或收到的文件无法验证"),
         Text("try a mirror: swift-fa install --mirror URL", "使用镜像：swift-fa install --mirror URL"), _BY_HAND),
     "download-not-written": entry(
         "E", Text("the download cannot be written", "无法写入下载文件"),
@@ -165,12 +176,13 @@ ENTRIES: Mapping[str, Entry] = {
         "python -m ensurepip", "pip install uv"),
     "companions-missing": entry(
         "E", Text("packages that flash-attn needs are missing and could not be installed", "缺少 flash-attn 所需的包，且无法安装"),
-        Text("flash-attn imports a package such as einops, which is not installed and could not be fetched",
+        Text("flash-attn needs a package such as einops, which is not installed and could not be downloaded",
              "flash-attn 需要 einops 之类的包，但没有安装，也无法下载"),
         Text("install them: pip install NAMES", "安装它们：pip install NAMES")),
     "install-failed": entry(
         "E", Text("the installation failed; the environment is as it was", "安装失败，环境保持原样"),
-        Text("the wheel does not unpack, import or run on this GPU", "该 wheel 无法解压、导入，或不能在本机 GPU 上运行"),
+        Text("the wheel cannot be unpacked or imported, or does not run on this GPU",
+             "该 wheel 无法解压、导入，或不能在本机 GPU 上运行"),
         Text("see which other wheels fit: swift-fa install --dry-run", "查看还有哪些 wheel 适用：swift-fa install --dry-run")),
     "install-not-undone": entry(
         "E", Text("an interrupted installation could not be undone", "无法撤销被中断的安装"),
@@ -182,18 +194,20 @@ ENTRIES: Mapping[str, Entry] = {
         "python -m venv .venv && . .venv/bin/activate"),
     "fa3-not-built": entry(
         "E", Text("swift-fa does not build FlashAttention 3", "swift-fa 不编译 FlashAttention 3"),
-        Text("no wheel of FlashAttention 3 fits and a build was asked for", "没有适用的 FlashAttention 3 wheel，而又要求编译"),
+        Text("no wheel of FlashAttention 3 fits, and swift-fa was asked to build one",
+             "没有适用的 FlashAttention 3 wheel，而设置要求编译"),
         Text("use FlashAttention 2: swift.attn_impl=flash_attn", "使用 FlashAttention 2：swift.attn_impl=flash_attn")),
     "build-failed": entry(
         "E", Text("building flash-attn failed", "编译 flash-attn 失败"),
-        Text("the compiler or pip ended with an error; the log named says which", "编译器或 pip 出错，原因见所示的日志"),
+        Text("the compiler or pip failed; the build log shows the error", "编译器或 pip 出错；错误见编译日志"),
         Text("find the cause: swift-fa diagnose LOG", "查找原因：swift-fa diagnose LOG")),
     "build-not-written": entry(
-        "E", Text("the build's files cannot be written", "编译无法写入文件"),
+        "E", Text("the build's files cannot be written", "无法写入编译所需的文件"),
         Text("the cache folder or the folder of temporary files cannot be written to", "缓存目录或临时目录无法写入"), _CACHE),
     "lock-unreadable": entry(
         "E", Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"),
-        Text("the lock beside the config is damaged or not written by swift-fa", "配置文件旁的锁定文件已损坏，或不是由 swift-fa 写出的"),
+        Text("the lock file beside the config is damaged or was not written by swift-fa",
+             "配置文件旁的锁定文件已损坏，或不是由 swift-fa 写出的"),
         Text("delete it, or write it again: swift-fa install --lock CONFIG", "删除它，或重新写出：swift-fa install --lock CONFIG")),
     "lock-not-written": entry(
         "E", Text("flash-attn is installed, but its lock cannot be written", "flash-attn 已安装，但无法写入锁定文件"),
@@ -201,7 +215,8 @@ ENTRIES: Mapping[str, Entry] = {
     # launching
     "launch-blocked": entry(
         "E", Text("the preflight found errors, so nothing was started", "预检发现错误，因此没有启动"),
-        Text("swift-fa train, rerun or resume meets a finding of severity error", "swift-fa train、rerun 或 resume 遇到级别为错误的检查结果"),
+        Text("the checks of swift-fa train, rerun or resume found at least one error",
+             "swift-fa train、rerun 或 resume 的检查发现了错误"),
         Text("see them with their fixes: swift-fa preflight CONFIG", "查看错误及解决办法：swift-fa preflight CONFIG"),
         Text("let one pass at your own risk: --allow CODE", "自担风险地放行：--allow CODE")),
     "launch-failed": entry(
@@ -209,67 +224,74 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the system refuses to start the program, or its folder does not exist", "系统拒绝启动该程序，或它的目录不存在"), _OWN_PYTHON),
     "target-unsupported": entry(
         "E", Text("launch.target=slurm is not supported yet", "launch.target=slurm 尚未实现"),
-        Text("train, bench, rerun or resume meets launch.target=slurm", "train、bench、rerun 或 resume 遇到 launch.target=slurm"),
+        Text("launch.target=slurm is set for train, bench, rerun or resume",
+             "对 train、bench、rerun 或 resume 设置了 launch.target=slurm"),
         "launch.target=local"),
     "log-not-written": entry(
         "E", Text("the training's log cannot be written", "无法写入训练日志"),
-        Text("train.log cannot be created in the run's folder", "无法在运行目录中创建 train.log"), "run.root=FOLDER"),
+        Text("train.log cannot be created in the run's folder", "无法在运行目录中创建 train.log"), _RUN_ROOT),
     "output-folder-busy": entry(
         "E", Text("another run is training into this folder", "另一个运行正在写入此目录"),
-        Text("swift.add_version=false, and another run of yours uses the same output_dir now",
-             "swift.add_version=false，而您的另一个运行正在使用同一个 output_dir"),
-        Text("use another folder: swift.output_dir=FOLDER", "换一个目录：swift.output_dir=FOLDER"), "swift-fa runs --outcome running"),
+        Text("swift.add_version=false is set, and another run of yours is using the same output_dir",
+             "设置了 swift.add_version=false，而您的另一个运行正在使用同一个 output_dir"),
+        Text("use another folder: swift.output_dir=FOLDER", "换一个目录：swift.output_dir=FOLDER"), Text("see which run it is: swift-fa runs --outcome running", "查看是哪个运行：swift-fa runs --outcome running")),
     "processes-not-ended": entry(
         "E", Text("processes of the run cannot be ended", "无法结束该运行的进程"),
-        Text("they do not end even when they are killed, or belong to another user", "强制结束也无效，或进程属于其他用户"), "kill -KILL PID"),
+        Text("the processes do not end even when killed, or they belong to another user",
+             "强制结束也无效，或进程属于其他用户"), Text("as root or as their owner: kill -KILL PID", "以 root 或进程所有者的身份执行：kill -KILL PID")),
     # recorded runs
     "run-not-found": entry(
         "E", Text("there is no such run", "没有这个运行"),
-        Text("no run has this id, beginning of an id or name", "没有运行的 id、id 开头或名称与此相符"), _RUNS,
+        Text("no run has this name, id or id prefix", "没有运行的名称、id 或 id 前缀与此相符"), _RUNS,
         Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")),
     "run-ambiguous": entry(
-        "E", Text("several runs begin like this", "有多个运行以此开头"),
-        Text("the beginning of an id fits more than one run", "给出的 id 开头与多个运行相符"),
-        Text("write more of the id", "把 id 写得更长一些"), _RUNS),
+        "E", Text("several runs match this id prefix", "有多个运行的 id 以此开头"),
+        Text("the id prefix fits more than one run", "给出的 id 前缀与多个运行相符"),
+        Text("give more characters of the id", "把 id 写得更长一些"), _RUNS),
     "runs-unreadable": entry(
         "E", Text("the folder of runs cannot be listed", "无法列出运行记录目录"),
         Text("run.root or --root is a file, or you may not read it", "run.root 或 --root 是文件，或没有读取权限"),
         Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")),
     "record-unreadable": entry(
         "E", Text("the run record cannot be read", "无法读取该运行记录"),
-        Text("run.json or plan.json is absent, damaged, or of a newer swift-fa", "run.json 或 plan.json 不存在、已损坏，或来自更新的 swift-fa")),
+        Text("run.json or plan.json does not exist, is damaged, or was written by a newer swift-fa",
+             "run.json 或 plan.json 不存在、已损坏，或由更新版本的 swift-fa 写出")),
     "record-not-written": entry(
         "E", Text("the run record cannot be written", "无法写入运行记录"),
-        Text("the folder run.root cannot be written to", "run.root 目录无法写入"), "run.root=FOLDER"),
+        Text("the folder run.root cannot be written to", "run.root 目录无法写入"), _RUN_ROOT),
     "record-lacks-secrets": entry(
         "E", Text("the record does not hold the run's secret values", "记录中没有保存该运行的密钥"),
-        Text("a setting of the recorded run was a secret, which records never hold", "所记录的运行用到了密钥，而记录从不保存密钥"),
-        Text("give it anew: swift-fa rerun RUN KEY='${{oc.env:NAME}}'", "重新给出：swift-fa rerun RUN KEY='${{oc.env:NAME}}'")),
+        Text("a setting of the recorded run was a secret, and records never store secrets",
+             "所记录的运行用到了密钥，而记录从不保存密钥"),
+        Text("set it again: swift-fa rerun RUN KEY='${{oc.env:NAME}}'", "重新设置：swift-fa rerun RUN KEY='${{oc.env:NAME}}'")),
     "packages-not-recorded": entry(
         "E", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
         Text("the run's folder has no readable packages.txt", "该运行的目录中没有可读的 packages.txt")),
     "run-still-running": entry(
         "E", Text("the run is still running", "该运行仍在进行"),
-        Text("swift-fa resume names a run that has not ended", "swift-fa resume 指定的运行尚未结束"), "swift-fa runs --end RUN"),
+        Text("swift-fa resume names a run that has not ended", "swift-fa resume 指定的运行尚未结束"), Text("stop it first: swift-fa runs --end RUN", "先停止它：swift-fa runs --end RUN")),
     "run-complete": entry(
         "E", Text("the run is complete", "该运行已经完成"),
-        Text("swift-fa resume names a run whose last checkpoint is its last step", "swift-fa resume 指定的运行，最后的检查点就是最后一步"),
+        Text("swift-fa resume names a run that has a checkpoint of its last step",
+             "swift-fa resume 指定的运行已有最后一步的检查点"),
         Text("train longer: swift-fa resume RUN swift.max_steps=STEPS", "延长训练：swift-fa resume RUN swift.max_steps=步数")),
     "checkpoint-missing": entry(
-        "E", Text("the run left no complete checkpoint", "该运行没有完整的检查点"),
+        "E", Text("the run has no complete checkpoint", "该运行没有完整的检查点"),
         Text("swift-fa resume finds no checkpoint, or only incomplete ones", "swift-fa resume 找不到检查点，或检查点都不完整"), _RERUN),
     "resume-setting-refused": entry(
         "E", Text("swift-fa resume sets this itself", "swift-fa resume 会自行设置此项"),
-        Text("the command line sets the checkpoint or the output folder", "命令行设置了检查点或输出目录"), _RERUN),
+        Text("the command line sets the checkpoint or the output folder", "命令行设置了检查点或输出目录"),
+        Text("leave that setting out, or start again from the beginning: swift-fa rerun RUN",
+             "去掉该设置，或从头再运行一次：swift-fa rerun RUN")),
     "rerun-of-resumed": entry(
         "E", Text("a resumed run cannot be repeated", "续训的运行不能重复"),
         Text("swift-fa rerun names a run that continued another: repeating it would write into the same folder",
              "swift-fa rerun 指定的运行是另一个运行的继续，重复它会写入同一目录"),
-        Text("repeat the first one: swift-fa rerun RUN", "重复最初的运行：swift-fa rerun RUN")),
+        Text("repeat the run that it continued: swift-fa rerun RUN", "重复它所继续的那个运行：swift-fa rerun RUN")),
     "rerun-differs": entry(
-        "E", Text("things that could change the result differ from the recorded run", "与记录的运行相比，有可能改变结果的差异"),
+        "E", Text("something that can change the result differs from the recorded run", "与记录的运行之间有可能影响结果的差异"),
         Text("swift-fa rerun --strict finds other packages, code, data or hardware", "swift-fa rerun --strict 发现软件包、代码、数据或硬件不同"),
-        _RERUN),
+        Text("accept the differences: swift-fa rerun RUN", "接受这些差异：swift-fa rerun RUN")),
     "run-on-other-host": entry(
         "E", Text("the run was started on another machine", "该运行是在另一台机器上启动的"),
         Text("swift-fa runs --end names a run of another host", "swift-fa runs --end 指定了其他机器上的运行"),
@@ -286,6 +308,7 @@ ENTRIES: Mapping[str, Entry] = {
         Text("two benches use the same folder at the same time", "两个 bench 同时使用同一目录"), _OUT),
     "bench-not-written": entry(
         "E", Text("the bench's results cannot be written", "无法写入 bench 的结果"),
-        Text("the folder is a file or cannot be written to, or earlier results cannot be moved aside", "该目录是文件或无法写入，或无法另存之前的结果"),
+        Text("the folder is a file or cannot be written to, or earlier results cannot be moved aside",
+             "该目录是文件或无法写入，或无法把之前的结果移走"),
         _OUT),
 }

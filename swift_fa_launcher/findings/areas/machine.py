@@ -37,18 +37,19 @@ ENTRIES: Mapping[str, Entry] = {
                   "Python {python} 对 {package} {installed} 来说太旧：需要 {minimum} 或更新版本")),
     "torch-missing": entry(
         "E", Text("torch is not installed or cannot be imported", "没有安装 torch，或 torch 无法导入"),
-        Text("the Python that would train has no torch, or `import torch` fails", "用于训练的 Python 里没有 torch，或 import torch 失败"),
+        Text("the training's Python has no torch, or `import torch` fails",
+             "用于训练的 Python 里没有 torch，或 import torch 失败"),
         "{pip} install --force-reinstall torch", ANOTHER_PYTHON,
-        says={"": Says(Text("torch is not installed in the Python that would train", "用于训练的 Python 里没有安装 torch"),
+        says={"": Says(Text("torch is not installed in the training's Python", "用于训练的 Python 里没有安装 torch"),
                        ("{pip} install torch", ANOTHER_PYTHON)),
               "not imported": Says(Text("torch cannot be imported: {import_error}", "torch 无法导入：{import_error}"),
                                    ("{pip} install --force-reinstall {requirement}", ANOTHER_PYTHON))}),
     "torch-cpu-only": entry(
         "E", Text("the installed torch is a CPU build", "安装的 torch 是 CPU 版本"),
-        Text("torch is built without CUDA, but the machine has GPUs or flash attention is wanted",
-             "torch 不含 CUDA，而机器上有 GPU，或需要 flash attention"),
+        Text("torch was built without CUDA, but the machine has GPUs or the config asks for flash attention",
+             "torch 不含 CUDA，但机器上有 GPU，或配置要用 flash attention"),
         Text(f"on a machine with GPUs: {_CUDA_TORCH}cu128", f"有 GPU 的机器：{_CUDA_TORCH}cu128"),
-        Text(f"on a machine without: {WITHOUT_FLASH_ATTN}", f"没有 GPU 的机器：{WITHOUT_FLASH_ATTN}"),
+        Text(f"on a machine without GPUs: {WITHOUT_FLASH_ATTN}", f"没有 GPU 的机器：{WITHOUT_FLASH_ATTN}"),
         says={"": Says(Text("torch {torch} is a CPU build and cannot use a GPU", "torch {torch} 是 CPU 版本，无法使用 GPU"),
                        ("{pip} install --force-reinstall {requirement}",)),
               "no gpu": Says(Text("torch {torch} is a CPU build, and this machine has no GPU", "torch {torch} 是 CPU 版本，这台机器也没有 GPU"),
@@ -64,7 +65,7 @@ ENTRIES: Mapping[str, Entry] = {
               "hidden": Says(Text("flash attention is wanted, but {chosen_by}{origin} hides all GPUs of this machine ({gpus})",
                                   "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("'launch.gpus=[{indexes}]'", _WITHOUT))}),
     "gpu-not-visible": entry(
-        "E", Text("a GPU is asked for that this machine does not have", "指定了本机没有的 GPU"),
+        "E", Text("the training asks for a GPU that this machine does not have", "指定了本机没有的 GPU"),
         Text("launch.gpus or CUDA_VISIBLE_DEVICES names a GPU that is not there", "launch.gpus 或 CUDA_VISIBLE_DEVICES 指定了不存在的 GPU"),
         Text("list the GPUs of this machine: nvidia-smi -L", "列出本机的 GPU：nvidia-smi -L"),
         Text("name only these in launch.gpus or CUDA_VISIBLE_DEVICES", "launch.gpus 或 CUDA_VISIBLE_DEVICES 只写其中的编号"),
@@ -81,7 +82,7 @@ ENTRIES: Mapping[str, Entry] = {
                        (_SEE_MEMORY, Text("or use idle GPUs: 'launch.gpus=[{indexes}]'", "或使用空闲的 GPU：'launch.gpus=[{indexes}]'")))}),
     "gpu-arch-unsupported": entry(
         "E", Text("flash attention or torch does not support this GPU", "flash attention 或 torch 不支持这块 GPU"),
-        Text("the GPU's compute capability is not among those of the wanted attn_impl, or torch has no code for it",
+        Text("attn_impl does not support the GPU's compute capability, or torch has no code for this GPU",
              "所用的 attn_impl 不支持该 GPU 的计算能力，或 torch 不含它的代码"),
         Text(f"on a GPU below compute capability 8.0: {WITHOUT_FLASH_ATTN} swift.torch_dtype=float16",
              f"计算能力低于 8.0 的 GPU：{WITHOUT_FLASH_ATTN} swift.torch_dtype=float16"),
@@ -92,8 +93,8 @@ ENTRIES: Mapping[str, Entry] = {
               for way, fix in {"": (_WITHOUT,), "flash-attn runs": ("swift.attn_impl=flash_attn", _WITHOUT)}.items()}),
     "gpu-flash-attn-leftover": entry(
         "W", Text("an installed flash-attn can be called on a GPU that is too old for it", "已安装的 flash-attn 可能在不支持它的 GPU 上被调用"),
-        Text("flash attention is not asked for, the GPU is below compute capability 8.0, and flash-attn can be imported",
-             "没有要求 flash attention，GPU 的计算能力低于 8.0，但 flash-attn 可以导入"),
+        Text("the config does not use flash attention, but flash-attn is installed and the GPU's compute capability is below 8.0",
+             "配置没有使用 flash attention，但安装了 flash-attn，而 GPU 的计算能力低于 8.0"),
         "{pip} uninstall -y flash-attn",
         says=Text("GPU {gpu} ({capability}) is too old for the installed flash-attn: a model's own code may call it and fail",
                   "GPU {gpu}（{capability}）不支持已安装的 flash-attn：模型自带的代码可能调用它而失败")),
@@ -109,14 +110,14 @@ ENTRIES: Mapping[str, Entry] = {
                             "NVIDIA 驱动 {driver} 最高支持 CUDA {driver_cuda}；torch {torch} 是用 CUDA {torch_cuda} 编译的"), _OLDER_TORCH),
               "number": Says(Text("torch {torch} (CUDA {torch_cuda}) needs NVIDIA driver {minimum} or newer; this machine has {driver}",
                                   "torch {torch}（CUDA {torch_cuda}）需要 NVIDIA 驱动 {minimum} 或更新；本机是 {driver}"), _OLDER_TORCH),
-              "flash-attn": Says(Text("flash-attn {flash_attn} needs NVIDIA driver {minimum} or newer; on this machine's {driver} its "
-                                      "kernels do not load",
-                                      "flash-attn {flash_attn} 需要 NVIDIA 驱动 {minimum} 或更新；本机是 {driver}，它的内核无法加载"),
+              "flash-attn": Says(Text("flash-attn {flash_attn} needs NVIDIA driver {minimum} or newer to load its kernels; "
+                                      "this machine has {driver}",
+                                      "flash-attn {flash_attn} 需要 NVIDIA 驱动 {minimum} 或更新才能加载内核；本机是 {driver}"),
                                  ("swift-fa install --version '!={release}'", _UPDATE_DRIVER)),
-              "ptx": Says(Text("the NVIDIA driver {driver} (CUDA {driver_cuda}) cannot compile flash-attn's PTX of CUDA {torch_cuda}, "
-                               "which GPU {gpu} ({capability}) needs",
-                               "NVIDIA 驱动 {driver}（CUDA {driver_cuda}）无法编译 flash-attn 由 CUDA {torch_cuda} 生成的 PTX，"
-                               "而 GPU {gpu}（{capability}）需要它"), (_UPDATE_DRIVER, FROM_SOURCE))}),
+              "ptx": Says(Text("GPU {gpu} ({capability}) needs flash-attn's PTX, made with CUDA {torch_cuda}; NVIDIA driver "
+                               "{driver} supports CUDA {driver_cuda} and cannot compile it",
+                               "GPU {gpu}（{capability}）需要 flash-attn 的 PTX（由 CUDA {torch_cuda} 生成）；NVIDIA 驱动 {driver} "
+                               "只支持 CUDA {driver_cuda}，无法编译它"), (_UPDATE_DRIVER, FROM_SOURCE))}),
     "shm-small": entry(
         "EW", Text("shared memory (/dev/shm) is full or too small", "共享内存 /dev/shm 已满或太小"),
         Text("several processes train on a node whose /dev/shm is smaller than 1 GiB (an error below 128 MiB)",
@@ -129,12 +130,13 @@ ENTRIES: Mapping[str, Entry] = {
                   "/dev/shm 只有 {shm_mib:.0f} MiB，却要供 {processes} 个进程使用")),
     "disk-space-low": entry(
         "E", Text("a disk is full or too small", "磁盘已满或空间不足"),
-        Text("a disk has less room than the checkpoints, an install or a build will take", "磁盘剩余空间不够保存检查点、安装或编译"),
+        Text("a disk has too little free space for the checkpoints, an installation or a build",
+             "磁盘剩余空间不够保存检查点、安装或编译"),
         _NEWEST_CHECKPOINT, _LARGER_DISK, _TEMPORARY,
         says={"": Says(Text("{place} has {free_gib:.2f} GiB free; {count} checkpoint(s) of about {each_gib:.1f} GiB need {needed_gib:.1f} GiB",
                             "{place} 剩余 {free_gib:.2f} GiB；{count} 个约 {each_gib:.1f} GiB 的检查点需要 {needed_gib:.1f} GiB"),
                        (_NEWEST_CHECKPOINT,
-                        Text("save without the optimizer, so that the run cannot be resumed: swift.save_only_model=true",
+                        Text("save without the optimizer (the run then cannot be resumed): swift.save_only_model=true",
                              "不保存优化器状态（之后无法续训）：swift.save_only_model=true"), _LARGER_DISK)),
               "tmp": _no_room(Text("the temporary folder", "临时文件夹"), _TEMPORARY),
               "cache": _no_room(Text("swift-fa's cache folder", "swift-fa 的缓存文件夹"),

@@ -54,19 +54,20 @@ def _too_long(rows: Text, fate: str) -> Says:
                 (_RAISE_LIMIT, _CUT_ROWS if fate == "dropped" else "swift.truncation_strategy=delete"))
 
 
-_BATCH = Text("packing puts about {examples_per_packed_row:.1f} examples into a row: a step sees {examples_per_step:,.0f} examples "
-              "instead of {rows_per_step:,}",
-              "packing 使每行约含 {examples_per_packed_row:.1f} 个样本：每步看到 {examples_per_step:,.0f} 个样本，"
-              "而不是 {rows_per_step:,} 个")
+_BATCH = Text("packing puts about {examples_per_packed_row:.1f} examples into each row, so a step sees "
+              "{examples_per_step:,.0f} examples instead of {rows_per_step:,}",
+              "packing 使每行约含 {examples_per_packed_row:.1f} 个样本，因此每步看到 {examples_per_step:,.0f} 个样本，而不是 "
+              "{rows_per_step:,} 个")
 
 ENTRIES: Mapping[str, Entry] = {
     "ms-swift-missing": entry(
         "E", Text("ms-swift is not installed", "没有安装 ms-swift"),
-        Text("the Python that would train has no ms-swift", "用于训练的 Python 里没有 ms-swift"),
+        Text("the training's Python has no ms-swift", "用于训练的 Python 里没有 ms-swift"),
         "{pip} install ms-swift", ANOTHER_PYTHON,
-        says=Text("ms-swift is not installed in the Python that would train", "用于训练的 Python 里没有安装 ms-swift")),
+        says=Text("ms-swift is not installed in the training's Python", "用于训练的 Python 里没有安装 ms-swift")),
     "swift-not-ms-swift": entry(
-        "E", Text("`swift` is another program, or its ms-swift is incomplete", "`swift` 是别的程序，或 ms-swift 安装不完整"),
+        "E", Text("`swift` is another program, or ms-swift is not completely installed",
+                  "`swift` 是别的程序，或 ms-swift 安装不完整"),
         Text("the command or the module `swift` belongs to another package or to another environment",
              "命令或模块 `swift` 属于别的软件包，或属于另一个环境"),
         "{pip} install --force-reinstall --no-deps ms-swift", ANOTHER_PYTHON,
@@ -87,9 +88,10 @@ ENTRIES: Mapping[str, Entry] = {
                                    (_SEARCH,)),
               **{f"gone {name}": Says(_NO_ARGUMENT, (*instead, _SEARCH)) for name, instead in _GONE.items()}}),
     "arg-renamed": entry(
-        "I", Text("an argument has the name of another ms-swift version", "参数用了其他 ms-swift 版本的名称"),
-        Text("an argument is written as another ms-swift version calls it; swift-fa passes it on under the installed one's name",
-             "参数用了其他 ms-swift 版本的名称；swift-fa 会用已安装版本的名称传递它"),
+        "I", Text("an argument has a name from another ms-swift version", "参数用了其他 ms-swift 版本的名称"),
+        Text("the config uses the name that another ms-swift version gives this argument; swift-fa passes it on under the name "
+             "that the installed version uses",
+             "配置用了其他 ms-swift 版本的参数名；swift-fa 会换成已安装版本的名称再传递"),
         *_REWRITE,
         says={"": Text("{shown}{origin} is passed to ms-swift {ms_swift} as {becomes}",
                        "{shown}{origin} 会以 {becomes} 传给 ms-swift {ms_swift}"),
@@ -97,8 +99,8 @@ ENTRIES: Mapping[str, Entry] = {
                                "{shown}{origin} 不会传递：在 ms-swift {ms_swift} 里等同于不设置 {name}")}),
     "arg-invalid": entry(
         "E", Text("ms-swift does not accept an argument's value", "ms-swift 不接受某个参数的取值"),
-        Text("a value does not fit its argument's type or choices, conflicts with another argument, or cannot be trained with",
-             "取值不符合参数的类型或可选值，与另一个参数冲突，或无法用来训练"),
+        Text("a value does not fit its argument's type or choices, conflicts with another argument, or makes training impossible",
+             "取值不符合参数的类型或可选值，与另一个参数冲突，或使训练无法进行"),
         LIST_ARGUMENTS,
         says={"": Says(Text("{shown}{origin}: {why}", "{shown}{origin}：{why}"),
                        ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
@@ -120,11 +122,12 @@ ENTRIES: Mapping[str, Entry] = {
                   "positive": Text("must be at least 1", "至少为 1"),
                   "above 0": Text("must be above 0", "必须大于 0"),
                   "not negative": Text("must not be negative", "不能为负数"),
-                  "no row": Text("every row is longer, so none would be left", "所有数据行都超过它，一行也不会剩下"),
+                  "no row": Text("every row is longer, so no row would be left", "所有数据行都超过它，一行也不会剩下"),
                   "no step": Text("the training would not take a single step", "训练一步也不会执行")}.items()}}),
     "arg-missing": entry(
         "EW", Text("a required argument is missing", "缺少必需的参数"),
-        Text("model or dataset is not set, or an argument that another one needs", "没有设置 model 或 dataset，或缺少另一个参数所需的参数"),
+        Text("model or dataset is not set, or an argument is not set that another argument needs",
+             "没有设置 model 或 dataset，或没有设置另一个参数所需的参数"),
         Text("set it in the config or on the command line: swift.{name}=VALUE", "在配置或命令行里设置：swift.{name}=VALUE"),
         LIST_ARGUMENTS,
         says={**{way: Says(Text(f"swift.model is not set{more.en}", f"没有设置 swift.model{more.zh}"),
@@ -145,30 +148,33 @@ ENTRIES: Mapping[str, Entry] = {
                                  ("swift.quant_bits=4", "swift.quant_bits=8"))}),
     "packing-needs-flash-attn": entry(
         "E", Text("packing needs flash attention", "packing 需要 flash attention"),
-        Text("packing or padding_free is on and attn_impl is not a flash implementation: only that keeps packed rows apart",
-             "打开了 packing 或 padding_free，但 attn_impl 不是 flash 实现：只有 flash attention 能隔开拼在一起的样本"),
+        Text("packing or padding_free is on, but attn_impl is not a flash implementation; only flash attention keeps packed "
+             "examples apart",
+             "打开了 packing 或 padding_free，但 attn_impl 不是 flash 实现；只有 flash attention 能隔开拼在一起的样本"),
         "swift.attn_impl=flash_attn", _WITHOUT_PACKING,
-        says={"": Text("{setting} needs flash attention, but {attention}: packed rows would see each other",
+        says={"": Text("{setting} needs flash attention, but {attention}: packed examples would see each other",
                        "{setting} 需要 flash attention，但 {attention}：拼在一起的样本会互相看见"),
-              "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed rows would see each other",
+              "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed examples would see each other",
                             "{setting} 需要 flash attention，但没有设置 attn_impl：拼在一起的样本会互相看见"),
-              "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 does",
-                              "{setting}：ms-swift {ms_swift} 不接受与 {attention} 同时使用，4.2 起才接受")}),
+              "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 and newer do",
+                              "{setting}：ms-swift {ms_swift} 不允许与 {attention} 同时使用，4.2 起才允许")}),
     "packing-lazy-tokenize": entry(
         "E", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
         Text("packing and lazy_tokenize are both on; packing needs the length of every row in advance",
              "同时打开了 packing 和 lazy_tokenize；packing 需要事先知道每一行的长度"),
         "swift.lazy_tokenize=false", "swift.packing=false",
         says={"": Text("ms-swift does not accept {packing} together with {lazy_tokenize}", "ms-swift 不允许 {packing} 与 {lazy_tokenize} 同时使用"),
-              "silent": Text("{packing} with {lazy_tokenize}: ms-swift {ms_swift} would not pack, and would not say so",
+              "silent": Text("{packing} with {lazy_tokenize}: ms-swift {ms_swift} would silently not pack",
                              "{packing} 与 {lazy_tokenize}：ms-swift {ms_swift} 不会打包，也不会提示")}),
     "packing-leaks": entry(
-        "E", Text("packed rows leak into each other", "拼在一起的样本会互相泄漏"),
-        Text("packing or padding_free is on for a model with linear-attention layers, and transformers is 5.2.0 to 5.8.x, which "
-             "loses the boundaries of packed rows in such layers: no error, but a wrong loss",
-             "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 loss 不对"),
+        "E", Text("packed examples leak into each other", "拼在一起的样本会互相泄漏"),
+        Text("packing or padding_free is on for a model with linear-attention layers, and transformers 5.2.0 to 5.8.x loses "
+             "the boundaries between packed examples in such layers: no error, but a wrong loss",
+             "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 "
+             "loss 不对"),
         '{pip} install "transformers>=5.9"', _WITHOUT_PACKING,
-        says=Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed rows leak into each other",
+        says=Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed examples leak "
+                  "into each other",
                   "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏")),
     "packing-needs-fla": entry(
         "E", Text("packing on a model with linear-attention layers needs flash-linear-attention",
@@ -178,7 +184,7 @@ ENTRIES: Mapping[str, Entry] = {
         "{pip} install -U flash-linear-attention", _WITHOUT_PACKING),
     "packing-model-unsupported": entry(
         "E", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
-        Text("packing or padding_free is on and the model's template in ms-swift does not support it",
+        Text("packing or padding_free is on, but the model's template in ms-swift does not support it",
              "打开了 packing 或 padding_free，但 ms-swift 中该模型的 template 不支持"),
         "swift.packing=false swift.padding_free=true", _WITHOUT_PACKING,
         says={"": Says(_CANNOT_PACK, ("swift.packing=false swift.padding_free=true",)),
@@ -193,43 +199,45 @@ ENTRIES: Mapping[str, Entry] = {
         says={"": Says(_OWN_DISK, (_SHARED_FOLDER,)), "ModelScope's": _OWN_DISK}),
     "packing-timeout-risk": entry(
         "W", Text("packing takes longer than the other processes wait", "packing 的时间超过其他进程的等待时间"),
-        Text("one process packs while the others wait, and ddp_timeout ends before it is done", "一个进程打包时其他进程在等待，ddp_timeout 会先到"),
+        Text("one process packs while the others wait, and ddp_timeout runs out before it has finished",
+             "一个进程打包时其他进程在等待，打包还没完成就会超过 ddp_timeout"),
         "swift.ddp_timeout={longer}", "swift.{num_proc}=16",
         Text("or stream the dataset: swift.streaming=true swift.max_steps=N", "或流式读取数据集：swift.streaming=true swift.max_steps=N"),
-        says=Text("packing {rows:,} rows with {workers} worker(s) takes about {hours:.1f} h, but {setting} ends it after "
-                  "{ddp_timeout} seconds",
-                  "用 {workers} 个进程打包 {rows:,} 行大约需要 {hours:.1f} 小时，但 {setting} 只允许 {ddp_timeout} 秒")),
+        says=Text("packing {rows:,} rows with {workers} worker(s) takes about {hours:.1f} h, but the other processes wait only "
+                  "{ddp_timeout} seconds ({setting})",
+                  "用 {workers} 个进程打包 {rows:,} 行大约需要 {hours:.1f} 小时，但其他进程只等待 {ddp_timeout} 秒（{setting}）")),
     "rows-too-long": entry(
-        "W", Text("rows longer than max_length are dropped", "超过 max_length 的数据行被丢弃"),
+        "W", Text("some rows are longer than max_length", "部分数据行超过 max_length"),
         Text("a dataset has rows that are longer than max_length; truncation_strategy says whether they are dropped, cut or split",
              "数据集中有超过 max_length 的行；truncation_strategy 决定丢弃、截断还是切分"),
         _RAISE_LIMIT, _CUT_ROWS,
         says={f"{rows} {fate}": _too_long(_ROWS[rows], fate) for rows in _ROWS for fate in _FATE}),
     "packing-changes-batch": entry(
         "I", Text("packing changes how many examples a step sees", "packing 改变了每步看到的样本数"),
-        Text("packing puts several examples into a row, so the same batch size makes fewer, larger steps",
-             "packing 把多个样本拼成一行，因此同样的批大小意味着更少、更大的步"),
+        Text("packing puts several examples into each row, so the same batch size gives fewer and larger steps",
+             "packing 把多个样本拼成一行，因此批大小不变时，步数变少，每步样本变多"),
         Text("swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}  "
              "(now {batch}; a step then sees about {sees:,.0f} examples)",
              "swift.per_device_train_batch_size={size} swift.gradient_accumulation_steps={accumulation}  "
              "（现为 {batch}；之后每步约看到 {sees:,.0f} 个样本）"),
-        Text("keep the batch of {nearest}: no other comes nearer to the examples of an unpacked step",
-             "保持批大小 {nearest}：没有其他取值更接近不打包时每步的样本数"),
+        Text("keep the batch of {nearest}: it already comes closest to the number of examples per step without packing",
+             "保持批大小 {nearest}：它已最接近不打包时每步的样本数"),
         says={"": _BATCH,
               "steps": Text(_BATCH.en + "; steps an epoch: {steps_per_epoch:,} instead of {steps_per_epoch_unpacked:,}",
                             _BATCH.zh + "；每轮 {steps_per_epoch:,} 步，而不是 {steps_per_epoch_unpacked:,} 步")}),
     "flash-attn-dtype": entry(
         "E", Text("flash attention was given float32", "flash attention 收到的是 float32"),
-        Text("the model computes in float32; flash attention takes float16 and bfloat16 only",
+        Text("the model computes in float32, but flash attention supports only float16 and bfloat16",
              "模型以 float32 计算，而 flash attention 只支持 float16 和 bfloat16"),
         "swift.torch_dtype=bfloat16 swift.bf16=true swift.fp16=false", WITHOUT_FLASH_ATTN,
-        says=Text("{source} is float32 and {setting}, but flash attention takes float16 and bfloat16 only",
+        says=Text("{source} is float32 and {setting}, but flash attention supports only float16 and bfloat16",
                   "{source} 为 float32，且 {setting}，但 flash attention 只支持 float16 和 bfloat16")),
     "bf16-unsupported": entry(
         "E", Text("this device cannot compute in bfloat16 or tf32", "设备不支持 bfloat16 或 tf32"),
-        Text("bfloat16 or tf32 is asked for on a GPU whose compute capability is below 8.0", "在计算能力低于 8.0 的 GPU 上要求使用 bfloat16 或 tf32"),
+        Text("the config asks for bfloat16 or tf32, but the GPU's compute capability is below 8.0",
+             "配置要用 bfloat16 或 tf32，但 GPU 的计算能力低于 8.0"),
         "swift.torch_dtype=float16 swift.fp16=true swift.bf16=false swift.tf32=null",
-        says=Text("GPU {gpu} (compute capability {capability}) cannot do {asked}: that takes 8.0 or higher",
+        says=Text("GPU {gpu} (compute capability {capability}) does not support {asked}, which needs 8.0 or higher",
                   "GPU {gpu}（计算能力 {capability}）不支持 {asked}：至少需要 8.0")),
     "transformers-mismatch": entry(
         "E", Text("this version of transformers does not fit ms-swift, the model or its code", "transformers 的版本与 ms-swift、模型或其代码不匹配"),
@@ -246,7 +254,8 @@ ENTRIES: Mapping[str, Entry] = {
                            "transformers {transformers} 在 flash attention 下与 {model_type} 不兼容（{thread}）")}.items()}),
     "requirement-conflict": entry(
         "EW", Text("installed packages contradict each other", "已安装的软件包互相冲突"),
-        Text("an installed package requires another one in a version that is not there", "某个已安装的软件包所需的另一个包版本不符或没有安装"),
+        Text("an installed package needs another package that is missing or has the wrong version",
+             "某个已安装的软件包所需的另一个包没有安装或版本不符"),
         "{pip} check", "{pip} install -U ms-swift",
         says={way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
             "": Text("{dependent} requires {requires}, but {installed} is installed", "{dependent} 需要 {requires}，但安装的是 {installed}"),
@@ -259,7 +268,8 @@ ENTRIES: Mapping[str, Entry] = {
     "deepspeed-launch": entry(
         "E", Text("there are fewer processes than visible GPUs, so ms-swift splits the model across them (device_map)",
                   "进程数少于可见的 GPU 数，ms-swift 会把模型切分到多卡（device_map）"),
-        Text("deepspeed is asked for, and a node has several visible GPUs and fewer processes", "要求使用 deepspeed，但节点上的进程少于可见的 GPU"),
+        Text("the config uses deepspeed, but a node has fewer processes than visible GPUs",
+             "配置使用了 deepspeed，但节点上的进程数少于可见的 GPU 数"),
         "launch.nproc_per_node={gpus}", Text("or use one GPU: 'launch.gpus=[0]'", "或只用一块 GPU：'launch.gpus=[0]'"),
         says={"": Says(Text("{setting} needs one process per GPU, but {gpus} GPUs are visible and each node has {processes} process(es)",
                             "{setting} 需要每块 GPU 一个进程，但可见 {gpus} 块 GPU，每节点只有 {processes} 个进程"),
