@@ -18,25 +18,14 @@ from typing import Any
 
 import yaml
 
-from swift_fa_launcher.config.schema import (
-    CHOICES,
-    SECTIONS,
-    FlashAttnSection,
-    LaunchSection,
-    Origin,
-    PreflightSection,
-    ResolvedConfig,
-    RunSection,
-    SwanLabSection,
-    SwiftArguments,
-)
+from swift_fa_launcher.config.schema import CHOICES, SECTIONS, Origin, ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import DecodeError, decode, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, render_words
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 
-_SECTION_TYPES: Mapping[str, type] = {"flash_attn": FlashAttnSection, "swanlab": SwanLabSection, "launch": LaunchSection,
-                                      "preflight": PreflightSection, "run": RunSection}
+_SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()
+                                      if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
 _YAML_TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(_YAML_TAG + name for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
 _MAX_NODES = 100_000  # an alias bomb is an error, not a full memory
