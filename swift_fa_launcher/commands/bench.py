@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from swift_fa_launcher.commands.options import (
-    Parser,
-    allow_option,
-    allowed,
-    config_words,
-    no_install_option,
-    split_words,
-)
+from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.commands.screen import Progress, print_json, tell
 from swift_fa_launcher.errors import Text, UsageError
 
@@ -22,7 +15,7 @@ EXAMPLE = "swift-fa bench configs/qwen7b-lora.yaml --rows 500 --out bench/h200"
 def declare(parser: Parser) -> None:
     from swift_fa_launcher.bench.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
 
-    config_words(parser)
+    parser.config_words()
     usual = ", ".join(name for name in VARIANTS if name not in NOT_BY_DEFAULT)
     more = ", ".join(NOT_BY_DEFAULT)
     parser.option("--variants", metavar="A,B,...", default="", help=Text(
@@ -33,8 +26,7 @@ def declare(parser: Parser) -> None:
     parser.option("--out", metavar="FOLDER", help=Text(
         "folder for bench.json, table.md and the plot (default: bench/NAME); what it has already is not measured again",
         "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；其中已有的结果不再重测"))
-    no_install_option(parser)
-    allow_option(parser)
+    parser.shared("--no-install", "--allow")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -34,7 +34,6 @@ class Argument:
     help: Maybe[str] = NOT_COLLECTED
 
 
-
 #: The installed ms-swift's arguments by name.
 Arguments = Mapping[str, Argument]
 
@@ -222,12 +221,8 @@ def strengths(config: ResolvedConfig) -> Mapping[str, int]:
 
 def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[str, str]:
     """Argument name to the scalar as the config or the command line wrote it; none where its value was translated."""
-    texts: dict[str, str] = {}
-    for name, key in translation.keys.items():
-        origin = config.origins.get(f"swift.{key}")
-        if origin and origin.text is not None and (origin.layer != "override" or "=" in origin.text):
-            texts[name] = origin.text.partition("=")[2].strip() if origin.layer == "override" else origin.text
-    return texts
+    origins = {name: config.origins.get(f"swift.{key}") for name, key in translation.keys.items()}
+    return {name: origin.scalar for name, origin in origins.items() if origin and origin.scalar is not None}
 
 
 def _installed(key: str, value: Any, known_args: Arguments | None,
