@@ -192,6 +192,13 @@ class SwiftArguments(Mapping[str, Any]):
         except ValueError:
             return None
 
+    def number(self, key: str) -> float | None:
+        """The value as a number; None where it is unset or not one."""
+        try:
+            return None if isinstance(self.get(key), bool) else float(self.text(key) or "")
+        except ValueError:
+            return None
+
     @property
     def attn_impl(self) -> str | None:
         return self.text("attn_impl")

@@ -185,7 +185,7 @@ def argument_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
         pairs.append(("streaming", "false", "cached_dataset", None))
     if swift.get("deepspeed") and swift.get("fsdp"):
         pairs.append(("deepspeed", "null", "fsdp", "null"))
-    if version and version >= Version("4.6") and _number(swift, "warmup_ratio") and _number(swift, "warmup_steps"):
+    if version and version >= Version("4.6") and swift.number("warmup_ratio") and swift.number("warmup_steps"):
         pairs.append(("warmup_ratio", "null", "warmup_steps", "null"))
     for first, off, second, second_off in pairs:
         yield found("arg-invalid", "exclusive", argument=first, shown=_shown(first, swift[first]),
@@ -218,13 +218,6 @@ def _model_comes_otherwise(swift: SwiftArguments, facts: Facts) -> bool:
     resumed = swift.text("resume_from_checkpoint")
     full = swift.text("tuner_type") == "full" or swift.text("train_type") == "full"
     return bool(swift.flag("load_args") or swift.text("ckpt_dir") or (resumed and (full or swift.flag("resume_only_model"))))
-
-
-def _number(swift: SwiftArguments, key: str) -> float:
-    try:
-        return float(swift.text(key) or 0)
-    except ValueError:
-        return 0.0
 
 
 # --- values as they are shown ---

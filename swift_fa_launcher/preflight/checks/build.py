@@ -53,9 +53,7 @@ def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def cuda_home_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed looks for nvcc through CUDA_HOME when it is imported, and trl imports it wherever it is installed.
-
-    https://github.com/hiyouga/LlamaFactory/issues/9270
-    """
+    https://github.com/hiyouga/LlamaFactory/issues/9270"""
     tools, wanted = _toolchain(facts), bool(config.swift.get("deepspeed"))
     torch, elsewhere = known(facts.torch), reading.is_login_node(config, facts)
     if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None \
@@ -113,9 +111,7 @@ def _gcc_unsupported(tools: Toolchain, nvcc: Version) -> Iterator[Finding]:
 
 def build_deps_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What flash-attn's setup.py imports; build isolation hides it, so the launcher builds without.
-
-    https://github.com/Dao-AILab/flash-attention/issues/1421
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/1421"""
     tools = _toolchain(facts)
     missing = [p for p in building.BUILD_PACKAGES
                if reading.is_absent(facts, p) and not (p == "ninja" and tools and known(tools.ninja))]
@@ -147,9 +143,7 @@ def site_packages_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator
 
 def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Whether any source of wheels answers.
-
-    https://github.com/Dao-AILab/flash-attention/issues/559 (dropped connection), /756 (certificates)
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/559 (dropped connection), /756 (certificates)"""
     if not building.needs_install(config, facts):
         return
     hosts, local = source_hosts(config.flash_attn.sources, config.flash_attn.mirrors, config.swift.attn_impl)

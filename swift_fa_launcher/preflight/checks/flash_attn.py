@@ -46,9 +46,7 @@ def _where(config: ResolvedConfig, facts: Facts) -> str:
 
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """FA3 and FA4 are distributions of their own; FA2's folder flash_attn/cute is not FA4, version 0.0.x is a placeholder.
-
-    https://github.com/NVIDIA/Megatron-LM/pull/6964
-    """
+    https://github.com/NVIDIA/Megatron-LM/pull/6964"""
     if missing := standing.missing_variant(config, facts):
         name, version = missing
         where = _where(config, facts)
@@ -58,9 +56,7 @@ def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator
 
 def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers asks for 2.1.0, from 5 on for 2.3.3 (utils/import_utils.py, `is_flash_attn_2_available`).
-
-    https://github.com/hiyouga/LlamaFactory/issues/3464
-    """
+    https://github.com/hiyouga/LlamaFactory/issues/3464"""
     if old := standing.too_old(config, facts):
         version, transformers, floor = old
         yield found("flash-attn-too-old", flash_attn=version, transformers=transformers, minimum=floor)
@@ -140,9 +136,7 @@ def _glibc_too_new(flash_attn: FlashAttn, extension: Extension, facts: Facts) ->
 
 def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """No cubin for the GPU and no PTX to compile: `no kernel image is available for execution on the device`.
-
-    https://github.com/Dao-AILab/flash-attention/issues/1146
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/1146"""
     for gpu, capability in standing.gpus_without_code(config, facts):
         flash_attn = reading.wanted_flash_attn(config, facts)
         extension = known(flash_attn.extension) if flash_attn else None
@@ -157,9 +151,7 @@ def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
 
 def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What the forward and backward probe saw on each wanted GPU.
-
-    https://github.com/verl-project/verl/issues/5876 (imports, and the driver refuses the first kernel)
-    """
+    https://github.com/verl-project/verl/issues/5876 (imports, and the driver refuses the first kernel)"""
     flash_attn = reading.wanted_flash_attn(config, facts)
     gpus = reading.visible_gpus(config, facts).gpus
     for device in reading.probed_devices(flash_attn) if flash_attn else ():
@@ -175,9 +167,7 @@ def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def torch_prerelease(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A vendor's or nightly torch has no public wheels of its own.
-
-    https://github.com/Dao-AILab/flash-attention/issues/836, /709 and /347 (NGC images)
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/836, /709 and /347 (NGC images)"""
     version = reading.torch_version(facts)
     if version is not None and version.is_prerelease and config.swift.wants_flash_attn and not reading.on_ascend(facts):
         yield found("torch-prerelease", torch=version)

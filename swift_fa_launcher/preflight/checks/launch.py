@@ -106,9 +106,7 @@ def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The other nodes cannot reach this one's loopback: they wait 15 minutes.
-
-    https://github.com/modelscope/ms-swift/issues/2485
-    """
+    https://github.com/modelscope/ms-swift/issues/2485"""
     own, platforms = config.launch.master_addr, reading.environment(config, facts, "MASTER_ADDR")
     address = own or platforms
     if (reading.launch_number(config, facts, "nnodes") or 1) < 2 or (not address and config.launch.target == "slurm"):

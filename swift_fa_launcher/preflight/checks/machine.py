@@ -134,9 +134,7 @@ def _is_idle(gpu: Gpu) -> bool | None:
 
 def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """FA2 starts at Ampere, FA3 is Hopper's alone, FA4 runs on Hopper and Blackwell.
-
-    https://github.com/Dao-AILab/flash-attention/issues/762 (Turing), README of FA3 and FA4.
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/762 (Turing), README of FA3 and FA4."""
     if not config.swift.wants_flash_attn or reading.on_ascend(facts) or reading.on_rocm(facts):
         return
     impl = config.swift.attn_impl
@@ -160,9 +158,7 @@ def _capability(gpu: Gpu) -> Version | None:
 
 def gpu_flash_attn_leftover(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Remote model code calls flash-attn wherever it can be imported, whatever attn_impl says.
-
-    https://github.com/modelscope/ms-swift/issues/5002
-    """
+    https://github.com/modelscope/ms-swift/issues/5002"""
     flash_attn = known(facts.flash_attn)
     if (config.swift.wants_flash_attn or flash_attn is None or flash_attn.import_error is not None
             or known(flash_attn.distribution) is None or reading.on_ascend(facts) or reading.on_rocm(facts)):
@@ -239,9 +235,7 @@ def shm_small(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Room for what is about to happen: the checkpoints, and an install or build where one is needed.
-
-    https://github.com/huggingface/lerobot/issues/59 (a full temp partition beside an empty disk).
-    """
+    https://github.com/huggingface/lerobot/issues/59 (a full temp partition beside an empty disk)."""
     if needs_install(config, facts):
         building = must_build(config, facts)
         for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5)):

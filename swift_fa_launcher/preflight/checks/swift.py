@@ -128,9 +128,7 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 
 def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers 5.2.0 to 5.8 drop the boundaries of packed rows before linear-attention layers: no error, a wrong loss.
-
-    https://github.com/modelscope/ms-swift/issues/9618
-    """
+    https://github.com/modelscope/ms-swift/issues/9618"""
     model, transformers = _model_config(config, facts), facts.package("transformers")
     if not config.swift.packs or model is None or transformers is None or transformers not in LEAKY_TRANSFORMERS:
         return
@@ -168,9 +166,7 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
 
 def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """ms-swift 3.5 and 3.6 pack on one node and read the result on all.
-
-    https://github.com/modelscope/ms-swift/issues/4462, swift/llm/argument/base_args/base_args.py `_check_packing`
-    """
+    https://github.com/modelscope/ms-swift/issues/4462, swift/llm/argument/base_args/base_args.py `_check_packing`"""
     version = facts.package("ms-swift")
     cache = config.swift.text("packing_cache")
     concerned = version is None or Version("3.5.0.dev0") <= version < Version("3.7.0.dev0")
@@ -202,9 +198,7 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`truncation_strategy` decides: `delete` (the default) drops such rows, `left` and `right` cut them.
-
-    https://github.com/modelscope/ms-swift/issues/2745
-    """
+    https://github.com/modelscope/ms-swift/issues/2745"""
     if packing.nothing_left(config, facts):
         return  # dataset-format's
     given, limit = config.swift.whole("max_length"), packing.longest_row(config, facts)
@@ -325,9 +319,7 @@ def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) 
 
 def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Installed distributions that contradict each other's requirements.
-
-    https://github.com/modelscope/ms-swift/issues/3268
-    """
+    https://github.com/modelscope/ms-swift/issues/3268"""
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
@@ -349,9 +341,7 @@ def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
 
 def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """With fewer processes than GPUs ms-swift spreads the model over several, which deepspeed refuses.
-
-    https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`
-    """
+    https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`"""
     gpus = reading.visible_gpus(config, facts).gpus
     if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or not reading.spreads_model(config, facts):
         return
