@@ -224,7 +224,8 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        near = difflib.get_close_matches(file.name, _names_beside(file), n=1, cutoff=0.75)
+        beside = [other.name for other in file.parent.glob("*") if other.suffix in (".yaml", ".yml")]
+        near = difflib.get_close_matches(file.name, beside, n=1, cutoff=0.75)
         hint = (Text(f"did you mean {file.with_name(near[0])}?", f"是否想用 {file.with_name(near[0])}？"),) if near else ()
         raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
                           hint=hint) from None
@@ -234,13 +235,6 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     except OSError as error:
         raise ConfigError("config-unreadable", Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
                           why=error.strerror or str(error)) from None
-
-
-def _names_beside(file: Path) -> list[str]:
-    try:
-        return [p.name for p in file.parent.iterdir() if p.suffix in (".yaml", ".yml")]
-    except OSError:
-        return []
 
 
 def _override_layer(words: str) -> Layer:
@@ -502,14 +496,9 @@ def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Map
                               Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),
                               where=_place(origin, f"env.{name}"))
         if value is not None:
-            env[name] = _env_text(value, origin)
+            plain = str(value).lower() if isinstance(value, bool) else str(value)
+            env[name] = plain if isinstance(value, str) else _written(origin) or plain
     return MappingProxyType(env)
-
-
-def _env_text(value: Any, origin: Origin | None) -> str:
-    if isinstance(value, str):
-        return value
-    return _written(origin) or (str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _origin_near(origins: Mapping[str, Origin], key: str) -> Origin | None:

@@ -319,34 +319,29 @@ class _Ready:
 
 def _measure(course: _Course, bench: benches.Bench, name: str, place: str) -> tuple[benches.Bench, benches.Result]:
     """What becomes of a variant; and the bench, with the machine's rate once anything can train at all."""
-    prepared = _ready(course, bench, name)
-    if isinstance(prepared, benches.Result):
-        return bench, prepared
-    bench = _with_rate(course, bench)
-    return bench, _train(course, prepared, name, place)
+    ready = _ready(course, bench, name)
+    if not isinstance(ready, _Ready):
+        return bench, benches.Result(name, benches.SKIPPED, ready)
+    return _with_rate(course, bench), _train(course, ready, name, place)
 
 
-def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | benches.Result:
+def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
     """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
-        return benches.Result(name, benches.SKIPPED, Text(
-            "gradient checkpointing and dropout are off in this config already",
-            "此配置已关闭 gradient checkpointing 和 dropout"))
+        return Text("gradient checkpointing and dropout are off in this config already",
+                    "此配置已关闭 gradient checkpointing 和 dropout")
     division, why = benches.division_settings(bench) if name in benches.DIVIDED else ((), "")
     if why:
-        return benches.Result(name, benches.SKIPPED, why)
+        return why
     if name == "same_examples" and benches.changes_nothing(bench, division):
-        return benches.Result(name, benches.SKIPPED, Text("packing runs with this batch already: it cannot be divided",
-                                                          "packing 已使用此批大小，无法再减小"))
+        return Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
     try:
         prepared = _prepare(course, course.settings(variant, division))
     except (LauncherError, OSError) as error:
-        return benches.Result(name, benches.SKIPPED, _words(error))
+        return _words(error)
     errors = blocking(prepared.judgement.findings)
-    if errors:
-        return benches.Result(name, benches.SKIPPED, _join(errors, course.install_problem))
-    return _Ready(variant, division, prepared)
+    return _join(errors, course.install_problem) if errors else _Ready(variant, division, prepared)
 
 
 def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:

@@ -301,7 +301,9 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     diagnoses: tuple[Diagnosis, ...] = ()
     if outcome.exit_code != 0 and not outcome.interrupted:
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
-            diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
+            from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
+
+            diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code)
     record = _ended(record, outcome)
     with _only_said(Text("could not read what the training left", "无法读取训练的产物"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
@@ -354,8 +356,10 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
 
 
 def _make_record(prepared: Prepared) -> records.RunRecord:
+    import psutil
+
     return records.make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
-                               pid_started=_process_start(), name=prepared.name, parent=prepared.parent,
+                               pid_started=psutil.Process().create_time(), name=prepared.name, parent=prepared.parent,
                                resumed_from=prepared.resumed_from)
 
 
@@ -384,12 +388,6 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
 
-def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
-    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
-
-    return diagnose_file(log, exit_code=exit_code)
-
-
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
@@ -412,9 +410,3 @@ def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
     """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
     secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
     return {**os.environ, **secrets, **notification_secrets(config), **plan.env}
-
-
-def _process_start() -> float:
-    import psutil
-
-    return float(psutil.Process().create_time())

@@ -93,7 +93,10 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     for name, value in translation.arguments.items():
         key = translation.keys.get(name, name)
         if name in revalued:
-            yield _revalued(config, facts, revalued[name])
+            change = revalued[name]
+            yield found("arg-invalid", "ms-swift 2", **_said(config, change.old, change.old_value),
+                        new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
+                        override=_typed(change.new, change.new_value))
             continue
         argument = known_args.get(name)
         if name == "model_type" or (name == "template" and swift_args.has_plugins(config)):
@@ -104,12 +107,6 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         elif near := _nearest_values(config, name, value, argument, texts.get(name)):
             yield found("arg-invalid", "no such", **said, nearest=near,
                         **_instead(name, value, argument, texts.get(name)))
-
-
-def _revalued(config: ResolvedConfig, facts: Facts, change: swift_args.Rename) -> Finding:
-    return found("arg-invalid", "ms-swift 2", **_said(config, change.old, change.old_value),
-                 new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
-                 override=_typed(change.new, change.new_value))
 
 
 def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swift_args.Argument | None,

@@ -89,15 +89,10 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     if cuda is not None and nvcc.major != cuda.major:
         yield found("nvcc-torch-mismatch", nvcc=nvcc, torch=reading.torch_version(facts), torch_cuda=cuda)
-    yield from _nvcc_too_old(config, facts, nvcc)
-    yield from _gcc_unsupported(tools, nvcc)
-
-
-def _nvcc_too_old(config: ResolvedConfig, facts: Facts, nvcc: Version) -> Iterator[Finding]:
-    """setup.py's floor, and the GPU's."""
-    floor, why = building.oldest_nvcc(config, facts)
+    floor, why = building.oldest_nvcc(config, facts)  # setup.py's, and the GPU's
     if nvcc < floor:
         yield found("nvcc-too-old", nvcc=nvcc, needed_by=why, minimum=floor)
+    yield from _gcc_unsupported(tools, nvcc)
 
 
 def _gcc_unsupported(tools: Toolchain, nvcc: Version) -> Iterator[Finding]:
