@@ -83,10 +83,23 @@ def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     if extension is None and not shadowed:
         yield found("flash-attn-extension-missing", version=known(flash_attn.version))
     elif read := known(extension):
-        yield from _python_mismatch(read, facts)
-        yield from _symbol_mismatch(flash_attn, read, facts)
-        yield from _cuda_mismatch(flash_attn, read, facts)
-        yield from _glibc_too_new(flash_attn, read, facts)
+        yield from _built_elsewhere(flash_attn, read, facts)
+
+
+def _built_elsewhere(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
+    """The extension was built for another Python (its file name says which), torch, CUDA runtime, or a newer glibc."""
+    installed = known(flash_attn.version)
+    if python := standing.other_python(extension, facts):
+        built, here = python
+        yield found("flash-attn-python-mismatch", file=known(extension.file), built=built[1], python=here)
+    yield from _symbol_mismatch(flash_attn, extension, facts)
+    if other := standing.other_cuda(flash_attn, extension, facts):
+        library, major, cuda = other
+        yield found("flash-attn-cuda-mismatch", flash_attn=installed, cuda=major, needs=library[0],
+                    torch=reading.torch_version(facts), torch_cuda=cuda)
+    if needed := standing.newer_glibc(flash_attn, extension, facts):
+        host = known(facts.host.glibc)
+        yield found("flash-attn-glibc-too-new", "" if host else "absent", flash_attn=installed, needs=needed, glibc=host)
 
 
 def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
@@ -96,13 +109,6 @@ def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
         folder = (origin or "").replace("\\", "/").removesuffix("/__init__.py").rpartition("/")[0]
         yield found("flash-attn-shadowed", way, origin=origin, folder=folder,
                     context={"import_error": known(flash_attn.import_error) or None})
-
-
-def _python_mismatch(extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension's file name carries the Python that it was built for."""
-    if other := standing.other_python(extension, facts):
-        built, here = other
-        yield found("flash-attn-python-mismatch", file=known(extension.file), built=built[1], python=here)
 
 
 def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
@@ -116,22 +122,6 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
         yield found("flash-attn-torch-mismatch", "copies" if copies else "", flash_attn=installed, torch=version,
                     evidence=foreign.others[0] if foreign.others else label, copies=list(copies),
                     context={"unresolved": list(foreign.others[:5]), "label": label})
-
-
-def _cuda_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension needs another CUDA's runtime than torch brings."""
-    if other := standing.other_cuda(flash_attn, extension, facts):
-        library, major, cuda = other
-        yield found("flash-attn-cuda-mismatch", flash_attn=known(flash_attn.version), cuda=major, needs=library[0],
-                    torch=reading.torch_version(facts), torch_cuda=cuda)
-
-
-def _glibc_too_new(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension needs a newer glibc than this system's."""
-    if needed := standing.newer_glibc(flash_attn, extension, facts):
-        host = known(facts.host.glibc)
-        yield found("flash-attn-glibc-too-new", "" if host else "absent", flash_attn=known(flash_attn.version),
-                    needs=needed, glibc=host)
 
 
 def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
