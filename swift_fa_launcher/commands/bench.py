@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from swift_fa_launcher.commands.options import (
-    Parser,
-    allow_option,
-    allowed,
-    config_words,
-    no_install_option,
-    split_words,
-)
+from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.commands.screen import Progress, print_json, tell
 from swift_fa_launcher.errors import Text, UsageError
 
@@ -22,23 +15,18 @@ EXAMPLE = "swift-fa bench configs/qwen7b-lora.yaml --rows 500 --out bench/h200"
 def declare(parser: Parser) -> None:
     from swift_fa_launcher.bench.bench import NOT_BY_DEFAULT, ROWS, VARIANTS
 
-    config_words(parser)
+    parser.config_words()
     usual = ", ".join(name for name in VARIANTS if name not in NOT_BY_DEFAULT)
     more = ", ".join(NOT_BY_DEFAULT)
-    parser.option("--variants", metavar="A,B,...", default="", help=Text("measure only these variants and those they "
-                                                                         f"depend on (default: {usual}; also "
-                                                                         f"available: {more})",
-                                                                         f"只测这些变体及其依赖的变体（默认：{usual}；还可选："
-                                                                         f"{more}）"))
-    parser.option("--rows", default=str(ROWS), metavar="N", help=Text("train each variant on this many rows; all: on "
-                                                                      f"all rows (default: {ROWS})",
-                                                                      f"每个变体训练多少行；all 表示全部行（默认 {ROWS}）"))
-    parser.option("--out", metavar="FOLDER", help=Text("folder for bench.json, table.md and the plot (default: "
-                                                       "bench/NAME); results already in it are not measured again",
-                                                       "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；"
-                                                       "其中已有的结果不再重测"))
-    no_install_option(parser)
-    allow_option(parser)
+    parser.option("--variants", metavar="A,B,...", default="", help=Text(
+        f"measure only these and what they depend on; by default all of {usual}; also {more}",
+        f"只测这些及其所依赖的；默认全测：{usual}；另有 {more}"))
+    parser.option("--rows", default=str(ROWS), metavar="N", help=Text(
+        f"train each on this many rows, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）"))
+    parser.option("--out", metavar="FOLDER", help=Text(
+        "folder for bench.json, table.md and the plot (default: bench/NAME); what it has already is not measured again",
+        "bench.json、table.md 和图所在的文件夹（默认 bench/NAME）；其中已有的结果不再重测"))
+    parser.shared("--no-install", "--allow")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from swift_fa_launcher.commands import DONE
-from swift_fa_launcher.commands.options import Parser, config_words, split_words
+from swift_fa_launcher.commands.options import Parser, split_words
 from swift_fa_launcher.commands.screen import width_of
 from swift_fa_launcher.errors import Text
 
@@ -15,7 +15,7 @@ EXAMPLE = "swift-fa config configs/qwen7b-lora.yaml --explain"
 
 
 def declare(parser: Parser) -> None:
-    config_words(parser, needed=False)
+    parser.config_words(needed=False)
     parser.option("--explain", action="store_true", help=Text("show where each value comes from", "显示每个值的来源"))
     parser.option("--defaults", action="store_true", help=Text("show the built-in defaults", "显示内置的默认值"))
 

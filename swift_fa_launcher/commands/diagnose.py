@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE
-from swift_fa_launcher.commands.options import Parser, root_option
+from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import diagnosis_text, print_json, width_of
 from swift_fa_launcher.errors import RecordError, Text, UsageError
 
@@ -18,7 +18,7 @@ EXAMPLE = "swift-fa diagnose latest"
 def declare(parser: Parser) -> None:
     parser.option("log", metavar="RUN_OR_LOGFILE", help=Text(
         "a recorded run, a log file, or - for standard input", "一次已记录的运行、日志文件，或 - 表示标准输入"))
-    root_option(parser)
+    parser.shared("--root")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE
-from swift_fa_launcher.commands.options import Parser, root_option, run_word
+from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_json
 
 EXAMPLE = "swift-fa diff qwen7b-lora latest"
 
 
 def declare(parser: Parser) -> None:
-    run_word(parser, "runs", nargs=2)
-    root_option(parser)
+    parser.run_word("runs", nargs=2)
+    parser.shared("--root")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE, REFUSED
-from swift_fa_launcher.commands.options import Parser, config_words, split_words
+from swift_fa_launcher.commands.options import Parser, split_words
 from swift_fa_launcher.commands.screen import Progress, print_json, print_result
 from swift_fa_launcher.errors import Text, UsageError, render_words
 
@@ -18,7 +18,7 @@ EXAMPLE = 'swift-fa install --version ">=2.7" --dry-run'
 
 
 def declare(parser: Parser) -> None:
-    config_words(parser, needed=False)
+    parser.config_words(needed=False)
     parser.option("--version", metavar="SPEC", help=Text(
         'install this version: exact (2.8.3) or a range (">=2.7,<2.9")', '安装这个版本：确切版本（2.8.3）或范围（">=2.7,<2.9"）'))
     parser.option("--wheel", metavar="FILE_OR_URL", help=Text("install exactly this wheel; if it ends with "

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -38,6 +38,16 @@ _REFUSALS = (
     (r"ambiguous option: (.*?) could match (.*)", r"选项 \1 有歧义，可能是 \2"),
 )
 
+#: The options that several commands have: what each is for, and argparse's part of it.
+_SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
+    "--allow": (Text("treat this error as a warning (may be repeated)", "把这个错误当作警告（可重复）"),
+                {"action": "append", "default": [], "metavar": "CODE"}),
+    "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
+                     {"action": "store_true"}),
+    "--root": (Text("folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"),
+               {"default": "runs", "metavar": "FOLDER"}),
+}
+
 
 class Parser(argparse.ArgumentParser):
     """What a command declares its options with: each with its help in both languages beside it."""
@@ -53,6 +63,24 @@ class Parser(argparse.ArgumentParser):
         action = self.add_argument(*names, help=help.render(self.lang), **more)
         if not action.option_strings:
             self._typed.append(_typed(action))
+
+    def config_words(self, *, needed: bool = True) -> None:
+        """Declare config files and settings; `split_words` takes them apart."""
+        optional = Text("", "") if needed else Text(" (optional)", "（可不写）")
+        self.option("words", nargs="*", metavar="CONFIG.yaml | key=value", help=Text(
+            f"config files and settings{optional.en}; later files win, and key=value wins over files",
+            f"配置文件和设置{optional.zh}；后面的文件优先，key=value 优先于文件"))
+
+    def run_word(self, name: str = "run", **more: Any) -> None:
+        """Declare a word that names a recorded run."""
+        self.option(name, metavar="RUN", help=Text('a run: its id, a unique prefix of its id, its name, or "latest"',
+                                                   "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
+
+    def shared(self, *names: str) -> None:
+        """Declare options that several commands have, by name."""
+        for name in names:
+            help_text, more = _SHARED[name]
+            self.option(name, help=help_text, **more)
 
     def format_help(self) -> str:
         """The help as text, no wider than the terminal; the example stands on one line."""
@@ -124,35 +152,7 @@ def _in_both_languages(message: str) -> Words:
     return message
 
 
-# --- options that several commands have ---
-
-
-def config_words(parser: Parser, *, needed: bool = True) -> None:
-    """Config files and settings; `split_words` takes them apart."""
-    optional = Text("", "") if needed else Text(" (optional)", "（可不写）")
-    parser.option("words", nargs="*", metavar="CONFIG.yaml | key=value", help=Text(
-        f"config files and settings{optional.en}; later files win, and key=value wins over files",
-        f"配置文件和设置{optional.zh}；后面的文件优先，key=value 优先于文件"))
-
-
-def allow_option(parser: Parser) -> None:
-    parser.option("--allow", action="append", default=[], metavar="CODE", help=Text(
-        "treat this error as a warning (may be repeated)", "把这个错误当作警告（可重复）"))
-
-
-def no_install_option(parser: Parser) -> None:
-    parser.option("--no-install", action="store_true", help=Text(
-        "do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"))
-
-
-def run_word(parser: Parser, name: str = "run", **more: Any) -> None:
-    parser.option(name, metavar="RUN", help=Text('a run: its id, a unique prefix of its id, its name, or "latest"',
-                                                 "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
-
-
-def root_option(parser: Parser) -> None:
-    parser.option("--root", default="runs", metavar="FOLDER", help=Text(
-        "folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"))
+# --- what several commands make of their words ---
 
 
 def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[list[Path], list[str]]:

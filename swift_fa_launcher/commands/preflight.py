@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE, REFUSED
-from swift_fa_launcher.commands.options import Parser, allow_option, allowed, config_words, split_words
+from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.commands.screen import Progress, findings_json, print_json, print_table, tell
 from swift_fa_launcher.errors import Text
 
@@ -14,14 +14,14 @@ EXAMPLE = "swift-fa preflight configs/qwen7b-lora.yaml --save-facts facts.json"
 
 
 def declare(parser: Parser) -> None:
-    config_words(parser, needed=False)
+    parser.config_words(needed=False)
     parser.option("--facts", metavar="FILE", help=Text(
         "check saved facts instead of this machine; - reads standard input", "检查保存的环境信息而非本机；- 表示标准输入"))
     parser.option("--save-facts", metavar="FILE", help=Text("save this machine's facts", "保存本机的环境信息"))
     parser.option("--no-probe", action="store_true", help=Text(
         "do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
     parser.option("--offline", action="store_true", help=Text("do not use the network", "不访问网络"))
-    allow_option(parser)
+    parser.shared("--allow")
 
 
 def run(options: argparse.Namespace) -> int:

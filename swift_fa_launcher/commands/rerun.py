@@ -8,15 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swift_fa_launcher.commands.options import (
-    Parser,
-    allow_option,
-    allowed,
-    no_install_option,
-    root_option,
-    run_word,
-    settings,
-)
+from swift_fa_launcher.commands.options import Parser, allowed, settings
 from swift_fa_launcher.commands.screen import Progress, tell
 from swift_fa_launcher.commands.train import start
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
@@ -39,14 +31,12 @@ def declare(parser: Parser) -> None:
 
 def declare_again(parser: Parser) -> None:
     """What `rerun` and `resume` have in common."""
-    run_word(parser)
-    parser.option("words", nargs="*", metavar="key=value", help=Text("settings that override the recorded ones",
-                                                                     "覆盖所记录的设置"))
+    parser.run_word()
+    parser.option("words", nargs="*", metavar="key=value", help=Text(
+        "settings that win over the recorded ones", "优先于记录的设置"))
     parser.option("--dry-run", action="store_true", help=Text(
         "print the differences and the command; start nothing", "只打印差异和命令，不启动"))
-    no_install_option(parser)
-    allow_option(parser)
-    root_option(parser)
+    parser.shared("--no-install", "--allow", "--root")
 
 
 def run(options: argparse.Namespace) -> int:

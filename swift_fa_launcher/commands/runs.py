@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE
-from swift_fa_launcher.commands.options import Parser, root_option
+from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import Progress, print_json, tell, width_of
 from swift_fa_launcher.errors import Text
 
@@ -17,7 +17,7 @@ EXAMPLE = "swift-fa runs --outcome failed --since 7d"
 def declare(parser: Parser) -> None:
     from swift_fa_launcher.runs.store import STATES
 
-    root_option(parser)
+    parser.shared("--root")
     parser.option("--name", metavar="NAME", help=Text(
         "only runs with this name; * and ? match any text", "只列出这个名称的运行；* 和 ? 匹配任意文字"))
     parser.option("--tag", metavar="TAG", help=Text("only runs with this tag", "只列出带这个标签的运行"))

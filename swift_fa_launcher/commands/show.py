@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE
-from swift_fa_launcher.commands.options import Parser, root_option, run_word
+from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_json, width_of
 from swift_fa_launcher.errors import Text
 
@@ -15,11 +15,10 @@ EXAMPLE = "swift-fa show latest"
 
 
 def declare(parser: Parser) -> None:
-    run_word(parser)
-    root_option(parser)
-    parser.option("--requirements", action="store_true", help=Text("print a pip requirements file with the packages "
-                                                                   "of the run",
-                                                                   "打印该运行所用软件包的 pip requirements 文件"))
+    parser.run_word()
+    parser.shared("--root")
+    parser.option("--requirements", action="store_true", help=Text(
+        "print a pip requirements file with the packages of the run", "打印该运行所用各包的 pip requirements 文件"))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,24 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.cache import keep_traceback
-from swift_fa_launcher.commands import DONE, REFUSED
-from swift_fa_launcher.commands.options import (
-    Parser,
-    allow_option,
-    allowed,
-    config_words,
-    no_install_option,
-    split_words,
-)
-from swift_fa_launcher.commands.screen import (
-    Progress,
-    diagnosis_text,
-    findings_json,
-    print_json,
-    print_table,
-    tell,
-    width_of,
-)
+from swift_fa_launcher.commands import DONE, REFUSED, screen
+from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.errors import Text
 
 if TYPE_CHECKING:
@@ -36,17 +20,16 @@ EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run
 
 
 def declare(parser: Parser) -> None:
-    config_words(parser)
+    parser.config_words()
     parser.option("--dry-run", action="store_true", help=Text("print the command; start nothing", "只打印命令，不启动"))
-    no_install_option(parser)
-    allow_option(parser)
+    parser.shared("--no-install", "--allow")
 
 
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.stories import launch as story
 
     files, overrides = split_words(options)
-    prepared = story.prepare(files, overrides, allow=allowed(options.allow), say=Progress(options.lang).say)
+    prepared = story.prepare(files, overrides, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
     return start(prepared, options, install=not options.no_install)
 
 
@@ -57,20 +40,21 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
-    progress = Progress(options.lang)
+    progress = screen.Progress(options.lang)
     story.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):
-        print_table(prepared.judgement, options.lang, to_stderr=True)
+        screen.print_table(prepared.judgement, options.lang, to_stderr=True)
         prepared = story.mend(prepared, allow=allowed(options.allow), say=progress.say, progress=progress.download,
                               build_progress=progress.build)
-    print_table(prepared.judgement, options.lang, to_stderr=True)
+    screen.print_table(prepared.judgement, options.lang, to_stderr=True)
     if options.json and blocking(prepared.judgement.findings):
-        print_json({"schema": 1, "status": "blocked", "findings": findings_json(prepared.judgement, options.lang)})
+        screen.print_json({"schema": 1, "status": "blocked",
+                           "findings": screen.findings_json(prepared.judgement, options.lang)})
         return REFUSED
-    screen = sys.stderr.buffer if options.json else sys.stdout.buffer
+    heard = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
     sys.stderr.flush()
-    finished = story.launch(prepared, screen=screen, screen_errors=sys.stderr.buffer, say=progress.say)
+    finished = story.launch(prepared, screen=heard, screen_errors=sys.stderr.buffer, say=progress.say)
     _tell_end(finished, options)
     return finished.outcome.exit_code
 
@@ -90,9 +74,10 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
     judgement = prepared.judgement
     hidden = secret_values(judgement.config, os.environ)
     if options.json:
-        print_json(redact_data({**prepared.plan.to_json(), "findings": findings_json(judgement, options.lang)}, hidden))
+        findings = screen.findings_json(judgement, options.lang)
+        screen.print_json(redact_data({**prepared.plan.to_json(), "findings": findings}, hidden))
     else:
-        print_table(judgement, options.lang, to_stderr=True)
+        screen.print_table(judgement, options.lang, to_stderr=True)
         print(redact(render_command(prepared.plan, options.lang), hidden))
     mended = not options.no_install and _mendable(prepared)
     refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
@@ -108,9 +93,8 @@ def _tell_end(finished: Finished, options: argparse.Namespace) -> None:
         if not isinstance(error, (OSError, KeyboardInterrupt)):
             place = keep_traceback()
             with suppress(OSError):
-                tell(Text(f"could not show the result; please report it with {place}",
-                          f"无法显示结果；报告此问题时请附上 {place}"),
-                     options.lang)
+                screen.tell(Text(f"could not show the result; please report it with {place}",
+                                 f"无法显示结果，请附上 {place} 报告"), options.lang)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits to be printed would fail once more
 
 
@@ -119,8 +103,8 @@ def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
     from swift_fa_launcher.runs.store import see_run
 
     if options.json:
-        print_json(run_to_json(see_run(finished.folder)))
-    width = width_of(sys.stderr)
+        screen.print_json(run_to_json(see_run(finished.folder)))
+    width = screen.width_of(sys.stderr)
     lines = [render_finished(finished.folder, finished.record, options.lang, width),
-             *(diagnosis_text(diagnosis, options.lang, width) for diagnosis in finished.diagnoses)]
+             *(screen.diagnosis_text(diagnosis, options.lang, width) for diagnosis in finished.diagnoses)]
     print("\n" + "\n".join(lines), file=sys.stderr)

@@ -18,25 +18,15 @@ from typing import Any
 
 import yaml
 
-from swift_fa_launcher.config.schema import (
-    CHOICES,
-    SECTIONS,
-    FlashAttnSection,
-    LaunchSection,
-    Origin,
-    PreflightSection,
-    ResolvedConfig,
-    RunSection,
-    SwanLabSection,
-    SwiftArguments,
-)
+from swift_fa_launcher.config.render import leaves
+from swift_fa_launcher.config.schema import CHOICES, SECTIONS, Origin, ResolvedConfig, SwiftArguments, origin_below
 from swift_fa_launcher.decode import DecodeError, decode, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, render_words
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 
-_SECTION_TYPES: Mapping[str, type] = {"flash_attn": FlashAttnSection, "swanlab": SwanLabSection, "launch": LaunchSection,
-                                      "preflight": PreflightSection, "run": RunSection}
+_SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()
+                                      if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
 _YAML_TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(_YAML_TAG + name for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
 _MAX_NODES = 100_000  # an alias bomb is an error, not a full memory
@@ -85,7 +75,7 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
 
 def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     """The config of plain data over the built-in defaults, for configs that come from no file."""
-    origins = {key: Origin("override", text=key) for key, _ in _leaves(data)}
+    origins = {key: Origin("override", text=key) for key, _ in leaves(data)}
     return _resolve([default_layer(), Layer(data, origins)], (), ())
 
 
@@ -234,7 +224,8 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        near = difflib.get_close_matches(file.name, _names_beside(file), n=1, cutoff=0.75)
+        beside = [other.name for other in file.parent.glob("*") if other.suffix in (".yaml", ".yml")]
+        near = difflib.get_close_matches(file.name, beside, n=1, cutoff=0.75)
         hint = (Text(f"did you mean {file.with_name(near[0])}?", f"是否想用 {file.with_name(near[0])}？"),) if near else ()
         raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
                           hint=hint) from None
@@ -244,13 +235,6 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     except OSError as error:
         raise ConfigError("config-unreadable", Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
                           why=error.strerror or str(error)) from None
-
-
-def _names_beside(file: Path) -> list[str]:
-    try:
-        return [p.name for p in file.parent.iterdir() if p.suffix in (".yaml", ".yml")]
-    except OSError:
-        return []
 
 
 def _override_layer(words: str) -> Layer:
@@ -266,7 +250,7 @@ def _override_layer(words: str) -> Layer:
     data: Any = value
     for part in reversed(parts):
         data = {part: data}
-    below = [k for k, _ in _leaves(value)] if isinstance(value, dict) else []
+    below = [k for k, _ in leaves(value)] if isinstance(value, dict) else []
     origin = Origin("override", text=words)
     return Layer(data, {_join(key, k): origin for k in below} or {key: origin})
 
@@ -350,7 +334,7 @@ def _refuse(errors: Iterable[ConfigError]) -> None:
 def _unknown_names(layer: Layer) -> Iterator[ConfigError]:
     """Unknown sections and keys, and values where a section belongs, with the nearest name."""
     for section, value in layer.data.items():
-        origin = _origin_below(layer.origins, section)
+        origin = origin_below(layer.origins, section)
         if section not in SECTIONS:
             yield _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
         elif value is not None and not isinstance(value, dict):
@@ -366,7 +350,8 @@ def _unknown_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Laye
     for name, below in value.items():
         key = _join(prefix, name)
         if name not in hints:
-            yield _unknown_key(key, [_join(prefix, k) for k in hints], _origin_below(layer.origins, key), Text("key", "键"))
+            yield _unknown_key(key, [_join(prefix, k) for k in hints], origin_below(layer.origins, key),
+                               Text("key", "键"))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
             yield from _unknown_keys(hints[name], below, key, layer)
 
@@ -386,12 +371,12 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
 
 def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
     """`data` with every `${…}` resolved by OmegaConf; a failure names the leaf that asked."""
-    if not any(mark in str(value) for _, value in _leaves(data) for mark in ("${", "???")):
+    if not any(mark in str(value) for _, value in leaves(data) for mark in ("${", "???")):
         return {name: _copy(value) for name, value in data.items()}
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    for key, value in _leaves(data):  # OmegaConf names no place when it cannot read the whole
+    for key, value in leaves(data):  # OmegaConf names no place when it cannot read the whole
         if "${" in str(value):
             try:
                 OmegaConf.create({"value": value})
@@ -415,8 +400,7 @@ def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> A
     try:
         value = parent[name]
         if value is None and OmegaConf.is_missing(parent, name):
-            raise ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"),
-                              where=_place(origins.get(key), key))
+            raise _needs_value(key, origins)
     except OmegaConfBaseException as error:
         raise _interpolation_error(error, key, origins) from None
     if isinstance(value, DictConfig):
@@ -424,6 +408,11 @@ def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> A
     if isinstance(value, ListConfig):
         return [_plain(value, i, key, origins) for i in range(len(value))]
     return value
+
+
+def _needs_value(key: str, origins: Mapping[str, Origin]) -> ConfigError:
+    return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"),
+                       where=_place(origins.get(key), key))
 
 
 def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origin]) -> ConfigError:
@@ -438,7 +427,7 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
                                  Text(f"or give a default: ${{oc.env:{name},default}}",
                                       f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):
-        return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
+        return _needs_value(key, origins)
     return ConfigError("config-interpolation-failed",
                        Text(f"the interpolation in {key} cannot be resolved", f"无法解析 {key} 的插值"),
                        where=_place(origin, key), why=_first_line(error))
@@ -495,9 +484,7 @@ def _lenient_scalar(wanted: str, value: Any, origin: Origin | None) -> Any:
 
 def _written(origin: Origin | None) -> str | None:
     """The scalar as the user wrote it; None for what was interpolated or never written."""
-    if origin is None or origin.text is None or "${" in origin.text:
-        return None
-    return origin.text.partition("=")[2].strip() if origin.layer == "override" else origin.text
+    return None if origin is None or "${" in (origin.text or "") else origin.scalar
 
 
 def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Mapping[str, str]:
@@ -509,32 +496,15 @@ def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Map
                               Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),
                               where=_place(origin, f"env.{name}"))
         if value is not None:
-            env[name] = _env_text(value, origin)
+            plain = str(value).lower() if isinstance(value, bool) else str(value)
+            env[name] = plain if isinstance(value, str) else _written(origin) or plain
     return MappingProxyType(env)
-
-
-def _env_text(value: Any, origin: Origin | None) -> str:
-    if isinstance(value, str):
-        return value
-    return _written(origin) or (str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, below in value.items():
-            yield from _leaves(below, _join(prefix, str(name)))
-    else:
-        yield prefix, value
-
-
-def _origin_below(origins: Mapping[str, Origin], key: str) -> Origin | None:
-    return origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), None)
 
 
 def _origin_near(origins: Mapping[str, Origin], key: str) -> Origin | None:
     key = re.sub(r"\[\d+\].*", "", key)
     while key:
-        if found := _origin_below(origins, key):
+        if found := origin_below(origins, key):
             return found
         key = key.rpartition(".")[0]
     return None

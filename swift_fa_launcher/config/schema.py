@@ -60,6 +60,19 @@ class Origin:
             return f"{self.file}:{self.line}"
         return f"command line: {self.text}" if self.layer == "override" else "built-in default"
 
+    @property
+    def scalar(self) -> str | None:
+        """The value as it was written; None for a file's lists and groups, and for what was never written."""
+        if self.layer != "override":
+            return self.text
+        _, equals, value = (self.text or "").partition("=")
+        return value.strip() if equals else None
+
+
+def origin_below(origins: Mapping[str, Origin], key: str) -> Origin | None:
+    """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
+    return origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), None)
+
 
 @dataclass(frozen=True)
 class FlashAttnSection:
@@ -179,6 +192,13 @@ class SwiftArguments(Mapping[str, Any]):
         except ValueError:
             return None
 
+    def number(self, key: str) -> float | None:
+        """The value as a number; None where it is unset or not one."""
+        try:
+            return None if isinstance(self.get(key), bool) else float(self.text(key) or "")
+        except ValueError:
+            return None
+
     @property
     def attn_impl(self) -> str | None:
         return self.text("attn_impl")
@@ -221,8 +241,7 @@ class ResolvedConfig:
 
     def origin(self, key: str) -> Origin | None:
         """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
-        found = self.origins.get(key)
-        return found or next((o for k, o in self.origins.items() if k.startswith(f"{key}.")), None)
+        return origin_below(self.origins, key)
 
 
 SECTIONS = ("swift", "flash_attn", "swanlab", "launch", "env", "preflight", "run")

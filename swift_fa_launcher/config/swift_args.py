@@ -34,13 +34,13 @@ class Argument:
     help: Maybe[str] = NOT_COLLECTED
 
 
-
 #: The installed ms-swift's arguments by name.
 Arguments = Mapping[str, Argument]
 
 # --- between generations ---
 
 _DTYPES: Mapping[Any, Any] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "AUTO": None}
+_NAMED_DTYPES = {old: new for old, new in _DTYPES.items() if new}
 _MODULES: Mapping[Any, Any] = {"ALL": "all-linear", "DEFAULT": "all-linear", "AUTO": "all-linear"}
 
 
@@ -58,61 +58,45 @@ class Family:
     joins: bool = False
 
 
-def _renamed(old: str, new: str, values: Mapping[Any, Any] | None = None, *, since: str = "3",
-             joins: bool = False) -> Family:
-    return Family((("2", old), (since, new)), values or {}, joins)
-
+#: Arguments of which only the name changed: by the versions that brought the old and the new one, `old > new`.
+_RENAMED: Mapping[tuple[str, str], str] = {
+    ("2", "3"): """
+        model_id_or_path > model    batch_size > per_device_train_batch_size    eval_batch_size > per_device_eval_batch_size
+        check_model_is_latest > check_model    add_output_dir_suffix > add_version    lora_bias_trainable > lora_bias
+        lora_lr_ratio > lorap_lr_ratio    init_lora_weights > init_weights    dataset_seed > data_seed
+        additional_trainable_parameters > trainable_parameters    dataset_test_ratio > split_dataset_ratio
+        preprocess_num_proc > dataset_num_proc    streaming_buffer_size > shuffle_buffer_size    loss_name > loss_type
+        device_map_config > device_map    device_map_config_path > device_map    vit_use_gc > vit_gradient_checkpointing
+        evaluation_strategy > eval_strategy""",
+    ("2", "2"): """
+        lora_target_regex > target_regex    lora_modules_to_save > modules_to_save    lora_dropout_p > lora_dropout
+        only_save_model > save_only_model    neftune_alpha > neftune_noise_alpha    deepspeed_config_path > deepspeed""",
+    ("2", "3.3"): "use_liger > use_liger_kernel",
+    ("2", "3.4"): "tools_prompt > agent_template",
+    ("3", "4.0"): "metric > eval_metric",
+    ("3", "3.12"): "swanlab_lark_webhook_url > swanlab_webhook_url    swanlab_lark_secret > swanlab_secret",
+    ("", ""): """
+        save_safetensors > safe_serialization    no_cuda > use_cpu    per_gpu_train_batch_size > per_device_train_batch_size
+        per_gpu_eval_batch_size > per_device_eval_batch_size    push_to_hub_model_id > hub_model_id
+        push_to_hub_token > hub_token""",
+}
 
 FAMILIES: tuple[Family, ...] = (
+    *(Family(((had, old), (since, new)))
+      for (had, since), pairs in _RENAMED.items() for old, new in re.findall(r"(\w+) > (\w+)", pairs)),
     Family((("2", "sft_type"), ("3", "train_type"), ("4.0", "tuner_type"))),
-    _renamed("model_id_or_path", "model"),
-    _renamed("template_type", "template", {"AUTO": None}),
-    _renamed("quantization_bit", "quant_bits", {0: None}),
-    _renamed("bnb_4bit_comp_dtype", "bnb_4bit_compute_dtype", _DTYPES),
-    _renamed("dtype", "torch_dtype", _DTYPES),
-    _renamed("use_flash_attn", "attn_impl", {True: "flash_attn", False: None}),
-    _renamed("batch_size", "per_device_train_batch_size"),
-    _renamed("eval_batch_size", "per_device_eval_batch_size"),
-    _renamed("check_model_is_latest", "check_model"),
-    _renamed("add_output_dir_suffix", "add_version"),
-    _renamed("lora_target_modules", "target_modules", _MODULES, since="2"),
-    _renamed("lora_target_regex", "target_regex", since="2"),
-    _renamed("lora_modules_to_save", "modules_to_save", since="2"),
-    _renamed("lora_dropout_p", "lora_dropout", since="2"),
-    _renamed("lora_bias_trainable", "lora_bias"),
-    _renamed("lora_lr_ratio", "lorap_lr_ratio"),
-    _renamed("init_lora_weights", "init_weights"),
-    _renamed("additional_trainable_parameters", "trainable_parameters"),
-    _renamed("dataset_seed", "data_seed"),
-    _renamed("dataset_test_ratio", "split_dataset_ratio"),
-    _renamed("preprocess_num_proc", "dataset_num_proc"),
-    _renamed("streaming_buffer_size", "shuffle_buffer_size"),
-    _renamed("custom_train_dataset_path", "dataset", since="2", joins=True),
-    _renamed("custom_val_dataset_path", "val_dataset", since="2", joins=True),
-    _renamed("only_save_model", "save_only_model", since="2"),
-    _renamed("neftune_alpha", "neftune_noise_alpha", since="2"),
-    _renamed("deepspeed_config_path", "deepspeed", since="2"),
-    _renamed("device_map_config", "device_map"),
-    _renamed("device_map_config_path", "device_map"),
-    _renamed("vit_use_gc", "vit_gradient_checkpointing"),
-    _renamed("loss_name", "loss_type"),
-    _renamed("rescale_image", "max_pixels", {-1: None}),
-    _renamed("push_hub_strategy", "hub_strategy", {"push_best": "every_save", "push_last": "every_save"},
-             since="2"),
-    Family((("2", "evaluation_strategy"), ("3", "eval_strategy"))),
-    Family((("2", "use_liger"), ("3.3", "use_liger_kernel"))),
-    Family((("2", "tools_prompt"), ("3.4", "agent_template"))),
-    _renamed("lora_modules", "adapters", joins=True),
-    Family((("3", "metric"), ("4.0", "eval_metric"))),
-    Family((("3", "swanlab_lark_webhook_url"), ("3.12", "swanlab_webhook_url"))),
-    Family((("3", "swanlab_lark_secret"), ("3.12", "swanlab_secret"))),
-    Family((("", "save_safetensors"), ("", "safe_serialization"))),
+    Family((("2", "template_type"), ("3", "template")), {"AUTO": None}),
+    Family((("2", "quantization_bit"), ("3", "quant_bits")), {0: None}),
+    Family((("2", "bnb_4bit_comp_dtype"), ("3", "bnb_4bit_compute_dtype")), _DTYPES),
+    Family((("2", "dtype"), ("3", "torch_dtype")), _DTYPES),
+    Family((("2", "use_flash_attn"), ("3", "attn_impl")), {True: "flash_attn", False: None}),
+    Family((("2", "lora_target_modules"), ("2", "target_modules")), _MODULES),
+    Family((("2", "rescale_image"), ("3", "max_pixels")), {-1: None}),
+    Family((("2", "push_hub_strategy"), ("2", "hub_strategy")), {"push_best": "every_save", "push_last": "every_save"}),
+    Family((("2", "custom_train_dataset_path"), ("2", "dataset")), joins=True),
+    Family((("2", "custom_val_dataset_path"), ("2", "val_dataset")), joins=True),
+    Family((("2", "lora_modules"), ("3", "adapters")), joins=True),
     Family((("", "group_by_length"), ("", "train_sampling_strategy")), {True: "group_by_length", False: None}),
-    Family((("", "no_cuda"), ("", "use_cpu"))),
-    Family((("", "per_gpu_train_batch_size"), ("", "per_device_train_batch_size"))),
-    Family((("", "per_gpu_eval_batch_size"), ("", "per_device_eval_batch_size"))),
-    Family((("", "push_to_hub_model_id"), ("", "hub_model_id"))),
-    Family((("", "push_to_hub_token"), ("", "hub_token"))),
     Family((("", "adafactor"), ("", "optim")), {True: "adafactor", False: None}),
 )
 
@@ -120,9 +104,7 @@ FAMILIES: tuple[Family, ...] = (
 REVALUED: Mapping[str, Mapping[Any, Any]] = {
     "deepspeed": {"default-zero2": "zero2", "default-zero3": "zero3",
                   "zero2-offload": "zero2_offload", "zero3-offload": "zero3_offload"},
-    "torch_dtype": {k: v for k, v in _DTYPES.items() if v},
-    "lora_dtype": {k: v for k, v in _DTYPES.items() if v},
-    "bnb_4bit_compute_dtype": {k: v for k, v in _DTYPES.items() if v},
+    "torch_dtype": _NAMED_DTYPES, "lora_dtype": _NAMED_DTYPES, "bnb_4bit_compute_dtype": _NAMED_DTYPES,
     "target_modules": _MODULES,
     "acc_strategy": {"sentence": "seq"},
     "truncation_strategy": {"truncation_left": "left"},
@@ -182,6 +164,7 @@ def translate(swift: Mapping[str, Any], known_args: Arguments | None = None, ms_
     rank = strength or {}
     for key, value in swift.items():
         name, new_value, joins = _installed(key, value, known_args, ms_swift)
+        above = rank.get(key, 0) - rank.get(keys.get(name, key), 0)
         if name != key.replace("-", "_"):
             renamed.append(Rename(key, name, value, new_value))
         if name not in arguments:
@@ -189,12 +172,9 @@ def translate(swift: Mapping[str, Any], known_args: Arguments | None = None, ms_
         elif joins or _joins(keys[name], name):
             first, second = (arguments[name], new_value) if joins else (new_value, arguments[name])
             arguments[name] = [*_listed(first), *_listed(second)]
-        elif rank.get(key, 0) != rank.get(keys[name], 0):
-            if rank.get(key, 0) > rank.get(keys[name], 0):
-                arguments[name], keys[name] = new_value, key
-        elif arguments[name] is None:
+        elif above > 0 or (above == 0 and arguments[name] is None):
             arguments[name], keys[name] = new_value, key
-        elif new_value is not None and arguments[name] != new_value:
+        elif above == 0 and new_value is not None and arguments[name] != new_value:
             clashes.append(Clash(keys[name], key, swift[keys[name]], value))
     if any(r.new == "swanlab_webhook_url" for r in renamed):  # the old names were Lark's, the new ones are anybody's
         arguments.setdefault("swanlab_notification_method", "lark")
@@ -222,12 +202,8 @@ def strengths(config: ResolvedConfig) -> Mapping[str, int]:
 
 def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[str, str]:
     """Argument name to the scalar as the config or the command line wrote it; none where its value was translated."""
-    texts: dict[str, str] = {}
-    for name, key in translation.keys.items():
-        origin = config.origins.get(f"swift.{key}")
-        if origin and origin.text is not None and (origin.layer != "override" or "=" in origin.text):
-            texts[name] = origin.text.partition("=")[2].strip() if origin.layer == "override" else origin.text
-    return texts
+    origins = {name: config.origins.get(f"swift.{key}") for name, key in translation.keys.items()}
+    return {name: origin.scalar for name, origin in origins.items() if origin and origin.scalar is not None}
 
 
 def _installed(key: str, value: Any, known_args: Arguments | None,

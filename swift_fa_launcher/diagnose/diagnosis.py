@@ -73,7 +73,7 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
     """`diagnose` of a log file. Raises LauncherError where it cannot be read."""
     try:
         with path.open("rb") as log:
-            return diagnose(_read(log), exit_code=exit_code)
+            return diagnose(iter(lambda: log.read(_CHUNK), b""), exit_code=exit_code)
     except OSError as error:
         raise LauncherError("log-unreadable", Text("the log cannot be read", "无法读取日志"), where=str(path),
                             why=error.strerror or str(error)) from error
@@ -125,11 +125,6 @@ class _Last:
     def lines(self) -> bytes:
         """The last three lines that say anything."""
         return b"\n".join([line for line in self._end.splitlines() if line.strip()][-3:])
-
-
-def _read(log: Any) -> Iterator[bytes]:
-    while chunk := log.read(_CHUNK):
-        yield chunk
 
 
 def is_text(beginning: bytes) -> bool:

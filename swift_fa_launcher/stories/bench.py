@@ -15,33 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swift_fa_launcher.bench.bench import (
-    DIVIDED,
-    FAILED,
-    INTERRUPTED,
-    MEASURED,
-    ROWS,
-    SCHEMA,
-    SKIPPED,
-    VARIANTS,
-    Bench,
-    Rate,
-    Result,
-    Variant,
-    bench_to_json,
-    changed_keys,
-    changes_nothing,
-    choose_names,
-    describe_machine,
-    division_settings,
-    file_name,
-    make_key,
-    make_measured,
-    make_variant,
-    results_from_json,
-    sample_datasets,
-    shared_settings,
-)
+from swift_fa_launcher.bench import bench as benches
 from swift_fa_launcher.bench.table import render_line, render_table
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
@@ -74,7 +48,7 @@ class Wish:
     """What the command line asks for. names: variants, none for all. rows: None for all. out: folder of the results."""
 
     names: tuple[str, ...] = ()
-    rows: int | None = ROWS
+    rows: int | None = benches.ROWS
     out: Path | None = None
     install: bool = True
     allow: tuple[str, ...] = ()
@@ -87,7 +61,7 @@ class Ended:
     interrupted: variants that were wanted are left.
     """
 
-    bench: Bench
+    bench: benches.Bench
     folder: Path
     titles: Mapping[str, Text]
     exit_code: int
@@ -113,15 +87,15 @@ class _Course:
     build_progress: BuildProgress = lambda step, steps, line: None
     on_step: OnStep = lambda place, step, steps: None
     asked: dict[Question, Reply] = field(default_factory=dict)
-    variants: Mapping[str, Variant] = field(default_factory=dict)
+    variants: Mapping[str, benches.Variant] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)  # what the config names, with a digest of its files
     install_problem: Words = ""
     exit_code: int | None = None  # of an interruption
 
-    def settings(self, variant: Variant, division: Sequence[str]) -> tuple[str, ...]:
-        datasets = sample_datasets(self.config, self.facts, self.wish.rows)
-        shared = shared_settings(self.config, datasets, name=f"{run_name(self.config)}-bench-{variant.name}",
-                                 output=str(self.folder / "output" / variant.name))
+    def settings(self, variant: benches.Variant, division: Sequence[str]) -> tuple[str, ...]:
+        datasets = benches.sample_datasets(self.config, self.facts, self.wish.rows)
+        shared = benches.shared_settings(self.config, datasets, name=f"{run_name(self.config)}-bench-{variant.name}",
+                                         output=str(self.folder / "output" / variant.name))
         return (*self.overrides, *shared, *variant.settings, *division)
 
     def resolve(self, words: Sequence[str]) -> ResolvedConfig:
@@ -138,9 +112,9 @@ class _Course:
         """The config's and the environment's secrets, which no file of the bench may hold."""
         return secret_values(self.config, os.environ)
 
-    def key(self, config: ResolvedConfig, facts: Facts, variant: Variant) -> dict[str, Any]:
+    def key(self, config: ResolvedConfig, facts: Facts, variant: benches.Variant) -> dict[str, Any]:
         """What `make_key` says, without secrets."""
-        key = make_key(config, facts, self.data, flash=variant.flash)
+        key = benches.make_key(config, facts, self.data, flash=variant.flash)
         return dict(redact_data(key, secret_values(config, os.environ)))
 
 
@@ -180,7 +154,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _run(course: _Course) -> Ended:
     wish = course.wish
-    names = [name for name in choose_names(wish.names) if name in course.variants or name in wish.names]
+    names = [name for name in benches.choose_names(wish.names) if name in course.variants or name in wish.names]
     bench = _earlier(course, names)
     try:
         for place, name in enumerate(names, 1):
@@ -203,7 +177,7 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
         raise LaunchError("bench-one-machine", Text("bench runs on one machine only", "bench 只能在单台机器上运行"),
                           where="launch.nnodes", hint=("launch.nnodes=1",))
     facts = look(config, offline=True, probe=False, say=say)
-    folder = (wish.out or Path("bench", file_name(run_name(config)))).absolute()
+    folder = (wish.out or Path("bench", benches.file_name(run_name(config)))).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
@@ -211,7 +185,7 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
         why = Text("this is a file", "这是一个文件") if folder.is_file() else error.strerror or str(error)
         raise LaunchError("bench-not-written", Text("the results cannot be written", "无法写入结果"), where=str(folder),
                           why=why, hint=(_ANOTHER_FOLDER,)) from None
-    made = {name: make_variant(name, config, facts) for name in VARIANTS}
+    made = {name: benches.make_variant(name, config, facts) for name in benches.VARIANTS}
     return _Course(files, overrides, wish, config, facts, folder, say,
                    variants={name: variant for name, variant in made.items() if variant},
                    data=_digest_data(collect_surroundings(config, facts, Path.cwd(), say)))
@@ -228,27 +202,27 @@ def _titles(course: _Course) -> dict[str, Text]:
     return {name: variant.title for name, variant in course.variants.items()}
 
 
-def _exit_code(course: _Course, bench: Bench, names: Sequence[str]) -> int:
+def _exit_code(course: _Course, bench: benches.Bench, names: Sequence[str]) -> int:
     if course.exit_code is not None:
         return course.exit_code
     statuses = {one.status for one in bench.results if one.variant in names}
-    return 0 if MEASURED in statuses and FAILED not in statuses else 1
+    return 0 if benches.MEASURED in statuses and benches.FAILED not in statuses else 1
 
 
 # What an earlier bench left
 
 
-def _earlier(course: _Course, wanted: Sequence[str]) -> Bench:
+def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
     """The bench as it stands in the folder: every result that still holds. What does not is put aside, as is a file that is
     damaged or a newer launcher's."""
     data = _read_json(course.folder / FILE)
-    results, rate = results_from_json(data)
-    foreign = data is not None and (not isinstance(data, dict) or data.get("schema") != SCHEMA)
-    machine = describe_machine(course.config, course.facts)
+    results, rate = benches.results_from_json(data)
+    foreign = data is not None and (not isinstance(data, dict) or data.get("schema") != benches.SCHEMA)
+    machine = benches.describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
-    bench = Bench(_about(course, machine), rate=rate if same_machine else None)
+    bench = benches.Bench(_about(course, machine), rate=rate if same_machine else None)
     passed = dict[str, list[str]]()
-    for name in VARIANTS:
+    for name in benches.VARIANTS:
         found = next((one for one in results if one.variant == name), None)
         if found is not None and (why := _outdated(course, bench, found)):
             if name in wanted:
@@ -263,7 +237,7 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> Bench:
                         f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
     listed = data.get("variants") if isinstance(data, dict) else None
     measured = [one for one in (listed if isinstance(listed, list) else ())
-                if isinstance(one, dict) and one.get("status") == MEASURED]  # also what cannot be read whole
+                if isinstance(one, dict) and one.get("status") == benches.MEASURED]  # also what cannot be read whole
     if foreign or len(bench.results) < len(measured):
         _keep_old(course)
     return bench
@@ -280,16 +254,16 @@ def _read_json(file: Path) -> Any:
         return text
 
 
-def _outdated(course: _Course, bench: Bench, found: Result) -> str:
+def _outdated(course: _Course, bench: benches.Bench, found: benches.Result) -> str:
     """What an earlier measurement depended on and is otherwise now; "" where it holds."""
     variant = course.variants.get(found.variant)
     if variant is None:
         return "gradient_checkpointing, lora_dropout"
-    division, why = division_settings(bench) if variant.name in DIVIDED else ((), "")
+    division, why = benches.division_settings(bench) if variant.name in benches.DIVIDED else ((), "")
     if why:
         return "packing"
     config = course.resolve(course.settings(variant, division))
-    return ", ".join(changed_keys(found.key, course.key(config, course.facts, variant))[:4])
+    return ", ".join(benches.changed_keys(found.key, course.key(config, course.facts, variant))[:4])
 
 
 def _keep_old(course: _Course) -> None:
@@ -321,10 +295,10 @@ def _now() -> str:
 # One variant
 
 
-def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
+def _step(course: _Course, bench: benches.Bench, name: str, place: str) -> benches.Bench:
     """The bench with this variant measured, or why it was not; written down."""
     found = bench.result(name)
-    if found is None or found.status != MEASURED:
+    if found is None or found.status != benches.MEASURED:
         bench, found = _measure(course, bench, name, place)
         reason = found.reason
         found = replace(found, reason=in_both(lambda lang: redact(render_words(reason, lang), course.hidden)))
@@ -338,43 +312,39 @@ def _step(course: _Course, bench: Bench, name: str, place: str) -> Bench:
 class _Ready:
     """A variant that can be trained. division: its settings of the batch."""
 
-    variant: Variant
+    variant: benches.Variant
     division: Sequence[str]
     prepared: Prepared
 
 
-def _measure(course: _Course, bench: Bench, name: str, place: str) -> tuple[Bench, Result]:
+def _measure(course: _Course, bench: benches.Bench, name: str, place: str) -> tuple[benches.Bench, benches.Result]:
     """What becomes of a variant; and the bench, with the machine's rate once anything can train at all."""
-    prepared = _ready(course, bench, name)
-    if isinstance(prepared, Result):
-        return bench, prepared
-    bench = _with_rate(course, bench)
-    return bench, _train(course, prepared, name, place)
+    ready = _ready(course, bench, name)
+    if not isinstance(ready, _Ready):
+        return bench, benches.Result(name, benches.SKIPPED, ready)
+    return _with_rate(course, bench), _train(course, ready, name, place)
 
 
-def _ready(course: _Course, bench: Bench, name: str) -> _Ready | Result:
+def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
     """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
-        return Result(name, SKIPPED, Text("this config already turns off gradient checkpointing and dropout",
-                                          "此配置已关闭 gradient checkpointing 和 dropout"))
-    division, why = division_settings(bench) if name in DIVIDED else ((), "")
+        return Text("gradient checkpointing and dropout are off in this config already",
+                    "此配置已关闭 gradient checkpointing 和 dropout")
+    division, why = benches.division_settings(bench) if name in benches.DIVIDED else ((), "")
     if why:
-        return Result(name, SKIPPED, why)
-    if name == "same_examples" and changes_nothing(bench, division):
-        return Result(name, SKIPPED, Text("packing already uses this batch size; it cannot be made smaller",
-                                          "packing 已经使用这个批大小，无法再减小"))
+        return why
+    if name == "same_examples" and benches.changes_nothing(bench, division):
+        return Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
     try:
         prepared = _prepare(course, course.settings(variant, division))
     except (LauncherError, OSError) as error:
-        return Result(name, SKIPPED, _words(error))
+        return _words(error)
     errors = blocking(prepared.judgement.findings)
-    if errors:
-        return Result(name, SKIPPED, _join(errors, course.install_problem))
-    return _Ready(variant, division, prepared)
+    return _join(errors, course.install_problem) if errors else _Ready(variant, division, prepared)
 
 
-def _train(course: _Course, ready: _Ready, name: str, place: str) -> Result:
+def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:
     variant, prepared = ready.variant, ready.prepared
     course.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
                     f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
@@ -387,7 +357,7 @@ def _train(course: _Course, ready: _Ready, name: str, place: str) -> Result:
         with open(os.devnull, "wb") as nowhere:
             finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say, on_line=notice)
     except (LauncherError, OSError) as error:
-        return Result(name, FAILED, _words(error))
+        return benches.Result(name, benches.FAILED, _words(error))
     return replace(_judge(course, finished, name), settings=(*variant.settings, *ready.division),
                    key=course.key(prepared.judgement.config, prepared.judgement.facts, variant))
 
@@ -409,27 +379,29 @@ def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
         return prepared
 
 
-def _judge(course: _Course, finished: Finished, name: str) -> Result:
+def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
     """The result of a training that has ended."""
     outcome, folder = finished.outcome, finished.folder
     if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
         course.exit_code = 128 + outcome.asked
     if outcome.interrupted:
-        return Result(name, INTERRUPTED, Text("the training was stopped before its end",
-                                              "训练在完成之前被停止"), run=str(folder))
+        return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"),
+                              run=str(folder))
     log = folder / "train.log"
     if outcome.exit_code != 0:
         ended = f"exit code {outcome.exit_code}; {log}"
         causes = finished.diagnoses[:1]
-        return Result(name, FAILED, in_both(lambda lang: "; ".join(
+        return benches.Result(name, benches.FAILED, in_both(lambda lang: "; ".join(
             [*(f"{one.code}: {render_words(one.summary, lang)}" for one in causes), ended])), run=str(folder))
     gpus = visible_gpus(course.config, course.facts).gpus
-    measured = make_measured(read_monitor(folder), read_monitor_lines(folder), runtime=finished.record.result.get("runtime"),
-                             wall=(outcome.ended - outcome.started).total_seconds(), gpus=len(gpus) if gpus else None)
+    measured = benches.make_measured(read_monitor(folder), read_monitor_lines(folder),
+                                     runtime=finished.record.result.get("runtime"),
+                                     wall=(outcome.ended - outcome.started).total_seconds(),
+                                     gpus=len(gpus) if gpus else None)
     if measured is None:
-        return Result(name, FAILED, Text(f"the training ran, but its monitor wrote nothing: {log}",
-                                         f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
-    return Result(name, MEASURED, run=str(folder), measured=measured)
+        return benches.Result(name, benches.FAILED, Text(f"it trained, but its monitor wrote nothing: {log}",
+                                                         f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
+    return benches.Result(name, benches.MEASURED, run=str(folder), measured=measured)
 
 
 def _join(findings: Sequence[Finding], more: Words) -> Text:
@@ -460,7 +432,7 @@ def _words(error: LauncherError | OSError) -> Words:
 # The matrix rate, the files
 
 
-def _with_rate(course: _Course, bench: Bench) -> Bench:
+def _with_rate(course: _Course, bench: benches.Bench) -> benches.Bench:
     """The bench with the machine's rate, measured once."""
     if bench.rate is not None or bench.rate_problem:
         return bench
@@ -468,13 +440,14 @@ def _with_rate(course: _Course, bench: Bench) -> Bench:
     told = measure_matrix_rate(course.config, course.facts)
     if isinstance(told, Unknown):
         return replace(bench, rate_problem=told.why)
-    return replace(bench, rate=Rate(float(told["flops"]), str(told["dtype"]), int(told["size"]), str(told["device"])))
+    return replace(bench,
+                   rate=benches.Rate(float(told["flops"]), str(told["dtype"]), int(told["size"]), str(told["device"])))
 
 
-def _save(course: _Course, bench: Bench) -> Bench:
+def _save(course: _Course, bench: benches.Bench) -> benches.Bench:
     """bench.json and table.md, each replaced whole. A disk that is full is said; the bench goes on and prints its table."""
     bench = replace(bench, about={**bench.about, "updated": _now()})
-    texts = {FILE: json.dumps(bench_to_json(bench), ensure_ascii=False, indent=1, default=str) + "\n",
+    texts = {FILE: json.dumps(benches.bench_to_json(bench), ensure_ascii=False, indent=1, default=str) + "\n",
              TABLE: render_table(bench, _titles(course), "en")}
     for name, text in texts.items():
         part = course.folder / f".{name}.{os.getpid()}"
@@ -486,7 +459,7 @@ def _save(course: _Course, bench: Bench) -> Bench:
     return bench
 
 
-def _plot(course: _Course, bench: Bench) -> None:
+def _plot(course: _Course, bench: benches.Bench) -> None:
     """The picture comes last, and no trouble with it takes anything from the table."""
     if not any(one.measured for one in bench.results):
         return

@@ -31,38 +31,12 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
-from swift_fa_launcher.runs.again import (
-    Continuation,
-    continue_run,
-    continue_swanlab,
-    news,
-    read_plan,
-    refuse_to_repeat,
-    renew_plan,
-    repeated_config,
-    unexpected,
-)
+from swift_fa_launcher.runs import again as repeats
+from swift_fa_launcher.runs import output as outputs
+from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
-from swift_fa_launcher.runs.output import (
-    LONG_TAIL,
-    parse_version_folder,
-    read_progress,
-    read_swanlab,
-    says_training_ended,
-)
-from swift_fa_launcher.runs.record import (
-    RunRecord,
-    close_record,
-    make_record,
-    new_run_id,
-    render_record,
-    run_name,
-    secret_values,
-    start_record,
-    update_record,
-)
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
@@ -116,12 +90,12 @@ class Again:
     prepared: Prepared
     differences: tuple[Difference, ...]
     unexpected: tuple[Difference, ...]
-    continuation: Continuation | None = None
+    continuation: repeats.Continuation | None = None
 
 
 @dataclass(frozen=True)
 class Finished:
-    record: RunRecord
+    record: records.RunRecord
     folder: Path
     outcome: Outcome
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -217,8 +191,8 @@ def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progre
 def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
     """The plan for what was judged, under a new run id. name: for a config that names no run."""
     config = judgement.config
-    name = config.run.name or config.swanlab.experiment or name or run_name(config)
-    run_id = new_run_id(name, datetime.now(timezone.utc))
+    name = config.run.name or config.swanlab.experiment or name or records.run_name(config)
+    run_id = records.new_run_id(name, datetime.now(timezone.utc))
     root = expand_user(config.run.root).absolute()
     plan = make_plan(config, judgement.facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(Path.cwd()))
     return Prepared(judgement, plan, run_id, root, name)
@@ -230,12 +204,13 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
     Raises LaunchError where the record does not allow it.
     """
     entry, record = readable_run(root, word)
-    refuse_to_repeat(entry, record)
+    repeats.refuse_to_repeat(entry, record)
     _enter(record)
-    config = repeated_config(entry, record, overrides, exact=exact)
+    config = repeats.repeated_config(entry, record, overrides, exact=exact)
     prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
     if exact:
-        prepared = replace(prepared, plan=renew_plan(read_plan(entry), prepared.run_id, prepared.plan.run_dir))
+        recorded = repeats.read_plan(entry)
+        prepared = replace(prepared, plan=repeats.renew_plan(recorded, prepared.run_id, prepared.plan.run_dir))
     return _again(entry, replace(prepared, parent=record.id), overrides, None, say)
 
 
@@ -245,26 +220,27 @@ def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[s
     Raises LaunchError where it cannot go on.
     """
     entry, record = readable_run(root, word)
-    there = continue_run(entry, record, overrides)
+    there = repeats.continue_run(entry, record, overrides)
     _enter(record)
     original = replace(record, overrides=())
-    there = continue_swanlab(there, entry, record, repeated_config(entry, original, there.overrides))
-    config = repeated_config(entry, original, there.overrides)
+    there = repeats.continue_swanlab(there, entry, record, repeats.repeated_config(entry, original, there.overrides))
+    config = repeats.repeated_config(entry, original, there.overrides)
     prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
     prepared = replace(prepared, parent=record.id, resumed_from=str(there.checkpoint.path), earlier=there.earlier)
     return _again(entry, prepared, there.overrides, there, say)
 
 
-def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: Continuation | None, say: Say) -> Again:
+def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeats.Continuation | None,
+           say: Say) -> Again:
     judgement = prepared.judgement
     around = collect_surroundings(judgement.config, judgement.facts, Path(prepared.plan.cwd), say)
     prepared = replace(prepared, around=around)
-    texts = _texts(prepared, _make_record(prepared), secret_values(judgement.config, os.environ))
+    texts = _texts(prepared, _make_record(prepared), records.secret_values(judgement.config, os.environ))
     found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
-    return Again(prepared, news(found, there) if there else found, unexpected(found, asked), there)
+    return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), there)
 
 
-def _enter(record: RunRecord) -> None:
+def _enter(record: records.RunRecord) -> None:
     """Make the run's working folder ours: its paths are relative to it."""
     try:
         os.chdir(record.cwd)
@@ -290,10 +266,10 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
             on_line: Callable[[bytes], None], say: Say) -> Finished:
     judgement, plan = prepared.judgement, prepared.plan
     config = judgement.config
-    hidden = secret_values(config, os.environ)
+    hidden = records.secret_values(config, os.environ)
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
     record = _make_record(prepared)
-    folder = start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
+    folder = records.start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
 
     failures: list[str] = []  # beside the training
 
@@ -301,12 +277,12 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         nonlocal record
         with _only_said(_UNWATCHED, say, failures):
             on_line(line)
-            found = parse_version_folder(line)
+            found = outputs.parse_version_folder(line)
             if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
                 has_folder()
                 record = replace(record, output_dir=found)
                 with _only_said(_UNWRITTEN, say, failures):
-                    update_record(folder, record, hidden)
+                    records.update_record(folder, record, hidden)
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
@@ -314,23 +290,27 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
                                run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
                                redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
-                               ended_marker=says_training_ended)
+                               ended_marker=outputs.says_training_ended)
     except LaunchError as error:
         with _only_said(_UNWRITTEN, say, failures):
-            update_record(folder, replace(record, status="failed", exit_code=error.exit_code, detail=str(error)), hidden)
+            records.update_record(folder,
+                                  replace(record, status="failed", exit_code=error.exit_code, detail=str(error)),
+                                  hidden)
         raise
     # The training has had its say: from here on nothing takes its exit code from it.
     diagnoses: tuple[Diagnosis, ...] = ()
     if outcome.exit_code != 0 and not outcome.interrupted:
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
-            diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
+            from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
+
+            diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code)
     record = _ended(record, outcome)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
     with _only_said(_UNWRITTEN, say, failures):
         told = [record.detail, *dict.fromkeys(failures)] if record.detail else list(dict.fromkeys(failures))
-        update_record(folder, replace(record, detail="; ".join(told) or None), hidden)
+        records.update_record(folder, replace(record, detail="; ".join(told) or None), hidden)
     return Finished(record, folder, outcome, diagnoses)
 
 
@@ -367,48 +347,45 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
                           Text(f"these processes of {record.id} cannot be ended: {pids}",
                                f"{record.id} 的进程无法结束：{pids}"), hint=(f"kill -KILL {pids.replace(',', '')}",))
     if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
-        update_record(entry.folder, replace(record, status="interrupted", ended=datetime.now(timezone.utc).isoformat(
-            timespec="seconds"), detail="ended by swift-fa runs --end", result=encode(entry.progress),
-            measured=read_measured(entry.folder)))
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        records.update_record(entry.folder, replace(
+            record, status="interrupted", ended=now, detail="ended by swift-fa runs --end",
+            result=encode(entry.progress), measured=read_measured(entry.folder)))
     say(Text(f"{record.id} has ended", f"{record.id} 已结束"))
     return see_run(entry.folder)
 
 
-def _make_record(prepared: Prepared) -> RunRecord:
-    return make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
-                       pid_started=_process_start(), name=prepared.name, parent=prepared.parent,
-                       resumed_from=prepared.resumed_from)
+def _make_record(prepared: Prepared) -> records.RunRecord:
+    import psutil
+
+    return records.make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
+                               pid_started=psutil.Process().create_time(), name=prepared.name, parent=prepared.parent,
+                               resumed_from=prepared.resumed_from)
 
 
-def _texts(prepared: Prepared, record: RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+def _texts(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
     assert prepared.around is not None
-    return render_record(record, prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings,
-                         prepared.plan, prepared.around, hidden)
+    return records.render_record(record, prepared.judgement.config, prepared.judgement.facts,
+                                 prepared.judgement.findings, prepared.plan, prepared.around, hidden)
 
 
-def _ended(record: RunRecord, outcome: Outcome) -> RunRecord:
-    record = close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
-                          interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
+def _ended(record: records.RunRecord, outcome: Outcome) -> records.RunRecord:
+    record = records.close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
+                                  interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
     return replace(record, unsent=outcome.ended_after_training)
 
 
-def _with_results(record: RunRecord, folder: Path, earlier: tuple[str, ...]) -> RunRecord:
+def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
     """The record with what the training left behind; without an output folder of its own that is what the monitor
     measured and SwanLab's run at most."""
-    swanlab = {**read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
+    swanlab = {**outputs.read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
     record = replace(record, swanlab=swanlab, measured=read_measured(folder))
     if not record.output_dir:
         return record
     output = Path(record.cwd, record.output_dir)
     checkpoint = newest_complete(list_checkpoints(output))
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None,
-                   result=encode(read_progress(output, LONG_TAIL)))
-
-
-def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
-    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
-
-    return diagnose_file(log, exit_code=exit_code)
+                   result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
 
 def refuse_target(config: ResolvedConfig) -> None:
@@ -434,9 +411,3 @@ def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
     """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
     secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
     return {**os.environ, **secrets, **notification_secrets(config), **plan.env}
-
-
-def _process_start() -> float:
-    import psutil
-
-    return float(psutil.Process().create_time())

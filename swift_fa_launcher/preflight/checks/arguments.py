@@ -8,21 +8,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from swift_fa_launcher.config import swift_args
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
-from swift_fa_launcher.config.swift_args import (
-    Argument,
-    Rename,
-    Translation,
-    accepts,
-    attention_misspelt,
-    fits_nearly,
-    has_plugins,
-    likely,
-    nearest,
-    render_value,
-    translate_config,
-    written_texts,
-)
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
@@ -83,7 +70,7 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if name in known_args or value is None:
             continue
         key = translation.keys.get(name, name)
-        near, meant = nearest(name, known_args), likely(name, known_args)
+        near, meant = swift_args.nearest(name, known_args), swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
         rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 else {}  # of several, nobody knows whose value it is
@@ -91,7 +78,7 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                     nearest=list(near), pattern=_pattern(name, meant, known_args), **rename)
 
 
-def _pattern(name: str, meant: tuple[str, ...], known_args: Mapping[str, Argument]) -> str:
+def _pattern(name: str, meant: tuple[str, ...], known_args: Mapping[str, swift_args.Argument]) -> str:
     """What shows the arguments in question: the one meant, else those that share a word with the name."""
     shared = (word for word in name.split("_") if len(word) > 2 and any(word in other for other in known_args))
     return meant[0] if len(meant) == 1 else next(shared, "PATTERN")
@@ -101,56 +88,57 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Values that ms-swift's parser, or what comes right after it, would refuse."""
     translation = _translate(config, facts)
     known_args = known(facts.ms_swift_args) or {}
-    texts = written_texts(config, translation)
+    texts = swift_args.written_texts(config, translation)
     revalued = {change.new: change for change in translation.revalued}
     for name, value in translation.arguments.items():
         key = translation.keys.get(name, name)
         if name in revalued:
-            yield _revalued(config, facts, revalued[name])
+            change = revalued[name]
+            yield found("arg-invalid", "ms-swift 2", **_said(config, change.old, change.old_value),
+                        new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
+                        override=_typed(change.new, change.new_value))
             continue
         argument = known_args.get(name)
-        if name == "model_type" or (name == "template" and has_plugins(config)):
+        if name == "model_type" or (name == "template" and swift_args.has_plugins(config)):
             argument = argument and replace(argument, choices=None)  # model-type-unknown's; plugins register templates
         said = {**_said(config, key, value), "name": name}
-        if (why := accepts(argument, value, texts.get(name))) is not None:
+        if (why := swift_args.accepts(argument, value, texts.get(name))) is not None:
             yield found("arg-invalid", **said, why=why, **_instead(name, value, argument, texts.get(name)))
         elif near := _nearest_values(config, name, value, argument, texts.get(name)):
-            yield found("arg-invalid", "no such", **said, nearest=near, **_instead(name, value, argument, texts.get(name)))
+            yield found("arg-invalid", "no such", **said, nearest=near,
+                        **_instead(name, value, argument, texts.get(name)))
 
 
-def _revalued(config: ResolvedConfig, facts: Facts, change: Rename) -> Finding:
-    return found("arg-invalid", "ms-swift 2", **_said(config, change.old, change.old_value), new_value=_word(change.new_value),
-                 ms_swift=facts.package("ms-swift"), override=_typed(change.new, change.new_value))
-
-
-def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: Argument | None, text: str | None) -> list[str]:
+def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swift_args.Argument | None,
+                    text: str | None) -> list[str]:
     """What a value may mean that ms-swift looks up after parsing and would not find; of a list, each wrong item's nearest."""
     names = LOOKED_UP.get(name)
     if names and value is not None and not isinstance(value, dict) and not (argument and known(argument.choices)) \
-            and not (name in (*TUNERS, "report_to", "callbacks") and has_plugins(config)):
-        words = render_value(value, text, argument or Argument(type="Optional[str]"))
+            and not (name in (*TUNERS, "report_to", "callbacks") and swift_args.has_plugins(config)):
+        words = swift_args.render_value(value, text, argument or swift_args.Argument(type="Optional[str]"))
         wrong = _misspelt(words, names)
         if len(words) > 1 and wrong:
             return [f"{word} -> {_near(word, names)[0]}" for word in wrong]
         if wrong:
             return list(_near(wrong[0], names))
-    return list(_near(_word(value), LOOKED_UP[name])) if name == "attn_impl" and attention_misspelt(config, value) else []
+    misspelt = name == "attn_impl" and swift_args.attention_misspelt(config, value)
+    return list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
 
 
 def _misspelt(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(word for word in words if word not in names and fits_nearly(word, names))
+    return tuple(word for word in words if word not in names and swift_args.fits_nearly(word, names))
 
 
 def _near(word: str, names: Sequence[str]) -> tuple[str, ...]:
-    return likely(word, names) or nearest(word, names)
+    return swift_args.likely(word, names) or swift_args.nearest(word, names)
 
 
-def _instead(name: str, value: Any, argument: Argument | None, text: str | None) -> dict[str, Any]:
+def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: str | None) -> dict[str, Any]:
     """The overrides that the value may have been meant to be, and the name to look up."""
     if isinstance(value, str) and value.strip() == "\\":
         return {"first": f"swift.{name}=null"}
     choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
-    words = render_value(value, text, argument)
+    words = swift_args.render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
         wrong = _misspelt(words, choices)
         right = [_near(word, choices)[0] if word in wrong else word for word in words]
@@ -194,15 +182,15 @@ def argument_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
         pairs.append(("streaming", "false", "cached_dataset", None))
     if swift.get("deepspeed") and swift.get("fsdp"):
         pairs.append(("deepspeed", "null", "fsdp", "null"))
-    if version and version >= Version("4.6") and _number(swift, "warmup_ratio") and _number(swift, "warmup_steps"):
+    if version and version >= Version("4.6") and swift.number("warmup_ratio") and swift.number("warmup_steps"):
         pairs.append(("warmup_ratio", "null", "warmup_steps", "null"))
     for first, off, second, second_off in pairs:
-        yield found("arg-invalid", "exclusive", argument=first, shown=_shown(first, swift[first]), origin=_where(config, first),
-                    off=off, other=second, other_shown=_shown(second, swift[second]), other_origin=_where(config, second),
-                    other_off=second_off)
+        yield found("arg-invalid", "exclusive", argument=first, shown=_shown(first, swift[first]),
+                    origin=_where(config, first), off=off, other=second, other_shown=_shown(second, swift[second]),
+                    other_origin=_where(config, second), other_off=second_off)
     if swift.text("quant_method") in ("bnb", "hqq", "eetq", "quanto") and swift.get("quant_bits") is None:
-        yield found("arg-missing", "quant_bits", argument="quant_bits", shown=_shown("quant_method", swift["quant_method"]),
-                    origin=_where(config, "quant_method"))
+        yield found("arg-missing", "quant_bits", argument="quant_bits",
+                    shown=_shown("quant_method", swift["quant_method"]), origin=_where(config, "quant_method"))
 
 
 def translated(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
@@ -210,8 +198,8 @@ def translated(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
     return replace(config, swift=SwiftArguments(_translate(config, facts).arguments))
 
 
-def _translate(config: ResolvedConfig, facts: Facts) -> Translation:
-    return translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift"))
+def _translate(config: ResolvedConfig, facts: Facts) -> swift_args.Translation:
+    return swift_args.translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift"))
 
 
 def _is_default(config: ResolvedConfig, key: str) -> bool:
@@ -229,13 +217,6 @@ def _model_comes_otherwise(swift: SwiftArguments, facts: Facts) -> bool:
     return bool(swift.flag("load_args") or swift.text("ckpt_dir") or (resumed and (full or swift.flag("resume_only_model"))))
 
 
-def _number(swift: SwiftArguments, key: str) -> float:
-    try:
-        return float(swift.text(key) or 0)
-    except ValueError:
-        return 0.0
-
-
 # --- values as they are shown ---
 
 
@@ -244,7 +225,7 @@ def _where(config: ResolvedConfig, key: str) -> str:
 
 
 def _word(value: Any) -> str:
-    words = render_value(value)
+    words = swift_args.render_value(value)
     return words[0] if len(words) == 1 and not isinstance(value, list) else f"[{','.join(words)}]"
 
 

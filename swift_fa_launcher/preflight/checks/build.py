@@ -11,43 +11,22 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, Severity
 from swift_fa_launcher.findings.table import found
-from swift_fa_launcher.flash.building import (
-    BUILD_PACKAGES,
-    GIB_PER_JOB,
-    OLDEST_GCC,
-    build_jobs,
-    builds,
-    needs_install,
-    newest_gcc,
-    no_public_wheel,
-    oldest_nvcc,
-)
+from swift_fa_launcher.flash import building
 from swift_fa_launcher.flash.hosts import DIRECT, MIRRORS, PYPI, host_of, source_hosts
 from swift_fa_launcher.flash.implementations import FA2
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.tags import fits_here
+from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts, Reach, Toolchain
-from swift_fa_launcher.machine.reading import (
-    has_cpu_torch,
-    is_absent,
-    is_login_node,
-    on_ascend,
-    on_rocm,
-    pip,
-    says_tls,
-    torch_cuda,
-    torch_version,
-    written,
-)
 
 
 def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A machine for which nobody publishes wheels; which of the published ones fits is for `swift-fa install` to say."""
-    reason = no_public_wheel(facts)
+    reason = building.no_public_wheel(facts)
     local = any(not source.startswith(("github:", "http:", "https:")) for source in config.flash_attn.sources)
-    if reason and not local and needs_install(config, facts):
+    if reason and not local and building.needs_install(config, facts):
         yield found("wheel-not-found", reason, severity=ERROR if config.flash_attn.build == "never" else WARNING,
-                    reason=reason, torch=torch_version(facts), processor=known(facts.host.machine))
+                    reason=reason, torch=reading.torch_version(facts), processor=known(facts.host.machine))
 
 
 def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -55,13 +34,13 @@ def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
     The name is all that the config knows; the content is proven before it is installed.
     """
-    if not needs_install(config, facts):
+    if not building.needs_install(config, facts):
         return
     for source in config.flash_attn.sources:
         name = unquote(source.partition("?")[0].partition("#")[0].rstrip("/").replace("\\", "/").rpartition("/")[2])
         if not name.endswith(".whl"):
             continue
-        where = written(config, "flash_attn.sources")
+        where = reading.written(config, "flash_attn.sources")
         try:
             wheel = parse_wheel_name(name)
         except WheelNameError as error:
@@ -74,16 +53,16 @@ def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def cuda_home_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed looks for nvcc through CUDA_HOME when it is imported, and trl imports it wherever it is installed.
-
-    https://github.com/hiyouga/LlamaFactory/issues/9270
-    """
+    https://github.com/hiyouga/LlamaFactory/issues/9270"""
     tools, wanted = _toolchain(facts), bool(config.swift.get("deepspeed"))
-    torch, elsewhere = known(facts.torch), is_login_node(config, facts)
-    if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None or on_ascend(facts) or on_rocm(facts) \
-            or (torch is not None and torch.cuda is None) or (elsewhere and not wanted):
+    torch, elsewhere = known(facts.torch), reading.is_login_node(config, facts)
+    if tools is None or tools.nvcc is not None or facts.package("deepspeed") is None \
+            or reading.on_ascend(facts) or reading.on_rocm(facts) or (torch is not None and torch.cuda is None) \
+            or (elsewhere and not wanted):
         return  # without CUDA nobody asks nvcc; what a login node lacks the compute node may have
-    yield found("cuda-home-missing", "wanted" if wanted else "installed", severity=ERROR if wanted and not elsewhere else WARNING,
-                cuda_home=known(tools.cuda_home), pip=pip(facts))
+    yield found("cuda-home-missing", "wanted" if wanted else "installed",
+                severity=ERROR if wanted and not elsewhere else WARNING, cuda_home=known(tools.cuda_home),
+                pip=reading.pip(facts))
 
 
 def _toolchain(facts: Facts) -> Toolchain | None:
@@ -100,73 +79,67 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/Eyeline-Labs/FlashDepth/issues/2 (gcc)
     """
     tools = _toolchain(facts)
-    if tools is None or on_rocm(facts) or not builds(config, facts):
+    if tools is None or reading.on_rocm(facts) or not building.builds(config, facts):
         return
-    nvcc, cuda = known(tools.nvcc), torch_cuda(facts)
+    nvcc, cuda = known(tools.nvcc), reading.torch_cuda(facts)
     if tools.nvcc is None:
-        yield found("nvcc-missing", "always" if config.flash_attn.build == "always" else "", cuda_home=known(tools.cuda_home),
-                    torch_cuda=cuda)
+        yield found("nvcc-missing", "always" if config.flash_attn.build == "always" else "",
+                    cuda_home=known(tools.cuda_home), torch_cuda=cuda)
     if nvcc is None:
         return
     if cuda is not None and nvcc.major != cuda.major:
-        yield found("nvcc-torch-mismatch", nvcc=nvcc, torch=torch_version(facts), torch_cuda=cuda)
-    yield from _nvcc_too_old(config, facts, nvcc)
+        yield found("nvcc-torch-mismatch", nvcc=nvcc, torch=reading.torch_version(facts), torch_cuda=cuda)
+    floor, why = building.oldest_nvcc(config, facts)  # setup.py's, and the GPU's
+    if nvcc < floor:
+        yield found("nvcc-too-old", nvcc=nvcc, needed_by=why, minimum=floor)
     yield from _gcc_unsupported(tools, nvcc)
 
 
-def _nvcc_too_old(config: ResolvedConfig, facts: Facts, nvcc: Version) -> Iterator[Finding]:
-    """setup.py's floor, and the GPU's."""
-    floor, why = oldest_nvcc(config, facts)
-    if nvcc < floor:
-        yield found("nvcc-too-old", nvcc=nvcc, needed_by=why, minimum=floor)
-
-
 def _gcc_unsupported(tools: Toolchain, nvcc: Version) -> Iterator[Finding]:
-    newest, gcc = newest_gcc(nvcc), known(tools.gcc)
-    way = "none" if tools.gcc is None else "" if gcc is None else "old" if gcc.major < OLDEST_GCC else \
+    newest, gcc = building.newest_gcc(nvcc), known(tools.gcc)
+    way = "none" if tools.gcc is None else "" if gcc is None else "old" if gcc.major < building.OLDEST_GCC else \
         "new" if newest is not None and gcc.major > newest else ""
     if way:
-        yield found("gcc-unsupported", way, nvcc=nvcc, gcc=gcc, newest=newest, oldest=OLDEST_GCC, use=newest or OLDEST_GCC)
+        yield found("gcc-unsupported", way, nvcc=nvcc, gcc=gcc, newest=newest, oldest=building.OLDEST_GCC,
+                    use=newest or building.OLDEST_GCC)
 
 
 def build_deps_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What flash-attn's setup.py imports; build isolation hides it, so the launcher builds without.
-
-    https://github.com/Dao-AILab/flash-attention/issues/1421
-    """
+    https://github.com/Dao-AILab/flash-attention/issues/1421"""
     tools = _toolchain(facts)
-    missing = [p for p in BUILD_PACKAGES if is_absent(facts, p) and not (p == "ninja" and tools and known(tools.ninja))]
-    if missing and builds(config, facts):
-        yield found("build-deps-missing", missing=missing, pip=pip(facts))
+    missing = [p for p in building.BUILD_PACKAGES
+               if reading.is_absent(facts, p) and not (p == "ninja" and tools and known(tools.ninja))]
+    if missing and building.builds(config, facts):
+        yield found("build-deps-missing", missing=missing, pip=reading.pip(facts))
 
 
 def build_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """As many jobs as CPUs have taken machines down. https://github.com/Dao-AILab/flash-attention/issues/347"""
     available = known(facts.host.available_memory_gib)
-    if available is not None and available < 2 * GIB_PER_JOB and builds(config, facts):
+    if available is not None and available < 2 * building.GIB_PER_JOB and building.builds(config, facts):
         asked = config.flash_attn.max_jobs
-        jobs = asked or build_jobs(available, known(facts.host.cpus))
-        yield found("build-memory-low", "" if jobs > 1 else "one job", available_gib=available, job_gib=GIB_PER_JOB,
-                    max_jobs=jobs)
+        jobs = asked or building.build_jobs(available, known(facts.host.cpus))
+        yield found("build-memory-low", "" if jobs > 1 else "one job", available_gib=available,
+                    job_gib=building.GIB_PER_JOB, max_jobs=jobs)
 
 
 def site_packages_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """An install is needed and the environment is another's, or its distribution's own (PEP 668)."""
     python = known(facts.python)
-    if python is None or not needs_install(config, facts):
+    if python is None or not building.needs_install(config, facts):
         return
     managed = known(python.externally_managed) is True
     if managed or known(python.site_packages_writable) is False:
-        yield found("site-packages-not-writable", "managed" if managed else "", python=known(python.executable) or "python",
-                    interpreter=pip(facts).removesuffix(" -m pip"), externally_managed=managed)
+        yield found("site-packages-not-writable", "managed" if managed else "",
+                    python=known(python.executable) or "python",
+                    interpreter=reading.pip(facts).removesuffix(" -m pip"), externally_managed=managed)
 
 
 def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Whether any source of wheels answers.
-
-    https://github.com/Dao-AILab/flash-attention/issues/559 (dropped connection), /756 (certificates)
-    """
-    if not needs_install(config, facts):
+    https://github.com/Dao-AILab/flash-attention/issues/559 (dropped connection), /756 (certificates)"""
+    if not building.needs_install(config, facts):
         return
     hosts, local = source_hosts(config.flash_attn.sources, config.flash_attn.mirrors, config.swift.attn_impl)
     reaches: dict[str, Reach | None] = {host: known(facts.network.get(host)) for host in hosts}
@@ -175,19 +148,21 @@ def wheel_hosts(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     cut_off = not local and len(down) == len(hosts)
     tools = _toolchain(facts)
-    may_build = config.flash_attn.build != "never" and known(facts.host.os) != "Windows" and not has_cpu_torch(facts) \
-        and config.swift.attn_impl in FA2.names and not (tools is not None and tools.nvcc is None)
+    may_build = config.flash_attn.build != "never" and config.swift.attn_impl in FA2.names \
+        and known(facts.host.os) != "Windows" and not reading.has_cpu_torch(facts) \
+        and not (tools is not None and tools.nvcc is None)
     severity: Severity = ERROR if cut_off and not may_build else WARNING
-    tls = {h: known(r.error) or "" for h, r in down.items() if says_tls(known(r.error) or "")}
+    tls = {h: known(r.error) or "" for h, r in down.items() if reading.says_tls(known(r.error) or "")}
     if tls:
         host, error = next(iter(tls.items()))
-        yield found("tls-failed", severity=severity, hosts=dict(tls), host=host, error=error, pip=pip(facts))
+        yield found("tls-failed", severity=severity, hosts=dict(tls), host=host, error=error, pip=reading.pip(facts))
     if cut_off or "github.com" in down:
         up = [host for host, reach in reaches.items() if reach is not None and known(reach.ok)]
         way = ("archives" if _has_archives(config, facts) else "none") if cut_off else "some answer" if up else "some"
         untried = [mirror for mirror in MIRRORS if host_of(mirror) not in reaches] if "github.com" in reaches else []
         yield found("mirror-unreachable", way, severity=severity, errors=_by_error(down), reached=up,
-                    mirrors=",".join((*untried, DIRECT)) if untried else None, answering=tuple(up) if not untried else (),
+                    mirrors=",".join((*untried, DIRECT)) if untried else None,
+                    answering=tuple(up) if not untried else (),
                     context={"hosts": {h: known(r.error) for h, r in down.items()}})
 
 

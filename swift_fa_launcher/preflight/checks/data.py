@@ -35,9 +35,7 @@ FROM_ADAPTER = ("lora_rank", "lora_alpha", "lora_dropout", "lora_bias", "target_
 
 def model_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A path that is not there, an id that the hub does not know, or one that can be had from nowhere.
-
-    https://github.com/modelscope/ms-swift/issues/1396
-    """
+    https://github.com/modelscope/ms-swift/issues/1396"""
     for key in ("model", "adapters"):
         for name in config.swift.names(key):
             if way := _absence(facts, name):
@@ -46,9 +44,7 @@ def model_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The same for every dataset; `:subset` and `#N` are not part of the name, but facts are keyed with them.
-
-    https://github.com/modelscope/ms-swift/issues/982
-    """
+    https://github.com/modelscope/ms-swift/issues/982"""
     for key in DATASET_ARGUMENTS:
         for name in config.swift.names(key):
             if (_is_path(name) or not _registers(config)) and (way := _absence(facts, name)):
@@ -168,9 +164,7 @@ def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
 
 def output_link_exists(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Links and checkpoints of a run that collide with an earlier one's, or with another rank's.
-
-    https://github.com/modelscope/ms-swift/issues/4264
-    """
+    https://github.com/modelscope/ms-swift/issues/4264"""
     swift, version = config.swift, facts.package("ms-swift")
     folder, links, same = swift.text("output_dir"), swift.flag("create_checkpoint_symlink"), swift.flag("add_version") is False
     path = facts.path(folder)
@@ -192,9 +186,7 @@ def output_link_exists(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 
 def checkpoint_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A resume reads the weights, trainer_state.json and the optimizer; what of them is not there, or is cut off.
-
-    ms-swift takes `true` for a path. https://github.com/modelscope/ms-swift/issues/574
-    """
+    ms-swift takes `true` for a path. https://github.com/modelscope/ms-swift/issues/574"""
     asked = config.swift.get("resume_from_checkpoint")
     name = config.swift.text("resume_from_checkpoint")
     if not asked or name is None:

@@ -14,31 +14,9 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import INFO, Check, Finding
 from swift_fa_launcher.findings.table import found
-from swift_fa_launcher.flash.installed import (
-    extension_of,
-    foreign_build,
-    gpus_without_code,
-    is_missing,
-    missing_variant,
-    newer_glibc,
-    other_cuda,
-    other_python,
-    outsider,
-    too_old,
-)
+from swift_fa_launcher.flash import installed as standing
+from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn
-from swift_fa_launcher.machine.reading import (
-    has_cpu_torch,
-    has_no_gpu,
-    is_proven,
-    on_ascend,
-    on_rocm,
-    pip,
-    probed_devices,
-    torch_version,
-    visible_gpus,
-    wanted_flash_attn,
-)
 
 #: A probe's largest difference from the float32 reference that half precision explains.
 LARGEST_ERROR = 0.1
@@ -51,27 +29,25 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     instead where `kernels` is installed (modeling_utils.py, `_check_and_adjust_attn_implementation`).
     https://github.com/huggingface/transformers/issues/44559
     """
-    if not is_missing(config, facts):
+    if not standing.is_missing(config, facts):
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
     transformers, kernels = facts.package("transformers"), facts.package("kernels")
     if transformers and kernels and transformers >= Version("4.56"):
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
         yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name,
-                    pip=pip(facts))
+                    pip=reading.pip(facts))
 
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
     """Whether an installation could run here, or what it lacks."""
-    return "cpu torch" if has_cpu_torch(facts) else "no gpu" if has_no_gpu(config, facts) else "here"
+    return "cpu torch" if reading.has_cpu_torch(facts) else "no gpu" if reading.has_no_gpu(config, facts) else "here"
 
 
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """FA3 and FA4 are distributions of their own; FA2's folder flash_attn/cute is not FA4, version 0.0.x is a placeholder.
-
-    https://github.com/NVIDIA/Megatron-LM/pull/6964
-    """
-    if missing := missing_variant(config, facts):
+    https://github.com/NVIDIA/Megatron-LM/pull/6964"""
+    if missing := standing.missing_variant(config, facts):
         name, version = missing
         where = _where(config, facts)
         yield found("flash-attn-variant-missing", f"placeholder {where}" if version else where,
@@ -80,60 +56,64 @@ def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator
 
 def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers asks for 2.1.0, from 5 on for 2.3.3 (utils/import_utils.py, `is_flash_attn_2_available`).
-
-    https://github.com/hiyouga/LlamaFactory/issues/3464
-    """
-    if old := too_old(config, facts):
+    https://github.com/hiyouga/LlamaFactory/issues/3464"""
+    if old := standing.too_old(config, facts):
         version, transformers, floor = old
         yield found("flash-attn-too-old", flash_attn=version, transformers=transformers, minimum=floor)
 
 
 def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Why the installed extension cannot be imported; `flash-attn-import-failed` only where nothing else explains it."""
-    flash_attn = wanted_flash_attn(config, facts)
-    if flash_attn is None or is_proven(flash_attn):
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    if flash_attn is None or reading.is_proven(flash_attn):
         return
     causes = tuple(_causes(flash_attn, facts))
     yield from causes
     error = known(flash_attn.import_error)
     torch = known(facts.torch)
     if error and not causes and flash_attn.distribution is not None and torch is not None \
-            and known(torch.import_error) is None and (torch.cuda is not None or on_rocm(facts)):
+            and known(torch.import_error) is None and (torch.cuda is not None or reading.on_rocm(facts)):
         yield found("flash-attn-import-failed", why=_one_line(error), context={"import_error": error})
 
 
 def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     shadowed = tuple(_shadowed(flash_attn, facts))
     yield from shadowed
-    extension = extension_of(flash_attn, facts)
+    extension = standing.extension_of(flash_attn, facts)
     if extension is None and not shadowed:
         yield found("flash-attn-extension-missing", version=known(flash_attn.version))
     elif read := known(extension):
-        yield from _python_mismatch(read, facts)
-        yield from _symbol_mismatch(flash_attn, read, facts)
-        yield from _cuda_mismatch(flash_attn, read, facts)
-        yield from _glibc_too_new(flash_attn, read, facts)
+        yield from _built_elsewhere(flash_attn, read, facts)
+
+
+def _built_elsewhere(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
+    """The extension was built for another Python (its file name says which), torch, CUDA runtime, or a newer glibc."""
+    installed = known(flash_attn.version)
+    if python := standing.other_python(extension, facts):
+        built, here = python
+        yield found("flash-attn-python-mismatch", file=known(extension.file), built=built[1], python=here)
+    yield from _symbol_mismatch(flash_attn, extension, facts)
+    if other := standing.other_cuda(flash_attn, extension, facts):
+        library, major, cuda = other
+        yield found("flash-attn-cuda-mismatch", flash_attn=installed, cuda=major, needs=library[0],
+                    torch=reading.torch_version(facts), torch_cuda=cuda)
+    if needed := standing.newer_glibc(flash_attn, extension, facts):
+        host = known(facts.host.glibc)
+        yield found("flash-attn-glibc-too-new", "" if host else "absent", flash_attn=installed, needs=needed, glibc=host)
 
 
 def _shadowed(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
     """A checkout in the working folder, a stub module, or the namespace that flash-attn-4 leaves."""
-    if way := outsider(flash_attn, facts):
+    if way := standing.outsider(flash_attn, facts):
         origin = known(flash_attn.origin)
         folder = (origin or "").replace("\\", "/").removesuffix("/__init__.py").rpartition("/")[0]
         yield found("flash-attn-shadowed", way, origin=origin, folder=folder,
                     context={"import_error": known(flash_attn.import_error) or None})
 
 
-def _python_mismatch(extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension's file name carries the Python that it was built for."""
-    if other := other_python(extension, facts):
-        built, here = other
-        yield found("flash-attn-python-mismatch", file=known(extension.file), built=built[1], python=here)
-
-
 def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
     """Which torch the extension was built for."""
-    foreign, version = foreign_build(flash_attn, extension, facts), torch_version(facts)
+    foreign, version = standing.foreign_build(flash_attn, extension, facts), reading.torch_version(facts)
     copies, label, installed = known(extension.copies) or (), known(flash_attn.wheel_label), known(flash_attn.version)
     if foreign.abi is not None:
         yield found("flash-attn-abi-mismatch", "new" if foreign.abi else "old", flash_attn=installed, torch=version,
@@ -144,29 +124,11 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
                     context={"unresolved": list(foreign.others[:5]), "label": label})
 
 
-def _cuda_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension needs another CUDA's runtime than torch brings."""
-    if other := other_cuda(flash_attn, extension, facts):
-        library, major, cuda = other
-        yield found("flash-attn-cuda-mismatch", flash_attn=known(flash_attn.version), cuda=major, needs=library[0],
-                    torch=torch_version(facts), torch_cuda=cuda)
-
-
-def _glibc_too_new(flash_attn: FlashAttn, extension: Extension, facts: Facts) -> Iterator[Finding]:
-    """The extension needs a newer glibc than this system's."""
-    if needed := newer_glibc(flash_attn, extension, facts):
-        host = known(facts.host.glibc)
-        yield found("flash-attn-glibc-too-new", "" if host else "absent", flash_attn=known(flash_attn.version), needs=needed,
-                    glibc=host)
-
-
 def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """No cubin for the GPU and no PTX to compile: `no kernel image is available for execution on the device`.
-
-    https://github.com/Dao-AILab/flash-attention/issues/1146
-    """
-    for gpu, capability in gpus_without_code(config, facts):
-        flash_attn = wanted_flash_attn(config, facts)
+    https://github.com/Dao-AILab/flash-attention/issues/1146"""
+    for gpu, capability in standing.gpus_without_code(config, facts):
+        flash_attn = reading.wanted_flash_attn(config, facts)
         extension = known(flash_attn.extension) if flash_attn else None
         if flash_attn is None or extension is None:
             return
@@ -179,12 +141,10 @@ def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
 
 def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What the forward and backward probe saw on each wanted GPU.
-
-    https://github.com/verl-project/verl/issues/5876 (imports, and the driver refuses the first kernel)
-    """
-    flash_attn = wanted_flash_attn(config, facts)
-    gpus = visible_gpus(config, facts).gpus
-    for device in probed_devices(flash_attn) if flash_attn else ():
+    https://github.com/verl-project/verl/issues/5876 (imports, and the driver refuses the first kernel)"""
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    gpus = reading.visible_gpus(config, facts).gpus
+    for device in reading.probed_devices(flash_attn) if flash_attn else ():
         if gpus is not None and device.index not in {g.index for g in gpus}:
             continue
         error, off = known(device.error), known(device.max_error)
@@ -197,11 +157,9 @@ def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def torch_prerelease(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A vendor's or nightly torch has no public wheels of its own.
-
-    https://github.com/Dao-AILab/flash-attention/issues/836, /709 and /347 (NGC images)
-    """
-    version = torch_version(facts)
-    if version is not None and version.is_prerelease and config.swift.wants_flash_attn and not on_ascend(facts):
+    https://github.com/Dao-AILab/flash-attention/issues/836, /709 and /347 (NGC images)"""
+    version = reading.torch_version(facts)
+    if version is not None and version.is_prerelease and config.swift.wants_flash_attn and not reading.on_ascend(facts):
         yield found("torch-prerelease", torch=version)
 
 

@@ -16,26 +16,8 @@ from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.building import builds, must_build, needs_install
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2
 from swift_fa_launcher.flash.versions import needed_driver
+from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
-from swift_fa_launcher.machine.reading import (
-    TORCH_INDEXES,
-    environment,
-    gpu_computed,
-    installed_version,
-    is_login_node,
-    launch_number,
-    on_ascend,
-    on_other_accelerator,
-    on_rocm,
-    pip,
-    probed_ok,
-    same_torch,
-    torch_cuda,
-    torch_version,
-    visible_gpus,
-    wanted_flash_attn,
-    written,
-)
 from swift_fa_launcher.preflight.packing import dataset_rows
 
 #: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
@@ -78,39 +60,42 @@ def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.torch, Unknown):
         return
     if facts.torch is None or facts.torch.version is None:
-        yield found("torch-missing", pip=pip(facts))
+        yield found("torch-missing", pip=reading.pip(facts))
     elif error := known(facts.torch.import_error):
-        yield found("torch-missing", "not imported", import_error=error, pip=pip(facts), requirement=same_torch(facts))
+        yield found("torch-missing", "not imported", import_error=error, pip=reading.pip(facts),
+                    requirement=reading.same_torch(facts))
 
 
 def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A CPU build of torch sees no GPU."""
     torch = known(facts.torch)
-    if torch is None or on_ascend(facts) or torch.version is None or torch.cuda is not None or torch.hip is not None:
+    if torch is None or torch.version is None or torch.cuda is not None or torch.hip is not None \
+            or reading.on_ascend(facts):
         return
     gpus = len(known(facts.gpus) or ())
     if config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
         wanted = f"torch=={version.base_version}" if version else "torch"
         if known(facts.host.os) == "Windows":  # where PyPI's own wheels are CPU builds
-            wanted += f" --index-url {TORCH_INDEXES}/cu126"
+            wanted += f" --index-url {reading.TORCH_INDEXES}/cu126"
         # where there is no GPU another torch would find none either; gpu-none says how to train without
-        yield found("torch-cpu-only", "no gpu" if known(facts.gpus) == () else "", torch=version, gpus=gpus, pip=pip(facts),
-                    requirement=wanted)
+        yield found("torch-cpu-only", "no gpu" if known(facts.gpus) == () else "", torch=version, gpus=gpus,
+                    pip=reading.pip(facts), requirement=wanted)
 
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
-    if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts) or on_other_accelerator(facts):
+    if not config.swift.wants_flash_attn or any(is_other(facts) for is_other in (
+            reading.on_ascend, reading.on_rocm, reading.on_other_accelerator)):
         return
-    seen, present = visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
+    seen, present = reading.visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
     if seen.gpus == () and not (present and seen.missing):
         yield found("gpu-none", "hidden" if present else "", gpus=len(present), chosen_by=seen.chosen_by,
                     origin=_chosen_at(config, seen.chosen_by), indexes=_listed(present))
 
 
 def _chosen_at(config: ResolvedConfig, chosen_by: str | None) -> str:
-    return written(config, "launch.gpus" if chosen_by == "launch.gpus" else f"env.{chosen_by}")
+    return reading.written(config, "launch.gpus" if chosen_by == "launch.gpus" else f"env.{chosen_by}")
 
 
 def _listed(gpus: list[int]) -> str:
@@ -123,9 +108,9 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
     Where there is no GPU at all, gpu-none says so, or a variable left in the environment of a CPU machine is no matter.
     """
-    seen = visible_gpus(config, facts)
+    seen = reading.visible_gpus(config, facts)
     present = [gpu.index for gpu in known(facts.gpus) or ()]
-    if not seen.missing or on_ascend(facts) or on_rocm(facts) or not (
+    if not seen.missing or reading.on_ascend(facts) or reading.on_rocm(facts) or not (
             present or (seen.chosen_by == "launch.gpus" and not config.swift.wants_flash_attn)):
         return
     yield found("gpu-not-visible", "" if present else "no gpu", chosen_by=seen.chosen_by, missing=list(seen.missing),
@@ -135,10 +120,10 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 def gpu_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Somebody else's process on a GPU that this training wants."""
     idle = [gpu.index for gpu in known(facts.gpus) or () if _is_idle(gpu)]
-    for gpu in visible_gpus(config, facts).gpus or ():
+    for gpu in reading.visible_gpus(config, facts).gpus or ():
         if _is_idle(gpu) is False:
-            yield found("gpu-memory-low", gpu=gpu.index, free_gib=known(gpu.free_memory_gib), memory_gib=known(gpu.memory_gib),
-                        indexes=_listed(idle))
+            yield found("gpu-memory-low", gpu=gpu.index, free_gib=known(gpu.free_memory_gib),
+                        memory_gib=known(gpu.memory_gib), indexes=_listed(idle))
 
 
 def _is_idle(gpu: Gpu) -> bool | None:
@@ -149,16 +134,15 @@ def _is_idle(gpu: Gpu) -> bool | None:
 
 def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """FA2 starts at Ampere, FA3 is Hopper's alone, FA4 runs on Hopper and Blackwell.
-
-    https://github.com/Dao-AILab/flash-attention/issues/762 (Turing), README of FA3 and FA4.
-    """
-    if not config.swift.wants_flash_attn or on_ascend(facts) or on_rocm(facts):
+    https://github.com/Dao-AILab/flash-attention/issues/762 (Turing), README of FA3 and FA4."""
+    if not config.swift.wants_flash_attn or reading.on_ascend(facts) or reading.on_rocm(facts):
         return
     impl = config.swift.attn_impl
     row = BY_NAME.get(impl or "", FA2)
-    flash_attn = wanted_flash_attn(config, facts)
-    unfit = [g for g in visible_gpus(config, facts).gpus or () if (c := _capability(g)) and c.major not in row.majors
-             and not (flash_attn and probed_ok(flash_attn, g))]
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    unfit = [g for g in reading.visible_gpus(config, facts).gpus or ()
+             if (c := _capability(g)) and c.major not in row.majors
+             and not (flash_attn and reading.probed_ok(flash_attn, g))]
     if unfit:
         others_run = impl != "flash_attn" and all((_capability(g) or Version("0")).major >= 8 for g in unfit)
         yield found("gpu-arch-unsupported", "flash-attn runs" if others_run else "", attn_impl=impl, needs=row.gpus,
@@ -174,17 +158,15 @@ def _capability(gpu: Gpu) -> Version | None:
 
 def gpu_flash_attn_leftover(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Remote model code calls flash-attn wherever it can be imported, whatever attn_impl says.
-
-    https://github.com/modelscope/ms-swift/issues/5002
-    """
+    https://github.com/modelscope/ms-swift/issues/5002"""
     flash_attn = known(facts.flash_attn)
     if (config.swift.wants_flash_attn or flash_attn is None or flash_attn.import_error is not None
-            or known(flash_attn.distribution) is None or on_ascend(facts) or on_rocm(facts)):
+            or known(flash_attn.distribution) is None or reading.on_ascend(facts) or reading.on_rocm(facts)):
         return
-    old = [g for g in visible_gpus(config, facts).gpus or () if (_capability(g) or Version("99")) < Version("8.0")]
+    old = [g for g in reading.visible_gpus(config, facts).gpus or () if (_capability(g) or Version("99")) < Version("8.0")]
     if old:
-        yield found("gpu-flash-attn-leftover", gpu=old[0].index, capability=_capability(old[0]), gpus=[g.index for g in old],
-                    flash_attn=known(flash_attn.version), pip=pip(facts))
+        yield found("gpu-flash-attn-leftover", gpu=old[0].index, capability=_capability(old[0]),
+                    gpus=[g.index for g in old], flash_attn=known(flash_attn.version), pip=reading.pip(facts))
 
 
 def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -194,17 +176,16 @@ def driver_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     Within a major, binaries of a newer minor run: cu128 on driver 535 is fine. What the driver says it runs counts more
     than its number: a container's compatibility libraries let driver 570 run CUDA 13, and Jetson numbers its own way.
     """
-    driver, cuda = known(facts.driver), torch_cuda(facts)
-    if driver is None or on_ascend(facts) or on_rocm(facts) or config.swift.flag("use_cpu"):
-        return
-    if gpu_computed(facts):
+    driver, cuda = known(facts.driver), reading.torch_cuda(facts)
+    if driver is None or config.swift.flag("use_cpu") or any(is_so(facts) for is_so in (
+            reading.on_ascend, reading.on_rocm, reading.gpu_computed)):
         return
     runs, needed = known(driver.cuda), FIRST_DRIVERS.get(cuda.major) if cuda else None
     way = _driver_lack(driver, cuda, needed) if cuda else None
     if way is not None:
-        yield found("driver-too-old", way, driver=known(driver.version), driver_cuda=runs, torch=torch_version(facts),
-                    torch_cuda=cuda, minimum=needed, index={11: "cu118", 12: "cu126"}.get(runs.major) if runs else None,
-                    pip=pip(facts))
+        yield found("driver-too-old", way, driver=known(driver.version), driver_cuda=runs,
+                    torch=reading.torch_version(facts), torch_cuda=cuda, minimum=needed,
+                    index={11: "cu118", 12: "cu126"}.get(runs.major) if runs else None, pip=reading.pip(facts))
     else:
         yield from _flash_attn_driver(config, facts, driver, cuda)
 
@@ -221,11 +202,11 @@ def _driver_lack(driver: Driver, cuda: Version, needed: Version | None) -> str |
 
 
 def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cuda: Version | None) -> Iterator[Finding]:
-    flash_attn, version, runs = wanted_flash_attn(config, facts), known(driver.version), known(driver.cuda)
-    gpus = visible_gpus(config, facts).gpus or ()
-    if flash_attn is None or (gpus and all(probed_ok(flash_attn, g) for g in gpus)):
+    flash_attn, version, runs = reading.wanted_flash_attn(config, facts), known(driver.version), known(driver.cuda)
+    gpus = reading.visible_gpus(config, facts).gpus or ()
+    if flash_attn is None or (gpus and all(reading.probed_ok(flash_attn, g) for g in gpus)):
         return
-    installed = installed_version(facts, flash_attn)
+    installed = reading.installed_version(facts, flash_attn)
     needed = needed_driver(installed) if installed else None
     if needed and version is not None and version < needed:
         yield found("driver-too-old", "flash-attn", driver=version, flash_attn=installed, minimum=needed,
@@ -236,7 +217,7 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
         return
     for gpu in gpus:
         capability = _capability(gpu)
-        if (capability and not probed_ok(flash_attn, gpu) and runs_on(capability, (), ptx)
+        if (capability and not reading.probed_ok(flash_attn, gpu) and runs_on(capability, (), ptx)
                 and not runs_on(capability, cubins, ())):
             yield found("driver-too-old", "ptx", gpu=gpu.index, capability=capability, driver=version, driver_cuda=runs,
                         torch_cuda=cuda)
@@ -245,23 +226,21 @@ def _flash_attn_driver(config: ResolvedConfig, facts: Facts, driver: Driver, cud
 
 def shm_small(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """NCCL and data loaders of several processes share /dev/shm; containers start with 64 MiB of it."""
-    processes, shm = launch_number(config, facts, "nproc_per_node") or 1, known(facts.host.shm_gib)
-    if processes > 1 and shm is not None and shm < 1 and not is_login_node(config, facts):
-        without = environment(config, facts, "NCCL_SHM_DISABLE") == "1"
-        yield found("shm-small", severity=ERROR if shm < 0.125 and not without else WARNING, shm_gib=shm, shm_mib=shm * 1024,
-                    processes=processes)
+    processes, shm = reading.launch_number(config, facts, "nproc_per_node") or 1, known(facts.host.shm_gib)
+    if processes > 1 and shm is not None and shm < 1 and not reading.is_login_node(config, facts):
+        without = reading.environment(config, facts, "NCCL_SHM_DISABLE") == "1"
+        yield found("shm-small", severity=ERROR if shm < 0.125 and not without else WARNING, shm_gib=shm,
+                    shm_mib=shm * 1024, processes=processes)
 
 
 def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Room for what is about to happen: the checkpoints, and an install or build where one is needed.
-
-    https://github.com/huggingface/lerobot/issues/59 (a full temp partition beside an empty disk).
-    """
+    https://github.com/huggingface/lerobot/issues/59 (a full temp partition beside an empty disk)."""
     if needs_install(config, facts):
         building = must_build(config, facts)
         for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5)):
             if (here := known(facts.host.free_gib.get(place))) is not None and here < gib:
-                yield found("disk-space-low", place, place=place, free_gib=here, needed_gib=gib, pip=pip(facts))
+                yield found("disk-space-low", place, place=place, free_gib=here, needed_gib=gib, pip=reading.pip(facts))
     output = facts.path(config.swift.get("output_dir"))
     free = known(output.free_gib) if output else None
     if free is None:
@@ -275,10 +254,10 @@ def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 def _kept_checkpoints(config: ResolvedConfig) -> int:
     """Checkpoints on the disk at once: the kept ones and the one being written."""
     limit, steps, every = (config.swift.whole(k) for k in ("save_total_limit", "max_steps", "save_steps"))
-    written = math.ceil(steps / every) if steps and every and steps > 0 and every > 0 else None
+    due = math.ceil(steps / every) if steps and every and steps > 0 and every > 0 else None
     if limit and limit > 0:
-        return min(limit + 1, written or limit + 1, 10**6)
-    return min(max(1, written or 1), 10**6)
+        return min(limit + 1, due or limit + 1, 10**6)
+    return min(max(1, due or 1), 10**6)
 
 
 def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
@@ -316,7 +295,7 @@ def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     3.8, packing kept every row's tokens in lists (some 8 KiB a row): https://github.com/modelscope/ms-swift/issues/3964.
     """
     available = known(facts.host.available_memory_gib)
-    if available is None or is_login_node(config, facts):
+    if available is None or reading.is_login_node(config, facts):
         return
     if available < 4 and builds(config, facts):
         yield found("host-memory-low", "build", available_gib=available)

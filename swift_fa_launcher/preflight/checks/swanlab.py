@@ -95,9 +95,7 @@ def _server(config: ResolvedConfig, facts: Facts) -> tuple[str, Reach | None]:
 
 def swanlab_mode(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What ms-swift's parser (cloud and local) or this SwanLab cannot do; offline runs through the launcher's plugin.
-
-    https://github.com/datawhalechina/happy-llm/issues/104 (local without swanboard)
-    """
+    https://github.com/datawhalechina/happy-llm/issues/104 (local without swanboard)"""
     version, mode = facts.package("swanlab"), config.swanlab.mode
     if not config.swanlab.tracks:
         return
@@ -132,9 +130,7 @@ def swanlab_version_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[F
 
 def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The server's rules for names; an empty one is dropped by the launcher.
-
-    https://github.com/SwanHubX/SwanLab/issues/719
-    """
+    https://github.com/SwanHubX/SwanLab/issues/719"""
     if not config.swanlab.tracks:
         return
     for key, value in (("swanlab.project", config.swanlab.project),
@@ -152,9 +148,7 @@ def swanlab_name_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
 
 def swanlab_resume(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A run id is 21 of a-z and 0-9, and means nothing without resume, whose default is `never`.
-
-    https://github.com/SwanHubX/SwanLab/issues/1383
-    """
+    https://github.com/SwanHubX/SwanLab/issues/1383"""
     run = environment(config, facts, "SWANLAB_RUN_ID")
     resume = (environment(config, facts, "SWANLAB_RESUME") or "").strip().lower()
     version = facts.package("swanlab")

@@ -16,28 +16,9 @@ from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
+from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
-from swift_fa_launcher.machine.reading import (
-    environment,
-    is_absent,
-    launch_number,
-    on_ascend,
-    on_rocm,
-    pip,
-    process_count,
-    setting,
-    spreads_model,
-    visible_gpus,
-    written,
-)
-from swift_fa_launcher.preflight.packing import (
-    MOST_ROWS,
-    cuts,
-    dataset_rows,
-    longest_row,
-    make_packed,
-    nothing_left,
-)
+from swift_fa_launcher.preflight import packing
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release
 #: between two of these is judged by the later one's.
@@ -104,8 +85,8 @@ BESIDE_TRAINING = frozenset(("lmdeploy", "sglang", "evalscope", "ms-opencompass"
 
 def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`swift sft` is a command of ms-swift."""
-    if is_absent(facts, "ms-swift"):
-        yield found("ms-swift-missing", pip=pip(facts))
+    if reading.is_absent(facts, "ms-swift"):
+        yield found("ms-swift-missing", pip=reading.pip(facts))
 
 
 def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -116,7 +97,8 @@ def swift_not_ms_swift(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     command, module = known(swift.command), known(swift.module)
     shadowed = swift.module is None and facts.package("ms-swift") is not None
     if swift.command_is_ms_swift is False or shadowed:
-        yield found("swift-not-ms-swift", "not found" if shadowed else "", command=command, module=module, pip=pip(facts))
+        yield found("swift-not-ms-swift", "not found" if shadowed else "", command=command, module=module,
+                    pip=reading.pip(facts))
 
 
 def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -130,8 +112,9 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset", setting=setting(config, key),
-                attention=setting(config, "attn_impl"), attn_impl=impl, argument=key, ms_swift=version)
+    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset",
+                setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
+                argument=key, ms_swift=version)
 
 
 def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -139,22 +122,21 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     if config.swift.flag("packing") and config.swift.flag("lazy_tokenize"):
         version = facts.package("ms-swift")
         silent = version is not None and version < Version("3.8")
-        yield found("packing-lazy-tokenize", "silent" if silent else "", packing=setting(config, "packing"),
-                    lazy_tokenize=setting(config, "lazy_tokenize"), ms_swift=version)
+        yield found("packing-lazy-tokenize", "silent" if silent else "", packing=reading.setting(config, "packing"),
+                    lazy_tokenize=reading.setting(config, "lazy_tokenize"), ms_swift=version)
 
 
 def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers 5.2.0 to 5.8 drop the boundaries of packed rows before linear-attention layers: no error, a wrong loss.
-
-    https://github.com/modelscope/ms-swift/issues/9618
-    """
+    https://github.com/modelscope/ms-swift/issues/9618"""
     model, transformers = _model_config(config, facts), facts.package("transformers")
     if not config.swift.packs or model is None or transformers is None or transformers not in LEAKY_TRANSFORMERS:
         return
     layers = known(model.layer_types)
     linear = any("linear" in layer for layer in layers) if layers else known(model.model_type) in LINEAR_ATTENTION
     if linear and (config.swift.whole("sequence_parallel_size") or 1) == 1:
-        yield found("packing-leaks", model_type=known(model.model_type), transformers=transformers, pip=pip(facts))
+        yield found("packing-leaks", model_type=known(model.model_type), transformers=transformers,
+                    pip=reading.pip(facts))
 
 
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -177,68 +159,67 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
         return
     key = "packing" if config.swift.flag("packing") else "padding_free" if padding_too else None
     if key and config.swift.flag(key):
-        yield found("packing-model-unsupported", "padding_free neither" if padding_too else "", setting=setting(config, key),
-                    template=kind or config.swift.get("model"), model_type=kind, argument=key)
+        yield found("packing-model-unsupported", "padding_free neither" if padding_too else "",
+                    setting=reading.setting(config, key), template=kind or config.swift.get("model"), model_type=kind,
+                    argument=key)
 
 
 def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """ms-swift 3.5 and 3.6 pack on one node and read the result on all.
-
-    https://github.com/modelscope/ms-swift/issues/4462, swift/llm/argument/base_args/base_args.py `_check_packing`
-    """
+    https://github.com/modelscope/ms-swift/issues/4462, swift/llm/argument/base_args/base_args.py `_check_packing`"""
     version = facts.package("ms-swift")
     cache = config.swift.text("packing_cache")
     concerned = version is None or Version("3.5.0.dev0") <= version < Version("3.7.0.dev0")
-    if not config.swift.flag("packing") or (launch_number(config, facts, "nnodes") or 1) < 2 or not concerned:
+    if not config.swift.flag("packing") or (reading.launch_number(config, facts, "nnodes") or 1) < 2 or not concerned:
         return
-    key, folder = ("packing_cache", cache) if cache else ("MODELSCOPE_CACHE", environment(config, facts, "MODELSCOPE_CACHE"))
+    key = "packing_cache" if cache else "MODELSCOPE_CACHE"
+    folder = cache or reading.environment(config, facts, key)
     path = facts.path(folder)
     if folder and path and known(path.mount) in ("local", "tmpfs") and (cache or version):
-        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder, mount=known(path.mount),
-                    origin=written(config, f"swift.{key}" if cache else f"env.{key}"))
+        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder,
+                    mount=known(path.mount), origin=reading.written(config, f"swift.{key}" if cache else f"env.{key}"))
 
 
 def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """All ranks wait in one collective while the first packs. https://github.com/modelscope/ms-swift/issues/4340"""
     swift = config.swift
-    timeout, rows = swift.whole("ddp_timeout"), dataset_rows(config, facts)
-    if not swift.flag("packing") or swift.flag("streaming") or process_count(config, facts) < 2 or not timeout or not rows:
+    timeout, rows = swift.whole("ddp_timeout"), packing.dataset_rows(config, facts)
+    if not swift.flag("packing") or swift.flag("streaming") or not timeout or not rows \
+            or reading.process_count(config, facts) < 2:
         return
     workers = max(swift.whole("dataset_num_proc") or 1, swift.whole("packing_num_proc") or 1)
     seconds = rows / (ROWS_PER_SECOND * workers)
     if 0 < timeout < seconds:
         own = "packing_num_proc" in (known(facts.ms_swift_args) or ())
         yield found("packing-timeout-risk", rows=rows, workers=workers, hours=seconds / 3600, seconds=round(seconds),
-                    ddp_timeout=timeout, setting=setting(config, "ddp_timeout"), longer=SWIFT_WAITS,
+                    ddp_timeout=timeout, setting=reading.setting(config, "ddp_timeout"), longer=SWIFT_WAITS,
                     num_proc="packing_num_proc" if own else "dataset_num_proc")
 
 
 def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`truncation_strategy` decides: `delete` (the default) drops such rows, `left` and `right` cut them.
-
-    https://github.com/modelscope/ms-swift/issues/2745
-    """
-    if nothing_left(config, facts):
+    https://github.com/modelscope/ms-swift/issues/2745"""
+    if packing.nothing_left(config, facts):
         return  # dataset-format's
-    given, limit = config.swift.whole("max_length"), longest_row(config, facts)
-    fate = "dropped" if not cuts(config) else "split" if config.swift.get("truncation_strategy") == "split" else "cut"
+    given, limit = config.swift.whole("max_length"), packing.longest_row(config, facts)
+    fate = {"left": "cut", "right": "cut", "split": "split"}.get(str(config.swift.get("truncation_strategy")), "dropped")
     for name in config.swift.names("dataset"):
         path = facts.path(name)
         rows, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
         if path is None or not rows or rows < 0:
             continue
-        rows, checked, total = min(rows, MOST_ROWS), min(checked or 0, MOST_ROWS), min(known(path.rows) or 0, MOST_ROWS)
+        rows, checked, total = (min(count or 0, packing.MOST_ROWS) for count in (rows, checked, known(path.rows)))
         share = min(rows / checked, 1) if checked > 0 else 1.0
         of_all = round(share * total)
         yield found("rows-too-long", f"{'uncounted' if checked < 1 else 'sample' if total > checked else 'checked'} {fate}",
                     dataset=name, rows=rows, checked=checked, share=share, total=total,
                     of_all=round(of_all, min(0, 2 - len(str(of_all)))),  # no more digits than a sample knows
-                    limit=limit, origin=written(config, "swift.max_length") if given else "")
+                    limit=limit, origin=reading.written(config, "swift.max_length") if given else "")
 
 
 def packing_changes_batch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A packed row holds several examples: the same batch size means fewer, larger steps."""
-    packed = make_packed(config, facts) if config.swift.flag("packing") else None
+    packed = packing.make_packed(config, facts) if config.swift.flag("packing") else None
     if packed is None or packed.examples_per_row < 1.05 or _refuses_packing(config, facts):
         return
     batch, per_row, (size, accumulation) = packed.batch, packed.examples_per_row, packed.same_examples
@@ -269,20 +250,21 @@ def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     swift = config.swift
     dtype, source = _dtype(config, facts)
     if swift.attn_impl in FLASH_IMPLEMENTATIONS and dtype == "float32" and swift.flag("fp16") is False \
-            and not swift.flag("bf16") and not on_ascend(facts):
-        yield found("flash-attn-dtype", source=source, setting=setting(config, "fp16"), torch_dtype=dtype)
+            and not swift.flag("bf16") and not reading.on_ascend(facts):
+        yield found("flash-attn-dtype", source=source, setting=reading.setting(config, "fp16"), torch_dtype=dtype)
 
 
 def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """bfloat16 and tf32 start at Ampere. https://github.com/lm-sys/FastChat/issues/399"""
     swift = config.swift
-    if on_ascend(facts) or on_rocm(facts) or swift.flag("use_cpu"):
+    if reading.on_ascend(facts) or reading.on_rocm(facts) or swift.flag("use_cpu"):
         return
-    old = [g for g in visible_gpus(config, facts).gpus or () if (known(g.compute_capability) or Version("99")) < Version("8.0")]
+    old = [g for g in reading.visible_gpus(config, facts).gpus or ()
+           if (known(g.compute_capability) or Version("99")) < Version("8.0")]
     dtype, source = _dtype(config, facts)
-    asked = [setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
+    asked = [reading.setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
-        asked = [setting(config, "torch_dtype") if swift.get("torch_dtype") else f"bfloat16 ({source})"]
+        asked = [reading.setting(config, "torch_dtype") if swift.get("torch_dtype") else f"bfloat16 ({source})"]
     if old and asked:
         yield found("bf16-unsupported", asked=asked, gpu=f"{old[0].index} {known(old[0].name) or ''}".strip(),
                     capability=known(old[0].compute_capability), gpus=[gpu.index for gpu in old])
@@ -292,7 +274,7 @@ def _dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
     """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
     asked = config.swift.text("torch_dtype")
     if asked and asked != "auto":
-        return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
+        return asked.removeprefix("torch."), f"torch_dtype{reading.written(config, 'swift.torch_dtype')}"
     model = _model_config(config, facts)
     own = known(model.torch_dtype) if model else None
     return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
@@ -310,7 +292,8 @@ def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
         return
     way, values = _swift_range(swift, transformers) or _model_problem(config, facts, transformers) or ("", {})
     if way:
-        yield found("transformers-mismatch", way, transformers=transformers, ms_swift=swift, pip=pip(facts), **values)
+        yield found("transformers-mismatch", way, transformers=transformers, ms_swift=swift, pip=reading.pip(facts),
+                    **values)
 
 
 def _swift_range(swift: Version | None, transformers: Version) -> tuple[str, dict[str, Any]] | None:
@@ -336,9 +319,7 @@ def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) 
 
 def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Installed distributions that contradict each other's requirements.
-
-    https://github.com/modelscope/ms-swift/issues/3268
-    """
+    https://github.com/modelscope/ms-swift/issues/3268"""
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
@@ -349,36 +330,35 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         yield found("requirement-conflict", "" if installed else "missing",
                     severity=ERROR if loaded and name in HEAVY_PACKAGES else WARNING, package=conflict.package,
                     dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(), requires=requires,
-                    installed=installed, requirement=requires if name else None, pip=pip(facts))
+                    installed=installed, requirement=requires if name else None, pip=reading.pip(facts))
 
 
 def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed is no requirement of ms-swift: it is installed where it is wanted."""
-    if config.swift.get("deepspeed") and is_absent(facts, "deepspeed"):
-        yield found("deepspeed-missing", setting=_deepspeed(config), pip=pip(facts))
+    if config.swift.get("deepspeed") and reading.is_absent(facts, "deepspeed"):
+        yield found("deepspeed-missing", setting=_deepspeed(config), pip=reading.pip(facts))
 
 
 def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """With fewer processes than GPUs ms-swift spreads the model over several, which deepspeed refuses.
-
-    https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`
-    """
-    gpus = visible_gpus(config, facts).gpus
-    if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or not spreads_model(config, facts):
+    https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`"""
+    gpus = reading.visible_gpus(config, facts).gpus
+    if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or not reading.spreads_model(config, facts):
         return
-    processes = launch_number(config, facts, "nproc_per_node")
-    if processes is None and environment(config, facts, "LOCAL_RANK") is not None:
-        local = environment(config, facts, "LOCAL_WORLD_SIZE") or ""
+    processes = reading.launch_number(config, facts, "nproc_per_node")
+    if processes is None and reading.environment(config, facts, "LOCAL_RANK") is not None:
+        local = reading.environment(config, facts, "LOCAL_WORLD_SIZE") or ""
         processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
     if (processes or 1) < len(gpus):
         first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
-        yield found("deepspeed-launch", setting=_deepspeed(config), gpus=len(gpus), processes=processes or 1, first=f"[{first}]")
+        yield found("deepspeed-launch", setting=_deepspeed(config), gpus=len(gpus), processes=processes or 1,
+                    first=f"[{first}]")
 
 
 def _deepspeed(config: ResolvedConfig) -> str:
     value = config.swift.get("deepspeed")
-    return setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
-        f"deepspeed{written(config, 'swift.deepspeed')}"
+    return reading.setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
+        f"deepspeed{reading.written(config, 'swift.deepspeed')}"
 
 
 CHECKS: tuple[Check, ...] = (

@@ -40,7 +40,7 @@ def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[str, str]]
         refused["max_length"] = "no row", "4096"
     if _below(swift, "num_train_epochs", 0) and (steps is None or steps <= 0):
         refused["num_train_epochs"] = "no step", "1"
-    if _number(swift, "logging_steps") == 0 and swift.text("logging_strategy") in (None, "steps"):
+    if swift.number("logging_steps") == 0 and swift.text("logging_strategy") in (None, "steps"):
         refused["logging_steps"] = "above 0", "5"
     if _below(swift, "learning_rate", 0):
         refused["learning_rate"] = "not negative", "1e-4"
@@ -53,15 +53,8 @@ def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[str, str]]
 
 
 def _below(swift: SwiftArguments, name: str, least: int) -> bool:
-    value = _number(swift, name)
+    value = swift.number(name)
     return value is not None and value < least
-
-
-def _number(swift: SwiftArguments, name: str) -> float | None:
-    try:
-        return None if isinstance(swift.get(name), bool) else float(swift.text(name) or "")
-    except ValueError:
-        return None  # what is no number is not judged here
 
 
 def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
