@@ -232,13 +232,15 @@ def test_a_measurement_holds_while_nothing_it_depends_on_changes() -> None:
 
 
 def test_the_plot_has_its_words_as_text(tmp_path: Path) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib")
     from swift_fa_launcher.bench.plot import write_plots
 
     write_plots(H200_BENCH, {}, tmp_path)
     svg = (tmp_path / "plot.svg").read_text(encoding="utf-8")
     assert "2.85 ×" in svg and "NVIDIA H200" in svg and (tmp_path / "plot.png").stat().st_size > 5_000
     assert re.search(r"\bsans-serif\b", svg)
-    with matplotlib.rc_context({"font.family": "monospace", "font.size": 20, "text.color": "red", "svg.fonttype": "path"}):
+    from matplotlib import rc_context
+
+    with rc_context({"font.family": "monospace", "font.size": 20, "text.color": "red", "svg.fonttype": "path"}):
         write_plots(H200_BENCH, {}, tmp_path)
     assert (tmp_path / "plot.svg").read_text(encoding="utf-8") == svg, "whatever the user's own settings are"
