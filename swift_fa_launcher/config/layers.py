@@ -135,11 +135,8 @@ class _NodeReader:
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
-            items = [self.read(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
             self._note(node, key, None)
-            for i in range(len(items)):  # a list is replaced whole: it is one leaf
-                self._forget(f"{key}[{i}]")
-            return items
+            return [self.read(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
@@ -173,10 +170,6 @@ class _NodeReader:
 
     def _note(self, node: yaml.Node, key: str, text: str | None) -> None:
         self.origins[key] = Origin("file", self.file, node.start_mark.line + 1, text)
-
-    def _forget(self, prefix: str) -> None:
-        for key in [k for k in self.origins if k == prefix or k.startswith((f"{prefix}.", f"{prefix}["))]:
-            del self.origins[key]
 
     def _error(self, node: yaml.Node, key: str, message: Words, *, why: Words = "") -> ConfigError:
         return ConfigError("config-not-plain", message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key),

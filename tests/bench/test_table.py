@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -236,4 +237,10 @@ def test_the_plot_has_its_words_as_text(tmp_path: Path) -> None:
 
     write_plots(H200_BENCH, {}, tmp_path)
     svg = (tmp_path / "plot.svg").read_text(encoding="utf-8")
-    assert "sans-serif" in svg and "2.85 ×" in svg and "NVIDIA H200" in svg and (tmp_path / "plot.png").stat().st_size > 5_000
+    assert "2.85 ×" in svg and "NVIDIA H200" in svg and (tmp_path / "plot.png").stat().st_size > 5_000
+    assert re.search(r"\bsans-serif\b", svg)
+    from matplotlib import rc_context
+
+    with rc_context({"font.family": "monospace", "font.size": 20, "text.color": "red", "svg.fonttype": "path"}):
+        write_plots(H200_BENCH, {}, tmp_path)
+    assert (tmp_path / "plot.svg").read_text(encoding="utf-8") == svg, "whatever the user's own settings are"

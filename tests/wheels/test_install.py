@@ -427,6 +427,14 @@ def test_an_installation_at_work_is_not_recovered(target, wheels):
     assert process.returncode == 0 and target.version == "2.8.3"
 
 
+def test_recovery_does_not_wait_for_an_installation_at_work(target):
+    (target.site / FOLDER / "work-1").mkdir(parents=True)
+    lock = (target.site / FOLDER / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(0.8, lock.close).start()
+    assert recover_environment(target.python, site_packages=target.site) is False
+
+
 def test_in_an_image_whose_folders_cannot_be_renamed(template, wheels, tmp_path):
     """overlayfs refuses to rename a folder of the lower layer; files are replaced one by one then."""
     lower = Target(template, tmp_path / "lower")
