@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
+import swift_fa_launcher
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import SECTIONS, ResolvedConfig
 from swift_fa_launcher.errors import ConfigError
+
+DEFAULTS = Path(swift_fa_launcher.__file__).parent / "config" / "defaults.yaml"
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -27,6 +32,15 @@ def test_defaults_ask_for_packing_and_flash_attention() -> None:
     assert dict(config.swift) == {"packing": True, "attn_impl": "flash_attn"}
     assert config.flash_attn.install == "auto" and config.swanlab.mode == "cloud" and config.launch.gpus is None
     assert str(config.origin("swift.packing")) == "built-in default"
+
+
+@pytest.mark.parametrize("section", [s for s in SECTIONS if s not in ("swift", "env")])
+def test_every_key_has_its_default(section: str) -> None:
+    """What the schema and defaults.yaml say of a key is the same, and each names all; the yaml alone names the sources."""
+    written = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))[section]
+    typed, read = getattr(ResolvedConfig(), section), getattr(resolve_config([]), section)
+    assert {*written} == {key.name for key in fields(typed)}, f"config/schema.py and config/defaults.yaml differ in {section}"
+    assert [key for key in written if key not in ("sources", "mirrors") and getattr(read, key) != getattr(typed, key)] == []
 
 
 def test_later_layers_win_key_by_key_and_lists_whole(tmp_path: Path) -> None:

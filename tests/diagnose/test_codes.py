@@ -12,7 +12,7 @@ from open_cases import expected
 from swift_fa_launcher.diagnose.diagnosis import diagnose
 from swift_fa_launcher.diagnose.signatures import SIGNATURES
 from swift_fa_launcher.errors import render_words
-from swift_fa_launcher.findings.table import TABLE
+from swift_fa_launcher.findings.table import AREA_OF, TABLE
 
 SITE = "/opt/env/lib/python3.11/site-packages"
 START = (f"run sh: `/opt/env/bin/python {SITE}/swift/cli/sft.py --model Qwen/Qwen2.5-7B-Instruct --dataset d.jsonl`\n"
@@ -388,6 +388,10 @@ def test_every_code_that_a_log_can_show_is_shown() -> None:
 
 def test_every_signature_has_an_entry() -> None:
     assert not {signature.code for signature in SIGNATURES} - {"", *TABLE}
+
+
+def test_every_code_of_failed_runs_has_a_signature() -> None:
+    assert not {code for code, area in AREA_OF.items() if area == "run"} - {signature.code for signature in SIGNATURES}
 
 
 SHARED = Path(__file__).parents[2] / "../shared/cases/diagnose"
