@@ -8,33 +8,61 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 REDACTED = "<redacted>"
-#: How the name of a secret ends, word by word. `PWD` alone is the working folder, and tokens in the plural are those of texts.
-_SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|key|token|secret|pat|credentials?|webhook(_url)?|secret_key_base|authorization)$|_pwd$|passw(or)?d$|passphrase$",
-    re.IGNORECASE)
-_NOT_SECRET = frozenset(("pad_token", "bos_token", "eos_token", "unk_token", "stop_token", "cls_token", "sep_token", "mask_token",
-                         "primary_key", "foreign_key", "reft_layer_key", "vera_projection_prng_key"))
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_ASSIGNED = re.compile(r"""(?P<name>[A-Za-z][\w.-]*)(?P<sign>['"]?\s*[:=,]\s*['"]?|\s+['"]?)(?P<value>[^\s'",;)}\]]{6,})""")
+
+#: Words of a name: HF_TOKEN, hub-token, hubToken and APIKey are two each.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+#: The last word of a secret's name, whatever stands before it.
+_SECRETS = frozenset(("secret", "secrets", "pat", "credential", "credentials", "authorization", "webhook"))
+#: Ends of its last word, for names such as PGPASSWORD.
+_ENDS = ("password", "passwd", "passphrase", "apikey", "secretkey", "authtoken", "accesstoken")
+#: What comes before the `token` of a vocabulary, and before the `key` of a table or a generator.
+_VOCABULARY = frozenset(("pad", "bos", "eos", "unk", "cls", "sep", "mask", "stop", "start", "end", "image", "video", "audio",
+                         "special", "think", "first", "next", "last", "per", "each", "max", "min", "num"))
+_NO_LOCK = frozenset(("primary", "foreign", "public", "partition", "sort", "group", "cache", "dict", "index", "map", "column",
+                      "field", "label", "metric", "text", "image", "prompt", "query", "response", "layer", "prng", "rng"))
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the value of a variable, argument or option of this name is nobody's business.
+    """Whether the value of a variable, argument or header of this name is nobody's business, by the words of the name.
 
-    >>> [is_secret_name(name) for name in ("HF_TOKEN", "accessToken", "--api-key", "max_new_tokens", "lazy_tokenize", "PWD")]
-    [True, True, True, False, False, False]
+    >>> [is_secret_name(name) for name in ("hub_token", "AWS_SECRET_ACCESS_KEY", "max_new_tokens", "lazy_tokenize", "PWD")]
+    [True, True, False, False, False]
     """
-    words = _HUMP.sub("_", name).replace("-", "_").replace(".", "_").lower()
-    return _SECRET_NAME.search(words) is not None and words.strip("_") not in _NOT_SECRET
+    *above, last = ["", *(word.lower() for word in _WORD.findall(name))]
+    before = above[-1] if above else ""
+    if last == "token":
+        return before not in _VOCABULARY
+    if last == "tokens":  # of several services; any other tokens are counted
+        return before in ("access", "api", "auth", "bearer", "refresh")
+    if last == "key":
+        return before not in _NO_LOCK
+    if last == "pwd":  # but PWD is the working folder
+        return bool(before)
+    return last in _SECRETS or last.endswith(_ENDS) or (before, last) == ("webhook", "url") \
+        or (*above[-2:], last) == ("secret", "key", "base")
+
+
+#: A name in a text, and the value that follows it. A word alone is a value where it is told apart from prose.
+_NAME = re.compile(r"(?<![A-Za-z0-9_.])[A-Za-z_][\w.-]*")
+_VALUE = re.compile(r"""(?:['"]?\s*[:=]\s*|['"]\s*,\s*|(?P<gap>\s+))['"]?(?:(?:bearer|basic|token)\s+)?"""
+                    r"""(?!(?:true|false|none|null)\b)(?P<value>[^\s'"]{6,})""", re.IGNORECASE)
 
 
 def strike_assigned(text: str) -> str:
-    """`text` with every value struck out that stands behind a secret's name: `hf_token=…`, `"api_key": "…"`, `--token …`.
+    """A line of a log with `***` for what follows a secret's name.
 
-    >>> strike_assigned("--hub_token abcdefgh --max_new_tokens 12345678 lazy_tokenize=disabled")
-    '--hub_token *** --max_new_tokens 12345678 lazy_tokenize=disabled'
+    >>> strike_assigned("--hub_token hf_0123456 --max_new_tokens 1000000")
+    '--hub_token *** --max_new_tokens 1000000'
     """
-    return _ASSIGNED.sub(lambda m: f"{m['name']}{m['sign']}***" if is_secret_name(m["name"]) else m[0], text)
+    told, at = [], 0
+    for name in _NAME.finditer(text):
+        if name.start() < at or name[0].lower() in ("key", "pat") or not is_secret_name(name[0]):
+            continue
+        found = _VALUE.match(text, name.end())
+        if found and (found["gap"] is None or text[:name.start()].endswith("--") or re.search(r"\d|.{20}", found["value"])):
+            told += [text[at:found.start("value")], "***"]
+            at = found.end("value")
+    return "".join([*told, text[at:]])
 
 
 def redact(text: str, values: Iterable[str]) -> str:

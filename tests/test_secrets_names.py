@@ -14,9 +14,11 @@ from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 
 SECRETS = ("hub_token", "swanlab_token", "hf_token", "HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN",
            "DB_PASSWORD", "SWANLAB_WEBHOOK_URL", "apiKey", "accessToken", "api-key", "private_key", "credentials", "MYSQL_PWD",
-           "ssh_passphrase", "proxy-authorization", "aws.secret", "GH_PAT")
+           "ssh_passphrase", "proxy-authorization", "aws.secret", "GH_PAT", "GITHUB_TOKEN_2", "NGROK_AUTHTOKEN", "PGPASSWORD",
+           "ACCESS_TOKENS", "APIKey", "DINGTALK_WEBHOOK", "OPENAI_KEY", "SECRET_KEY_BASE")
 OPEN = ("max_new_tokens", "lazy_tokenize", "tokenizer_path", "num_tokens", "eos_token", "pad_token_id", "special_tokens", "PWD",
-        "primary_key", "tokens_per_second", "token_acc", "keyboard", "model", "pattern", "monkey", "path", "max_length")
+        "primary_key", "image_token", "IMAGE_MAX_TOKEN_NUM", "key_path", "TOKEN_PATH", "password_file", "OLDPWD",
+        "tokens_per_second", "token_acc", "keyboard", "model", "pattern", "monkey", "path", "max_length")
 VALUE = "hush-hush-4711"
 
 
@@ -51,3 +53,13 @@ def test_in_a_logs_evidence() -> None:
     log = f"ValueError: remaining_argv: ['--max_new_tokens', '{VALUE}', '--hub_token', 'open-sesame-9']\n"
     told = json.dumps([one.to_json("en") for one in diagnose([log.encode()])])
     assert VALUE in told and "open-sesame-9" not in told
+
+
+@pytest.mark.parametrize(("line", "shown_as"), [
+    ("Authorization: Bearer abcdef.ghi", "Authorization: Bearer ***"),
+    ("GET https://hook/send?access_token=0123abcd HTTP", "GET https://hook/send?access_token=*** HTTP"),
+    ("Invalid user token hf_012345", "Invalid user token ***"),
+    ("size mismatch for key model.layers.10.weight", None), ("no token found; token indices and password authentication", None),
+    ("Token is required (`token=True`), but no token found", None)])
+def test_a_line_of_a_log(line: str, shown_as: str | None) -> None:
+    assert strike_assigned(line) == (shown_as or line)

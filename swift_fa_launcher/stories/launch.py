@@ -20,7 +20,7 @@ from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.findings.table import require_codes
 from swift_fa_launcher.launch.local import Outcome, run_training
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
+_COLON = Text(": ", "：")
 _UNWRITTEN = Text("the run record cannot be written", "无法写入运行记录")
 _UNWATCHED = Text("could not read the training's output", "无法读取训练的输出")
 
@@ -298,13 +299,13 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
                                   hidden)
         raise
     # The training has had its say: from here on nothing takes its exit code from it.
+    record = _ended(record, outcome)
+    with _only_said(_UNWRITTEN, say, failures):  # at once: a long log takes a while to read, and that may be cut off
+        records.update_record(folder, record, hidden)
     diagnoses: tuple[Diagnosis, ...] = ()
     if outcome.exit_code != 0 and not outcome.interrupted:
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
-            from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
-
-            diagnoses = diagnose_file(folder / "train.log", exit_code=outcome.exit_code)
-    record = _ended(record, outcome)
+            diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
@@ -320,12 +321,22 @@ def _only_said(what: Text, say: Say, failures: list[str]) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        why = str(error) or type(error).__name__
-        if not isinstance(error, (OSError, LauncherError, KeyboardInterrupt)):
-            why = f"{type(error).__name__}: {why} ({keep_traceback()})"
-        if (noted := f"{what.en}: {why}") not in failures:
-            failures.append(noted)
-            say(Text(noted, f"{what.zh}：{why}"))
+        why = _why(error)
+        told = in_both(lambda lang: f"{what.render(lang)}{_COLON.render(lang)}{render_words(why, lang)}")
+        if told.en not in failures:
+            failures.append(told.en)
+            say(told)
+
+
+def _why(error: BaseException) -> Words:
+    """One line on what failed beside a training; a bug's traceback is saved."""
+    if isinstance(error, KeyboardInterrupt):
+        return Text("interrupted", "已中断")
+    if isinstance(error, LauncherError):
+        return in_both(lambda lang: _COLON.render(lang).join(filter(None, (render_words(error.message, lang), error.where))))
+    if isinstance(error, OSError):
+        return error.strerror or str(error)  # which temporary file it was is of no use
+    return f"{type(error).__name__}: {error} ({keep_traceback()})"
 
 
 def end(root: Path, word: str, *, say: Say) -> Entry:
@@ -386,6 +397,14 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
     checkpoint = newest_complete(list_checkpoints(output))
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None,
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
+
+
+def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
+
+    if not log.is_file():  # gone, a folder, or a pipe, which would be waited for
+        raise LauncherError("log-unreadable", Text("the log is not a file any more", "日志已不是文件"), where=str(log))
+    return diagnose_file(log, exit_code=exit_code)
 
 
 def refuse_target(config: ResolvedConfig) -> None:

@@ -214,10 +214,13 @@ def _platform_rank(name: WheelName, need: Need) -> int:
 
 def _verdicts_on_fitting(ranked: Sequence[Candidate], chosen: Candidate | None) -> Iterator[Verdict]:
     for candidate in ranked:
-        words = Text("fits best", "最合适") if candidate is chosen else \
-            Text("fits, but flash_attn.build=always", "合适，但 flash_attn.build=always") if chosen is None else \
-            Text("a file of the same name was offered before", "同名文件前面已出现过") if candidate.filename == chosen.filename else \
-            Text("fits, but another fits better", "合适，但有更合适的")
+        words = Text("fits, but another fits better", "合适，但有更合适的")
+        if candidate is chosen:
+            words = Text("fits best", "最合适")
+        elif chosen is None:
+            words = Text("fits, but flash_attn.build=always", "合适，但 flash_attn.build=always")
+        elif candidate.filename == chosen.filename:
+            words = Text("a file of the same name was offered before", "同名文件前面已出现过")
         yield Verdict(candidate, candidate is chosen, None if candidate is chosen else "not-best", words)
 
 
