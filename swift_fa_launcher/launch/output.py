@@ -84,7 +84,7 @@ class Log:
                 os.write(self._fd, b"\n[swift-fa: %d bytes are missing here]\n" % self._gap)
                 self._gap = 0
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[os.write(self._fd, data):]
         except OSError as error:
             self.error = self.error or error
             self._gap += len(data)

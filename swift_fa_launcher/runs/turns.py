@@ -55,4 +55,3 @@ def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
         yield (lambda: None) if shares else lock.release
     finally:
         lock.release()
-

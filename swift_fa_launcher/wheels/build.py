@@ -254,5 +254,3 @@ def _key(facts: Facts, requirement: str, archs: tuple[str, ...]) -> str:
              *(f"sm{arch}" for arch in archs))
     text = "-".join(parts)
     return f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', text)[:120]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-

@@ -225,6 +225,7 @@ def test_memory_stays_constant() -> None:
     """20 MB in which every line is new, with a failure now and then, in a few mebibytes."""
     words = random.Random(1)
     piece = [f"{words.getrandbits(200):x}".translate(str.maketrans("0123456789", "ghijklmnop")) for _ in range(1000)]
+
     def chunks() -> Iterator[bytes]:
         for i in range(300):
             mark = "".join(chr(97 + int(digit)) for digit in str(i))

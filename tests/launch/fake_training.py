@@ -62,7 +62,7 @@ def flood(size: int) -> None:
     data = line * (size // len(line))
     stream = sys.stdout.fileno()
     while data:
-        data = data[os.write(stream, data[: 1 << 20]) :]
+        data = data[os.write(stream, data[: 1 << 20]):]
 
 
 def do(deed: str) -> None:  # noqa: C901, PLR0912

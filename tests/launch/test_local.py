@@ -196,7 +196,7 @@ def test_secrets_reach_neither_screen_nor_log(launch: Launch) -> None:
 def test_redactor_finds_secrets_however_the_stream_is_cut(size: int) -> None:
     redactor = Redactor([b"abc", b"abcdef", b"cdx", b"", b"aab"])
     text = b"abcabcdefabcd xcdxaabcaaab abcde"
-    done = b"".join(redactor.feed(text[i : i + size]) for i in range(0, len(text), size)) + redactor.finish()
+    done = b"".join(redactor.feed(text[i: i + size]) for i in range(0, len(text), size)) + redactor.finish()
     r = b"<redacted>"
     assert done == r + r + r + b"d x" + r + r + b"ca" + r + b" " + r + b"de"
 

@@ -291,7 +291,7 @@ def test_every_reason_is_named_when_asked() -> None:
                              "unresolved": ["_ZN3c104cuda12device_countEv"], "cubins": ["sm_90"]})
     codes = [code for code, _ in list_misfits(facts, Candidate(name, "", "file"), contents=inside)]
     assert codes == ["python-tag-mismatch", "torch-mismatch", "cuda-mismatch", "glibc-too-new"]
-    assert list_misfits(make_facts(), Candidate("x", "", "")) [0][0] == "not-a-wheel"
+    assert list_misfits(make_facts(), Candidate("x", "", ""))[0][0] == "not-a-wheel"
 
 
 # What is asked for --------------------------------------------------------------------------------------------------
