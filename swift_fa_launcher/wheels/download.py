@@ -497,12 +497,12 @@ def _expect_room(order: _Order, needed: int) -> None:
 
 def _disk_error(error: OSError, folder: Path) -> LauncherError:
     """The error of a full or closed disk; the part goes, so that the disk has room again."""
-    code, message = "download-not-written", Text("the download cannot be written", "无法写入下载文件")
-    if error.errno in NO_ROOM:
-        code, message = "disk-space-low", Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
+    full, message = error.errno in NO_ROOM, Text("the download cannot be written", "无法写入下载文件")
+    if full:
+        message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
         for part in folder.glob("*.part"):
             part.unlink(missing_ok=True)
-    return DownloadError(code, message, where=str(folder),
+    return DownloadError("disk-space-low" if full else "download-not-written", message, where=str(folder),
                          why=os.strerror(error.errno) if error.errno else str(error),
                          hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
                                     "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))

@@ -707,6 +707,7 @@ def _failed(why: Words, target: Environment, message: Words | None = None) -> No
 
 
 def _disk_error(error: OSError, target: Environment) -> InstallError:
-    code, message = ("disk-space-low", Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容")) \
-        if error.errno in NO_ROOM else ("site-packages-not-writable", _NOT_WRITABLE)
-    return InstallError(code, message, where=str(target.site_packages), why=str(error), hint=(_AS_BEFORE,))
+    full = error.errno in NO_ROOM
+    message = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容") if full else _NOT_WRITABLE
+    return InstallError("disk-space-low" if full else "site-packages-not-writable", message,
+                        where=str(target.site_packages), why=str(error), hint=(_AS_BEFORE,))
