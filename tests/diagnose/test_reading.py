@@ -279,7 +279,7 @@ def test_advice_names_what_the_log_shows() -> None:
     saved = "swanlab: \x1b[35m💾 Run data saved at /w/swanlab/run-1a\x1b[0m\n"
     assert "swanlab sync /w/swanlab/run-1a'" in advice(saved + silent)
     emptied = "[INFO:swift] Dataset filtered, origin length: 200, filtered dataset length: 0\n"
-    assert "none of the 200 rows fits into max_length" in advice(emptied)
+    assert "all 200 rows are longer than max_length" in advice(emptied)
     assert "swift.truncation_strategy=right" in advice(emptied)
     assert "max_length" not in advice("pyarrow.lib.ArrowInvalid: JSON parse error: Column(/query) changed\n")
 

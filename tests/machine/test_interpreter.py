@@ -105,6 +105,7 @@ def nothing_is_left(mark: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [ROUNDS, THREADS], ids=["handler", "threads"])
 def test_no_moment_of_a_start_leaves_a_process(mark: str, sleeper: str, tmp_path: Path, code: str) -> None:
     rounds = 120 if code == ROUNDS else 40
@@ -125,6 +126,7 @@ def end(child: subprocess.Popen[bytes], number: int) -> None:
     pytest.fail("it does not end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_at_any_moment_of_a_preflight_leaves_nothing(mark: str, sleeper: str, tmp_path: Path, number: int,
                                                               code: int) -> None:

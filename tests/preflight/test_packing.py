@@ -109,7 +109,7 @@ def test_rows_that_do_not_fit_together() -> None:
 
 def test_the_word_before_the_start() -> None:
     finding = next(f for f in check_all(config(ON), machine(paths={DATA: rows()})) if f.code == "packing-changes-batch")
-    assert finding.summary.en == ("packing puts about 5.0 examples into a row: a step sees 160 examples instead of 32; "
+    assert finding.summary.en == ("packing puts about 5.0 examples into each row, so a step sees 160 examples instead of 32; "
                                   "steps an epoch: 40 instead of 200")
     assert isinstance(finding.fix[0], Text)
     assert finding.fix[0].en == ("swift.per_device_train_batch_size=6 swift.gradient_accumulation_steps=1  "
