@@ -156,7 +156,7 @@ def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, wh
     sync = f"swanlab sync --id {before['run_id']}"
     assert f"{sync} '{before['dir']}' && {sync} '{resumed['swanlab']['dir']}'" in err
     # and now there is nothing left to do
-    assert "nothing left to do" in swift_fa(work, "resume", "latest", code=1)[1]
+    assert "is the last of its 6 steps" in swift_fa(work, "resume", "latest", code=1)[1]
     assert resumed["id"] in swift_fa(work, "rerun", "latest", code=1)[1] and len(runs(work)) == 3
 
 
