@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,14 +18,13 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
 
     Raises OSError.
     """
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # by open, so that the user's umask holds
     try:
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with open(beside, "x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.chmod(beside, 0o644)  # a temporary file is its owner's alone
         os.replace(beside, path)
     except BaseException:
         with suppress(OSError):

@@ -29,8 +29,17 @@ def test_it_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     for text in ("one", "two\udcff"):
         write_whole(file, text, durable=True)
-    assert file.read_text() == "two\\udcff" and file.stat().st_mode & 0o777 == 0o644
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert file.read_text() == "two\\udcff" and os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_the_users_umask_holds(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "a", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
 
 
 def test_what_fails_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
