@@ -19,6 +19,7 @@ SWANLAB_MODES = ("cloud", "local", "offline", "disabled")
 
 #: Closed lists of values, by dotted key.
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "flash_attn.provider": ("auto", "package", "torch"),
     "flash_attn.install": ("auto", "never"),
     "flash_attn.build": ("auto", "never", "always"),
     "swanlab.mode": SWANLAB_MODES,
@@ -76,6 +77,7 @@ def origin_below(origins: Mapping[str, Origin], key: str) -> Origin | None:
 
 @dataclass(frozen=True)
 class FlashAttnSection:
+    provider: str = "auto"  # what FlashAttention 2 comes from
     version: str | None = None  # exact, a range, or None for the best that fits
     install: str = "auto"
     sources: tuple[str, ...] = ()

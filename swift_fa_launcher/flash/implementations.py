@@ -43,6 +43,11 @@ FA4 = Implementation(
     ("flash_attn.cute",), None, Version("4.0.0a0"), range(9, 13), Text("9.0, 10.x, 11.x or 12.x", "9.0、10.x、11.x 或 12.x"),
     Version("0"))
 
+#: FlashAttention 2 inside torch, 2.10 and later; nobody asks for it by a name of its own (flash.provider).
+TORCHS_OWN = Implementation(
+    (), "torch's own FlashAttention", "torch", "torch_attention", "torch.nn.attention.varlen", "/torch/nn/attention/varlen.py",
+    ("torch.nn.attention.varlen",), None, Version("2.10"), range(8, 1000), FA2.gpus, Version("0"))
+
 IMPLEMENTATIONS = (FA2, FA3, FA4)
 DISTRIBUTIONS = tuple(each.distribution for each in IMPLEMENTATIONS)
 BY_NAME: Mapping[str, Implementation] = {name: each for each in IMPLEMENTATIONS for name in each.names}

@@ -17,6 +17,7 @@ from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA4, IMPLEMENTATIONS
 from swift_fa_launcher.flash.name import parse_label
+from swift_fa_launcher.flash.provider import PACKAGE, choose_provider
 from swift_fa_launcher.flash.symbols import is_torchs, string_abi
 from swift_fa_launcher.flash.tags import extension_python
 from swift_fa_launcher.flash.versions import least_for
@@ -38,8 +39,9 @@ from swift_fa_launcher.machine.reading import (
 
 
 def is_missing(config: ResolvedConfig, facts: Facts) -> bool:
-    """Whether FlashAttention 2 is asked for and its distribution is not there."""
-    if not config.swift.wants_flash_attn_2 or on_ascend(facts):
+    """Whether FlashAttention 2 is to come from the package and its distribution is not there."""
+    provider = choose_provider(config, facts)
+    if provider is None or provider.name != PACKAGE:
         return False
     if isinstance(facts.flash_attn, Unknown):
         return is_absent(facts, FA2.distribution)

@@ -1,10 +1,12 @@
-"""What the plugin's monitor and speed-ups are told. Pure."""
+"""What the plugin's attention, speed-ups and monitor are told. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.flash.provider import TORCH, uses_torchs_own
+from swift_fa_launcher.machine.facts import Facts
 
 
 def make_monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
@@ -22,6 +24,11 @@ def make_monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | N
     else:
         wants = ""
     return {"folder": run_dir, "wants": wants}
+
+
+def make_attention_job(config: ResolvedConfig, facts: Facts) -> dict[str, Any] | None:
+    """What takes the package's place; None where nothing does."""
+    return {"provider": TORCH} if uses_torchs_own(config, facts) else None
 
 
 def make_speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:

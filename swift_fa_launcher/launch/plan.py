@@ -19,7 +19,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import decode, encode, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.launch.monitor import make_monitor_job, make_speedups_job
+from swift_fa_launcher.launch.monitor import make_attention_job, make_monitor_job, make_speedups_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.secrets import is_secret_name
@@ -63,7 +63,8 @@ def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
     """The plan for this config on the machine of these facts."""
     settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
-    own_jobs = {"speedups": make_speedups_job(config, run_dir), "monitor": make_monitor_job(config, run_dir)}
+    own_jobs = {"attention": make_attention_job(config, facts), "speedups": make_speedups_job(config, run_dir),
+                "monitor": make_monitor_job(config, run_dir)}
     jobs = {**settings.jobs, **{name: job for name, job in own_jobs.items() if job}}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))

@@ -20,7 +20,7 @@ from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
 from swift_fa_launcher.machine.facts import Facts, Python
-from swift_fa_launcher.machine.flash_attention import collect_flash_attn
+from swift_fa_launcher.machine.flash_attention import collect_flash_attn, find_torchs_own
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
 from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
@@ -113,7 +113,8 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     """
     if not isinstance(report, dict):
         why = report or Unknown("there is no such Python interpreter")
-        names = ("torch", "packages", "requirement_conflicts", "swift", *(variant.field for variant in IMPLEMENTATIONS))
+        names = ("torch", "torch_attention", "packages", "requirement_conflicts", "swift",
+                 *(variant.field for variant in IMPLEMENTATIONS))
         return {"python": report, **dict.fromkeys(names, why),
                 "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
     torch, packages = installed.collect_torch(report), installed.make_packages(report)
@@ -123,6 +124,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
         "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
+        "torch_attention": find_torchs_own(torch),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
 
 

@@ -162,6 +162,8 @@ class ModelConfig:
     torch_dtype: Maybe[str] = NOT_COLLECTED
     head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED
     max_length: Maybe[int] = NOT_COLLECTED  # ms-swift's max_length where the config sets none
+    attention_needs: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of "softcap", "sinks", "dropout", "window"
+    own_code: Maybe[bool] = NOT_COLLECTED  # whether its class is in files of the model
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class Facts:
     flash_attn: Maybe[FlashAttn] = NOT_COLLECTED
     flash_attn_3: Maybe[FlashAttn] = NOT_COLLECTED
     flash_attn_4: Maybe[FlashAttn] = NOT_COLLECTED
+    torch_attention: Maybe[FlashAttn] = NOT_COLLECTED  # torch.nn.attention.varlen, as far as it was tried
     packages: Maybe[Mapping[str, Maybe[Version]]] = NOT_COLLECTED  # by canonical name; None: not installed
     requirement_conflicts: Maybe[tuple[RequirementConflict, ...]] = NOT_COLLECTED
     ms_swift_args: Maybe[Mapping[str, Argument]] = NOT_COLLECTED

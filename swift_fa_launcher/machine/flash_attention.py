@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from swift_fa_launcher.decode import Maybe, Unknown, known
-from swift_fa_launcher.flash.implementations import FA2, FA4, Implementation
+from swift_fa_launcher.flash.implementations import FA2, FA4, TORCHS_OWN, Implementation
 from swift_fa_launcher.machine.elf import read_extension
 from swift_fa_launcher.machine.facts import Extension, FlashAttn, Torch
 from swift_fa_launcher.machine.installed import Report, module_file, parse_version, read_wheel_label, torch_libraries
@@ -36,6 +36,16 @@ def collect_flash_attn(report: Report, variant: Implementation, torch: Maybe[Tor
         wheel_label=read_wheel_label(report["direct_urls"].get(variant.distribution)),
         extension=_extension(report, variant, torch) if variant.extension else None)
     return attention if origin else replace(attention, import_error=_why_not(place, variant), probe=None)
+
+
+def find_torchs_own(torch: Maybe[Torch]) -> Maybe[FlashAttn]:
+    """The module inside torch, not tried yet; None where this torch has none."""
+    found = known(torch)
+    folder = known(found.origin) if found else None
+    if folder is None:
+        return torch if found is None else Unknown("it is not known where torch lies")  # type: ignore[return-value]
+    file = Path(folder, "nn/attention/varlen.py")
+    return FlashAttn(TORCHS_OWN.distribution, found.version, str(file)) if found and file.is_file() else None
 
 
 def _origin(report: Report, variant: Implementation) -> Path | None:
@@ -63,6 +73,8 @@ def _extension(report: Report, variant: Implementation, torch: Maybe[Torch]) -> 
 
 def extension_files(report: Report, variant: Implementation) -> list[str]:
     """Files of the extension, the one that is imported first."""
+    if variant.extension is None:
+        return []
     if variant is FA2:
         return list(report["extensions"]["flash_attn_2_cuda"])
     folders = (report["modules"].get("flash_attn_3") or {}).get("folders") or ()

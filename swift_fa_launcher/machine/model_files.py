@@ -30,6 +30,9 @@ def read_model_config(folder: Path) -> Maybe[ModelConfig]:
 LENGTHS = ("seq_length", "max_position_embeddings", "n_positions", "model_max_length", "seq_len", "max_seq_len",
            "max_sequence_length", "max_seq_length")
 
+#: Whose attention layers hand `s_aux` on (grep in transformers/models, 5.19.0).
+MODELS_WITH_SINKS = ("deepseek_v4", "gpt_oss", "granite_swa", "granitemoe_swa", "hy_v4", "mimo_v2_flash", "openai_privacy_filter")
+
 
 def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
     """The facts in a config.json. A multimodal one has its language model's below `text_config` and the like."""
@@ -44,7 +47,20 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
         model_type=_text(said.get("model_type")), torch_dtype=_text(dtype), layer_types=_layer_types(both),
         architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else None,
         max_length=min((both[key] for key in LENGTHS if type(both.get(key)) is int and both[key] > 0), default=None),
-        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None)
+        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None,
+        attention_needs=tuple(_attention_needs(both)), own_code="auto_map" in said)
+
+
+def _attention_needs(said: Mapping[str, Any]) -> Iterator[str]:
+    """What a model's attention has beside the plain product, by the names of transformers' configs."""
+    if said.get("attn_logit_softcapping"):
+        yield "softcap"
+    if said.get("model_type") in MODELS_WITH_SINKS:
+        yield "sinks"
+    if said.get("attention_dropout"):
+        yield "dropout"
+    if said.get("sliding_window") and said.get("use_sliding_window", True):
+        yield "window"
 
 
 def _text(value: Any) -> str | None:

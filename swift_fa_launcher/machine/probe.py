@@ -20,7 +20,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2, IMPLEMENTATIONS, Implementation
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, IMPLEMENTATIONS, TORCHS_OWN, Implementation
 from swift_fa_launcher.machine.facts import Driver, Facts, FlashAttn, Gpu, ModelConfig, Probe, ProbedDevice
 from swift_fa_launcher.machine.flash_attention import explain, extension_files, unproven
 from swift_fa_launcher.machine.installed import Report, known_path
@@ -65,11 +65,11 @@ def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, envir
 
     What is not tried has `import_error` and `probe` Unknown("not run: …").
     """
-    for variant in IMPLEMENTATIONS:
+    for variant in (*IMPLEMENTATIONS, TORCHS_OWN):
         attention = known(getattr(facts, variant.field))
         if attention is None or attention.origin is None:
             continue
-        wanted = variant is wanted_variant(config)
+        wanted = variant is wanted_variant(config, facts)
         reason = why_not_try(attention, variant, facts, config, report["suffixes"], may_run)
         if reason:
             facts = _with(facts, variant, unproven(attention, f"not run: {reason}"))
@@ -88,9 +88,12 @@ def _with(facts: Facts, variant: Implementation, attention: FlashAttn) -> Facts:
     return replace(facts, **changes)
 
 
-def wanted_variant(config: ResolvedConfig) -> Implementation | None:
-    """The generation of flash attention that the config asks for; None where it asks for none."""
-    return BY_NAME.get(config.swift.attn_impl or "") or (FA2 if config.swift.wants_flash_attn else None)
+def wanted_variant(config: ResolvedConfig, facts: Facts) -> Implementation | None:
+    """What the training will run of flash attention, as far as is known before it is tried; None where it asks for none."""
+    row = BY_NAME.get(config.swift.attn_impl or "") or (FA2 if config.swift.wants_flash_attn else None)
+    wish = config.flash_attn.provider
+    instead = wish == "torch" or (wish == "auto" and facts.flash_attn is None)
+    return TORCHS_OWN if row is FA2 and instead and isinstance(facts.torch_attention, FlashAttn) else row
 
 
 def why_not_try(attention: FlashAttn, variant: Implementation, facts: Facts, config: ResolvedConfig, suffixes: tuple[str, ...],
@@ -99,7 +102,7 @@ def why_not_try(attention: FlashAttn, variant: Implementation, facts: Facts, con
 
     One that nobody wants is imported only beside a GPU too old for it, where a model's own code may still call it.
     """
-    wanted = wanted_variant(config)
+    wanted = wanted_variant(config, facts)
     if variant is not wanted and not (variant is FA2 and any(map(_is_old, known(facts.gpus) or ()))):
         return "another implementation is wanted" if wanted else "no flash implementation is wanted"
     if not may_run:

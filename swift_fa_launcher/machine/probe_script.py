@@ -1,7 +1,7 @@
 """Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
 
-Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute), `devices` (how many of the
-visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after each step, so that
+Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen),
+`devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after each step, so that
 what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, "error": …, "cases": …}.
 
 Each case runs forward and backward against attention in float32, and the same computed plainly in `dtype`: a kernel may
@@ -16,8 +16,10 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # this script's folder, which the training does not have on its path
 
 import importlib
+import importlib.util
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 MARKER = "swift-fa-target:"
@@ -48,6 +50,21 @@ def plain_attention(q: Any, k: Any, v: Any) -> Any:
     hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
     weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
     return torch.einsum("hqk,khd->qhd", weights, v)
+
+
+class TorchsOwn:
+    """torch's kernel, called as the training plugin calls it, with the names of flash-attn's functions."""
+
+    def __init__(self) -> None:
+        file = Path(__file__).resolve().parents[1] / "training" / "swift_fa_attention.py"
+        spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
+        self.plugin: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.plugin)
+
+    def flash_attn_varlen_func(self, q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, max_seqlen_q: int,
+                               max_seqlen_k: int, causal: bool) -> Any:
+        rows = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+        return self.plugin.run(q, k, v, rows, None, (-1, 0 if causal else -1))
 
 
 def gradients(compute: Any, inputs: Any, upstream: Any) -> list[Any]:
@@ -102,7 +119,8 @@ def run_device(module: Any, index: int, dtype: str, head_dims: list[int]) -> lis
     torch.backends.cuda.matmul.allow_tf32 = False
     cases = []
     for head_dim in head_dims:
-        for name, lengths, packed in (("fixed", (sum(LENGTHS),), False), ("varlen", LENGTHS, True)):
+        ways = (("fixed", (sum(LENGTHS),), False), ("varlen", LENGTHS, True))
+        for name, lengths, packed in ways if hasattr(module, "flash_attn_func") else ways[1:]:
             error, allowed = run_case(module, lengths, packed, head_dim, getattr(torch, dtype), f"cuda:{index}")
             number = error if math.isfinite(error) else None  # JSON has no nan
             cases.append({"case": f"{name}, head_dim {head_dim}", "error": number, "allowed": allowed})
@@ -117,7 +135,7 @@ def main() -> None:
         tell({step: error})
         if error:
             return
-    module = importlib.import_module(job["module"])
+    module = TorchsOwn() if job["module"].startswith("torch.") else importlib.import_module(job["module"])
     for index in range(job["devices"]):
         try:
             tell({"device": index, "error": None,

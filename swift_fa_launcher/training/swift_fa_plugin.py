@@ -280,7 +280,14 @@ def start_swanlab_off(job: Job) -> None:
     INTEGRATION_TO_CALLBACK["swanlab"] = TrainerCallback
 
 
-# The monitor and the speed-ups: from the files beside this one; where one cannot be loaded, training goes on without
+# From the files beside this one: without its attention a training ends, without monitor or speed-ups it goes on
+
+
+def start_attention(job: Job) -> None:
+    try:
+        load_beside("swift_fa_attention.py").provide()
+    except Exception as error:
+        stop(f"torch's own flash attention cannot be used: {one_line(error)}")
 
 
 def start_monitor(job: Job) -> None:
@@ -306,7 +313,7 @@ def load_beside(name: str) -> Any:
 
 
 #: Entry of the variable's JSON object to what begins it.
-CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "monitor": start_monitor,
-            "speedups": start_speedups}
+CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "attention": start_attention,
+            "speedups": start_speedups, "monitor": start_monitor}
 
 start()

@@ -34,6 +34,9 @@ ENTRIES: Mapping[str, Entry] = {
         INSTALL, OR_SDPA,
         says={**{where: Says(Text("attn_impl={attn_impl}, but flash-attn is not installed", "attn_impl={attn_impl}，但没有安装 flash-attn"),
                              fix) for where, fix in _FIRST.items()},
+              "torch": Says(Text("flash_attn.provider=torch, but torch's own flash attention cannot be used here: {why}",
+                                 "flash_attn.provider=torch，但这里不能使用 torch 自带的 flash attention：{why}"),
+                            ("flash_attn.provider=package", OR_SDPA)),
               "hub": Says(Text("without flash-attn, transformers {transformers} tries {kernel} from the hub, because kernels "
                                "{kernels} is installed",
                                "没有 flash-attn 时，transformers {transformers} 会尝试使用 hub 上的 {kernel}（因为安装了 kernels "

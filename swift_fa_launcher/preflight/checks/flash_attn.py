@@ -15,6 +15,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import INFO, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
+from swift_fa_launcher.flash.provider import TORCH, choose_provider
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn
 
@@ -29,6 +30,9 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     instead where `kernels` is installed (modeling_utils.py, `_check_and_adjust_attn_implementation`).
     https://github.com/huggingface/transformers/issues/44559
     """
+    provider = choose_provider(config, facts)
+    if provider is not None and provider.name == TORCH and not provider.there:
+        yield found("flash-attn-missing", "torch", why=provider.trace[-1][1])
     if not standing.is_missing(config, facts):
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)

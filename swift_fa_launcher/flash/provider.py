@@ -1,0 +1,163 @@
+"""What FlashAttention 2 comes from: the package flash-attn, or torch's own (`torch.nn.attention.varlen`). Pure.
+
+The package goes first where it is there: it is what ms-swift and transformers were written for. Torch's own costs no download
+and was 6 % faster on an H100, but cannot do everything that the package can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.flash.implementations import FA2
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, ModelConfig
+from swift_fa_launcher.machine.reading import (
+    is_absent,
+    on_ascend,
+    on_other_accelerator,
+    on_rocm,
+    probed_devices,
+    torch_cuda,
+    torch_version,
+    visible_gpus,
+)
+
+PACKAGE, TORCH = "package", "torch"
+
+#: transformers' own classes that call the package themselves instead of asking the registry, by the last transformers that has
+#: them so (grep for `_flash_attention_forward(` and `flash_attn_varlen_func` in 4.52.4, 4.55.4, 4.57.6, 5.0.0 and 5.19.0).
+_ALWAYS, _UNTIL_5, _UNTIL_4_54 = Version("999"), Version("5.0"), Version("4.54")
+_OWN_CALLS = {
+    **dict.fromkeys(("bark", "falcon", "gpt_neo", "gptj", "diffllama", "mimi", "modernbert", "moshi", "nemotron",
+                     "kyutai_speech_to_text"), _ALWAYS),
+    **dict.fromkeys(("dbrx", "distilbert", "esm", "evolla", "jamba", "jetmoe", "olmoe", "phimoe", "qwen2_moe", "stablelm"),
+                    _UNTIL_5),
+    **dict.fromkeys(("bart", "gpt_bigcode", "m2m_100", "mbart", "qwen2_5_omni", "qwen2_5_vl", "qwen2_audio", "qwen2_vl",
+                     "whisper"), _UNTIL_4_54)}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """name: PACKAGE or TORCH. there: whether it needs no installation. trace: what was asked in turn, each with why it was not
+    taken (None for the one that was)."""
+
+    name: str
+    there: bool
+    trace: tuple[tuple[str, Text | None], ...]
+
+
+def choose_provider(config: ResolvedConfig, facts: Facts) -> Provider | None:
+    """What the FlashAttention 2 of a config comes from on a machine; None where it asks for none, or an Ascend has its own."""
+    if not config.swift.wants_flash_attn_2 or on_ascend(facts):
+        return None
+    wish, package = config.flash_attn.provider, _why_not_package(facts)
+    if wish == PACKAGE or (wish == "auto" and package is None):
+        return Provider(PACKAGE, package is None, ((PACKAGE, package),))
+    refusal = (_asks_for_package(config) if wish == "auto" else None) or next(why_not_torch(config, facts), None)
+    if wish == TORCH:
+        return Provider(TORCH, refusal is None, ((TORCH, refusal),))
+    return Provider(PACKAGE if refusal else TORCH, refusal is None, ((PACKAGE, package), (TORCH, refusal)))
+
+
+def uses_torchs_own(config: ResolvedConfig, facts: Facts) -> bool:
+    provider = choose_provider(config, facts)
+    return provider is not None and provider.name == TORCH and provider.there
+
+
+def _why_not_package(facts: Facts) -> Text | None:
+    """Whether a flash-attn lies there, working or not: what is broken is to be mended or removed, not passed over, since
+    transformers imports it wherever it finds it."""
+    unknown = isinstance(facts.flash_attn, Unknown)
+    absent = is_absent(facts, FA2.distribution) if unknown else facts.flash_attn is None
+    return Text("flash-attn is not installed", "没有安装 flash-attn") if absent else None
+
+
+def _asks_for_package(config: ResolvedConfig) -> Text | None:
+    """What of the config only makes sense for the package."""
+    if config.flash_attn.version is not None:
+        return Text("flash_attn.version asks for the package", "flash_attn.version 要求使用软件包")
+    if config.flash_attn.build == "always":
+        return Text("flash_attn.build=always asks for the package", "flash_attn.build=always 要求使用软件包")
+    return None
+
+
+def why_not_torch(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
+    """What speaks against torch's own for this model, config and machine, one reason after another."""
+    yield from _why_not_here(facts)
+    yield from _why_not_computed(known(facts.torch_attention))
+    yield from _why_not_gpus(config, facts)
+    yield from _why_not_asked(config)
+    where = facts.path(config.swift.text("model"))
+    if model := known(where.model_config) if where else None:
+        yield from _why_not_model(model, facts)
+
+
+def _why_not_here(facts: Facts) -> Iterator[Text]:
+    torch, transformers, own = torch_version(facts), facts.package("transformers"), facts.torch_attention
+    if torch is None or torch.release < (2, 10) or own is None:
+        yield Text(f"torch {torch or '?'} has none (2.10 and later do)", f"torch {torch or '？'} 没有（2.10 起才有）")
+    if torch_cuda(facts) is None or on_rocm(facts) or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
+        yield Text("torch's own runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
+    if transformers is None or transformers < Version("4.48"):
+        yield Text(f"transformers {transformers or '?'} has no registry of attentions (4.48 and later do)",
+                   f"transformers {transformers or '？'} 没有注意力注册表（4.48 起才有）")
+
+
+def _why_not_computed(own: FlashAttn | None) -> Iterator[Text]:
+    """What the probe said of it."""
+    if own and (error := known(own.import_error)):
+        yield Text(f"it does not import: {error}", f"无法导入：{error}")
+    for device in probed_devices(own) if own else ():
+        if not device.ok:
+            yield Text(f"it computed wrongly on GPU {device.index}: {known(device.error) or known(device.max_error)}",
+                       f"在 GPU {device.index} 上计算出错：{known(device.error) or known(device.max_error)}")
+
+
+def _why_not_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
+    if known(facts.gpus) == ():
+        yield Text("there is no GPU", "没有 GPU")
+    for gpu in visible_gpus(config, facts).gpus or ():
+        capability = known(gpu.compute_capability)
+        if capability is not None and capability < Version("8.0"):
+            yield Text(f"GPU {gpu.index} is of compute capability {capability}, and it needs 8.0",
+                       f"GPU {gpu.index} 的计算能力是 {capability}，需要 8.0")
+
+
+def _why_not_asked(config: ResolvedConfig) -> Iterator[Text]:
+    """Arguments whose code in ms-swift imports the package: sequence_parallel/, optimizers/muonclip.py, tuners/longlora/."""
+    swift = config.swift
+    if (swift.whole("sequence_parallel_size") or 1) > 1:
+        yield Text("sequence parallelism calls the package", "序列并行会直接调用软件包")
+    for name in ("optimizer", "tuner_type", "train_type", "tuner_backend"):
+        if swift.text(name) in ("muonclip", "longlora"):
+            yield Text(f"{name}={swift.text(name)} calls the package", f"{name}={swift.text(name)} 会直接调用软件包")
+
+
+def _why_not_model(model: ModelConfig, facts: Facts) -> Iterator[Text]:
+    """torch/csrc aten/native/transformers/cuda: head_dim at most 256; over 192 no backward but on 8.0, 9.0 and 10.0; no dropout,
+    softcap or sinks (`varlen_attn` has no argument for them)."""
+    transformers, kind = facts.package("transformers") or Version("0"), known(model.model_type) or ""
+    if known(model.own_code):
+        yield Text("the model brings code of its own", "模型自带代码")
+    if kind in _OWN_CALLS and transformers < _OWN_CALLS[kind]:
+        yield Text(f"transformers' {kind} calls the package itself", f"transformers 的 {kind} 会直接调用软件包")
+    needs = known(model.attention_needs) or ()
+    for need, words in _NEEDS.items():
+        if need in needs and (need != "window" or (torch_version(facts) or Version("0")).release < (2, 11)):
+            yield words
+    largest = max(known(model.head_dims) or (0,))
+    capabilities = {known(gpu.compute_capability) for gpu in known(facts.gpus) or ()}
+    if largest > 256 or (largest > 192 and capabilities - {Version("8.0"), Version("9.0"), Version("10.0"), None}):
+        yield Text(f"head_dim {largest} is too large for it on this GPU", f"head_dim {largest} 在这块 GPU 上超出它的范围")
+
+
+_NEEDS = {
+    "softcap": Text("the model caps its attention scores (softcap), which it cannot", "模型对注意力分数做 softcap，它不支持"),
+    "sinks": Text("the model has attention sinks, which it does not", "模型使用 attention sink，它不支持"),
+    "dropout": Text("the model has attention_dropout, which it cannot", "模型设置了 attention_dropout，它不支持"),
+    "window": Text("the model has a sliding window, and torch 2.10's own does not", "模型使用滑动窗口，torch 2.10 自带的不支持")}
