@@ -6,7 +6,6 @@ The kernel runs on a GPU alone; on the CPU a plain attention, row by row, stands
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,23 @@ varlen = pytest.importorskip("torch.nn.attention.varlen")
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
 FILE = Path(__file__).parents[2] / "swift_fa_launcher" / "training" / "swift_fa_attention.py"
+STAND_IN = Path(__file__).with_name("row_by_row.py")
 
 
-def row_by_row(query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, *,
-               scale: float | None = None, window_size: tuple[int, int] = (-1, -1), enable_gqa: bool = False) -> Any:
-    """What torch's function promises, and that it is asked for nothing that it would refuse."""
-    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32 and query.shape[-1] % 8 == 0
-    assert enable_gqa or query.shape[1] == key.shape[1]
-    assert type(max_q) is int and int(cu_seq_q.diff().max()) == max_q and int(cu_seq_k.diff().max()) == max_k
-    found = []
-    for q0, q1, k0, k1 in zip(cu_seq_q, cu_seq_q[1:], cu_seq_k, cu_seq_k[1:], strict=False):
-        q, k, v = query[q0:q1].transpose(0, 1), key[k0:k1].transpose(0, 1), value[k0:k1].transpose(0, 1)
-        apart = torch.arange(k.shape[1]) - torch.arange(q.shape[1])[:, None] - (k.shape[1] - q.shape[1])
-        left, right = window_size
-        seen = (apart <= (right if right >= 0 else max_k)) & (apart >= (-left if left >= 0 else -max_k))
-        found.append(scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=True).transpose(0, 1))
-    return torch.cat(found)
+def load(file: Path) -> Any:
+    spec: Any = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture()
-def attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def attention(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The file, loaded and in force for one test; with the stand-in where there is no GPU."""
     from transformers import modeling_flash_attention_utils, modeling_utils
 
     if not torch.cuda.is_available():
-        monkeypatch.setattr(varlen, "varlen_attn", row_by_row)
+        monkeypatch.setattr(varlen, "varlen_attn", load(STAND_IN).varlen_attn)
     table = modeling_utils.ALL_ATTENTION_FUNCTIONS
     monkeypatch.setitem(table, "flash_attention_2", table["flash_attention_2"])
     for place, name in ((modeling_utils, "is_flash_attn_2_available"), (modeling_utils, "lazy_import_flash_attention")):
@@ -52,11 +43,9 @@ def attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     checks = getattr(modeling_flash_attention_utils, "FLASH_ATTENTION_COMPATIBILITY_MATRIX", {})
     if 2 in checks:
         monkeypatch.setitem(checks, 2, checks[2])
-    spec: Any = importlib.util.spec_from_file_location("swift_fa_attention", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(FILE)
     module.provide()
-    yield module
+    return module
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -143,8 +132,6 @@ def test_other_head_sizes_and_values_that_are_narrower(attention: Any) -> None:
 
 
 def test_the_monitor_names_it(attention: Any) -> None:
-    spec: Any = importlib.util.spec_from_file_location("swift_fa_monitor", FILE.with_name("swift_fa_monitor.py"))
-    monitor = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(monitor)
+    monitor = load(FILE.with_name("swift_fa_monitor.py"))
     told = monitor.attention_of(make_model("flash_attention_2"))
     assert told["kernel"] == f"torch.nn.attention.varlen (torch {torch.__version__})"
