@@ -63,7 +63,7 @@ def main() -> int:
     again = found[2] if given.rounds > 1 else package
     noise = max(abs(a - b) for a, b in zip(package["losses"], again["losses"], strict=True))
     print(f"median of {given.rounds}: package {speeds['package']:,.0f}, torch {speeds['torch']:,.0f} tokens/s "
-          f"({speeds['torch'] / speeds['package']:.3f}); losses differ by {far:.5f} at most (two runs of the package by {noise:.5f})")
+          f"({speeds['torch'] / speeds['package']:.3f}); losses differ by {far:.5f} at most, two of the package by {noise:.5f}")
     return bool(package["tokens"] != own["tokens"] or far > NEAR)
 
 

@@ -1,7 +1,7 @@
 """What FlashAttention 2 comes from: the package flash-attn, or torch's own (`torch.nn.attention.varlen`). Pure.
 
 The package goes first where it is there: it is what ms-swift and transformers were written for. Torch's own costs no download
-and was 6 % faster on an H100, but cannot do everything that the package can.
+and is as fast on an H100 (docs/attention.md), but cannot do everything that the package can.
 """
 
 from __future__ import annotations

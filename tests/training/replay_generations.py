@@ -24,11 +24,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import tiny  # noqa: E402
+import tiny
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parents[1] / "swift_fa_launcher" / "training" / "swift_fa_plugin.py"
 STEPS, NEAR = 6, 2e-4
+
+
+def make_material(folder: Path) -> Path:
+    tiny.make_tiny_model(folder / tiny.MODEL_NAME)
+    tiny.make_chat_rows(folder / tiny.ROWS_NAME, 40)
+    return folder
 
 
 def train(material: Path, output: Path, *words: str, generation: Path | None = None, provided: bool = False) -> list[float]:
@@ -53,12 +59,11 @@ def train(material: Path, output: Path, *words: str, generation: Path | None = N
 
 def compare(generation: Path | None, folder: Path) -> tuple[list[float], list[float], list[float], list[list[int]]]:
     """(losses with SDPA, padding-free and packed through the plugin; the rows of each call of the kernel)."""
-    tiny.make_tiny_model(folder / tiny.MODEL_NAME)
-    tiny.make_chat_rows(folder / tiny.ROWS_NAME, 40)
+    make_material(folder)
     plain = train(folder, folder / "plain", "--attn_impl", "sdpa", generation=generation)
-    free = train(folder, folder / "free", "--attn_impl", "flash_attn", "--padding_free", "true", generation=generation, provided=True)
-    packed = train(folder, folder / "packed", "--attn_impl", "flash_attn", "--packing", "true", generation=generation, provided=True)
-    calls = [ast.literal_eval(line) for line in (folder / "free.calls").read_text().splitlines()]
+    free, packed = (train(folder, folder / way, "--attn_impl", "flash_attn", f"--{way}", "true", generation=generation,
+                          provided=True) for way in ("padding_free", "packing"))
+    calls = [ast.literal_eval(line) for line in (folder / "padding_free.calls").read_text().splitlines()]
     return plain, free, packed, calls
 
 

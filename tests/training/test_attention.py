@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny  # type: ignore[import-not-found]
 
 torch = pytest.importorskip("torch", minversion="2.11")
 transformers = pytest.importorskip("transformers")
@@ -135,3 +136,15 @@ def test_the_monitor_names_it(attention: Any) -> None:
     monitor = load(FILE.with_name("swift_fa_monitor.py"))
     told = monitor.attention_of(make_model("flash_attention_2"))
     assert told["kernel"] == f"torch.nn.attention.varlen (torch {torch.__version__})"
+
+
+@pytest.mark.training
+def test_a_real_training_calls_it_and_learns_the_same(tmp_path: Path) -> None:
+    """Padding-free through the plugin against padded with SDPA; other ms-swifts: replay_generations.py."""
+    pytest.importorskip("swift")
+    replay = load(Path(__file__).with_name("replay_generations.py"))
+    material = replay.make_material(tmp_path)
+    plain = replay.train(material, tmp_path / "plain", "--attn_impl", "sdpa")
+    free = replay.train(material, tmp_path / "free", "--attn_impl", "flash_attn", "--padding_free", "true", provided=True)
+    assert plain == pytest.approx(free, abs=replay.NEAR) and len(plain) == replay.STEPS
+    assert len((tmp_path / "free.calls").read_text().splitlines()) == 2 * tiny.LAYERS * replay.STEPS  # 2: checkpointing
