@@ -1,8 +1,8 @@
 """Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
 
 Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen),
-`devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after each step, so that
-what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, "error": …, "cases": …}.
+`devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after
+each step, so that what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, …}.
 
 Each case runs forward and backward against attention in float32, and the same computed plainly in `dtype`: a kernel may
 be off by what the number format costs, and no more (the yardstick of flash-attn's own tests, tests/test_flash_attn.py).
