@@ -19,7 +19,7 @@ SWANLAB_MODES = ("cloud", "local", "offline", "disabled")
 
 #: Closed lists of values, by dotted key.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "flash_attn.provider": ("auto", "package", "torch"),
+    "flash_attn.provider": ("auto", "package", "torch", "kernel"),
     "flash_attn.install": ("auto", "never"),
     "flash_attn.build": ("auto", "never", "always"),
     "swanlab.mode": SWANLAB_MODES,

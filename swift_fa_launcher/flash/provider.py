@@ -1,12 +1,13 @@
-"""What FlashAttention 2 comes from: the package flash-attn, or torch's own (`torch.nn.attention.varlen`). Pure.
+"""What FlashAttention 2 comes from: the package flash-attn, torch's own (`torch.nn.attention.varlen`), a hub kernel. Pure.
 
 The package goes first where it is there: it is what ms-swift and transformers were written for. Torch's own costs no download
-and is as fast on an H100 (docs/attention.md), but cannot do everything that the package can.
+and is as fast on an H100 (docs/attention.md), but cannot do everything that the package can. A kernel of the hub is the
+package's own code, built by Hugging Face and loaded by `kernels`; nobody is given one unasked that is not in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from packaging.version import Version
@@ -15,8 +16,9 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.implementations import FA2
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, ModelConfig
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel, ModelConfig
 from swift_fa_launcher.machine.reading import (
+    has_no_gpu,
     is_absent,
     on_ascend,
     on_other_accelerator,
@@ -27,7 +29,7 @@ from swift_fa_launcher.machine.reading import (
     visible_gpus,
 )
 
-PACKAGE, TORCH = "package", "torch"
+PACKAGE, TORCH, KERNEL = "package", "torch", "kernel"
 
 #: transformers' own classes that call the package themselves instead of asking the registry, by the last transformers that has
 #: them so (grep for `_flash_attention_forward(` and `flash_attn_varlen_func` in 4.52.4, 4.55.4, 4.57.6, 5.0.0 and 5.19.0).
@@ -43,8 +45,8 @@ _OWN_CALLS = {
 
 @dataclass(frozen=True)
 class Provider:
-    """name: PACKAGE or TORCH. there: whether it needs no installation. trace: what was asked in turn, each with why it was not
-    taken (None for the one that was)."""
+    """name: PACKAGE, TORCH or KERNEL. there: whether it needs no installation and nothing is to be fetched. trace: what was
+    asked in turn, each with why it was not taken (None for the one that was)."""
 
     name: str
     there: bool
@@ -58,15 +60,28 @@ def choose_provider(config: ResolvedConfig, facts: Facts) -> Provider | None:
     wish, package = config.flash_attn.provider, _why_not_package(facts)
     if wish == PACKAGE or (wish == "auto" and package is None):
         return Provider(PACKAGE, package is None, ((PACKAGE, package),))
+    kernel = known(facts.hub_kernel)
+    if wish == KERNEL:
+        refusal = next(why_not_kernel(config, facts), None)
+        return Provider(KERNEL, refusal is None and kernel is not None and kernel.cached, ((KERNEL, refusal),))
     refusal = (_asks_for_package(config) if wish == "auto" else None) or next(why_not_torch(config, facts), None)
     if wish == TORCH:
         return Provider(TORCH, refusal is None, ((TORCH, refusal),))
-    return Provider(PACKAGE if refusal else TORCH, refusal is None, ((PACKAGE, package), (TORCH, refusal)))
+    asked = ((PACKAGE, package), (TORCH, refusal))
+    if refusal is None or kernel is None:
+        return Provider(PACKAGE if refusal else TORCH, refusal is None, asked)
+    refusal = next(_why_not_kernel_unasked(config, facts, kernel), None)
+    return Provider(PACKAGE if refusal else KERNEL, refusal is None, (*asked, (KERNEL, refusal)))
 
 
-def uses_torchs_own(config: ResolvedConfig, facts: Facts) -> bool:
+def kernel_look(config: ResolvedConfig, facts: Facts) -> str | None:
+    """How far to look for a kernel of the hub: "ask" the hub where it is wanted, what is "cached" where nothing else is there;
+    None for not at all."""
     provider = choose_provider(config, facts)
-    return provider is not None and provider.name == TORCH and provider.there
+    if provider is None or provider.there or next(why_not_kernel(config, facts), None):
+        return None
+    unasked = config.flash_attn.provider == "auto" and facts.package("kernels") and not _asks_for_package(config)
+    return "ask" if provider.name == KERNEL else "cached" if unasked else None
 
 
 def _why_not_package(facts: Facts) -> Text | None:
@@ -92,17 +107,49 @@ def why_not_torch(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     yield from _why_not_computed(known(facts.torch_attention))
     yield from _why_not_gpus(config, facts)
     yield from _why_not_asked(config)
-    where = facts.path(config.swift.text("model"))
-    if model := known(where.model_config) if where else None:
-        yield from _why_not_model(model, facts)
+    small = {known(gpu.compute_capability) for gpu in known(facts.gpus) or ()} - {*map(Version, ("8.0", "9.0", "10.0")), None}
+    yield from _why_not_model(config, facts, tuple(_NEEDS), 192 if small else 256)
+
+
+def why_not_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
+    """What speaks against a kernel of the hub, one reason after another."""
+    if is_absent(facts, "kernels"):
+        yield Text("kernels is not installed", "没有安装 kernels")
+    yield from _why_not_registered(facts)
+    if kernel := known(facts.hub_kernel):
+        if kernel.builds is False:
+            torch, cuda = torch_version(facts), torch_cuda(facts)
+            here = f"torch {torch}, CUDA {cuda}, {known(facts.host.machine)}"
+            yield Text(f"{kernel.repo} has no build for {here}", f"{kernel.repo} 没有适用于 {here} 的构建")
+        if error := known(kernel.error):
+            yield Text(f"{kernel.repo} cannot be had: {error}", f"无法取得 {kernel.repo}：{error}")
+        yield from _why_not_computed(kernel)
+    yield from _why_not_gpus(config, facts)
+    yield from _why_not_asked(config)
+    yield from _why_not_model(config, facts, ("sinks",), 256)
+
+
+def _why_not_kernel_unasked(config: ResolvedConfig, facts: Facts, kernel: HubKernel) -> Iterator[Text]:
+    if asks := _asks_for_package(config):
+        yield asks
+    if not kernel.cached:
+        yield Text("no kernel of the hub that fits is in the cache", "缓存中没有适用的 hub kernel")
+    if kernel.taken is False:
+        yield Text("transformers does not take this kernels", "transformers 不支持这个版本的 kernels")
+    yield from why_not_kernel(config, facts)
 
 
 def _why_not_here(facts: Facts) -> Iterator[Text]:
-    torch, transformers, own = torch_version(facts), facts.package("transformers"), facts.torch_attention
+    torch, own = torch_version(facts), facts.torch_attention
     if torch is None or torch.release < (2, 10) or own is None:
         yield Text(f"torch {torch or '?'} has none (2.10 and later do)", f"torch {torch or '？'} 没有（2.10 起才有）")
     if torch_cuda(facts) is None or on_rocm(facts) or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
         yield Text("torch's own runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
+    yield from _why_not_registered(facts)
+
+
+def _why_not_registered(facts: Facts) -> Iterator[Text]:
+    transformers = facts.package("transformers")
     if transformers is None or transformers < Version("4.48"):
         yield Text(f"transformers {transformers or '?'} has no registry of attentions (4.48 and later do)",
                    f"transformers {transformers or '？'} 没有注意力注册表（4.48 起才有）")
@@ -119,7 +166,7 @@ def _why_not_computed(own: FlashAttn | None) -> Iterator[Text]:
 
 
 def _why_not_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
-    if known(facts.gpus) == ():
+    if has_no_gpu(config, facts):
         yield Text("there is no GPU", "没有 GPU")
     for gpu in visible_gpus(config, facts).gpus or ():
         capability = known(gpu.compute_capability)
@@ -138,9 +185,14 @@ def _why_not_asked(config: ResolvedConfig) -> Iterator[Text]:
             yield Text(f"{name}={swift.text(name)} calls the package", f"{name}={swift.text(name)} 会直接调用软件包")
 
 
-def _why_not_model(model: ModelConfig, facts: Facts) -> Iterator[Text]:
-    """torch/csrc aten/native/transformers/cuda: head_dim at most 256; over 192 no backward but on 8.0, 9.0 and 10.0; no dropout,
-    softcap or sinks (`varlen_attn` has no argument for them)."""
+def _why_not_model(config: ResolvedConfig, facts: Facts, lacks: Sequence[str], largest: int) -> Iterator[Text]:
+    """lacks: names in _NEEDS. largest: head size.
+
+    torch/csrc aten/native/transformers/cuda: head_dim at most 256; over 192 no backward but on 8.0, 9.0 and 10.0; no dropout,
+    softcap or sinks (`varlen_attn` has no argument for them).
+    """
+    where = facts.path(config.swift.text("model"))
+    model = (known(where.model_config) if where else None) or ModelConfig()
     transformers, kind = facts.package("transformers") or Version("0"), known(model.model_type) or ""
     if known(model.own_code):
         yield Text("the model brings code of its own", "模型自带代码")
@@ -148,12 +200,10 @@ def _why_not_model(model: ModelConfig, facts: Facts) -> Iterator[Text]:
         yield Text(f"transformers' {kind} calls the package itself", f"transformers 的 {kind} 会直接调用软件包")
     needs = known(model.attention_needs) or ()
     for need, words in _NEEDS.items():
-        if need in needs and (need != "window" or (torch_version(facts) or Version("0")).release < (2, 11)):
+        if need in needs and need in lacks and (need != "window" or (torch_version(facts) or Version("0")).release < (2, 11)):
             yield words
-    largest = max(known(model.head_dims) or (0,))
-    capabilities = {known(gpu.compute_capability) for gpu in known(facts.gpus) or ()}
-    if largest > 256 or (largest > 192 and capabilities - {Version("8.0"), Version("9.0"), Version("10.0"), None}):
-        yield Text(f"head_dim {largest} is too large for it on this GPU", f"head_dim {largest} 在这块 GPU 上超出它的范围")
+    if (size := max(known(model.head_dims) or (0,))) > largest:
+        yield Text(f"head_dim {size} is too large for it on this GPU", f"head_dim {size} 在这块 GPU 上超出它的范围")
 
 
 _NEEDS = {

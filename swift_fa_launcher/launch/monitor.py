@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.flash.provider import TORCH, uses_torchs_own
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.flash.provider import KERNEL, PACKAGE, choose_provider
 from swift_fa_launcher.machine.facts import Facts
 
 
@@ -28,7 +29,11 @@ def make_monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | N
 
 def make_attention_job(config: ResolvedConfig, facts: Facts) -> dict[str, Any] | None:
     """What takes the package's place; None where nothing does."""
-    return {"provider": TORCH} if uses_torchs_own(config, facts) else None
+    provider, kernel = choose_provider(config, facts), known(facts.hub_kernel)
+    if provider is None or provider.name == PACKAGE or not provider.there:
+        return None
+    named = {"repo": kernel.repo, "revision": kernel.revision} if kernel and provider.name == KERNEL else {}
+    return {"provider": provider.name, **named}
 
 
 def make_speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:

@@ -120,6 +120,21 @@ class FlashAttn:
 
 
 @dataclass(frozen=True)
+class HubKernel(FlashAttn):
+    """FlashAttention 2 as a kernel of the hub, by way of `kernels`; origin and revision are None where none is in the cache."""
+
+    repo: Maybe[str] = NOT_COLLECTED
+    revision: Maybe[str] = NOT_COLLECTED  # a commit
+    builds: Maybe[bool] = NOT_COLLECTED  # whether there is one for this torch, CUDA and machine
+    taken: Maybe[bool] = NOT_COLLECTED  # whether the installed transformers takes this `kernels`
+    error: Maybe[str] = None  # why it could not be had
+
+    @property
+    def cached(self) -> bool:
+        return bool(known(self.revision) and known(self.origin))
+
+
+@dataclass(frozen=True)
 class RequirementConflict:
     package: str
     version: Maybe[str] = NOT_COLLECTED
@@ -214,6 +229,7 @@ class Facts:
     flash_attn_3: Maybe[FlashAttn] = NOT_COLLECTED
     flash_attn_4: Maybe[FlashAttn] = NOT_COLLECTED
     torch_attention: Maybe[FlashAttn] = NOT_COLLECTED  # torch.nn.attention.varlen, as far as it was tried
+    hub_kernel: Maybe[HubKernel] = NOT_COLLECTED  # looked for where it is wanted
     packages: Maybe[Mapping[str, Maybe[Version]]] = NOT_COLLECTED  # by canonical name; None: not installed
     requirement_conflicts: Maybe[tuple[RequirementConflict, ...]] = NOT_COLLECTED
     ms_swift_args: Maybe[Mapping[str, Argument]] = NOT_COLLECTED

@@ -92,6 +92,8 @@ def wanted_variant(config: ResolvedConfig, facts: Facts) -> Implementation | Non
     """What the training will run of flash attention, as far as is known before it is tried; None where it asks for none."""
     row = BY_NAME.get(config.swift.attn_impl or "") or (FA2 if config.swift.wants_flash_attn else None)
     wish = config.flash_attn.provider
+    if wish == "kernel" and row is FA2:
+        return None  # machine.hub_kernel tries it
     instead = wish == "torch" or (wish == "auto" and facts.flash_attn is None)
     return TORCHS_OWN if row is FA2 and instead and isinstance(facts.torch_attention, FlashAttn) else row
 

@@ -1,6 +1,7 @@
 """Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
 
-Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen),
+Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen, or a hub
+kernel as OWNER/NAME@REVISION),
 `devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after
 each step, so that what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, …}.
 
@@ -32,13 +33,13 @@ def tell(step: dict[str, Any]) -> None:
     print("\n" + MARKER + json.dumps(step), flush=True)
 
 
-def attempt(name: str) -> str | None:
-    """Imports a module; the error as text, None where it went well."""
+def attempt(name: str) -> tuple[str | None, Any]:
+    """(the error as text, None where it went well; the module) of a module's or hub kernel's import."""
     try:
-        importlib.import_module(name)
+        module: Any = Plugin(name) if "/" in name else importlib.import_module(name)
     except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+        return f"{type(error).__name__}: {error}", None
+    return None, Plugin() if name.startswith("torch.") else module
 
 
 def plain_attention(q: Any, k: Any, v: Any) -> Any:
@@ -52,14 +53,16 @@ def plain_attention(q: Any, k: Any, v: Any) -> Any:
     return torch.einsum("hqk,khd->qhd", weights, v)
 
 
-class TorchsOwn:
-    """torch's kernel, called as the training plugin calls it, with the names of flash-attn's functions."""
+class Plugin:
+    """torch's kernel or one of the hub, called as the training plugin calls it, with the names of flash-attn's functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: str = "") -> None:
         file = Path(__file__).resolve().parents[1] / "training" / "swift_fa_attention.py"
         spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
         self.plugin: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.plugin)
+        if kernel:
+            self.plugin.run.compute = self.plugin.of_hub(*kernel.split("@"))
 
     def flash_attn_varlen_func(self, q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, max_seqlen_q: int,
                                max_seqlen_k: int, causal: bool) -> Any:
@@ -131,11 +134,10 @@ def run_device(module: Any, index: int, dtype: str, head_dims: list[int]) -> lis
 def main() -> None:
     job = json.loads(sys.argv[1])
     for step, name in (("torch", "torch"), ("module", job["module"])):
-        error = attempt(name)
+        error, module = attempt(name)
         tell({step: error})
         if error:
             return
-    module = TorchsOwn() if job["module"].startswith("torch.") else importlib.import_module(job["module"])
     for index in range(job["devices"]):
         try:
             tell({"device": index, "error": None,

@@ -11,7 +11,7 @@ from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.findings.areas import AREAS
 from swift_fa_launcher.findings.finding import Finding, Severity, status
 from swift_fa_launcher.findings.table import AREA_OF
-from swift_fa_launcher.flash.provider import TORCH, choose_provider
+from swift_fa_launcher.flash.provider import KERNEL, PACKAGE, choose_provider
 from swift_fa_launcher.layout import advice, cells, fill, pad
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts
@@ -117,7 +117,12 @@ def _machine(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
 
 def _flash_attn(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
     flash, provider = known(facts.flash_attn), choose_provider(config, facts)
-    if provider and provider.name == TORCH and provider.there:
+    if provider and provider.name == KERNEL:
+        kernel = known(facts.hub_kernel)
+        name = f"{kernel.repo}@{kernel.revision}" if kernel and kernel.cached else known(kernel.repo) if kernel else None
+        return (_both("hub kernel", "hub kernel", name or ""), *(why for _, why in provider.trace if why),
+                "" if provider.there else Text("fetched when the training starts", "训练开始前下载"))
+    if provider and provider.name != PACKAGE and provider.there:
         reasons = [why for name, why in provider.trace if why]
         return (_both("torch's own, torch", "torch 自带的，torch", reading.torch_version(facts)), *reasons)
     return (f"flash-attn {flash.version}" if flash and known(flash.version) else f"attn_impl {config.swift.attn_impl}",)

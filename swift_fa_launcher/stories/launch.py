@@ -23,12 +23,14 @@ from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.findings.table import require_codes
+from swift_fa_launcher.flash.provider import KERNEL, choose_provider, kernel_look
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.processes import end_run, find_running
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.runs import again as repeats
@@ -114,7 +116,13 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
         raise LaunchError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
                           where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}", why=why,
                           hint=("launch.python=PATH",))
-    return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
+    facts = replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
+    way = kernel_look(config, facts) if probe else None
+    return _with_hub_kernel(config, facts, "cached" if offline else way, say) if way else facts
+
+
+def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -> Facts:
+    return replace(facts, hub_kernel=collect_hub_kernel(config, facts, way, {**os.environ, **config.env}, Path.cwd(), say))
 
 
 def _undo_interrupted_install(facts: Facts, say: Say) -> bool:
@@ -184,9 +192,27 @@ def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progre
     config, facts = prepared.judgement.config, prepared.judgement.facts
     choice = flow_install.choose(config, facts, say=say)
     flow_install.install(config, facts, choice, say=say, progress=progress, build_progress=build_progress)
-    judgement = judge(config, look(config, say=say), allow)
-    plan = make_plan(config, judgement.facts, run_id=prepared.run_id, run_dir=prepared.plan.run_dir, cwd=prepared.plan.cwd)
-    return replace(prepared, judgement=judgement, plan=plan, around=None)
+    return _judged_anew(prepared, look(config, say=say), allow)
+
+
+def _judged_anew(prepared: Prepared, facts: Facts, allow: Sequence[str]) -> Prepared:
+    config, plan = prepared.judgement.config, prepared.plan
+    plan = make_plan(config, facts, run_id=prepared.run_id, run_dir=plan.run_dir, cwd=plan.cwd)
+    return replace(prepared, judgement=judge(config, facts, allow), plan=plan, around=None)
+
+
+def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
+    """The same launch with the hub kernel that it trains with in the cache. Raises LaunchError where that cannot be had."""
+    config, facts, findings = prepared.judgement.config, prepared.judgement.facts, prepared.judgement.findings
+    provider = choose_provider(config, facts)
+    if provider is None or provider.name != KERNEL or provider.there:
+        return prepared
+    fetched = _with_hub_kernel(config, facts, "fetch", say)
+    prepared = _judged_anew(prepared, fetched, tuple(f.code for f in findings if f.allowed))
+    if errors := blocking(prepared.judgement.findings):
+        raise LaunchError("launch-blocked", Text(f"not started: {errors[0].code}", f"未启动：{errors[0].code}"),
+                          why=errors[0].summary, hint=errors[0].fix)
+    return prepared
 
 
 def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
@@ -259,6 +285,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
     Raises LaunchError where findings block or nothing can be started.
     """
     _refuse(prepared.judgement)
+    prepared = _with_what_it_awaits(prepared, say)
     with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
         return _launch(prepared, screen, screen_errors, has_folder, on_line, say)
 

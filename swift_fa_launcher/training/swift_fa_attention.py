@@ -1,8 +1,9 @@
-"""Gives the training torch's own flash attention: loaded by swift_fa_plugin for the concern `attention`.
+"""Gives the training flash attention without the package: loaded by swift_fa_plugin for the concern `attention`.
 
-`torch.nn.attention.varlen` (torch 2.10 and later) is FlashAttention inside torch. It is put into transformers' registry under
-the name `flash_attention_2`, which ms-swift asks for, and transformers' question whether the package is there is answered.
-What the kernel cannot do (dropout, softcap, attention sinks) ends the training; it is never left out.
+`torch.nn.attention.varlen` (torch 2.10 and later) is FlashAttention inside torch; a kernel of the hub is the package's own code.
+It is put into transformers' registry under the name `flash_attention_2`, which ms-swift asks for, and transformers' question
+whether the package is there is answered. What it cannot do (attention sinks; torch's own: dropout, softcap) ends the training; it
+is never left out.
 """
 # mypy: disable-error-code="import-not-found,import-untyped,no-any-return,attr-defined"
 
@@ -12,6 +13,7 @@ import functools
 import inspect
 import math
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 NAME = "flash_attention_2"
 
 
-def provide() -> None:
-    """Registers torch's own. transformers 4.48 and later (before it each model had attention classes of its own)."""
+def provide(repo: str | None = None, revision: str = "", **more: Any) -> None:
+    """Registers torch's own, or the hub kernel `repo`. transformers 4.48 and later (before it each model had attention classes of
+    its own)."""
     import torch
     from transformers import modeling_utils
 
-    attend.kernel = f"torch.nn.attention.varlen (torch {torch.__version__})"
+    run.compute = of_hub(repo, revision) if repo else torchs_own
+    attend.kernel = f"hub kernel {repo}@{revision}" if repo else f"torch.nn.attention.varlen (torch {torch.__version__})"
     modeling_utils.ALL_ATTENTION_FUNCTIONS[NAME] = attend
     answer_checks(modeling_utils)
 
@@ -61,7 +65,8 @@ def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, d
     query, key, value: (batch, heads, length, head_dim), fewer heads for keys and values allowed; attention_mask: (batch, length)
     or None; sliding_window: tokens that one sees, itself among them. Gives back (batch, length, heads, head_dim).
     """
-    refuse(dropout=dropout, softcap=softcap, attention_sinks=s_aux)
+    refuse(attention_sinks=s_aux)
+    asked = {name: value for name, value in (("dropout", dropout), ("softcap", softcap)) if value}
     batch, length, size = query.shape[0], query.shape[2], value.shape[-1]
     query, key, value = (t.transpose(1, 2) for t in in_half_precision(module, query, key, value))
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
@@ -70,21 +75,21 @@ def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, d
     if attention_mask is not None:
         places, rows = rows_of_mask(attention_mask, length)
         query, key, value = query.flatten(0, 1)[places[0]], key.flatten(0, 1)[places[1]], value.flatten(0, 1)[places[1]]
-        found = run(query, key, value, rows, scaling, window)
+        found = run(query, key, value, rows, scaling, window, **asked)
         whole = found.new_zeros(batch * length, *found.shape[1:])
         return whole.index_copy(0, places[0], found).view(batch, length, *found.shape[1:])[..., :size], None
     if cu_seq_lens_q is not None and max_length_q is not None:
         rows = (cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
     else:
         rows = rows_of_positions(position_ids, query, key)
-    found = run(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), rows, scaling, window)
+    found = run(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), rows, scaling, window, **asked)
     return found.view(batch, length, *found.shape[1:])[..., :size], None
 
 
 def refuse(**asked: Any) -> None:
     for name, value in asked.items():
         if value is not None and (name == "attention_sinks" or value):
-            raise NotImplementedError(f"torch's own flash attention has no {name} (this model asks for {value}): "
+            raise NotImplementedError(f"this flash attention has no {name} (this model asks for {value}): "
                                       "set flash_attn.provider=package")
 
 
@@ -100,21 +105,29 @@ def in_half_precision(module: Any, *tensors: Any) -> list[Any]:
     return [t.to(dtype) for t in tensors]
 
 
-def run(query: Any, key: Any, value: Any, rows: Any, scaling: float | None, window: tuple[int, int]) -> Any:
+def run(query: Any, key: Any, value: Any, rows: Any, scaling: float | None, window: tuple[int, int], **asked: float) -> Any:
     """The kernel. query (tokens, heads, head_dim), key and value likewise; rows: boundaries and longest rows, as
-    (cu_seq_q, cu_seq_k, max_q, max_k). torch 2.10 knows neither scale nor window; 2.12 wants to be told of fewer key heads."""
-    from torch.nn.attention import varlen
+    (cu_seq_q, cu_seq_k, max_q, max_k); asked: dropout, softcap."""
     from torch.nn.functional import pad
 
     size = query.shape[-1]
     wide = -(-size // 8) * 8  # the kernel takes multiples of 8; zeros change nothing
     query, key, value = (pad(t, (0, wide - t.shape[-1])) if t.shape[-1] != wide else t for t in (query, key, value))
-    scale = size ** -0.5 if scaling is None else scaling
-    known, given = parameters(varlen.varlen_attn), {}
+    q_rows, k_rows, q_longest, k_longest = rows
+    rows = (q_rows.int(), k_rows.int(), int(q_longest), int(k_longest))
+    return run.compute(query, key, value, rows, size ** -0.5 if scaling is None else scaling, window, **asked)
+
+
+def torchs_own(query: Any, key: Any, value: Any, rows: Any, scale: float, window: tuple[int, int], **asked: float) -> Any:
+    """torch 2.10 knows neither scale nor window; 2.12 wants to be told of fewer key heads."""
+    from torch.nn.attention import varlen
+
+    refuse(**asked)
+    known, given = parameters(varlen.varlen_attn), dict[str, Any]()
     if "scale" in known:
         given["scale"] = scale
-    elif not math.isclose(scale, wide ** -0.5):
-        query = query * (scale * wide ** 0.5)
+    elif not math.isclose(scale, query.shape[-1] ** -0.5):
+        query = query * (scale * query.shape[-1] ** 0.5)
     if "window_size" in known:
         given["window_size"] = window
     elif window[0] != -1:
@@ -123,8 +136,38 @@ def run(query: Any, key: Any, value: Any, rows: Any, scaling: float | None, wind
         given["is_causal"] = window[1] == 0
     if "enable_gqa" in known:
         given["enable_gqa"] = query.shape[1] != key.shape[1]
-    q_rows, k_rows, q_longest, k_longest = rows
-    return varlen.varlen_attn(query, key, value, q_rows.int(), k_rows.int(), int(q_longest), int(k_longest), **given)
+    return varlen.varlen_attn(query, key, value, *rows, **given)
+
+
+run.compute = torchs_own
+
+
+def of_hub(repo: str, revision: str) -> Callable[..., Any]:
+    """The hub kernel's function, called as flash-attn's own is."""
+    varlen = load_kernel(repo, revision).flash_attn_varlen_func
+
+    def call(query: Any, key: Any, value: Any, rows: Any, scale: float, window: tuple[int, int], dropout: float = 0.0,
+             softcap: float = 0.0) -> Any:
+        asked: dict[str, Any] = {**({"dropout_p": dropout} if dropout else {}), **({"softcap": softcap} if softcap else {})}
+        found = varlen(query, key, value, *rows, softmax_scale=scale, causal=window[1] == 0, window_size=window, **asked)
+        return found[0] if isinstance(found, tuple) else found
+
+    return call
+
+
+def load_kernel(repo: str, revision: str) -> Any:
+    """The module of a kernel that was fetched before: this revision from the cache and no other, whatever the hub says now."""
+    import kernels
+    from huggingface_hub import constants
+
+    offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        kernel = kernels.get_kernel(repo, revision=revision)
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+    if revision not in Path(kernel.__file__).parts:  # LOCAL_KERNELS
+        raise RuntimeError(f"kernels loads {kernel.__file__}, which is not {repo}@{revision}")
+    return kernel
 
 
 @functools.cache

@@ -285,9 +285,9 @@ def start_swanlab_off(job: Job) -> None:
 
 def start_attention(job: Job) -> None:
     try:
-        load_beside("swift_fa_attention.py").provide()
+        load_beside("swift_fa_attention.py").provide(**job)
     except Exception as error:
-        stop(f"torch's own flash attention cannot be used: {one_line(error)}")
+        stop(f"flash attention ({job.get('repo') or 'torch'}) cannot be used: {one_line(error)}")
 
 
 def start_monitor(job: Job) -> None:

@@ -37,11 +37,11 @@ def make_material(folder: Path) -> Path:
     return folder
 
 
-def train(material: Path, output: Path, *words: str, generation: Path | None = None, provided: bool = False) -> list[float]:
+def train(material: Path, output: Path, *words: str, generation: Path | None = None, job: dict[str, str] | None = None) -> list[float]:
     """The losses of each step. Raises CalledProcessError with the training's output."""
-    jobs = json.dumps({"attention": {"provider": "torch"}} if provided else {})
+    jobs = json.dumps({"attention": job} if job else {})
     paths = os.pathsep.join(filter(None, (str(generation or ""), os.environ.get("PYTHONPATH"))))
-    plugins = ("--external_plugins", str(HERE / "row_by_row.py"), str(PLUGIN)) if provided else ()
+    plugins = ("--external_plugins", str(HERE / "row_by_row.py"), str(PLUGIN)) if job else ()
     subprocess.run(
         [sys.executable, "-m", "swift.cli.main", "sft", "--model", str(material / tiny.MODEL_NAME), "--model_type", "qwen2",
          "--template", "qwen2_5", "--dataset", str(material / tiny.ROWS_NAME), "--torch_dtype", "float32", "--use_cpu", "true",
@@ -62,7 +62,7 @@ def compare(generation: Path | None, folder: Path) -> tuple[list[float], list[fl
     make_material(folder)
     plain = train(folder, folder / "plain", "--attn_impl", "sdpa", generation=generation)
     free, packed = (train(folder, folder / way, "--attn_impl", "flash_attn", f"--{way}", "true", generation=generation,
-                          provided=True) for way in ("padding_free", "packing"))
+                          job={"provider": "torch"}) for way in ("padding_free", "packing"))
     calls = [ast.literal_eval(line) for line in (folder / "padding_free.calls").read_text().splitlines()]
     return plain, free, packed, calls
 

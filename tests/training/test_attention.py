@@ -1,6 +1,8 @@
-"""Torch's own flash attention under transformers' name for the package: the same numbers as SDPA, packed, padded and windowed.
+"""Torch's own flash attention, or a hub kernel, under transformers' name for the package: the same numbers as SDPA, packed,
+padded and windowed.
 
-The kernel runs on a GPU alone; on the CPU a plain attention, row by row, stands in for torch's function.
+The kernels run on a GPU alone; on the CPU a plain attention, row by row, stands in for torch's function, and the hub's is one of
+Python that the real `kernels` loads from a cache.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 import tiny  # type: ignore[import-not-found]
+from kernel_hub import COMMIT, REPO, fill_cache
 
 torch = pytest.importorskip("torch", minversion="2.11")
 transformers = pytest.importorskip("transformers")
@@ -29,9 +32,17 @@ def load(file: Path) -> Any:
     return module
 
 
-@pytest.fixture()
-def attention(monkeypatch: pytest.MonkeyPatch) -> Any:
+HUB_JOB = {"provider": "kernel", "repo": REPO, "revision": COMMIT}
+
+
+@pytest.fixture(params=["torch", "kernel"])
+def attention(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The file, loaded and in force for one test; with the stand-in where there is no GPU."""
+    job = {"provider": "torch"}
+    if request.param == "kernel":
+        pytest.importorskip("kernels", reason="kernels is not installed (pip install -e '.[dev]')")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))
+        job = HUB_JOB
     from transformers import modeling_flash_attention_utils, modeling_utils
 
     if not torch.cuda.is_available():
@@ -45,7 +56,8 @@ def attention(monkeypatch: pytest.MonkeyPatch) -> Any:
     if 2 in checks:
         monkeypatch.setitem(checks, 2, checks[2])
     module = load(FILE)
-    module.provide()
+    module.provide(**job)
+    module.of_hub_kernel = request.param == "kernel"
     return module
 
 
@@ -119,6 +131,8 @@ def test_boundaries_are_worked_out_once_a_step(attention: Any) -> None:
 @pytest.mark.parametrize("asked", [{"softcap": 50.0}, {"dropout": 0.1}, {"s_aux": torch.zeros(4)}])
 def test_what_the_kernel_cannot_do_is_refused(attention: Any, asked: dict[str, Any]) -> None:
     states = [torch.zeros(1, 4, 6, 8)] * 3
+    if attention.of_hub_kernel and "s_aux" not in asked:
+        pytest.skip("flash-attn's own code can")
     with pytest.raises(NotImplementedError, match=r"flash_attn\.provider=package"):
         attention.attend(torch.nn.Module(), *states, None, **asked)
 
@@ -135,16 +149,45 @@ def test_other_head_sizes_and_values_that_are_narrower(attention: Any) -> None:
 def test_the_monitor_names_it(attention: Any) -> None:
     monitor = load(FILE.with_name("swift_fa_monitor.py"))
     told = monitor.attention_of(make_model("flash_attention_2"))
-    assert told["kernel"] == f"torch.nn.attention.varlen (torch {torch.__version__})"
+    torchs = f"torch.nn.attention.varlen (torch {torch.__version__})"
+    assert told["kernel"] == (f"hub kernel {REPO}@{COMMIT}" if attention.of_hub_kernel else torchs)
+
+
+def test_a_hub_kernel_caps_scores(attention: Any) -> None:
+    if not attention.of_hub_kernel:
+        pytest.skip("torch's own cannot")
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 2, 6, 8).to(DEVICE, DTYPE) for _ in range(3))
+    ours, _ = attention.attend(torch.nn.Module(), query, key, value, None, softcap=0.5)
+    scores = 0.5 * (query @ key.transpose(2, 3) * 8 ** -0.5 / 0.5).tanh()
+    hidden = torch.ones(6, 6, dtype=torch.bool, device=DEVICE).triu(1)
+    plain = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ value
+    torch.testing.assert_close(ours, plain.transpose(1, 2), atol=NEAR, rtol=NEAR)
+
+
+def test_no_other_revision_than_the_one_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kernels", reason="kernels is not installed (pip install -e '.[dev]')")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))
+    module = load(FILE)
+    with pytest.raises(FileNotFoundError, match="f" * 40):
+        module.load_kernel(REPO, "f" * 40)
+    (variant,) = tmp_path.glob("*/snapshots/*/build/*")
+    monkeypatch.setenv("LOCAL_KERNELS", f"{REPO}={variant.rename(tmp_path / 'mine')}")
+    with pytest.raises(RuntimeError, match="which is not"):
+        module.load_kernel(REPO, COMMIT)
 
 
 @pytest.mark.training
-def test_a_real_training_calls_it_and_learns_the_same(tmp_path: Path) -> None:
+def test_a_real_training_calls_it_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Padding-free through the plugin against padded with SDPA; other ms-swifts: replay_generations.py."""
     pytest.importorskip("swift")
     replay = load(Path(__file__).with_name("replay_generations.py"))
     material = replay.make_material(tmp_path)
     plain = replay.train(material, tmp_path / "plain", "--attn_impl", "sdpa")
-    free = replay.train(material, tmp_path / "free", "--attn_impl", "flash_attn", "--padding_free", "true", provided=True)
+    free = replay.train(material, tmp_path / "free", "--attn_impl", "flash_attn", "--padding_free", "true", job={"provider": "torch"})
     assert plain == pytest.approx(free, abs=replay.NEAR) and len(plain) == replay.STEPS
     assert len((tmp_path / "free.calls").read_text().splitlines()) == 2 * tiny.LAYERS * replay.STEPS  # 2: checkpointing
+    if importlib.util.find_spec("kernels"):
+        monkeypatch.setenv("HF_HUB_CACHE", str(fill_cache(tmp_path / "hub")))
+        of_hub = replay.train(material, tmp_path / "hub-kernel", "--attn_impl", "flash_attn", "--padding_free", "true", job=HUB_JOB)
+        assert of_hub == pytest.approx(plain, abs=replay.NEAR)

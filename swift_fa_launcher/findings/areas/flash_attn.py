@@ -41,7 +41,24 @@ ENTRIES: Mapping[str, Entry] = {
                                "{kernels} is installed",
                                "没有 flash-attn 时，transformers {transformers} 会尝试使用 hub 上的 {kernel}（因为安装了 kernels "
                                "{kernels}）"),
-                          ("{pip} uninstall -y kernels",))}),
+                          (INSTALL, "flash_attn.provider=kernel"))}),
+    "kernel-missing": entry(
+        "E", Text("the hub kernel that flash attention is to come from cannot be used", "无法使用要提供 flash attention 的 hub kernel"),
+        Text("flash_attn.provider=kernel, and the hub has no build for this torch, CUDA and machine, cannot be reached while none is "
+             "in the cache, or gave one that does not load or computes wrongly",
+             "设置了 flash_attn.provider=kernel，但 hub 上没有适用于本机 torch、CUDA 和处理器的构建，或缓存中没有且无法访问 hub，或取得的 kernel 无法加载或计算出错"),
+        "flash_attn.provider=auto", OR_SDPA,
+        says={"": Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
+              "package": Says(Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
+                              ("{pip} install kernels", "flash_attn.provider=auto"))}),
+    "kernel-mismatch": entry(
+        "W", Text("transformers does not take the installed kernels package", "transformers 不支持已安装的 kernels 软件包"),
+        Text("flash_attn.provider=kernel, and kernels is outside the versions that the installed transformers takes; the launcher "
+             "loads the kernel itself, but the two were not made for each other",
+             "设置了 flash_attn.provider=kernel，但 kernels 不在当前 transformers 支持的版本范围内；本程序自行加载 kernel，但两者未必兼容"),
+        "flash_attn.provider=auto",
+        says=Text("transformers {transformers} does not take kernels {kernels}, which flash_attn.provider=kernel uses",
+                  "transformers {transformers} 不支持 flash_attn.provider=kernel 所用的 kernels {kernels}")),
     "flash-attn-extension-missing": entry(
         "E", Text("flash-attn is installed without its compiled extension", "安装的 flash-attn 缺少编译好的扩展"),
         Text("the package is there, but its file flash_attn_2_cuda is not: its CUDA build was skipped or failed",

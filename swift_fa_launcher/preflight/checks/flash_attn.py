@@ -15,7 +15,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import INFO, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
-from swift_fa_launcher.flash.provider import TORCH, choose_provider
+from swift_fa_launcher.flash.provider import KERNEL, TORCH, choose_provider
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn
 
@@ -39,8 +39,19 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     transformers, kernels = facts.package("transformers"), facts.package("kernels")
     if transformers and kernels and transformers >= Version("4.56"):
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
-        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name,
-                    pip=reading.pip(facts))
+        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name)
+
+
+def hub_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """flash_attn.provider=kernel, and none can be had or it computes wrongly; transformers' range for `kernels` does not hold the
+    launcher back, which loads the kernel itself."""
+    provider, kernel = choose_provider(config, facts), known(facts.hub_kernel)
+    if provider is None or provider.name != KERNEL or config.flash_attn.provider != KERNEL:
+        return
+    if why := provider.trace[-1][1]:
+        yield found("kernel-missing", "package" if reading.is_absent(facts, "kernels") else "", why=why, pip=reading.pip(facts))
+    if kernel and kernel.taken is False:
+        yield found("kernel-mismatch", transformers=facts.package("transformers"), kernels=facts.package("kernels"))
 
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
@@ -172,5 +183,5 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-CHECKS: tuple[Check, ...] = (flash_attn_missing, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
+CHECKS: tuple[Check, ...] = (flash_attn_missing, hub_kernel, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
                              flash_attn_arch_missing, flash_attn_probe, torch_prerelease)

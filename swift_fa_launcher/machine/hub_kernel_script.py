@@ -1,0 +1,97 @@
+"""Looks for FlashAttention 2 as a kernel of the hub, by way of `kernels`. Run by path with the training interpreter.
+
+Argument: a JSON object with `way`: "cached" (what lies in the cache already), "ask" (else whether the hub has a build), "fetch"
+(else into the cache). Prints lines of MARKER and JSON: {"repo", "taken"}, then what was found of "revision", "origin", "builds",
+or {"error"}. A kernel is loaded, to see whether it can be: `kernels` refuses what is not for this torch, CUDA and machine.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this script's folder, which the training does not have on its path
+
+import importlib.util
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+MARKER = "swift-fa-target:"
+
+
+def tell(step: dict[str, Any]) -> None:
+    print("\n" + MARKER + json.dumps(step), flush=True)
+
+
+def wanted() -> tuple[str, int | None]:
+    """(name, version) of the kernel that the installed transformers itself would take for flash-attn; older ones name no
+    version, and before 5.5 the name stands in modeling_utils.py, which takes seconds to import."""
+    import transformers
+    from transformers import modeling_flash_attention_utils as flash
+
+    older = "kernels-community/flash-attn" + ("2" if int(transformers.__version__.split(".")[0]) >= 5 else "")
+    repo = getattr(flash, "FLASH_ATTN_KERNEL_FALLBACK", {}).get("flash_attention_2", older)
+    return repo, getattr(flash, "FLASH_ATTN_KERNEL_VERSIONS", {}).get(repo)
+
+
+def cached(repo: str) -> list[str]:
+    """Commits of which something lies in the cache, the newest first: `kernels` itself forgets which version a commit is."""
+    from huggingface_hub import constants
+
+    root = Path(os.environ.get("KERNELS_CACHE") or constants.HF_HUB_CACHE)
+    found = [folder for kind in ("kernels", "models") for folder in root.glob(f"{kind}--{repo.replace('/', '--')}/snapshots/*")]
+    return [folder.name for folder in sorted(found, key=lambda each: each.stat().st_mtime, reverse=True)]
+
+
+def describe(kernel: Any, version: int | None) -> dict[str, Any]:
+    """A loaded kernel as facts. Raises an exception where its files are not those of its metadata, or of another version."""
+    import kernels
+
+    parts = Path(kernel.__file__).parts
+    place = parts.index("snapshots")  # CACHE/kernels--OWNER--NAME/snapshots/REVISION/build/VARIANT/
+    folder = Path(*parts[:place + 4])
+    if hasattr(kernels, "Metadata") and (folder / "metadata.json").is_file():
+        metadata = kernels.Metadata.read_from_file(folder / "metadata.json")
+        if version is not None and getattr(metadata, "version", None) not in (version, None):
+            raise ValueError(f"it is of version {metadata.version}")
+        if digest := getattr(metadata, "digest", None):
+            digest.validate(digest.hash_variant(digest.algorithm, folder))
+    return {"repo": parts[place - 1].partition("--")[2].replace("--", "/"), "revision": parts[place + 1],
+            "origin": kernel.__file__, "builds": True}
+
+
+def load_plugin() -> Any:
+    file = Path(__file__).resolve().parents[1] / "training" / "swift_fa_attention.py"
+    spec: Any = importlib.util.spec_from_file_location(file.stem, str(file))
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    return plugin
+
+
+def look(way: str) -> dict[str, Any]:
+    from transformers import utils
+
+    repo, version = wanted()
+    tell({"repo": repo, "taken": bool(getattr(utils, "is_kernels_available", bool)())})
+    plugin = load_plugin()
+    for revision in cached(repo):
+        with suppress(Exception):  # for another torch, another version, a part of it only
+            return describe(plugin.load_kernel(repo, revision), version)
+    if way == "cached":
+        return {"revision": None, "origin": None}
+    import kernels
+
+    asked: dict[str, Any] = {"revision": "main"} if version is None else {"version": version}
+    if way == "ask":
+        return {"builds": kernels.has_kernel(repo, **asked), "revision": None, "origin": None}
+    return describe(kernels.get_kernel(repo, **asked), version)
+
+
+if __name__ == "__main__":
+    try:
+        tell(look(json.loads(sys.argv[1])["way"]))
+    except Exception as error:
+        tell({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
