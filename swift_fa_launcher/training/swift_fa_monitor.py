@@ -243,9 +243,8 @@ def attention_of(model: Any) -> Job:
 
 def kernel_of(name: str | None) -> str:
     """What carries out an attention of this name, in words: what swift_fa_attention registered says it itself."""
-    from transformers import modeling_utils
-
-    own = getattr(getattr(modeling_utils, "ALL_ATTENTION_FUNCTIONS", {}).get(name), "kernel", None)
+    modeling = sys.modules.get("transformers.modeling_utils")  # which whoever has a model has imported
+    own = getattr(getattr(modeling, "ALL_ATTENTION_FUNCTIONS", {}).get(name), "kernel", None)
     if own:
         return str(own)
     packages = {"flash_attention_2": "flash-attn", "flash_attention_3": "flash-attn-3", "flash_attention_4": "flash-attn-4"}
