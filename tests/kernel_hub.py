@@ -30,7 +30,8 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     for q0, q1, k0, k1 in zip(cu_seqlens_q, cu_seqlens_q[1:], cu_seqlens_k, cu_seqlens_k[1:]):
         rows = [t.transpose(0, 1) for t in (q[q0:q1], k[k0:k1], v[k0:k1])]
         apart = torch.arange(k1 - k0) - torch.arange(q1 - q0)[:, None] - int((k1 - k0) - (q1 - q0))
-        seen = (apart <= (0 if causal else max_seqlen_k if right < 0 else right)) & (apart >= -(max_seqlen_k if left < 0 else left))
+        right = 0 if causal else max_seqlen_k if right < 0 else right
+        seen = (apart <= right) & (apart >= -(max_seqlen_k if left < 0 else left))
         scores = rows[0] @ rows[1].transpose(1, 2) * softmax_scale
         scores = softcap * (scores / softcap).tanh() if softcap else scores
         found.append((scores.masked_fill(~seen, float("-inf")).softmax(-1) @ rows[2]).transpose(0, 1))
@@ -69,6 +70,20 @@ class Hub:
     asked: list[str] = field(default_factory=list)
 
 
+def api(files: Mapping[str, bytes]) -> dict[str, object]:
+    """Path to answer."""
+    kernel = f"/api/kernels/{REPO}"
+    return {
+        "/api/organizations/kernels-community/overview": {
+            "avatarUrl": "", "name": "kernels-community", "fullname": "Kernels", "trustedKernelPublisher": True},
+        f"{kernel}/refs": {"tags": [], "converts": [], "branches": [
+            {"name": f"v{VERSION}", "ref": f"refs/heads/v{VERSION}", "targetCommit": COMMIT}]},
+        f"{kernel}/tree/{COMMIT}/build": [{"type": "directory", "oid": "0", "size": 0, "path": folder}
+                                          for folder in sorted({name.rpartition("/")[0] for name in files})],
+        f"{kernel}/tree/{COMMIT}": [{"type": "file", "path": name, "oid": "0", "size": len(content)}
+                                    for name, content in files.items()]}
+
+
 @contextmanager
 def kernel_hub() -> Iterator[Hub]:
     hub, over = Hub(), threading.Event()
@@ -80,31 +95,15 @@ def kernel_hub() -> Iterator[Hub]:
             if hub.hangs and hub.hangs in path:
                 over.wait(60)
                 return
-            api = f"/api/kernels/{REPO}"
-            if path == f"/api/organizations/{REPO.split('/')[0]}/overview":
-                self.tell({"avatarUrl": "", "name": "kernels-community", "fullname": "Kernels", "trustedKernelPublisher": True})
-            elif path == f"{api}/refs":
-                self.tell({"tags": [], "converts": [], "branches": [
-                    {"name": f"v{VERSION}", "ref": f"refs/heads/v{VERSION}", "targetCommit": COMMIT}]})
-            elif path == f"{api}/tree/{COMMIT}/build":
-                self.tell([{"type": "directory", "oid": "0", "size": 0, "path": folder}
-                           for folder in sorted({name.rpartition("/")[0] for name in hub.files})])
-            elif path in (f"{api}/revision/{COMMIT}", f"{api}/tree/{COMMIT}"):
-                siblings = [{"rfilename": name, "type": "file", "path": name, "oid": "0", "size": len(content)}
-                            for name, content in hub.files.items()]
-                self.tell({"id": REPO, "sha": COMMIT, "siblings": siblings} if "revision" in path else siblings)
+            told, content = api(hub.files).get(path), hub.files.get(path.rpartition(f"/resolve/{COMMIT}/")[2])
+            if content is not None:
+                self.answer(content, 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+            elif told is not None:
+                self.answer(json.dumps(told).encode(), 200, {"Content-Type": "application/json"})
             else:
-                self.send_file(hub.files.get(path.rpartition(f"/resolve/{COMMIT}/")[2]))
+                self.answer(b"{}", 404, {"Content-Type": "application/json", "X-Error-Code": "EntryNotFound"})
 
         do_HEAD = do_GET
-
-        def send_file(self, content: bytes | None) -> None:
-            if content is None:
-                return self.tell({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
-            self.answer(content, 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
-
-        def tell(self, answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-            self.answer(json.dumps(answer).encode(), status, {"Content-Type": "application/json", **(headers or {})})
 
         def answer(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
             self.send_response(status)

@@ -16,6 +16,8 @@ FA3, FA4 = {"attn_impl": "flash_attention_3"}, {"attn_impl": "flash_attention_4"
 ON = {"packing": True}
 NO_FA: dict[str, Any] = {"flash_attn": None, "packages": {"flash-attn": None}}
 BUILD = {"flash_attn": {"build": "always"}}
+HUB = {"flash_attn": {"provider": "kernel"}}
+KEPT = {"builds": True, "revision": "0" * 40, "origin": "/cache/__init__.py", "import_error": None, "taken": True}
 NEVER = {"flash_attn": {"build": "never", "mirrors": []}}
 HOPPER = {"gpus": [gpu(0, "9.0")], "packages": {"flash-attn-3": "3.0.0b1"}}
 
@@ -162,6 +164,15 @@ MACHINE = [
 FLASH_ATTN = [
     case("E flash-attn-missing", NO_FA),
     case("E flash-attn-missing, I flash-attn-missing", {"flash_attn": None, **packages(flash_attn=None, kernels="0.10.2")}),
+    case("E kernel-missing", NO_FA, **HUB),
+    case("E kernel-missing", packages(), {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
+    case("", {"flash_attn": None, **packages(flash_attn=None, kernels="0.17.2")}, **HUB),  # fetched when the training starts
+    *(case(expect, {"flash_attn": None, "hub_kernel": {"repo": "kernels-community/flash-attn2", **said},
+                    **packages(flash_attn=None, kernels="0.17.2")}, **HUB)
+      for expect, said in (("", KEPT), ("", {"builds": True}), ("E kernel-missing", {"builds": False}),
+                           ("E kernel-missing", {"error": "no answer within 60 s"}),
+                           ("W kernel-mismatch", {**KEPT, "taken": False}),
+                           ("E kernel-missing", {**KEPT, "probe": {"devices": [{"index": 0, "ok": False, "error": "x"}]}}))),
     case("", {"flash_attn": UNKNOWN}),
     case("E flash-attn-missing", {"flash_attn": UNKNOWN, **packages(flash_attn=None)}),
     case("E flash-attn-extension-missing", {"flash_attn__extension": UNKNOWN,

@@ -10,7 +10,7 @@ from machines import config as make_config
 from machines import machine as make_facts
 
 from swift_fa_launcher.flash.building import needs_install
-from swift_fa_launcher.flash.provider import choose_provider
+from swift_fa_launcher.flash.provider import choose_provider, kernel_look
 from swift_fa_launcher.launch.plan import make_plan
 from swift_fa_launcher.preflight.checks import check_all
 
@@ -91,6 +91,57 @@ def test_what_it_can_do(change: dict[str, Any], swift: dict[str, Any]) -> None:
 def test_what_asks_for_the_package_gets_it(section: dict[str, Any]) -> None:
     provider = choose_provider(make_config(flash_attn=section), make_facts(**BARE))
     assert provider is not None and (provider.name, provider.there) == ("package", False)
+
+
+CACHED = {"repo": "kernels-community/flash-attn2", "revision": "0" * 40, "origin": "/cache/__init__.py", "import_error": None,
+          "builds": True, "taken": True}
+#: Torch's own is none here, and a kernel lies in the cache.
+KERNEL: dict[str, Any] = {**BARE, "torch__version": "2.9.1+cu130", "hub_kernel": CACHED,
+                          "packages": {"flash-attn": None, "kernels": "0.17.2"}}
+
+
+def test_a_kernel_that_lies_in_the_cache_costs_no_download() -> None:
+    config, facts = make_config(), make_facts(**KERNEL)
+    provider = choose_provider(config, facts)
+    assert provider is not None and (provider.name, provider.there) == ("kernel", True)
+    assert [name for name, _ in provider.trace] == ["package", "torch", "kernel"] and provider.trace[-1][1] is None
+    assert not needs_install(config, facts) and not [f for f in check_all(config, facts) if f.severity.name == "ERROR"]
+    told = make_plan(config, facts, run_id="r", run_dir="/r", cwd="/").env["SWIFT_FA_PLUGIN"]
+    assert '{"provider": "kernel", "repo": "kernels-community/flash-attn2", "revision": "' + "0" * 40 in told
+    assert choose_provider(config, make_facts(**{**KERNEL, "torch__version": "2.11.0+cu130"})).name == "torch"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("said", "why"), [
+    ({"revision": None, "origin": None}, "in the cache"), ({"taken": False}, "does not take"),
+    ({"import_error": "no symbol"}, "no symbol"),
+    ({"probe": {"devices": [{"index": 0, "ok": False, "max_error": 3.0}]}}, "3.0")])
+def test_a_kernel_that_will_not_do_is_left_for_the_package(said: dict[str, Any], why: str) -> None:
+    provider = choose_provider(make_config(), make_facts(**{**KERNEL, "hub_kernel": {**CACHED, **said}}))
+    assert provider is not None and (provider.name, provider.there) == ("package", False) and why in str(provider.trace[-1][1])
+
+
+@pytest.mark.parametrize(("change", "swift", "takes"), [
+    (model(attention_needs=["softcap"]), {}, True), (model(attention_needs=["dropout"]), {}, True),
+    (model(attention_needs=["window"]), {}, True), ({**model(head_dims=[256]), "gpus": [gpu(0, "8.9")]}, {}, True),
+    (model(attention_needs=["sinks"]), {}, False), (model(head_dims=[512]), {}, False), (model(own_code=True), {}, False),
+    ({}, {"sequence_parallel_size": 2}, False), ({"gpus": [gpu(0, "7.5")]}, {}, False), (model(model_type="falcon"), {}, False)])
+def test_what_a_kernel_can_do(change: dict[str, Any], swift: dict[str, Any], takes: bool) -> None:
+    config, facts = make_config(swift, flash_attn={"provider": "kernel"}), make_facts(**{**KERNEL, **change})
+    provider = choose_provider(config, facts)
+    assert provider is not None and (provider.name, provider.there) == ("kernel", takes)
+    assert ("kernel-missing" in {f.code for f in check_all(config, facts)}) is not takes
+
+
+NOT_LOOKED = {**KERNEL, "hub_kernel": UNKNOWN}
+
+
+@pytest.mark.parametrize(("change", "section", "way"), [
+    ({}, {}, "cached"), ({}, {"provider": "kernel"}, "ask"), ({"packages": {"flash-attn": None, "kernels": None}}, {}, None),
+    ({"packages": {"flash-attn": None, "kernels": None}}, {"provider": "kernel"}, None), ({}, {"provider": "torch"}, None),
+    ({}, {"provider": "package"}, None), ({}, {"version": "2.8.3"}, None), ({"torch__version": "2.11.0+cu130"}, {}, None),
+    ({"gpus": []}, {"provider": "kernel"}, None), ({"hub_kernel": CACHED}, {"provider": "kernel"}, None)])
+def test_a_kernel_is_looked_for_where_it_would_be_taken(change: dict[str, Any], section: dict[str, Any], way: str | None) -> None:
+    assert kernel_look(make_config(flash_attn=section), make_facts(**{**NOT_LOOKED, **change})) == way
 
 
 def test_a_broken_package_is_not_passed_over() -> None:

@@ -1,4 +1,4 @@
-"""A kernel of the hub by way of the real `kernels`: asked for, fetched, kept and refused, from a hub that is good, lies or is silent."""
+"""A hub kernel by way of the real `kernels`: asked for, fetched and refused, from a hub that is good, lies or is silent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
 from swift_fa_launcher.preflight.checks import check_all
 
 pytestmark = pytest.mark.stack
-pytest.importorskip("kernels", reason="kernels is not installed (pip install -e '.[dev]')")
+pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
 
 from kernel_hub import COMMIT, KERNEL, REPO, Hub, build, kernel_hub  # noqa: E402
 

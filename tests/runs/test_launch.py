@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kernel_hub import COMMIT, REPO, build, kernel_hub
+from machines import DATA, MODEL, OUTPUT, machine
 from run_records import FACTS  # type: ignore[import-not-found]
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.errors import LaunchError, Words, render_words
+from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.runs.record import read_record
-from swift_fa_launcher.stories.launch import Finished, Judgement, launch, plan_launch
+from swift_fa_launcher.stories.launch import Finished, Judgement, judge, launch, plan_launch
 
 MOVED = "import os, sys; os.rename(sys.argv[1], sys.argv[1] + '.moved'); open(sys.argv[1], 'w'); sys.exit(7)"
 
@@ -95,6 +98,35 @@ def test_a_secret_of_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     finished = train("import os, sys; sys.stdout.buffer.write(os.environb[b'ODD_TOKEN'] + b'\\n')", [])
     log = (finished.folder / "train.log").read_bytes()
     assert finished.outcome.exit_code == 0 and log == b"<redacted>\n"
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_hub_kernel_is_fetched_before_the_training_starts(fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
+    script = tmp_path / "swift" / "cli" / "sft.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import os; print(os.environ['SWIFT_FA_PLUGIN'])")
+    facts = machine(python__executable=sys.executable, swift__module=str(script.parents[1] / "__init__.py"), flash_attn=None,
+                    packages={"flash-attn": None, "kernels": "0.17.2"})
+    config = resolve_config([], ["swanlab.mode=disabled", "flash_attn.provider=kernel", "preflight.probe=never",
+                                 f"swift.model={MODEL}", f"swift.dataset=[{DATA}]", f"swift.output_dir={OUTPUT}"])
+    prepared, said = plan_launch(judge(config, facts)), list[Words]()
+    assert not blocking(prepared.judgement.findings) and "attention" not in prepared.plan.env["SWIFT_FA_PLUGIN"]
+    with kernel_hub() as hub, open("screen", "wb") as screen:
+        hub.files = build(variant="torch-universal" if fits else "torch-cuda")
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        if not fits:
+            with pytest.raises(LaunchError, match="kernel-missing"):
+                launch(prepared, screen=screen, screen_errors=screen, say=said.append)
+            assert not Path("runs").exists()
+            return
+        finished = launch(prepared, screen=screen, screen_errors=screen, say=said.append)
+    assert finished.outcome.exit_code == 0, (finished.folder / "train.log").read_text()
+    named = f'"attention": {{"provider": "kernel", "repo": "{REPO}", "revision": "{COMMIT}"}}'
+    assert named in (finished.folder / "train.log").read_text()  # the training is told
+    assert COMMIT in (finished.folder / "plan.json").read_text() and COMMIT in (finished.folder / "facts.json").read_text()
 
 
 LEAVES = {"monitor.json": "[1, 2]", "monitor.jsonl": '{"loss": "x"}\n[]\n' + "[" * 100_000 + "\n",

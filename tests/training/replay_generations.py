@@ -37,8 +37,9 @@ def make_material(folder: Path) -> Path:
     return folder
 
 
-def train(material: Path, output: Path, *words: str, generation: Path | None = None, job: dict[str, str] | None = None) -> list[float]:
-    """The losses of each step. Raises CalledProcessError with the training's output."""
+def train(material: Path, output: Path, *words: str, generation: Path | None = None,
+          job: dict[str, str] | None = None) -> list[float]:
+    """The losses of each step. job: what the plugin takes for the package. Raises CalledProcessError with the output."""
     jobs = json.dumps({"attention": job} if job else {})
     paths = os.pathsep.join(filter(None, (str(generation or ""), os.environ.get("PYTHONPATH"))))
     plugins = ("--external_plugins", str(HERE / "row_by_row.py"), str(PLUGIN)) if job else ()

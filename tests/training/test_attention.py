@@ -40,7 +40,7 @@ def attention(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     """The file, loaded and in force for one test; with the stand-in where there is no GPU."""
     job = {"provider": "torch"}
     if request.param == "kernel":
-        pytest.importorskip("kernels", reason="kernels is not installed (pip install -e '.[dev]')")
+        pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))
         job = HUB_JOB
     from transformers import modeling_flash_attention_utils, modeling_utils
@@ -166,7 +166,7 @@ def test_a_hub_kernel_caps_scores(attention: Any) -> None:
 
 
 def test_no_other_revision_than_the_one_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("kernels", reason="kernels is not installed (pip install -e '.[dev]')")
+    pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))
     module = load(FILE)
     with pytest.raises(FileNotFoundError, match="f" * 40):
@@ -184,10 +184,11 @@ def test_a_real_training_calls_it_and_learns_the_same(tmp_path: Path, monkeypatc
     replay = load(Path(__file__).with_name("replay_generations.py"))
     material = replay.make_material(tmp_path)
     plain = replay.train(material, tmp_path / "plain", "--attn_impl", "sdpa")
-    free = replay.train(material, tmp_path / "free", "--attn_impl", "flash_attn", "--padding_free", "true", job={"provider": "torch"})
+    words = ("--attn_impl", "flash_attn", "--padding_free", "true")
+    free = replay.train(material, tmp_path / "free", *words, job={"provider": "torch"})
     assert plain == pytest.approx(free, abs=replay.NEAR) and len(plain) == replay.STEPS
     assert len((tmp_path / "free.calls").read_text().splitlines()) == 2 * tiny.LAYERS * replay.STEPS  # 2: checkpointing
     if importlib.util.find_spec("kernels"):
         monkeypatch.setenv("HF_HUB_CACHE", str(fill_cache(tmp_path / "hub")))
-        of_hub = replay.train(material, tmp_path / "hub-kernel", "--attn_impl", "flash_attn", "--padding_free", "true", job=HUB_JOB)
+        of_hub = replay.train(material, tmp_path / "kernel", *words, job=HUB_JOB)
         assert of_hub == pytest.approx(plain, abs=replay.NEAR)

@@ -44,13 +44,13 @@ ENTRIES: Mapping[str, Entry] = {
                           (INSTALL, "flash_attn.provider=kernel"))}),
     "kernel-missing": entry(
         "E", Text("the hub kernel that flash attention is to come from cannot be used", "无法使用要提供 flash attention 的 hub kernel"),
-        Text("flash_attn.provider=kernel, and the hub has no build for this torch, CUDA and machine, cannot be reached while none is "
-             "in the cache, or gave one that does not load or computes wrongly",
-             "设置了 flash_attn.provider=kernel，但 hub 上没有适用于本机 torch、CUDA 和处理器的构建，或缓存中没有且无法访问 hub，或取得的 kernel 无法加载或计算出错"),
+        Text("a hub kernel is asked for, but kernels is not installed, the hub has no build for this torch, CUDA and machine, cannot be "
+             "reached while none is in the cache, or gave one that does not load or computes wrongly",
+             "要使用 hub kernel，但没有安装 kernels，或 hub 上没有适用于本机 torch、CUDA 和处理器的构建，或缓存中没有且无法访问 hub，或取得的 kernel 无法加载或计算出错"),
         "flash_attn.provider=auto", OR_SDPA,
         says={"": Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
-              "package": Says(Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
-                              ("{pip} install kernels", "flash_attn.provider=auto"))}),
+              "package": Says(Text("{setting} needs kernels, which is not installed", "{setting} 需要 kernels，但没有安装"),
+                              ('{pip} install "{requirement}"', OR_SDPA))}),
     "kernel-mismatch": entry(
         "W", Text("transformers does not take the installed kernels package", "transformers 不支持已安装的 kernels 软件包"),
         Text("flash_attn.provider=kernel, and kernels is outside the versions that the installed transformers takes; the launcher "

@@ -43,14 +43,17 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 
 
 def hub_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """flash_attn.provider=kernel, and none can be had or it computes wrongly; transformers' range for `kernels` does not hold the
-    launcher back, which loads the kernel itself."""
-    provider, kernel = choose_provider(config, facts), known(facts.hub_kernel)
-    if provider is None or provider.name != KERNEL or config.flash_attn.provider != KERNEL:
-        return
-    if why := provider.trace[-1][1]:
-        yield found("kernel-missing", "package" if reading.is_absent(facts, "kernels") else "", why=why, pip=reading.pip(facts))
-    if kernel and kernel.taken is False:
+    """A kernel of the hub is asked for, and none can be had or it computes wrongly. transformers' range for `kernels` holds only
+    transformers back: the launcher loads the kernel itself."""
+    provider, kernel, transformers = choose_provider(config, facts), known(facts.hub_kernel), facts.package("transformers")
+    asked = config.flash_attn.provider == KERNEL and provider is not None
+    if reading.is_absent(facts, "kernels") and transformers and (asked or "/" in (config.swift.attn_impl or "")):
+        extra = "kernels" if transformers >= Version("5.1") else "hub-kernels"  # which holds the releases that it takes
+        yield found("kernel-missing", "package", pip=reading.pip(facts), requirement=f"transformers[{extra}]=={transformers}",
+                    setting="flash_attn.provider=kernel" if asked else reading.setting(config, "attn_impl"))
+    elif asked and provider and (why := provider.trace[-1][1]):
+        yield found("kernel-missing", why=why)
+    if asked and kernel and kernel.taken is False:
         yield found("kernel-mismatch", transformers=facts.package("transformers"), kernels=facts.package("kernels"))
 
 
