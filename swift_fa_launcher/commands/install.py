@@ -48,6 +48,7 @@ def declare(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.machine.saved import read_facts
+    from swift_fa_launcher.preflight.checks import check_all
     from swift_fa_launcher.stories import install as story
 
     _refuse_contradictions(options)
@@ -70,11 +71,12 @@ def run(options: argparse.Namespace) -> int:
     story.recover(facts, progress.say)
     installed = story.install(wished, facts, choice, say=progress.say, progress=progress.download,
                               build_progress=progress.build)
+    added = () if options.offline else story.install_beside(config, facts, check_all(config, facts), progress.say)
     lock = story.write_lock(config, facts, choice, installed.receipt) if options.lock else None
     receipt = installed.receipt
     print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
-                  **({"lock": str(lock)} if lock else {})}, as_json=options.json)
+                  **({"beside": list(added)} if added else {}), **({"lock": str(lock)} if lock else {})}, as_json=options.json)
     return DONE
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained
 
 Say = Callable[[Words], None]
+#: Codes of findings that a package beside flash-attn mends, and the package.
+MENDED_BESIDE: Mapping[str, str] = dict.fromkeys(("packing-needs-fla", "linear-attention-slow"), "flash-linear-attention")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,17 @@ def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]
     from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.flash.building import MENDED_BY_INSTALL, needs_install
 
-    return needs_install(config, facts) and {f.code for f in blocking(findings)} <= MENDED_BY_INSTALL
+    codes, allowed = {f.code for f in blocking(findings)}, config.flash_attn.install == "auto"
+    wanted = needs_install(config, facts) or (allowed and codes & {*MENDED_BESIDE})
+    return bool(wanted) and codes <= {*MENDED_BY_INSTALL, *(MENDED_BESIDE if allowed else ())}
+
+
+def install_beside(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], say: Say) -> tuple[str, ...]:
+    """Installs what stands beside flash-attn and the findings ask for; the distributions that came. Raises InstallError."""
+    from swift_fa_launcher.wheels.beside import install_beside as add
+
+    names = tuple(dict.fromkeys(MENDED_BESIDE[f.code] for f in findings if f.code in MENDED_BESIDE))
+    return add(names, _python(config, facts), {**os.environ, **config.env}, say) if names else ()
 
 
 def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:

@@ -23,6 +23,7 @@ from swift_fa_launcher.decode import Maybe, Unknown, encode, known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.findings.table import require_codes
+from swift_fa_launcher.flash.building import needs_install
 from swift_fa_launcher.flash.provider import KERNEL, choose_provider, kernel_look
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
@@ -190,8 +191,10 @@ def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progre
     from swift_fa_launcher.stories import install as flow_install  # here, since most starts install nothing
 
     config, facts = prepared.judgement.config, prepared.judgement.facts
-    choice = flow_install.choose(config, facts, say=say)
-    flow_install.install(config, facts, choice, say=say, progress=progress, build_progress=build_progress)
+    if needs_install(config, facts):
+        choice = flow_install.choose(config, facts, say=say)
+        flow_install.install(config, facts, choice, say=say, progress=progress, build_progress=build_progress)
+    flow_install.install_beside(config, facts, blocking(prepared.judgement.findings), say)
     return _judged_anew(prepared, look(config, say=say), allow)
 
 
