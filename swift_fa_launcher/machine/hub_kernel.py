@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from swift_fa_launcher.decode import Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
 from swift_fa_launcher.machine.facts import Facts, HubKernel
+from swift_fa_launcher.machine.hub import cached_folder
 from swift_fa_launcher.machine.interpreter import run_script
 from swift_fa_launcher.machine.probe import (
     Job,
@@ -26,6 +28,8 @@ from swift_fa_launcher.machine.probe import (
 )
 
 SCRIPT = Path(__file__).with_name("hub_kernel_script.py")
+#: What transformers has called it; 5 and later, 4.
+NAMES = ("kernels-community/flash-attn2", "kernels-community/flash-attn")
 #: Seconds for some hundred MB; the hub's library itself gives up after ten in which nothing comes.
 FETCH_TIMEOUT = 1800.0
 
@@ -34,6 +38,9 @@ def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environme
                        say: Callable[[Words], None]) -> Maybe[HubKernel]:
     """The kernel that fits the training interpreter, tried on the GPUs. way: "cached" for one that lies in the cache, "ask" to
     ask the hub too, "fetch" to fetch it. Unknown where the interpreter has not come to look."""
+    if way == "cached" and not (environment.get("KERNELS_CACHE") or any(
+            cached_folder(name, kind, environment, True) for name in NAMES for kind in ("kernels", "models"))):
+        return HubKernel("kernels", revision=None, origin=None)  # without asking the interpreter, which takes seconds
     python = known(facts.python)
     executable = (known(python.executable) if python else None) or config.launch.python or "python"
     kept = cache_dir() / "hub-kernel" / f"{_key(executable, facts, environment)}.json"
@@ -41,7 +48,8 @@ def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environme
     if said is None:
         say(_FETCHING if way == "fetch" else _LOOKING)
         answer = run_script(executable, SCRIPT, json.dumps({"way": way}), environment=environment, cwd=cwd,
-                            timeout=FETCH_TIMEOUT if way == "fetch" else config.preflight.timeout)
+                            timeout=FETCH_TIMEOUT if way == "fetch" else config.preflight.timeout,
+                            errors=None if way == "fetch" else subprocess.STDOUT)  # huggingface_hub shows how far it is
         said = {name: value for step in answer.steps for name, value in step.items()}
         if said.get("origin"):
             keep_answer(kept, {"said": said}, map(str, Path(said["origin"]).parent.iterdir()))

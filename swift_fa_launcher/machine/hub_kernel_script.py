@@ -27,14 +27,16 @@ def tell(step: dict[str, Any]) -> None:
 
 
 def wanted() -> tuple[str, int | None]:
-    """(name, version) of the kernel that the installed transformers itself would take for flash-attn; older ones name no
-    version, and before 5.5 the name stands in modeling_utils.py, which takes seconds to import."""
+    """(name, version) of the kernel that the installed transformers itself would take for flash-attn: a table's from 5.18 on,
+    before it 1, and before 5.13 none (integrations/hub_kernels.py); before 5.5 the name is not to be had without modeling_utils."""
     import transformers
+    from packaging.version import Version
     from transformers import modeling_flash_attention_utils as flash
 
-    older = "kernels-community/flash-attn" + ("2" if int(transformers.__version__.split(".")[0]) >= 5 else "")
+    release = Version(transformers.__version__).release
+    older = "kernels-community/flash-attn" + ("2" if release >= (5,) else "")
     repo = getattr(flash, "FLASH_ATTN_KERNEL_FALLBACK", {}).get("flash_attention_2", older)
-    return repo, getattr(flash, "FLASH_ATTN_KERNEL_VERSIONS", {}).get(repo)
+    return repo, getattr(flash, "FLASH_ATTN_KERNEL_VERSIONS", {}).get(repo, 1 if release >= (5, 13) else None)
 
 
 def cached(repo: str) -> list[str]:

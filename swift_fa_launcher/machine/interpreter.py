@@ -44,14 +44,14 @@ def find_interpreter(python: str, environment: Mapping[str, str]) -> str | None:
 
 
 def run_script(python: str, script: Path, *arguments: str, environment: Mapping[str, str], cwd: Path,
-               timeout: float) -> Answer:
-    """What `script` answers when `python` runs it.
+               timeout: float, errors: int | None = subprocess.STDOUT) -> Answer:
+    """What `script` answers when `python` runs it. errors: where its standard error goes; None for ours.
 
     It gets a process group of its own; when `timeout` seconds have passed all of that is killed, and what it said
     before then counts. Never raises for what the script does.
     """
     quiet = {**environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-    script_run = _Script([python, str(script), *arguments], quiet, cwd)
+    script_run = _Script([python, str(script), *arguments], quiet, cwd, errors)
     try:
         _running.add(script_run)
         child = script_run.start()
@@ -75,14 +75,14 @@ class _Script:
     does around it breaks where a handler raises. Nobody waits for a bare thread when Python ends, so `end` does.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None) -> None:
         self.child: subprocess.Popen[bytes] | None = None
         self.refusal: Exception | str = "interrupted"
         self._over = getattr(_thread, "over", None) or threading.Event()
         self._ended = False
         self._started, self._done, self._noted = False, False, native.allocate_lock()
         self._noted.acquire()
-        self._what = command, environment, cwd
+        self._what = command, environment, cwd, errors
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """The child; None where there is none, `refusal` says why then."""
@@ -92,11 +92,11 @@ class _Script:
         self._noted.release()  # for whoever ends it meanwhile
         return self.child
 
-    def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+    def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None) -> None:
         try:
             if not (self._ended or self._over.is_set()):
                 self.child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
-                                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                                              stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         except (OSError, ValueError) as error:
             self.refusal = error
         finally:

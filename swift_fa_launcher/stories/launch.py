@@ -212,9 +212,11 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
         return prepared
     fetched = _with_hub_kernel(config, facts, "fetch", say)
     prepared = _judged_anew(prepared, fetched, tuple(f.code for f in findings if f.allowed))
-    if errors := blocking(prepared.judgement.findings):
-        raise LaunchError("launch-blocked", Text(f"not started: {errors[0].code}", f"未启动：{errors[0].code}"),
-                          why=errors[0].summary, hint=errors[0].fix)
+    errors, provider = blocking(prepared.judgement.findings), choose_provider(config, fetched)
+    if errors or (provider and not provider.there):
+        code, why = (errors[0].code, errors[0].summary) if errors else ("kernel-missing", str(fetched.hub_kernel))
+        raise LaunchError("launch-blocked", Text(f"not started: {code}", f"未启动：{code}"), why=why,
+                          hint=errors[0].fix if errors else ())
     return prepared
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from machines import MODEL, UNKNOWN, gpu
 from machines import config as make_config
 from machines import machine as make_facts
+from rich.console import Console
 
 from swift_fa_launcher.flash.building import needs_install
 from swift_fa_launcher.flash.provider import choose_provider, kernel_look
 from swift_fa_launcher.launch.plan import make_plan
 from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.screen import render_table
 
 BARE: dict[str, Any] = {"torch__version": "2.11.0+cu130", "torch__cuda": "13.0", "driver": {"version": "580.1", "cuda": "13.0"},
                         "flash_attn": None, "packages": {"flash-attn": None}}
@@ -108,7 +111,17 @@ def test_a_kernel_that_lies_in_the_cache_costs_no_download() -> None:
     assert not needs_install(config, facts) and not [f for f in check_all(config, facts) if f.severity.name == "ERROR"]
     told = make_plan(config, facts, run_id="r", run_dir="/r", cwd="/").env["SWIFT_FA_PLUGIN"]
     assert '{"provider": "kernel", "repo": "kernels-community/flash-attn2", "revision": "' + "0" * 40 in told
-    assert choose_provider(config, make_facts(**{**KERNEL, "torch__version": "2.11.0+cu130"})).name == "torch"  # type: ignore[union-attr]
+    torchs = choose_provider(config, make_facts(**{**KERNEL, "torch__version": "2.11.0+cu130"}))
+    assert torchs is not None and torchs.name == "torch"
+
+
+@pytest.mark.parametrize(("said", "shown"), [
+    (CACHED, "hub kernel kernels-community/flash-attn2@" + "0" * 40 + "\n"), ({"repo": "a/b", "builds": True}, "a/b, fetched when")])
+def test_the_table_names_the_kernel(said: dict[str, Any], shown: str) -> None:
+    config, facts = make_config(flash_attn={"provider": "kernel"}), make_facts(**{**KERNEL, "hub_kernel": said})
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_table(check_all(config, facts), config, facts, "en"))
+    assert shown in console.export_text().replace(" \n", "\n")
 
 
 @pytest.mark.parametrize(("said", "why"), [

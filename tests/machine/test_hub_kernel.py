@@ -54,7 +54,8 @@ def findings(kernel: HubKernel) -> list[str]:
 
 def test_it_is_asked_for_then_fetched_then_never_asked_for_again(hub: Hub, tmp_path: Path) -> None:
     assert kernel_look(CONFIG, facts()) == "ask"
-    assert not look(hub, tmp_path, "cached").cached and not hub.asked
+    for env in ({}, {"KERNELS_CACHE": str(tmp_path / "none")}):
+        assert not look(hub, tmp_path, "cached", **env).cached and not hub.asked
     asked = look(hub, tmp_path, "ask")
     assert (asked.repo, asked.builds, asked.taken, asked.cached) == (REPO, True, True, False)
     assert not [path for path in hub.asked if path.endswith("__init__.py")]  # nothing but its metadata was fetched

@@ -165,6 +165,13 @@ def test_a_hub_kernel_caps_scores(attention: Any) -> None:
     torch.testing.assert_close(ours, plain.transpose(1, 2), atol=NEAR, rtol=NEAR)
 
 
+def test_the_probe_calls_it_as_the_training_does(attention: Any) -> None:
+    probe = load(FILE.parents[1] / "machine" / "probe_script.py")
+    module = probe.Plugin(f"{REPO}@{COMMIT}" if attention.of_hub_kernel else "")
+    error, allowed = probe.run_case(module, (5, 9), True, 16, DTYPE, DEVICE)
+    assert error <= allowed < 0.1
+
+
 def test_no_other_revision_than_the_one_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))

@@ -57,7 +57,8 @@ def files(python: str) -> list[str]:
 @pytest.mark.parametrize("core_is_there", [False, True])
 def test_the_one_that_suits_what_is_there(python: str, tmp_path: Path, core_is_there: bool) -> None:
     environment = offer(tmp_path / "wheels")
-    run(python, environment, "-m", "pip", "install", "-q", "transformers==4.57.3", *(["fla-core==0.5.0"] if core_is_there else []))
+    there = ["transformers==4.57.3", *(["fla-core==0.5.0"] if core_is_there else [])]
+    run(python, environment, "-m", "pip", "install", "-q", *there)
     said = list[Any]()
     assert install_beside([NAME], python, environment, said.append) == (NAME,) and said
     assert version(python, environment) == "0.5.0 4.57.3"
