@@ -27,8 +27,8 @@ def tell(step: dict[str, Any]) -> None:
 
 
 def wanted() -> tuple[str, int | None]:
-    """(name, version) of the kernel that the installed transformers itself would take for flash-attn: a table's from 5.18 on,
-    before it 1, and before 5.13 none (integrations/hub_kernels.py); before 5.5 the name is not to be had without modeling_utils."""
+    """(name, version) of the kernel that the installed transformers itself would take for flash-attn. The version: a table's from
+    5.18 on, before it 1, before 5.13 none (integrations/hub_kernels.py). The name: before 5.5 it stands in modeling_utils.py."""
     import transformers
     from packaging.version import Version
     from transformers import modeling_flash_attention_utils as flash

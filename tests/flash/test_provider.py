@@ -116,7 +116,8 @@ def test_a_kernel_that_lies_in_the_cache_costs_no_download() -> None:
 
 
 @pytest.mark.parametrize(("said", "shown"), [
-    (CACHED, "hub kernel kernels-community/flash-attn2@" + "0" * 40 + "\n"), ({"repo": "a/b", "builds": True}, "a/b, fetched when")])
+    (CACHED, "hub kernel kernels-community/flash-attn2@" + "0" * 40 + "\n"),
+    ({"repo": "a/b", "builds": True}, "a/b, fetched when")])
 def test_the_table_names_the_kernel(said: dict[str, Any], shown: str) -> None:
     config, facts = make_config(flash_attn={"provider": "kernel"}), make_facts(**{**KERNEL, "hub_kernel": said})
     console = Console(width=200, record=True, file=io.StringIO())

@@ -50,7 +50,7 @@ ENTRIES: Mapping[str, Entry] = {
         "flash_attn.provider=auto", OR_SDPA,
         says={"": Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
               "package": Says(Text("{setting} needs kernels, which is not installed", "{setting} 需要 kernels，但没有安装"),
-                              ('{pip} install "{requirement}"', OR_SDPA))}),
+                              ("{pip} install '{requirement}'", OR_SDPA))}),
     "kernel-mismatch": entry(
         "W", Text("transformers does not take the installed kernels package", "transformers 不支持已安装的 kernels 软件包"),
         Text("flash_attn.provider=kernel, and kernels is outside the versions that the installed transformers takes; the launcher "
