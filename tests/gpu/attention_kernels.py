@@ -30,7 +30,7 @@ def load_probe() -> Any:
 
 
 def find_kernels(probe: Any) -> dict[str, Any]:
-    kernels = {"torch": probe.TorchsOwn()}
+    kernels = {"torch": probe.Plugin()}
     if importlib.util.find_spec("flash_attn"):
         import flash_attn  # type: ignore[import-not-found]
 
