@@ -37,6 +37,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too."""
     from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.stories import launch as story
+    from swift_fa_launcher.stories.rehearse import rehearse_launch
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
@@ -46,6 +47,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
         screen.print_table(prepared.judgement, options.lang, to_stderr=True)
         prepared = story.mend(prepared, allow=allowed(options.allow), say=progress.say, progress=progress.download,
                               build_progress=progress.build)
+    prepared = rehearse_launch(prepared, allow=allowed(options.allow), say=progress.say)
     screen.print_table(prepared.judgement, options.lang, to_stderr=True)
     if options.json and blocking(prepared.judgement.findings):
         screen.print_json({"schema": 1, "status": "blocked",

@@ -25,6 +25,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "swanlab.mode": SWANLAB_MODES,
     "launch.target": ("local", "slurm"),
     "preflight.probe": ("auto", "never"),
+    "preflight.rehearsal": ("auto", "always", "never"),
     "run.speedups": ("exact", "all", "never"),
 }
 
@@ -137,6 +138,7 @@ class PreflightSection:
     allow: tuple[str, ...] = ()
     probe: str = "auto"
     timeout: float = 60.0  # seconds for the probe
+    rehearsal: str = "auto"  # the training in small before it starts
 
 
 @dataclass(frozen=True)

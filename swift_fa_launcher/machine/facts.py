@@ -199,6 +199,30 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """What the training in small showed, and what it foretells of the whole one.
+
+    cannot: why it could not be rehearsed, which says nothing of the training. error: how it failed, code: the cause that its
+    log names. The rest is None where it is not known.
+    """
+
+    cannot: Maybe[str] = None
+    error: Maybe[str] = None
+    code: Maybe[str] = None
+    out_of_memory: bool = False  # already in small
+    layers: Maybe[int] = None
+    depths: tuple[int, ...] = ()  # the layers of each training in small
+    attention: Maybe[str] = None  # what carried it out, in the monitor's words
+    losses: tuple[float, ...] = ()  # of the deepest one; nan and inf as they are
+    learned: Maybe[float] = None  # share of the tokens that is trained on
+    peak_gib: Maybe[float] = None  # allocated, foretold for the fullest GPU
+    gpu_gib: Maybe[float] = None  # what that GPU has
+    step_seconds: Maybe[float] = None  # foretold, for an optimizer step
+    tokens_per_second: Maybe[float] = None  # foretold, of all processes
+    epoch_steps: Maybe[int] = None
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that is known of one machine, its training interpreter and what a config names on it."""
 
@@ -222,6 +246,7 @@ class Facts:
     env: Mapping[str, str | None] = field(default_factory=dict)
     ports_in_use: Maybe[tuple[int, ...]] = NOT_COLLECTED
     paths: Mapping[str, Maybe[PathFacts]] = field(default_factory=dict)
+    rehearsal: Maybe[Rehearsal] = NOT_COLLECTED
     network: Mapping[str, Maybe[Reach]] = field(default_factory=dict)  # by host name; the model hub is "model-hub"
 
     def package(self, name: str) -> Version | None:

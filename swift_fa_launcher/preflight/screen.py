@@ -30,7 +30,7 @@ _NOT_JUDGED = Text("not checked: attn_impl is not the name of an attention imple
                    "未检查：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
 _COMMA, _IN_BRACKETS = Text(", ", "，"), Text("  ({})", "（{}）")
-_ONLY_WHERE_FOUND = ("run", "launcher")  # areas that no check looks at
+_ONLY_WHERE_FOUND = ("rehearsal", "run", "launcher")  # areas that no check looks at
 
 
 def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str,

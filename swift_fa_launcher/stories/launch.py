@@ -287,7 +287,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
-        outcome = run_training(plan.starts, env=_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
+        outcome = run_training(plan.starts, env=training_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
                                run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
                                redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
@@ -426,7 +426,7 @@ def _refuse(judgement: Judgement) -> None:
                                f"未启动：{', '.join(dict.fromkeys(f.code for f in errors))}"))
 
 
-def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
+def training_environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
     """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
     secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
     return {**os.environ, **secrets, **notification_secrets(config), **plan.env}
