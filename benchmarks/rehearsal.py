@@ -2,9 +2,9 @@
 
     python benchmarks/rehearsal.py CONFIG SETTINGS.txt [--steps 14] [--out FILE]
 
-in a folder where `swift-fa train CONFIG` runs. Each line of SETTINGS.txt is a name, a tab, and overrides of the config. Peak memory is
-what torch allocated; tokens a second are the median of the logged steps without the first four. A training that runs out of
-memory is a result too.
+in a folder where `swift-fa train CONFIG` runs. Each line of SETTINGS.txt is a name, a tab, and overrides of the config. Peak
+memory is what torch allocated; tokens a second are those of the logged steps without the first four. A training that runs out
+of memory is a result too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import statistics
 import subprocess
 import sys
 import time
@@ -40,10 +39,11 @@ def compare(config: str, name: str, settings: list[str], steps: int) -> dict[str
     lines: list[dict[str, Any]] = []
     if record.get("run_dir") and (file := Path(record["run_dir"], "monitor.jsonl")).exists():
         lines = [json.loads(line) for line in file.read_text().splitlines()]
-    steady = [line["tokens_per_second"] for line in lines[WARM_UP:]]
+    steady = lines[WARM_UP:]
+    speed = sum(line["tokens"] for line in steady) / sum(line["seconds"] for line in steady) if steady else None
     return {"name": name, "settings": settings, "rehearsal": foretold, "rehearsal_seconds": seconds, "exit_code": code,
-            "allocated_gib": max((line["allocated_gib"] for line in lines), default=None), "out_of_memory": "out of memory" in said,
-            "tokens_per_second": statistics.median(steady) if steady else None}
+            "allocated_gib": max((line["allocated_gib"] for line in lines), default=None),
+            "out_of_memory": "out of memory" in said, "tokens_per_second": speed}
 
 
 def render(one: dict[str, Any]) -> str:
@@ -53,8 +53,9 @@ def render(one: dict[str, Any]) -> str:
         ended = "out of memory" if one["out_of_memory"] else f"exit code {one['exit_code']}"
         foretold = "out of memory" if told.get("out_of_memory") else f"{peak or 0:.2f} of {told.get('gpu_gib') or 0:.1f} GiB"
         return f"{one['name']:<50} {foretold} foretold; {ended}; {told.get('error') or told.get('cannot') or ''}"
-    return (f"{one['name']:<50} {peak:6.2f} GiB foretold, {one['allocated_gib']:6.2f} measured ({peak / one['allocated_gib'] - 1:+.1%}); "
-            f"{speed:8,.0f} tokens/s foretold, {one['tokens_per_second']:8,.0f} measured ({speed / one['tokens_per_second'] - 1:+.1%}); "
+    memory, real = one["allocated_gib"], one["tokens_per_second"]
+    return (f"{one['name']:<50} {peak:6.2f} GiB foretold, {memory:6.2f} measured ({peak / memory - 1:+.1%}); "
+            f"{speed:8,.0f} tokens/s foretold, {real:8,.0f} measured ({speed / real - 1:+.1%}); "
             f"rehearsed in {one['rehearsal_seconds']:.0f} s")
 
 

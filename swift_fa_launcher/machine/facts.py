@@ -199,6 +199,16 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A training of few layers, on the process with the most memory."""
+
+    depth: int
+    peak_gib: Maybe[float] = None  # allocated
+    batch_seconds: Maybe[float] = None  # forward and backward
+    rest_seconds: Maybe[float] = None  # of an optimizer step, beside its batches
+
+
+@dataclass(frozen=True)
 class Rehearsal:
     """What the training in small showed, and what it foretells of the whole one.
 
@@ -211,7 +221,7 @@ class Rehearsal:
     code: Maybe[str] = None
     out_of_memory: bool = False  # already in small
     layers: Maybe[int] = None
-    depths: tuple[int, ...] = ()  # the layers of each training in small
+    trials: tuple[Trial, ...] = ()
     attention: Maybe[str] = None  # what carried it out, in the monitor's words
     losses: tuple[float, ...] = ()  # of the deepest one; nan and inf as they are
     learned: Maybe[float] = None  # share of the tokens that is trained on

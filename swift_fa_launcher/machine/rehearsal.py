@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.files import read_group
-from swift_fa_launcher.machine.facts import Rehearsal
+from swift_fa_launcher.machine.facts import Rehearsal, Trial
 
-#: Steps of each depth that compile kernels and fill caches.
-WARM_UP = 3
+#: Of the batches and steps of each depth, how many compile kernels and fill caches.
+WARM_UP = 0.4
 GIB = 2.0 ** 30
 
 
@@ -26,48 +28,50 @@ def read_ranks(folder: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention: str | None = None,
-             rows: float = 1.0) -> Rehearsal:
+             rows: float | None = None) -> Rehearsal:
     """What the processes' files say of the whole training. accumulation: batches in an optimizer step of that training; rows:
-    how many times the rehearsed rows it has. Pure."""
+    how many times the rehearsed rows it has, None where that is not known. Pure."""
     failed = next((rank for rank in ranks if rank.get("error")), None)
-    cannot = next((str(rank["cannot"]) for rank in ranks if rank.get("cannot")), None)
+    layers = next((rank["layers"] for rank in ranks if rank.get("layers")), None)
     seen = [rank["depths"] for rank in ranks if rank.get("depths")]
-    first = seen[0] if seen else []
-    if not first:
-        return Rehearsal(cannot, str(failed["error"]) if failed else None, attention=attention,
-                         out_of_memory=bool(failed and failed.get("out_of_memory")),
-                         layers=ranks[0].get("layers") if ranks else None)
-    layers, depths, last = int(ranks[0]["layers"]), tuple(one["depth"] for one in first), first[-1]
-    peaks = [peak for rank in seen if (peak := _extended(depths, [_peak(one) for one in rank], layers))]
+    found = Rehearsal(cannot=next((str(rank["cannot"]) for rank in ranks if rank.get("cannot")), None),
+                      error=str(failed["error"]) if failed else None, layers=layers, attention=attention,
+                      out_of_memory=bool(failed and failed.get("out_of_memory")))
+    if not seen or layers is None:
+        return found
+    by_rank = [[_trial(one) for one in rank] for rank in seen]
+    trials = max(by_rank, key=lambda rank: max(known(one.peak_gib) or 0.0 for one in rank))
+    batch = _extended(trials, layers, [known(one.batch_seconds) for one in trials])
+    rest = _extended(trials, layers, [known(one.rest_seconds) for one in trials]) or 0.0
+    last, step = seen[0][-1], batch and batch * accumulation + max(rest, 0.0)
+    tokens = sum(statistics.mean(rank[-1]["tokens"]) for rank in seen if rank[-1]["tokens"]) * accumulation
+    epoch = last["steps_per_epoch"] and rows and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
     totals = [one["total"] for rank in seen for one in rank if one.get("total")]
-    batch = _extended(depths, [_batch_seconds(one) for one in first], layers)
-    tokens = sum(statistics.mean(rank[-1]["tokens"]) for rank in seen if rank[-1]["tokens"])
-    learned = [sum(one["learned"]) / sum(one["tokens"]) for one in first if one["learned"] and sum(one["tokens"])]
-    whole = last["steps_per_epoch"] and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
-    too_deep = failed is not None and bool(failed.get("out_of_memory"))  # the first depth ran, so the whole one needs more still
-    return Rehearsal(
-        cannot, None if too_deep or failed is None else f"at {depths[-1]} layers it ran; then: {failed['error']}", None, too_deep,
-        layers, depths, attention, tuple(map(float, last["losses"])), learned[-1] if learned else None,
-        max(peaks) / GIB if peaks else None, min(totals) / GIB if totals else None, batch and batch * accumulation,
-        tokens / batch if batch and tokens else None, max(1, round(whole)) if whole else None)
+    return replace(
+        found, trials=tuple(trials), losses=tuple(map(float, last["losses"])),
+        learned=sum(last["learned"]) / sum(last["tokens"]) if last["learned"] and sum(last["tokens"]) else None,
+        peak_gib=_extended(trials, layers, [known(one.peak_gib) for one in trials]),
+        gpu_gib=min(totals) / GIB if totals else None, step_seconds=step,
+        tokens_per_second=tokens / step if step and tokens else None, epoch_steps=max(1, round(epoch)) if epoch else None)
 
 
-def _peak(one: Mapping[str, Any]) -> float | None:
-    """Bytes allocated at one depth, without what was left of the depth before; None without a GPU."""
-    return one["peak"] - one["held"] if one["peak"] else None
+def _trial(one: Mapping[str, Any]) -> Trial:
+    tokens = one["tokens"] or [1] * len(one["batches"])
+    rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]
+    batch = statistics.median(_warm(rates)) * statistics.mean(tokens) if rates else None
+    return Trial(int(one["depth"]), (one["peak"] - one["held"]) / GIB if one.get("peak") else None, batch,
+                 statistics.median(_warm(one["rests"])) if one["rests"] else None)
 
 
-def _batch_seconds(one: Mapping[str, Any]) -> float | None:
-    """Seconds that one batch takes at one depth, when everything is warm."""
-    steady = one["seconds"][WARM_UP:] or one["seconds"][-1:]
-    return statistics.median(steady) / one["accumulation"] if steady else None
+def _warm(values: Sequence[float]) -> Sequence[float]:
+    return values[math.floor(len(values) * WARM_UP):]
 
 
-def _extended(depths: Sequence[int], values: Sequence[float | None], layers: int) -> float | None:
-    """The straight line through two depths at `layers`; the value itself where that depth was measured."""
-    found = [value for value in values if value is not None and math.isfinite(value)]
-    if not found or len(found) < len(depths):
+def _extended(trials: Sequence[Trial], layers: int, values: Sequence[float | None]) -> float | None:
+    """The straight line through two depths at `layers`; the value itself where that depth was tried."""
+    if trials[-1].depth == layers or values[-1] is None:
+        return values[-1]
+    if len(trials) != 2 or values[0] is None:
         return None
-    if depths[-1] == layers:
-        return found[-1]
-    return found[0] + (found[1] - found[0]) * (layers - depths[0]) / (depths[1] - depths[0]) if len(found) == 2 else None
+    more = max(values[1] - values[0], 0.0) / (trials[1].depth - trials[0].depth)  # type: ignore[operator]
+    return values[1] + more * (layers - trials[1].depth)  # type: ignore[operator]

@@ -88,10 +88,8 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
         raise KeyboardInterrupt
     ranks = read_ranks(folder)
     told = read_group(folder / "monitor.json")
-    rows = times_the_rows(config, facts)
-    found = foretell(ranks, accumulation=accumulation_of(config), attention=told.get("kernel"), rows=rows or 1.0)
-    if rows is None:
-        found = replace(found, epoch_steps=None)
+    found = foretell(ranks, accumulation=accumulation_of(config), attention=told.get("kernel"),
+                     rows=times_the_rows(config, facts))
     first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
     sample = tuple((text, learned) for text, learned in first.get("sample", ()))
     if outcome.exit_code == 0 or found.cannot is not None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "SWIFT_FA_REHEARSAL"
 IGNORED = -100  # the label of a token that is not learned
+ENOUGH = 12.0  # seconds of training at one depth, after FEWEST steps
+FEWEST = 8
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
 
@@ -72,7 +74,7 @@ def main() -> None:
             oom = "out of memory" in str(error).lower()
             rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom)
             raise
-        rehearsal.shown.append(finish(rehearsal.seen))
+        rehearsal.shown.append(rehearsal.seen)
         rehearsal.write()
         if rehearsal.seen.get("depth") == rehearsal.layers:
             return
@@ -85,6 +87,7 @@ def free() -> int:
     gc.collect()
     if not torch.cuda.is_initialized():
         return 0
+    getattr(torch._C, "_cuda_clearCublasWorkspaces", int)()  # the second training takes its own, as the first did
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     return int(torch.cuda.memory_allocated())
@@ -166,7 +169,7 @@ def make_model(rehearsal: Rehearsal, load: Any, cls: Any, path: Any, config: Any
         model = cls._from_config(config, **({named: dtype} if dtype not in (None, "auto") else {}), **attention)
     if not (several or quantized or is_deepspeed_zero3_enabled()):
         return model.eval()
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if world_size() > 1:
         raise Cannot("its weights would have to be written down for several processes")
     folder = Path(rehearsal.job["folder"], f"model-{rehearsal.which}")
     model.save_pretrained(folder)
@@ -191,8 +194,9 @@ def watch(rehearsal: Rehearsal) -> None:
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             wait(args.device)
             now = time.perf_counter()
-            rehearsal.seen["seconds"].append(now - rehearsal.seen["clock"])
-            rehearsal.seen["clock"] = now
+            rehearsal.seen["rests"].append(now - rehearsal.seen["clock"])  # the optimizer's part
+            if state.global_step >= FEWEST and now - rehearsal.seen["began"] > ENOUGH and world_size() == 1:
+                control.should_training_stop = True
 
         def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             rehearsal.seen.update(losses=[one["loss"] for one in state.log_history if "loss" in one], **memory(args.device))
@@ -206,7 +210,13 @@ def watch(rehearsal: Rehearsal) -> None:
         @functools.wraps(step)
         def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             count(rehearsal, trainer, inputs)
-            return step(model, inputs, *more, **named)
+            wait(trainer.args.device)
+            began = time.perf_counter()
+            loss = step(model, inputs, *more, **named)
+            wait(trainer.args.device)
+            rehearsal.seen["clock"] = time.perf_counter()
+            rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
+            return loss
 
         trainer.training_step = training_step
 
@@ -219,7 +229,8 @@ def start(seen: Job, args: Any, loader: Any) -> None:
         steps = len(loader) // args.gradient_accumulation_steps
     except TypeError:
         steps = None  # a stream
-    seen.update(seconds=[], tokens=[], learned=[], steps_per_epoch=steps, clock=time.perf_counter(),
+    now = time.perf_counter()
+    seen.update(batches=[], rests=[], tokens=[], learned=[], steps_per_epoch=steps, began=now, clock=now,
                 accumulation=args.gradient_accumulation_steps)
 
 
@@ -252,8 +263,8 @@ def sample_of(trainer: Any, ids: Any, labels: Any, most: int) -> list[tuple[str,
         return []
 
 
-def finish(seen: Job) -> Job:
-    return {key: value for key, value in seen.items() if key != "clock"}
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def wait(device: Any) -> None:

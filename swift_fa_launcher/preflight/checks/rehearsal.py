@@ -32,7 +32,8 @@ def gpu_memory_foretold(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         return
     peak, whole = known(rehearsal.peak_gib), known(rehearsal.gpu_gib)
     if rehearsal.out_of_memory:
-        yield found("gpu-memory-short", "rehearsed", depth=max(rehearsal.depths, default=0), layers=known(rehearsal.layers))
+        depth = max((one.depth for one in rehearsal.trials), default=0)
+        yield found("gpu-memory-short", "rehearsed", depth=depth, layers=known(rehearsal.layers))
     elif peak and whole and peak > ALMOST_ALL * whole:
         yield found("gpu-memory-short", "foretold", severity=ERROR if peak > whole else WARNING, peak=f"{peak:.1f}",
                     memory=f"{whole:.1f}")
@@ -64,9 +65,9 @@ def rehearsal_told(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     if why := known(rehearsal.cannot):
         yield found("rehearsal", "cannot", why=why)
-    elif rehearsal.depths:
+    elif rehearsal.trials:
         told = tuple(foretold(rehearsal))
-        yield found("rehearsal", depths=list(rehearsal.depths), layers=known(rehearsal.layers),
+        yield found("rehearsal", depths=[one.depth for one in rehearsal.trials], layers=known(rehearsal.layers),
                     told=in_both(lambda lang: ("，" if lang == "zh" else ", ").join(text.render(lang) for text in told)))
 
 
