@@ -17,7 +17,7 @@ from swift_fa_launcher.machine.facts import Facts
 
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
-STEPS, ROWS, SAMPLE = 24, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
+STEPS, ROWS, SAMPLE = 12, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
 #: Does not belong to a training step: what is written, evaluated, tracked, or goes on from elsewhere.
 LEFT_OUT = (
     "num_train_epochs", "val_dataset", "resume_from_checkpoint", "resume_only_model", "load_best_model_at_end",

@@ -56,9 +56,10 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
 
 
 def _trial(one: Mapping[str, Any]) -> Trial:
-    tokens = one["tokens"] or [1] * len(one["batches"])
+    tokens, busy = one["tokens"] or [1] * len(one["batches"]), one.get("busy")
     rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]
-    batch = statistics.median(_warm(rates)) * statistics.mean(tokens) if rates else None
+    rate = busy["seconds"] / max(busy["tokens"], 1) if busy else statistics.median(_warm(rates)) if rates else None
+    batch = rate and rate * statistics.mean(tokens)
     return Trial(int(one["depth"]), (one["peak"] - one["held"]) / GIB if one.get("peak") else None, batch,
                  statistics.median(_warm(one["rests"])) if one["rests"] else None)
 

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import runpy
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "SWIFT_FA_REHEARSAL"
 IGNORED = -100  # the label of a token that is not learned
-ENOUGH = 12.0  # seconds of training at one depth, after FEWEST steps
-FEWEST = 8
+STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
+#: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
+BUSY = 3.0
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
 
@@ -193,13 +195,13 @@ def watch(rehearsal: Rehearsal) -> None:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             wait(args.device)
-            now = time.perf_counter()
-            rehearsal.seen["rests"].append(now - rehearsal.seen["clock"])  # the optimizer's part
-            if state.global_step >= FEWEST and now - rehearsal.seen["began"] > ENOUGH and world_size() == 1:
-                control.should_training_stop = True
+            rehearsal.seen["rests"].append(time.perf_counter() - rehearsal.seen["clock"])  # the optimizer's part
+            last = STEPS + 1 if args.device.type == "cuda" else STEPS
+            control.should_training_stop = state.global_step >= last
 
         def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            rehearsal.seen.update(losses=[one["loss"] for one in state.log_history if "loss" in one], **memory(args.device))
+            losses = [one["loss"] for one in state.log_history if "loss" in one]
+            rehearsal.seen.update(losses=losses[:STEPS], **memory(args.device))
 
     @functools.wraps(make)
     def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -212,15 +214,35 @@ def watch(rehearsal: Rehearsal) -> None:
             count(rehearsal, trainer, inputs)
             wait(trainer.args.device)
             began = time.perf_counter()
-            loss = step(model, inputs, *more, **named)
+            loss = step(model, dict(inputs), *more, **named)
             wait(trainer.args.device)
             rehearsal.seen["clock"] = time.perf_counter()
             rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
+            if trainer.state.global_step == STEPS and "busy" not in rehearsal.seen and trainer.args.device.type == "cuda":
+                rehearsal.seen["busy"] = keep_busy(lambda: step(model, dict(inputs), *more, **named), rehearsal.seen)
             return loss
 
         trainer.training_step = training_step
 
     Trainer.__init__ = make_watched
+
+
+def keep_busy(run_batch: Any, seen: Job) -> Job:
+    """Seconds of one batch on a device that has been busy for a while, and the batch's tokens. The weights are spoilt by it."""
+    import torch
+
+    rounds = torch.tensor(max(8, min(400, int(BUSY / statistics.median(seen["batches"][-5:])))), device="cuda")
+    if world_size() > 1:
+        torch.distributed.all_reduce(rounds, torch.distributed.ReduceOp.MAX)  # as many everywhere
+    times = []
+    for _ in range(2):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(int(rounds) // 2):
+            run_batch()
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - began) / (int(rounds) // 2))
+    return {"seconds": times[-1], "tokens": seen["tokens"][-1]}
 
 
 def start(seen: Job, args: Any, loader: Any) -> None:
@@ -229,8 +251,7 @@ def start(seen: Job, args: Any, loader: Any) -> None:
         steps = len(loader) // args.gradient_accumulation_steps
     except TypeError:
         steps = None  # a stream
-    now = time.perf_counter()
-    seen.update(batches=[], rests=[], tokens=[], learned=[], steps_per_epoch=steps, began=now, clock=now,
+    seen.update(batches=[], rests=[], tokens=[], learned=[], steps_per_epoch=steps, clock=time.perf_counter(),
                 accumulation=args.gradient_accumulation_steps)
 
 
