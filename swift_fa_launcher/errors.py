@@ -5,7 +5,8 @@ Every error that a user may meet is a `LauncherError`; anything else that escape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 
@@ -43,16 +44,27 @@ def titled(title: Words, said: Words) -> Text:
 class LauncherError(Exception):
     """A failure that the user can understand and mend.
 
-    code: a literal of the table of findings, which `swift-fa explain` tells about. message: what went wrong, on one line. where:
-    file, line, key or host. why: the cause, when it is not the message itself. hint: what to do, one line or command each.
-    exit_code: what the program returns (1 refused or failed, 2 the command line or the config is wrong).
+    code: a literal of the table of findings, which `swift-fa explain` tells about. message: what went wrong, on one line; hint:
+    what to do, one line or command each; without either, the table's own words are shown. where: file, line, key or host. why:
+    the cause, when it is not the message itself. exit_code: what the program returns (1 refused or failed, 2 the command line
+    or the config is wrong).
     """
 
     exit_code = 1
 
-    def __init__(self, code: str, message: Words, *, where: str = "", why: Words = "", hint: tuple[Words, ...] = ()) -> None:
-        super().__init__(render_words(message, "en"))
+    def __init__(self, code: str, message: Words = "", *, where: str = "", why: Words = "", hint: tuple[Words, ...] = ()) -> None:
+        super().__init__(render_words(message, "en") or code)
         self.code, self.message, self.where, self.why, self.hint = code, message, where, why, hint
+
+
+@contextmanager
+def refused_as(error: LauncherError) -> Iterator[None]:
+    """Raises `error` where the system refuses what is done within, with its reason."""
+    try:
+        yield
+    except OSError as refusal:
+        error.why = error.why or refusal.strerror or str(refusal)
+        raise error from None
 
 
 class UsageError(LauncherError):
@@ -71,12 +83,6 @@ class FactsError(LauncherError):
     """Saved facts cannot be read: truncated, foreign, or of a future schema."""
 
     exit_code = 2
-
-
-class FactsNotWritten(FactsError):
-    """There is no place for the facts where the command line wants them; a matter of the machine, as for other output."""
-
-    exit_code = 1
 
 
 class InstallError(LauncherError):

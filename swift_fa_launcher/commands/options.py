@@ -169,8 +169,7 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
             raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
                              hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError("config-not-named", Text("no config named", "没有指定配置文件"),
-                         hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
 
 

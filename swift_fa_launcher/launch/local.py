@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
-from swift_fa_launcher.errors import LaunchError, Text
+from swift_fa_launcher.errors import LaunchError, Text, refused_as
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
 from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE
@@ -93,12 +93,8 @@ def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, l
     environment = {"PYTHONUNBUFFERED": "1", **env, RUN_ID_VARIABLE: run_id}
     training = _Training(grace, _Watch(on_line, on_start, on_signal, finish_timeout, ended_marker))
     with ExitStack() as stack:
-        try:
+        with refused_as(LaunchError("log-not-written", where=str(log))):
             training.log = Log(log)
-        except OSError as error:
-            message = Text("the log cannot be written", "无法写入日志")
-            hint = Text("choose another folder: run.root=FOLDER", "换一个目录：run.root=目录")
-            raise LaunchError("log-not-written", message, where=str(log), why=str(error.strerror), hint=(hint,)) from error
         stack.callback(training.log.close)
         training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
@@ -490,7 +486,7 @@ def make_exit_code(status: int | None, asked: int | None) -> tuple[int, int | No
 
 def _launch_error(failed: tuple[Any, ...], command: Sequence[str], cwd: Path) -> LaunchError:
     step, number, why = failed
-    message, where = Text("the training could not be started", "无法启动训练"), command[0]
+    where, message = command[0], Text("the training could not be started", "无法启动训练")
     hint: tuple[Text, ...] = ()
     if step == "keeper":
         message, where = Text("the process that guards the training could not be started", "无法启动守护进程"), sys.executable

@@ -79,12 +79,9 @@ def read_plan(entry: Entry) -> LaunchPlan:
         text = file.read_text(encoding="utf-8")
         plan = plan_from_json(json.loads(text))
     except (OSError, ValueError) as error:
-        raise RecordError("record-unreadable", Text("the recorded plan cannot be read", "无法读取记录的启动计划"),
-                          where=str(file), why=str(error)) from None
+        raise RecordError("record-unreadable", where=str(file), why=str(error)) from None
     if REDACTED in text:
-        raise RecordError("record-lacks-secrets",
-                          Text("the recorded plan does not hold its secret values", "记录的启动计划没有保存其中的密钥"),
-                          where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
+        raise RecordError("record-lacks-secrets", where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     return plan
 
 

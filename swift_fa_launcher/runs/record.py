@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
-from swift_fa_launcher.errors import RecordError, Text, Words
+from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
@@ -119,7 +119,7 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
     texts: what `render_record` made.
     """
     folder, draft = root / record.id, root / f".{record.id}.new"
-    try:
+    with refused_as(RecordError("record-not-written", where=str(folder))):
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
@@ -130,10 +130,6 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
 
             shutil.rmtree(draft, ignore_errors=True)
             raise
-    except OSError as error:
-        raise RecordError("record-not-written", Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
-                          why=error.strerror or str(error),
-                          hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
     return folder
 
 
@@ -178,7 +174,7 @@ def _read(file: str) -> bytes:
 
 
 def _damaged(file: str, why: Words) -> RecordError:
-    return RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"), where=file, why=why)
+    return RecordError("record-unreadable", where=file, why=why)
 
 
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,

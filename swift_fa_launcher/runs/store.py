@@ -134,8 +134,7 @@ def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
     """`find_run`, and its record. Raises RecordError also where that cannot be read."""
     entry = find_run(root, word)
     if entry.record is None:
-        raise RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"),
-                          where=str(entry.folder), why=entry.problem)
+        raise RecordError("record-unreadable", where=str(entry.folder), why=entry.problem)
     return entry, entry.record
 
 

@@ -20,8 +20,10 @@ from swift_fa_launcher.bench.table import render_line, render_table
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, refused_as, render_words
+from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.findings.finding import Finding, blocking
+from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
 from swift_fa_launcher.machine.reading import visible_gpus
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 #: Gets a variant, as in "(2/6) packing", the step that its training has made, and how many there are.
 OnStep = Callable[[str, int, int], None]
 FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
-_ANOTHER_FOLDER = Text("write into another folder: --out FOLDER", "写入别的目录：--out 目录")
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,7 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LaunchError("bench-folder-busy", Text("another bench is writing into this folder", "另一个 bench 正在写入此目录"),
-                          where=str(folder), hint=(_ANOTHER_FOLDER,)) from None
+        raise LaunchError("bench-folder-busy", where=str(folder)) from None
     except (OSError, NotImplementedError):  # a file system without locks is no reason not to measure
         pass
     try:
@@ -174,17 +174,13 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say
     config = resolve_config(files, overrides)
     refuse_target(config)
     if (config.launch.nnodes or 1) > 1:
-        raise LaunchError("bench-one-machine", Text("bench runs on one machine only", "bench 只能在单台机器上运行"),
-                          where="launch.nnodes", hint=("launch.nnodes=1",))
+        raise LaunchError("bench-one-machine", where="launch.nnodes")
     facts = look(config, offline=True, probe=False, say=say)
     folder = (wish.out or Path("bench", benches.file_name(run_name(config)))).absolute()
-    try:
+    why = Text("this is a file", "这是一个文件") if folder.is_file() else ""
+    with refused_as(LaunchError("bench-not-written", where=str(folder), why=why)):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
-    except OSError as error:
-        why = Text("this is a file", "这是一个文件") if folder.is_file() else error.strerror or str(error)
-        raise LaunchError("bench-not-written", Text("the results cannot be written", "无法写入结果"), where=str(folder),
-                          why=why, hint=(_ANOTHER_FOLDER,)) from None
     made = {name: benches.make_variant(name, config, facts) for name in benches.VARIANTS}
     return _Course(files, overrides, wish, config, facts, folder, say,
                    variants={name: variant for name, variant in made.items() if variant},
@@ -270,15 +266,13 @@ def _keep_old(course: _Course) -> None:
     """Numbers that no longer hold here may still be wanted; each time under a name of its own. Raises LaunchError where
     they cannot be kept: the file is about to be written over."""
     file = course.folder / FILE
-    try:
+    moving = Text("the earlier results cannot be moved aside", "无法另存之前的结果")
+    with refused_as(LaunchError("bench-not-written", moving, where=str(file))):
         data = file.read_bytes()
         written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
         names = (f"bench.{written:%Y%m%d-%H%M%S}{more}.json" for more in ("", *(f"-{i}" for i in range(2, 1000))))
         old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
         old.write_bytes(data)
-    except OSError as error:
-        raise LaunchError("bench-not-written", Text("the earlier results cannot be moved aside", "无法另存之前的结果"),
-                          where=str(file), why=error.strerror or str(error), hint=(_ANOTHER_FOLDER,)) from None
     course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 
@@ -425,8 +419,9 @@ def _words(error: LauncherError | OSError) -> Words:
     """An error on one line."""
     if not isinstance(error, LauncherError):
         return str(error)
+    message, _ = words_of(error)
     return in_both(lambda lang: " ".join(": ".join(filter(None, (
-        render_words(error.message, lang), error.where, render_words(error.why, lang)))).split()))
+        render_words(message, lang), error.where, render_words(error.why, lang)))).split()))
 
 
 # The matrix rate, the files
@@ -450,10 +445,8 @@ def _save(course: _Course, bench: benches.Bench) -> benches.Bench:
     texts = {FILE: json.dumps(benches.bench_to_json(bench), ensure_ascii=False, indent=1, default=str) + "\n",
              TABLE: render_table(bench, _titles(course), "en")}
     for name, text in texts.items():
-        part = course.folder / f".{name}.{os.getpid()}"
         try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(course.folder / name)
+            write_whole(course.folder / name, text)
         except OSError as error:
             course.say(Text(f"{course.folder / name} cannot be written: {error}", f"无法写入 {course.folder / name}：{error}"))
     return bench

@@ -13,7 +13,16 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.errors import (
+    ConfigError,
+    InstallError,
+    Text,
+    UsageError,
+    Words,
+    in_both,
+    refused_as,
+    render_words,
+)
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.flash.hosts import is_mirror
 from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
@@ -187,10 +196,7 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         say(line)
     if choice.refusals:
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
-        raise NothingInstalled("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
-                               where=choice.wheel, why=why,
-                               hint=(Text("let swift-fa choose: swift-fa install",
-                                          "由 swift-fa 选择：swift-fa install"),))
+        raise NothingInstalled("wheel-refused", "", where=choice.wheel, why=why)
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
@@ -250,13 +256,8 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
-    try:
+    with refused_as(InstallError("lock-not-written", where=str(path))):
         write_whole(path, render_lock(lock))
-    except OSError as error:
-        raise InstallError("lock-not-written",
-                           Text("flash-attn is installed, but its lock cannot be written",
-                                "flash-attn 已安装，但无法写入锁定文件"), where=str(path),
-                           why=error.strerror or str(error)) from None
     return path
 
 
@@ -270,10 +271,8 @@ def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("lock-unreadable", Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"),
-                          where=str(path),
-                          why=Text("it is not UTF-8 text", "不是 UTF-8 文本") if isinstance(error, UnicodeDecodeError)
-                          else error.strerror or str(error)) from None
+        why = error.strerror or str(error) if isinstance(error, OSError) else Text("it is not UTF-8 text", "不是 UTF-8 文本")
+        raise ConfigError("lock-unreadable", where=str(path), why=why) from None
 
 
 def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
@@ -307,8 +306,7 @@ def _with_cards_used(config: ResolvedConfig, facts: Facts) -> Facts:
 def _python(config: ResolvedConfig, facts: Facts) -> str:
     python = known(facts.python)
     if python is None:
-        raise InstallError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
-                           where=config.launch.python or sys.executable, hint=("launch.python=PATH",))
+        raise InstallError("interpreter-silent", where=config.launch.python or sys.executable)
     return known(python.executable) or config.launch.python or sys.executable
 
 

@@ -20,9 +20,9 @@ from swift_fa_launcher.config.layers import expand_user, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, refused_as, titled
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
-from swift_fa_launcher.findings.table import require_codes
+from swift_fa_launcher.findings.table import require_codes, words_of
 from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.processes import end_run, find_running
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 #: Shows one short sentence of progress.
 Say = Callable[[Words], None]
-_COLON = Text(": ", "：")
 _UNWRITTEN = Text("the run record cannot be written", "无法写入运行记录")
 _UNWATCHED = Text("could not read the training's output", "无法读取训练的输出")
 
@@ -111,9 +110,8 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     if known(facts.python) is None:
         why = facts.python.why if isinstance(facts.python, Unknown) else Text("there is no such program", "没有这个程序")
         origin = config.origin("launch.python")
-        raise LaunchError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
-                          where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}", why=why,
-                          hint=("launch.python=PATH",))
+        raise LaunchError("interpreter-silent", why=why,
+                          where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}")
     return replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
 
 
@@ -243,13 +241,8 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeat
 
 def _enter(record: records.RunRecord) -> None:
     """Make the run's working folder ours: its paths are relative to it."""
-    try:
+    with refused_as(LaunchError("run-folder-gone", where=record.cwd)):
         os.chdir(record.cwd)
-    except OSError as error:
-        raise LaunchError("run-folder-gone",
-                          Text(f"the folder where {record.id} was started cannot be entered",
-                               f"无法进入 {record.id} 的启动目录"), where=record.cwd,
-                          why=error.strerror or str(error)) from None
 
 
 def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
@@ -321,8 +314,7 @@ def _only_said(what: Text, say: Say, failures: list[str]) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        why = _why(error)
-        told = in_both(lambda lang: f"{what.render(lang)}{_COLON.render(lang)}{render_words(why, lang)}")
+        told = titled(what, _why(error))
         if told.en not in failures:
             failures.append(told.en)
             say(told)
@@ -333,7 +325,8 @@ def _why(error: BaseException) -> Words:
     if isinstance(error, KeyboardInterrupt):
         return Text("interrupted", "已中断")
     if isinstance(error, LauncherError):
-        return in_both(lambda lang: _COLON.render(lang).join(filter(None, (render_words(error.message, lang), error.where))))
+        message, where = words_of(error)[0], error.where
+        return titled(message, where) if where else message
     if isinstance(error, OSError):
         return error.strerror or str(error)  # which temporary file it was is of no use
     return f"{type(error).__name__}: {error} ({keep_traceback()})"
@@ -410,11 +403,8 @@ def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
-        raise LaunchError("target-unsupported",
-                          Text("launch.target=slurm is not supported yet: preflight can check it, but train starts "
-                               "only on this machine",
-                               "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
-                          hint=("launch.target=local",))
+        raise LaunchError("target-unsupported", why=Text("preflight can check it, but train starts only on this machine",
+                                                         "preflight 可以检查，train 只能在本机启动"))
 
 
 def _refuse(judgement: Judgement) -> None:

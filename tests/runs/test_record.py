@@ -98,9 +98,9 @@ def test_a_run_is_found_by_what_one_types(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RecordError, match="record-not-written") as caught:
         start(tmp_path)
-    assert "run.root" in str(caught.value.hint)
+    assert caught.value.why == "Not a directory"
 
 
 def test_no_secret_is_written(tmp_path: Path) -> None:
