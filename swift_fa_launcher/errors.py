@@ -5,7 +5,7 @@ Every error that a user may meet is a `LauncherError`; anything else that escape
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -28,6 +28,8 @@ def in_both(render: Callable[[str], str]) -> Text:
 
 #: A text for people. A plain string is the same in both languages: a command, a path, a name.
 Words: TypeAlias = Text | str
+#: Hears a sentence on what is being done.
+Say: TypeAlias = Callable[[Words], None]
 
 
 def render_words(words: Words, lang: str) -> str:
@@ -39,6 +41,36 @@ def titled(title: Words, said: Words) -> Text:
     """What is said of something, behind its name and a colon."""
     return Text(f"{render_words(title, 'en')}: {render_words(said, 'en')}",
                 f"{render_words(title, 'zh')}：{render_words(said, 'zh')}")
+
+
+class Voice:
+    """Hears what long work says while it goes on. This one keeps silent; a command's shows it."""
+
+    def say(self, words: Words) -> None:
+        """What is being done."""
+
+    def download(self, done: int, whole: int | None, rate: float) -> None:
+        """Bytes that have come, of how many, and how many a second."""
+
+    def build(self, step: int, steps: int, line: str) -> None:
+        """The compiler's own count."""
+
+    def training(self, place: str, step: int, steps: int) -> None:
+        """The step that a bench's training has made, of how many. place: the variant, as in "(2/6) packing"."""
+
+
+def joined(parts: Iterable[Words], by: Words = Text("; ", "；")) -> Text:
+    """The parts that are not empty, one behind the other."""
+    told = tuple(parts)
+    return in_both(lambda lang: render_words(by, lang).join(filter(None, (render_words(part, lang) for part in told))))
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> tuple[Text, ...]:
+    """The hint that names the nearest of the names; none where nothing is near."""
+    import difflib  # here, since most commands end well
+
+    near = difflib.get_close_matches(word, [*names], n=1)
+    return tuple(Text(f"did you mean {name}?", f"是否想写 {name}？") for name in near)
 
 
 class LauncherError(Exception):

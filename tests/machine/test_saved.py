@@ -55,8 +55,8 @@ def test_what_does_not_fit_is_told_in_both_languages() -> None:
     with pytest.raises(DecodeError) as error:
         decode(Driver, 3, "driver")
     assert str(error.value) == "driver: expected a group of named values, found 3"
-    assert f"{error.value.path}, {error.value.message}" == "driver, expected a group of named values, found 3"
-    assert error.value.message.zh == "应为一组带名字的值，实际是 3"
+    assert (error.value.path, *error.value.message) == ("driver", "expected a group of named values, found 3",
+                                                        "应为一组带名字的值，实际是 3")
 
 
 def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
