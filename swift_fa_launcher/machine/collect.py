@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -15,7 +15,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, decode
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
@@ -33,8 +33,6 @@ TARGET = Path(__file__).with_name("target.py")
 TARGET_TIMEOUT = 60.0
 ON_LOGIN_NODE = Unknown("this is a login node: the training runs elsewhere (launch.target: slurm)")
 MASTER_PORT = 29500
-
-Say = Callable[[Words], None]
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,

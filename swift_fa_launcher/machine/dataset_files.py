@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ SAMPLE = 1000
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
 GIB = 2**30
+_BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 
 class UnreadableRows(ValueError):
@@ -137,19 +139,12 @@ def _read_list(head: bytes, size: int) -> Sampled:
         return Sampled(spread([(None, row) for row in rows], SAMPLE), len(rows))
     decoder, at, found = json.JSONDecoder(), text.index("[") + 1, list[tuple[int | None, Any]]()
     while len(found) < SAMPLE:
-        at = _skip(text, at)
         try:
-            row, at = decoder.raw_decode(text, at)
+            row, at = decoder.raw_decode(text, _BETWEEN_ROWS.match(text, at).end())  # type: ignore[union-attr]
         except ValueError:
             break  # the end of what was read
         found.append((None, row))
     return Sampled(found, Unknown("the rows of a large JSON list are not counted"))
-
-
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n,":
-        at += 1
-    return at
 
 
 def _read_csv(file: Path, size: int) -> Sampled:

@@ -164,10 +164,7 @@ def signal_name(number: int) -> str:
 def kill_group(child: subprocess.Popen[bytes]) -> None:
     """Kills a child that leads a process group, and the group."""
     with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:  # Windows has no process groups of this kind
-            child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def only_step(answer: Answer, who: str) -> dict[str, Any] | Unknown:
