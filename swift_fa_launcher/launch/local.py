@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
-from swift_fa_launcher.errors import LaunchError, Text, refused_as
+from swift_fa_launcher.errors import LaunchError, Text, joined, refused_as
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
 from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE
@@ -236,10 +236,9 @@ class _Training:
         if self.log.error is not None:
             why, lost = self.log.error.strerror, self.log.lost
             self.note(f"{lost} bytes of output are missing in the log: {why}", f"日志缺少 {lost} 字节输出：{why}")
-        detail = Text("; ".join(note.en for note in self.notes), "；".join(note.zh for note in self.notes))
         return Outcome(code, number, self.started or now, self.ended or now,
                        interrupted=self.asked is not None and code != 0, ended_after_training=self.ended_after_training,
-                       detail=detail if self.notes else None, asked=self.asked)
+                       detail=joined(self.notes) if self.notes else None, asked=self.asked)
 
     def note(self, en: str, zh: str) -> None:
         self.notes.append(Text(en, zh))

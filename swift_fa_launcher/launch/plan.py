@@ -17,11 +17,12 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
-from swift_fa_launcher.decode import decode, encode, known
+from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.launch.monitor import make_monitor_job, make_speedups_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import interpreter
 from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
@@ -51,13 +52,8 @@ class LaunchPlan:
     run_dir: str
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain data; `plan_from_json` reads it back."""
+        """The plan as plain data; `decode` reads it back."""
         return {"schema": SCHEMA, **encode(self)}
-
-
-def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
-    """The inverse of `LaunchPlan.to_json`. Raises DecodeError for other data."""
-    return decode(LaunchPlan, data)  # type: ignore[no-any-return]
 
 
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
@@ -120,7 +116,7 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
     Source: swift/cli/main.py of 3.8.3, 3.12.6, 4.0.4 and 4.6.0, which all run `python swift/cli/sft.py ARGUMENTS`, or
     `python -m torch.distributed.run` with the launch variables as options and the same script.
     """
-    python = _interpreter(config, facts)
+    python = interpreter(facts) or config.launch.python or "python"
     swift = known(facts.swift)
     module = known(swift.module) if swift else None
     if module is None:
@@ -131,11 +127,6 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
         return (python, script)
     options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]
     return (python, "-m", "torch.distributed.run", *options, script)
-
-
-def _interpreter(config: ResolvedConfig, facts: Facts) -> str:
-    python = known(facts.python)
-    return (known(python.executable) if python else None) or config.launch.python or "python"
 
 
 def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:

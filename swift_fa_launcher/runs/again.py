@@ -13,8 +13,9 @@ from typing import Any
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
-from swift_fa_launcher.launch.plan import LaunchPlan, plan_from_json
+from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
 from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference
@@ -77,7 +78,7 @@ def read_plan(entry: Entry) -> LaunchPlan:
     file = entry.folder / "plan.json"
     try:
         text = file.read_text(encoding="utf-8")
-        plan = plan_from_json(json.loads(text))
+        plan: LaunchPlan = decode(LaunchPlan, json.loads(text))
     except (OSError, ValueError) as error:
         raise RecordError("record-unreadable", where=str(file), why=str(error)) from None
     if REDACTED in text:

@@ -52,11 +52,6 @@ def parse_step(line: bytes) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def says_training_ended(line: bytes) -> bool:
-    """Whether a line of ms-swift's log says that its work is done."""
-    return TRAINING_ENDED in line
-
-
 def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
     """The last words of a version folder's logging.jsonl, empty where there are none. Reads the file's end only."""
     return parse_progress(read_end(folder / "logging.jsonl", tail_size))

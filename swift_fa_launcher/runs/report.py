@@ -11,6 +11,7 @@ from typing import Any
 
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.files import read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
 from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import GROUPS, Difference
@@ -32,7 +33,7 @@ _READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
-    return {"schema": 1, **entry_to_json(entry), "findings": _read_json(entry.folder / "findings.json") or [],
+    return {"schema": 1, **entry_to_json(entry), "findings": read_json(entry.folder / "findings.json") or [],
             "measured": _measured(entry), "monitor": read_monitor(entry.folder),
             "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
                              "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
@@ -190,7 +191,7 @@ def _render_upload(record: RunRecord, lang: str) -> str:
 
 def _render_found(entry: Entry, lang: str, width: int | None) -> str:
     """The findings that the run was started with; recorded in English."""
-    found = [f for f in _read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
+    found = [f for f in read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
     lines = [fill(f"{f.get('code')}  {f.get('summary')}", width, f"  {f.get('severity')}  ", "    ")
              for f in found if f.get("severity") != "info"]
     return "\n".join([Text("findings at the start", "启动时的检查结果").render(lang), *lines]) if lines else ""
@@ -232,13 +233,6 @@ def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoi
 def _checkpoints(entry: Entry) -> tuple[Checkpoint, ...]:
     record = entry.record
     return list_checkpoints(Path(record.cwd, record.output_dir)) if record and record.output_dir else ()
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,10 @@ def render_requirements(folder: Path) -> str:
     sources, wheels, facts = (read_group(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     python = facts.get("python")
     version = python.get("version") if isinstance(python, dict) else None
-    head = [f"# {folder.name}, Python {version}", *_indexes(packages.get("torch", ""))]
+    label = torch_label(packages.get("torch", ""))
+    head = [f"# {folder.name}, Python {version}", *([f"--extra-index-url {TORCH_INDEXES}/{label}"] if label else [])]
     return "\n".join([*head, *(_line(name, version, sources.get(name) or {}, wheels.get(name) or {})
                                for name, version in packages.items() if name not in _LEFT_OUT)]) + "\n"
-
-
-def _indexes(torch: str) -> Iterator[str]:
-    if label := torch_label(torch):
-        yield f"--extra-index-url {TORCH_INDEXES}/{label}"
 
 
 def _line(name: str, version: str, source: Mapping[str, Any], wheel: Mapping[str, Any]) -> str:
