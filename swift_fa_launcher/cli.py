@@ -103,8 +103,11 @@ def _run(words: list[str], lang: str) -> int:
         print(f"swift-fa {__version__}")
         return DONE
     if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
         raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"),
-                         hint=(_nearest_command(name),))
+                         hint=tuple(f"swift-fa {one}" for one in near))
     from swift_fa_launcher.commands.options import load_command, make_parser
 
     options = make_parser(name, lang).parse_intermixed_args(words[1:])
@@ -124,13 +127,6 @@ def _overview(lang: str) -> str:
     example = Text("example:", "示例：").render(lang) + "\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4"
     more = Text("`swift-fa COMMAND --help` says more.", "详见 `swift-fa COMMAND --help`。")
     return "\n\n".join([fill(about.render(lang), width), usage.render(lang), "\n".join(listed), example, more.render(lang)])
-
-
-def _nearest_command(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f"swift-fa {near[0]}" if near else "swift-fa --help"
 
 
 def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:

@@ -20,21 +20,19 @@ from swift_fa_launcher.bench.bench import (
     ratio,
     unsure,
 )
-from swift_fa_launcher.errors import Text, Words, titled
+from swift_fa_launcher.errors import Text, Words, joined, titled
 from swift_fa_launcher.layout import cells, pad
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
            Text("peak memory", "峰值内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
            Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
+_COMMA = Text(", ", "，")
 _STATUS = {SKIPPED: Text("skipped", "跳过"), FAILED: Text("failed", "失败"), INTERRUPTED: Text("interrupted", "已中断")}
 
 
 def render_table(bench: Bench, titles: Mapping[str, Text], lang: str) -> str:
-    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it.
-
-    titles: of the variants, where they are not the usual ones.
-    """
+    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it."""
     rows = [[title.render(lang) for title in _TITLES]]
     rows += [_table_row(bench, one, titles.get(one.variant, VARIANTS[one.variant]), lang) for one in bench.results]
     return "\n".join([*_columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
@@ -73,9 +71,8 @@ def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
             yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
                        f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
     if len({one.tokens for one in found}) > 1:
-        listed = [f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured]
-        yield Text(f"the variants did not see the same tokens: {', '.join(listed)}",
-                   f"各变体看到的 token 数不同：{'，'.join(listed)}")
+        listed = joined((f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured), by=_COMMA)
+        yield titled(Text("the variants did not see the same tokens", "各变体看到的 token 数不同"), listed)
     if any(unsure(bench, one) for one in found):
         yield Text(f"?: of fewer than {ENOUGH_STEPS} steps, so that the first, which warms up, may decide it: compare the steady "
                    "tokens/s, or take more rows (--rows)",
@@ -95,8 +92,7 @@ def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
         if one.status != MEASURED:
             grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
     for (status, reason), names in grouped.items():
-        listed = Text("; ".join(name.en for name in names), "；".join(name.zh for name in names))
-        yield titled(listed, titled(_STATUS[status], reason))
+        yield titled(joined(names), titled(_STATUS[status], reason))
 
 
 def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
@@ -107,10 +103,9 @@ def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
     told = [str(about.get("model") or ""), f"{cards} × {device}" if device and cards > 1 else device or "",
             *(f"{name} {versions[name]}" for name in ("ms-swift", "transformers", "torch", "flash-attn") if name in versions)]
     rows, tokens = max((one.examples for one in found), default=0), max((one.tokens for one in found), default=0)
-    words = [part for part in told if part]
-    when = str(about.get("updated") or "")[:10]
-    return Text(", ".join([*words, *([f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch"] if found else []), when]),
-                "，".join([*words, *([f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch"] if found else []), when]))
+    seen = Text(f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch",
+                f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch")
+    return joined((*told, seen if found else "", str(about.get("updated") or "")[:10]), by=_COMMA)
 
 
 def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
@@ -119,9 +114,8 @@ def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
         yield Text(f"no share of the matrix rate: {bench.rate_problem}", f"没有矩阵速率占比：{bench.rate_problem}")
         return
     fast = rate.flops >= 1e12
-    told = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}", rate.dtype,
-            f"{rate.size} × {rate.size}")
-    product = Text(", ".join(told), "，".join(told))
+    product = joined((f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}", rate.dtype,
+                      f"{rate.size} × {rate.size}"), by=_COMMA)
     counted = next((one for one in found if one.parameters), None)
     if counted is None or counted.experts:
         yield Text(f"matrix product: {product.en}; no share: how many parameters a token meets is not known",

@@ -173,16 +173,6 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
     return files, [word for word in words if _SETTING.match(word)]
 
 
-def settings(words: Sequence[str]) -> list[str]:
-    """The words, all of which are settings. Raises UsageError for one that is none."""
-    for word in words:
-        _refuse_bare_key(word)
-        if not _SETTING.match(word):
-            raise UsageError("setting-invalid", Text(f"not a setting: {word}", f"不是有效的设置：{word}"),
-                             hint=("swift.learning_rate=1e-4",))
-    return list(words)
-
-
 def _refuse_bare_key(word: str) -> None:
     """A key of a config without a value, `swift.seed`, would be taken for the name of a file."""
     from swift_fa_launcher.config.schema import SECTIONS

@@ -25,16 +25,17 @@ def declare(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.decode import known
     from swift_fa_launcher.findings.finding import blocking, status
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.stories import launch as story
 
-    files, overrides = split_words(options, needed=False)
-    judgement = story.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
-                                allow=allowed(options.allow), offline=options.offline, probe=not options.no_probe,
-                                say=Progress(options.lang).say)
+    config = resolve_config(*split_words(options, needed=False))
+    facts = read_facts(options.facts) if options.facts else story.look(
+        config, offline=options.offline, probe=not options.no_probe, say=Progress(options.lang).say)
+    judgement = story.judge(config, facts, allowed(options.allow))
     if options.save_facts:
         write_facts(judgement.facts, Path(options.save_facts))
         tell(Text(f"facts saved to {options.save_facts}", f"环境信息已保存到 {options.save_facts}"), options.lang)

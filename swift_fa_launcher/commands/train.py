@@ -26,10 +26,11 @@ def declare(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.stories import launch as story
 
-    files, overrides = split_words(options)
-    prepared = story.prepare(files, overrides, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
+    config = resolve_config(*split_words(options))
+    prepared = story.prepare(config, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
     return start(prepared, options, install=not options.no_install)
 
 
@@ -44,8 +45,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     story.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):
         screen.print_table(prepared.judgement, options.lang, to_stderr=True)
-        prepared = story.mend(prepared, allow=allowed(options.allow), say=progress.say, progress=progress.download,
-                              build_progress=progress.build)
+        prepared = story.mend(prepared, allowed(options.allow), progress)
     screen.print_table(prepared.judgement, options.lang, to_stderr=True)
     if options.json and blocking(prepared.judgement.findings):
         screen.print_json({"schema": 1, "status": "blocked",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ from swift_fa_launcher.bench.table import render_line, render_table
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, refused_as, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Voice, Words, joined, refused_as, titled
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.findings.finding import Finding, blocking
 from swift_fa_launcher.findings.table import words_of
@@ -32,15 +32,11 @@ from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
-from swift_fa_launcher.stories.launch import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
+from swift_fa_launcher.stories.launch import Finished, Prepared, launch, look, mend, prepare, refuse_target
 
 if TYPE_CHECKING:
     from swift_fa_launcher.machine.network import Question, Reply
-    from swift_fa_launcher.wheels.build import Progress as BuildProgress
-    from swift_fa_launcher.wheels.download import Progress
 
-#: Gets a variant, as in "(2/6) packing", the step that its training has made, and how many there are.
-OnStep = Callable[[str, int, int], None]
 FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
 
 
@@ -83,10 +79,7 @@ class _Course:
     config: ResolvedConfig
     facts: Facts
     folder: Path
-    say: Say
-    progress: Progress | None = None
-    build_progress: BuildProgress = lambda step, steps, line: None
-    on_step: OnStep = lambda place, step, steps: None
+    voice: Voice
     asked: dict[Question, Reply] = field(default_factory=dict)
     variants: Mapping[str, benches.Variant] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)  # what the config names, with a digest of its files
@@ -119,17 +112,14 @@ class _Course:
         return dict(redact_data(key, secret_values(config, os.environ)))
 
 
-def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, say: Say, progress: Progress | None = None,
-              build_progress: BuildProgress = lambda step, steps, line: None,
-              on_step: OnStep = lambda place, step, steps: None) -> Ended:
+def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, voice: Voice) -> Ended:
     """Measure the variants that are wanted and not measured yet; results are written after each.
 
     A variant that this machine cannot run is skipped, one whose training fails is kept as failed; the others go on.
     Raises LauncherError where nothing could begin: the config is wrong, there is no training interpreter, or another bench
     writes into the folder.
     """
-    course = _begin(files, overrides, wish, say)
-    course.progress, course.build_progress, course.on_step = progress, build_progress, on_step
+    course = _begin(files, overrides, wish, voice)
     with _held(course.folder):
         return _run(course)
 
@@ -170,21 +160,21 @@ def _run(course: _Course) -> Ended:
     return Ended(bench, course.folder, _titles(course), _exit_code(course, bench, names), course.exit_code is not None)
 
 
-def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say) -> _Course:
+def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, voice: Voice) -> _Course:
     config = resolve_config(files, overrides)
     refuse_target(config)
     if (config.launch.nnodes or 1) > 1:
         raise LaunchError("bench-one-machine", where="launch.nnodes")
-    facts = look(config, offline=True, probe=False, say=say)
+    facts = look(config, offline=True, probe=False, say=voice.say)
     folder = (wish.out or Path("bench", benches.file_name(run_name(config)))).absolute()
     why = Text("this is a file", "这是一个文件") if folder.is_file() else ""
     with refused_as(LaunchError("bench-not-written", where=str(folder), why=why)):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
     made = {name: benches.make_variant(name, config, facts) for name in benches.VARIANTS}
-    return _Course(files, overrides, wish, config, facts, folder, say,
+    return _Course(files, overrides, wish, config, facts, folder, voice,
                    variants={name: variant for name, variant in made.items() if variant},
-                   data=_digest_data(collect_surroundings(config, facts, Path.cwd(), say)))
+                   data=_digest_data(collect_surroundings(config, facts, Path.cwd(), voice.say)))
 
 
 def _digest_data(around: Surroundings) -> dict[str, str]:
@@ -212,29 +202,24 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
     """The bench as it stands in the folder: every result that still holds. What does not is put aside, as is a file that is
     damaged or a newer launcher's."""
     data = _read_json(course.folder / FILE)
-    results, rate = benches.results_from_json(data)
-    foreign = data is not None and (not isinstance(data, dict) or data.get("schema") != benches.SCHEMA)
+    results, rate, whole = benches.results_from_json(data)
     machine = benches.describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
     bench = benches.Bench(_about(course, machine), rate=rate if same_machine else None)
     passed = dict[str, list[str]]()
-    for name in benches.VARIANTS:
-        found = next((one for one in results if one.variant == name), None)
-        if found is not None and (why := _outdated(course, bench, found)):
-            if name in wanted:
-                course.say(Text(f"measuring {name} again, because this differs: {why}",
-                                f"重新测量 {name}，因为以下不同：{why}"))
-            else:
-                passed.setdefault(why, []).append(name)
-        elif found is not None:
+    for found in results:
+        why, name = _outdated(course, bench, found), found.variant
+        if not why:
             bench = bench.with_result(found)
+        elif name in wanted:
+            course.voice.say(Text(f"measuring {name} again, because this differs: {why}",
+                                  f"重新测量 {name}，因为以下不同：{why}"))
+        else:
+            passed.setdefault(why, []).append(name)
     for why, names in passed.items():
-        course.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
+        course.voice.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
                         f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
-    listed = data.get("variants") if isinstance(data, dict) else None
-    measured = [one for one in (listed if isinstance(listed, list) else ())
-                if isinstance(one, dict) and one.get("status") == benches.MEASURED]  # also what cannot be read whole
-    if foreign or len(bench.results) < len(measured):
+    if data is not None and (not whole or len(bench.results) < len(results)):
         _keep_old(course)
     return bench
 
@@ -273,7 +258,7 @@ def _keep_old(course: _Course) -> None:
         names = (f"bench.{written:%Y%m%d-%H%M%S}{more}.json" for more in ("", *(f"-{i}" for i in range(2, 1000))))
         old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
         old.write_bytes(data)
-    course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
+    course.voice.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 
 def _about(course: _Course, machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,11 +279,10 @@ def _step(course: _Course, bench: benches.Bench, name: str, place: str) -> bench
     found = bench.result(name)
     if found is None or found.status != benches.MEASURED:
         bench, found = _measure(course, bench, name, place)
-        reason = found.reason
-        found = replace(found, reason=in_both(lambda lang: redact(render_words(reason, lang), course.hidden)))
+        found = replace(found, reason=Text(*redact_data(joined((found.reason,)), course.hidden)))
         bench = _save(course, bench.with_result(found))
     line = render_line(bench, found)
-    course.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
+    course.voice.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
     return bench
 
 
@@ -340,16 +324,16 @@ def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
 
 def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:
     variant, prepared = ready.variant, ready.prepared
-    course.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
+    course.voice.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
                     f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
 
     def notice(line: bytes) -> None:
         if step := parse_step(line):
-            course.on_step(place, *step)
+            course.voice.training(place, *step)
 
     try:
         with open(os.devnull, "wb") as nowhere:
-            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say, on_line=notice)
+            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.voice.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return benches.Result(name, benches.FAILED, _words(error))
     return replace(_judge(course, finished, name), settings=(*variant.settings, *ready.division),
@@ -360,14 +344,13 @@ def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
     """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
     from swift_fa_launcher.stories.install import would_mend
 
-    prepared = prepare_config(course.resolve(words), allow=course.wish.allow, say=course.say, asked=course.asked)
+    prepared = prepare(course.resolve(words), allow=course.wish.allow, say=course.voice.say, asked=course.asked)
     judgement = prepared.judgement
     mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
     if not mendable or course.install_problem:
         return prepared
     try:
-        return mend(prepared, allow=course.wish.allow, say=course.say, progress=course.progress,
-                    build_progress=course.build_progress)
+        return mend(prepared, course.wish.allow, course.voice)
     except LauncherError as error:
         course.install_problem = _words(error)
         return prepared
@@ -383,10 +366,9 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
                               run=str(folder))
     log = folder / "train.log"
     if outcome.exit_code != 0:
-        ended = f"exit code {outcome.exit_code}; {log}"
-        causes = finished.diagnoses[:1]
-        return benches.Result(name, benches.FAILED, in_both(lambda lang: "; ".join(
-            [*(f"{one.code}: {render_words(one.summary, lang)}" for one in causes), ended])), run=str(folder))
+        causes = (titled(one.code, one.summary) for one in finished.diagnoses[:1])
+        why = joined((*causes, f"exit code {outcome.exit_code}", str(log)))
+        return benches.Result(name, benches.FAILED, why, run=str(folder))
     gpus = visible_gpus(course.config, course.facts).gpus
     measured = benches.make_measured(read_monitor(folder), read_monitor_lines(folder),
                                      runtime=finished.record.result.get("runtime"),
@@ -401,27 +383,22 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
 def _join(findings: Sequence[Finding], more: Words) -> Text:
     """What blocks a variant: the first finding, the codes of the others, why flash-attn could not be installed, and what
     mends the first."""
-    first, others = findings[0], [one.code for one in findings[1:] if one.code != findings[0].code]
-
-    def told(lang: str) -> str:
-        colon, comma = (": ", ", ") if lang == "en" else ("：", "、")
-        parts = (first.code + colon + name_origins(render_words(first.summary, lang), lang),
-                 comma.join(dict.fromkeys(others)), render_words(more, lang))
-        mends = render_words(first.fix[0], lang) if first.fix else ""
-        if mends.endswith((":", "：")):  # the head of what follows it: how to do without what this variant is about
-            mends = mends.rpartition("；" if "；" in mends else "; ")[0]
-        return ("; " if lang == "en" else "；").join(part for part in parts if part) + (f" -> {mends}" if mends else "")
-
-    return in_both(told)
+    first = findings[0]
+    others = dict.fromkeys(one.code for one in findings[1:] if one.code != first.code)
+    summary, mends = joined((first.summary,)), joined(first.fix[:1])
+    if mends.en.endswith(":"):  # the head of what follows it: how to do without what this variant is about
+        mends = Text(mends.en.rpartition("; ")[0], mends.zh.rpartition("；")[0])
+    summary = Text(summary.en, name_origins(summary.zh, "zh"))
+    told = joined((titled(first.code, summary), joined(others, by=Text(", ", "、")), more))
+    return joined((told, mends), by=" -> ")
 
 
 def _words(error: LauncherError | OSError) -> Words:
     """An error on one line."""
     if not isinstance(error, LauncherError):
         return str(error)
-    message, _ = words_of(error)
-    return in_both(lambda lang: " ".join(": ".join(filter(None, (
-        render_words(message, lang), error.where, render_words(error.why, lang)))).split()))
+    told = joined((words_of(error)[0], error.where, error.why), by=": ")
+    return Text(*(" ".join(line.split()) for line in told))
 
 
 # The matrix rate, the files
@@ -431,7 +408,7 @@ def _with_rate(course: _Course, bench: benches.Bench) -> benches.Bench:
     """The bench with the machine's rate, measured once."""
     if bench.rate is not None or bench.rate_problem:
         return bench
-    course.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
+    course.voice.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
     told = measure_matrix_rate(course.config, course.facts)
     if isinstance(told, Unknown):
         return replace(bench, rate_problem=told.why)
@@ -448,7 +425,8 @@ def _save(course: _Course, bench: benches.Bench) -> benches.Bench:
         try:
             write_whole(course.folder / name, text)
         except OSError as error:
-            course.say(Text(f"{course.folder / name} cannot be written: {error}", f"无法写入 {course.folder / name}：{error}"))
+            place = course.folder / name
+            course.voice.say(Text(f"{place} cannot be written: {error}", f"无法写入 {place}：{error}"))
     return bench
 
 
@@ -461,6 +439,6 @@ def _plot(course: _Course, bench: benches.Bench) -> None:
 
         write_plots(bench, _titles(course), course.folder)
     except ImportError as error:
-        course.say(Text(f"no plot: {error} (pip install matplotlib)", f"没有图：{error}（pip install matplotlib）"))
+        course.voice.say(Text(f"no plot: {error} (pip install matplotlib)", f"没有图：{error}（pip install matplotlib）"))
     except Exception as error:  # matplotlib fails in many ways: fonts, caches, backends
-        course.say(Text(f"no plot: {type(error).__name__}: {error}", f"没有图：{type(error).__name__}: {error}"))
+        course.voice.say(Text(f"no plot: {type(error).__name__}: {error}", f"没有图：{type(error).__name__}: {error}"))
