@@ -265,16 +265,17 @@ def _override_value(text: str, words: str) -> Any:
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
     data: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-    _refuse(error for layer in layers for error in _unknown_names(layer))
+    sections = {name: _SECTION_TYPES.get(name) for name in SECTIONS}
+    _refuse(error for layer in layers for error in _unknown_names(layer.origins, layer.data, sections))
     for layer in layers:
         _merge(data, origins, layer.data, layer.origins, "")
     values = _interpolate(data, origins)
     swift, env = values.get("swift") or {}, _decode_env(values.get("env") or {}, origins)
-    sections = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
-    plain = {"swift": swift, **{name: encode(section) for name, section in sections.items()}, "env": dict(env)}
+    typed = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
+    plain = {"swift": swift, **{name: encode(section) for name, section in typed.items()}, "env": dict(env)}
     return ResolvedConfig(swift=SwiftArguments(swift), env=env, origins=MappingProxyType(origins),
                           values=MappingProxyType({name: plain[name] for name in SECTIONS}), files=files,
-                          overrides=overrides, **sections)
+                          overrides=overrides, **typed)
 
 
 def _merge(data: dict[str, Any], origins: dict[str, Origin], above: Mapping[str, Any], written: Mapping[str, Origin],
@@ -313,29 +314,21 @@ def _refuse(errors: Iterable[ConfigError]) -> None:
                           hint=tuple(joined((error.where, error.message, *error.hint)) for error in found))
 
 
-def _unknown_names(layer: Layer) -> Iterator[ConfigError]:
-    """Unknown sections and keys, and values where a section belongs, with the nearest name."""
-    for section, value in layer.data.items():
-        origin = origin_below(layer.origins, section)
-        if section not in SECTIONS:
-            yield _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
-        elif value is not None and not isinstance(value, dict):
-            yield ConfigError("config-section-invalid",
-                              Text(f"the section {section} holds keys and values, not {value!r}",
-                                   f"段 {section} 应包含键和值，而不是 {value!r}"), where=_place(origin, section))
-        elif section in _SECTION_TYPES:
-            yield from _unknown_keys(_SECTION_TYPES[section], value or {}, section, layer)
-
-
-def _unknown_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Layer) -> Iterator[ConfigError]:
-    hints = field_types(kind)
+def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hints: Mapping[str, Any],
+                   prefix: str = "") -> Iterator[ConfigError]:
+    """Unknown sections and keys, and values where a section belongs, with the nearest name. hints: name to type."""
     for name, below in value.items():
         key = dotted(prefix, name)
+        origin = origin_below(origins, key)
         if name not in hints:
-            yield _unknown_key(key, [dotted(prefix, k) for k in hints], origin_below(layer.origins, key),
-                               Text("key", "键"))
+            what = Text("key", "键") if prefix else Text("section", "段（section）")
+            yield _unknown_key(key, [dotted(prefix, k) for k in hints], origin, what)
+        elif not prefix and below is not None and not isinstance(below, dict):
+            yield ConfigError("config-section-invalid",
+                              Text(f"the section {name} holds keys and values, not {below!r}",
+                                   f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
-            yield from _unknown_keys(hints[name], below, key, layer)
+            yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
 
 def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:
@@ -419,15 +412,11 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     return section
 
 
-def _lenient(kind: type, value: Mapping[str, Any], origins: Mapping[str, Origin], prefix: str) -> dict[str, Any]:
+def _lenient(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
     """What an environment variable or a quick hand writes: "8" for 8, "true" for true, one item for a list of it."""
-    return {name: _lenient_value(field_types(kind).get(name), item, origins, dotted(prefix, name))
-            for name, item in value.items()}
-
-
-def _lenient_value(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _lenient(hint, value, origins, key)  # type: ignore[arg-type]
+        hints = field_types(hint)  # type: ignore[arg-type]
+        return {name: _lenient(hints.get(name), item, origins, dotted(key, name)) for name, item in value.items()}
     wanted = str(hint)
     if "tuple" in wanted and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         value = [value]
