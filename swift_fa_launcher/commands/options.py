@@ -129,20 +129,16 @@ def _help_lines(action: argparse.Action, width: int) -> list[str]:
 def _called(action: argparse.Action) -> str:
     """An option as it is typed: `--index URL_OR_FILE`."""
     if not action.option_strings:
-        return _metavar(action)
-    value = "" if action.nargs == 0 else f" [{_metavar(action)}]" if action.nargs == "?" else f" {_metavar(action)}"
+        return str(action.metavar)
+    value = "" if action.nargs == 0 else f" [{action.metavar}]" if action.nargs == "?" else f" {action.metavar}"
     return ", ".join(action.option_strings) + value
 
 
 def _typed(action: argparse.Action) -> str:
     """A word in the usage line: `RUN`, `[PATTERN]`, `[key=value ...]`."""
-    word = _metavar(action)
+    word = str(action.metavar)
     return f"[{word} ...]" if action.nargs == "*" else f"[{word}]" if action.nargs == "?" else \
         " ".join([word] * (action.nargs if isinstance(action.nargs, int) else 1))
-
-
-def _metavar(action: argparse.Action) -> str:
-    return str(action.metavar or action.dest.upper())
 
 
 def _in_both_languages(message: str) -> Words:

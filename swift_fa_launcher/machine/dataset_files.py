@@ -25,18 +25,11 @@ _BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 
 class UnreadableRows(ValueError):
-    """The file cannot be read by `datasets`, so none of its rows is; line from 1, or None where it is not known."""
+    """The file cannot be read by `datasets`, so none of its rows is; line from 1, None where it is not known. total: its rows."""
 
-    def __init__(self, line: int | None, why: str) -> None:
+    def __init__(self, line: int | None, why: str, total: Maybe[int] = Unknown("the file cannot be read")) -> None:
         super().__init__(why)
-        self.line, self.why = line, why
-
-
-class NoRows(UnreadableRows):
-    """There are none in the file."""
-
-    def __init__(self) -> None:
-        super().__init__(1, "it has no rows")
+        self.line, self.why, self.total = line, why, total
 
 
 class UnseenRows(ValueError):
@@ -67,8 +60,7 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
         return unseen(plain, str(error))
     except UnreadableRows as error:
         line: Maybe[int] = error.line if error.line is not None else Unknown("its line is not known")
-        rows: Maybe[int] = 0 if isinstance(error, NoRows) else Unknown("the file cannot be read")
-        return replace(plain, rows=rows, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
+        return replace(plain, rows=error.total, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
     bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
     first = next(iter(bad), None)
     return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
@@ -84,7 +76,7 @@ def read_sample(file: Path) -> Sampled:
     if not sampled.rows and sampled.total != 0:
         raise UnseenRows("its rows are too long to read")
     if not sampled.rows:
-        raise NoRows
+        raise UnreadableRows(1, "it has no rows", 0)
     return sampled
 
 
