@@ -19,7 +19,6 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
 from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.launch.monitor import make_monitor_job, make_speedups_job
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import interpreter
@@ -59,7 +58,7 @@ class LaunchPlan:
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
     """The plan for this config on the machine of these facts."""
     settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
-    own_jobs = {"speedups": make_speedups_job(config, run_dir), "monitor": make_monitor_job(config, run_dir)}
+    own_jobs = {"speedups": _speedups_job(config, run_dir), "monitor": monitor_job(config, run_dir)}
     jobs = {**settings.jobs, **{name: job for name, job in own_jobs.items() if job}}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))
@@ -73,6 +72,29 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
     return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
+
+
+def monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """The folder for its files, and why the model must run flash attention ("" where it need not); None for no monitor.
+
+    Packing counts as asking for it, unless the user allowed packing without.
+    """
+    if not config.run.monitor:
+        return None
+    swift = config.swift
+    if "flash" in (swift.attn_impl or ""):
+        wants = f"attn_impl={swift.attn_impl}"
+    elif swift.packs and "packing-needs-flash-attn" not in config.preflight.allow:
+        wants = "packing" if swift.flag("packing") else "padding_free"
+    else:
+        wants = ""
+    return {"folder": run_dir, "wants": wants}
+
+
+def _speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """How much may change (`exact`: not one bit; `all`: up to rounding) and the folder that is told; None for no speed-ups."""
+    level = config.run.speedups
+    return None if level == "never" else {"level": level, "folder": run_dir}
 
 
 def render_command(plan: LaunchPlan, lang: str = "en") -> str:

@@ -17,9 +17,8 @@ from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
 from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
-from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference
-from swift_fa_launcher.runs.output import read_swanlab
+from swift_fa_launcher.runs.output import Checkpoint, list_checkpoints, newest_complete, read_swanlab
 from swift_fa_launcher.runs.record import RunRecord, recorded_layers
 from swift_fa_launcher.runs.report import upload_command
 from swift_fa_launcher.runs.store import Entry, run_word

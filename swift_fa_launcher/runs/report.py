@@ -13,10 +13,9 @@ from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.files import read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
-from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import GROUPS, Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
-from swift_fa_launcher.runs.output import Progress
+from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 

@@ -46,7 +46,6 @@ from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
-from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
@@ -361,7 +360,7 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
     if not record.output_dir:
         return record
     output = Path(record.cwd, record.output_dir)
-    checkpoint = newest_complete(list_checkpoints(output))
+    checkpoint = outputs.newest_complete(outputs.list_checkpoints(output))
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None,
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
