@@ -26,8 +26,7 @@ def declare(parser: Parser) -> None:
     parser.option("--wheel", metavar="FILE_OR_URL", help=Text(
         "install exactly this wheel; if it ends with #sha256=..., the digest is checked",
         "只安装这个 wheel；末尾若有 #sha256=...，则会校验"))
-    parser.option("--from-source", action="store_true", help=Text(
-        "build from source, even if a wheel fits", "即使有合适的 wheel 也从源码编译"))
+    parser.flag("--from-source", Text("build from source, even if a wheel fits", "即使有合适的 wheel 也从源码编译"))
     parser.option("--index", action="append", default=[], metavar="URL_OR_FILE", help=Text(
         "ask this source instead of those in the config (may be repeated)", "查询这个来源，代替配置中的来源（可重复）"))
     parser.option("--mirror", action="append", default=[], metavar="PREFIX", help=Text(
@@ -38,12 +37,11 @@ def declare(parser: Parser) -> None:
                                                        "为这些环境信息所描述的机器选择；须与 --dry-run 或 --download-only 同用"))
     parser.option("--download-only", metavar="FOLDER", nargs="?", const=".", help=Text(
         "download and check the wheel; install nothing", "下载并检验 wheel，不安装"))
-    parser.option("--lock", action="store_true", help=Text(
-        "write the exact URL and digest to a file beside the config", "把确切的 URL 和摘要写入配置旁的文件"))
-    parser.option("--offline", action="store_true", help=Text(
-        "use only the indexes and wheels on this machine", "只用本机已有的索引和 wheel"))
-    parser.option("--dry-run", action="store_true", help=Text(
-        "show the choice and the reasons; download and install nothing", "只显示选择结果和原因；不下载，不安装"))
+    parser.flag("--lock", Text("write the exact URL and digest to a file beside the config",
+                               "把确切的 URL 和摘要写入配置旁的文件"))
+    parser.flag("--offline", Text("use only the indexes and wheels on this machine", "只用本机已有的索引和 wheel"))
+    parser.flag("--dry-run", Text("show the choice and the reasons; download and install nothing",
+                                  "只显示选择结果和原因；不下载，不安装"))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -64,6 +64,10 @@ class Parser(argparse.ArgumentParser):
         if not action.option_strings:
             self._typed.append(_typed(action))
 
+    def flag(self, name: str, help: Text) -> None:
+        """Declare an option that takes no value."""
+        self.option(name, action="store_true", help=help)
+
     def config_words(self, *, needed: bool = True) -> None:
         """Declare config files and settings; `split_words` takes them apart."""
         optional = Text("", "") if needed else Text(" (optional)", "（可不写）")
@@ -115,7 +119,7 @@ def make_parser(name: str, lang: str) -> Parser:
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
-    parser.option("--json", action="store_true", help=Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
+    parser.flag("--json", Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
     return parser
 
 

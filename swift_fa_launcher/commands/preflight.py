@@ -18,9 +18,8 @@ def declare(parser: Parser) -> None:
     parser.option("--facts", metavar="FILE", help=Text(
         "check saved facts instead of this machine; - reads standard input", "检查保存的环境信息而非本机；- 表示标准输入"))
     parser.option("--save-facts", metavar="FILE", help=Text("save this machine's facts", "保存本机的环境信息"))
-    parser.option("--no-probe", action="store_true", help=Text(
-        "do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
-    parser.option("--offline", action="store_true", help=Text("do not use the network", "不访问网络"))
+    parser.flag("--no-probe", Text("do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
+    parser.flag("--offline", Text("do not use the network", "不访问网络"))
     parser.shared("--allow")
 
 

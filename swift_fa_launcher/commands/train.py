@@ -21,7 +21,7 @@ EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run
 
 def declare(parser: Parser) -> None:
     parser.config_words()
-    parser.option("--dry-run", action="store_true", help=Text("print the command; start nothing", "只打印命令，不启动"))
+    parser.flag("--dry-run", Text("print the command; start nothing", "只打印命令，不启动"))
     parser.shared("--no-install", "--allow")
 
 

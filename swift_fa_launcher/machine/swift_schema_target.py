@@ -184,7 +184,7 @@ class Reader:
     def version(self, distribution):
         """The installed version's release as numbers; None where there is none."""
         try:
-            release = re.match(r"[\d.]*", importlib.metadata.version(distribution))
+            release = re.match(r"[\d.]*", importlib.metadata.version(distribution) or "")
         except importlib.metadata.PackageNotFoundError:
             return None
         return tuple(int(number) for number in release.group().split(".") if number)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift_fa_launcher.bench import bench as benches
 from swift_fa_launcher.bench.table import render_line, render_table
@@ -26,6 +26,7 @@ from swift_fa_launcher.findings.finding import Finding, blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
+from swift_fa_launcher.machine.network import Question, Reply
 from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.output import parse_step
@@ -33,9 +34,6 @@ from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
 from swift_fa_launcher.stories.launch import Finished, Prepared, launch, look, mend, prepare, refuse_target
-
-if TYPE_CHECKING:
-    from swift_fa_launcher.machine.network import Question, Reply
 
 FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
 
@@ -95,11 +93,8 @@ class _Course:
     def resolve(self, words: Sequence[str]) -> ResolvedConfig:
         """The config of a variant. Its datasets are the user's, cut: what is said of them names where they were written."""
         config = resolve_config(self.files, words)
-        key = "swift.dataset"
-        written = self.config.origins.get(key)
-        if written is None or key not in config.origins:
-            return config
-        return replace(config, origins={**config.origins, key: written})
+        written = self.config.origins.get("swift.dataset")
+        return replace(config, origins={**config.origins, "swift.dataset": written}) if written else config
 
     @property
     def hidden(self) -> tuple[str, ...]:
