@@ -21,17 +21,7 @@ from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import (
-    LauncherError,
-    LaunchError,
-    Say,
-    Text,
-    Voice,
-    Words,
-    refused_as,
-    render_words,
-    titled,
-)
+from swift_fa_launcher.errors import LauncherError, LaunchError, Say, Text, Voice, Words, joined, refused_as, titled
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.findings.table import require_codes, words_of
 from swift_fa_launcher.launch.local import Outcome, run_training
@@ -273,7 +263,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
                                ended_marker=lambda line: outputs.TRAINING_ENDED in line)
     except LaunchError as error:
-        detail = render_words(words_of(error)[0], "en")
+        detail = joined(words_of(error)[:1]).en
         write(replace(record, status="failed", exit_code=error.exit_code, detail=detail))
         raise
     # The training has had its say: from here on nothing takes its exit code from it.
