@@ -21,7 +21,7 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Voice, Words, joined, refused_as, titled
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import text_of, write_whole
 from swift_fa_launcher.findings.finding import Finding, blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.machine.facts import Facts
@@ -200,7 +200,10 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
     results, rate, whole = benches.results_from_json(data)
     machine = benches.describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
-    bench = benches.Bench(_about(course, machine), rate=rate if same_machine else None)
+    about = {"started": _now(), "configs": [str(file) for file in course.files],
+             "overrides": [redact(word, course.hidden) for word in course.overrides],
+             "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": machine}
+    bench = benches.Bench(about, rate=rate if same_machine else None)
     passed = dict[str, list[str]]()
     for found in results:
         why, name = _outdated(course, bench, found), found.variant
@@ -213,7 +216,7 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
             passed.setdefault(why, []).append(name)
     for why, names in passed.items():
         course.voice.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
-                        f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
+                              f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
     if data is not None and (not whole or len(bench.results) < len(results)):
         _keep_old(course)
     return bench
@@ -221,11 +224,9 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
 
 def _read_json(file: Path) -> Any:
     """What the file says, its text where that is no JSON; None where there is nothing."""
+    text = text_of(file)
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        return json.loads(text) if text else None
-    except OSError:
-        return None
+        return json.loads(text or "null")
     except (ValueError, RecursionError):
         return text
 
@@ -254,12 +255,6 @@ def _keep_old(course: _Course) -> None:
         old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
         old.write_bytes(data)
     course.voice.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
-
-
-def _about(course: _Course, machine: Mapping[str, Any]) -> dict[str, Any]:
-    return {"started": _now(), "configs": [str(file) for file in course.files],
-            "overrides": [redact(word, course.hidden) for word in course.overrides],
-            "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": dict(machine)}
 
 
 def _now() -> str:
@@ -320,7 +315,7 @@ def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
 def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:
     variant, prepared = ready.variant, ready.prepared
     course.voice.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
-                    f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
+                          f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
 
     def notice(line: bytes) -> None:
         if step := parse_step(line):
