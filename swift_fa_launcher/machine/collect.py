@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -23,7 +22,7 @@ from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.machine.flash_attention import collect_flash_attn
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
-from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
+from swift_fa_launcher.machine.interpreter import ending_scripts, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.probe import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
@@ -47,7 +46,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
     over = Event()
-    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, _ending_scripts(over):
+    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, ending_scripts(over):
         answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         on_login_node = config.launch.target == "slurm"
         devices = pool.submit(lambda: (ON_LOGIN_NODE, ON_LOGIN_NODE) if on_login_node else collect_gpus())
@@ -69,16 +68,6 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         if isinstance(report, dict):
             facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
         return network.with_network(facts, plan, replies.result(), has_login(environment))
-
-
-@contextmanager
-def _ending_scripts(over: Event) -> Iterator[None]:
-    """Ends what runs in the training interpreter when this is left by an error or by Ctrl-C."""
-    try:
-        yield
-    except BaseException:
-        end_running(over)
-        raise
 
 
 def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,
