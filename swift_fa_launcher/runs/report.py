@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.files import read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
-from swift_fa_launcher.runs.diff import GROUPS, Difference
+from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.record import RunRecord
@@ -98,10 +99,8 @@ def render_differences(found: Sequence[Difference], lang: str) -> str:
     from swift_fa_launcher.config.schema import name_origins  # here, since a list of runs does without the schema
 
     lines = []
-    for group in GROUPS:
-        members = [one for one in found if one.group == group]
-        if members:
-            lines.append(_GROUPS[group].render(lang))
+    for group, members in groupby(found, key=lambda one: one.group):
+        lines.append(_GROUPS[group].render(lang))
         for one in members:
             lines.append(f"  {one.key}")
             lines += [f"    {sign} {_shown(value)}{f'  # {name_origins(origin, lang)}' if origin else ''}"
@@ -114,10 +113,10 @@ def render_duration(record: RunRecord, now: datetime | None = None) -> str:
     """How long the run took, or has taken by `now`: "1h 02m", "3m 07s", "12s"; empty where it has no end."""
     try:
         end = moment_of(record.ended) if record.ended else now
-        seconds = int((end - moment_of(record.started)).total_seconds()) if end else None
+        if end is None:
+            return ""
+        seconds = int((end - moment_of(record.started)).total_seconds())
     except ValueError:
-        return ""
-    if seconds is None:
         return ""
     minutes, seconds = divmod(max(seconds, 0), 60)
     hours, minutes = divmod(minutes, 60)
