@@ -276,44 +276,44 @@ def _step(course: _Course, bench: benches.Bench, name: str, place: str) -> bench
     return bench
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A variant that can be trained. division: its settings of the batch."""
-
-    variant: benches.Variant
-    division: Sequence[str]
-    prepared: Prepared
-
-
 def _measure(course: _Course, bench: benches.Bench, name: str, place: str) -> tuple[benches.Bench, benches.Result]:
     """What becomes of a variant; and the bench, with the machine's rate once anything can train at all."""
-    ready = _ready(course, bench, name)
-    if not isinstance(ready, _Ready):
-        return bench, benches.Result(name, benches.SKIPPED, ready)
-    return _with_rate(course, bench), _train(course, ready, name, place)
-
-
-def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
-    """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
-        return Text("gradient checkpointing and dropout are off in this config already",
-                    "此配置已关闭 gradient checkpointing 和 dropout")
+        return bench, benches.Result(name, benches.SKIPPED, Text(
+            "gradient checkpointing and dropout are off in this config already",
+            "此配置已关闭 gradient checkpointing 和 dropout"))
     division, why = benches.division_settings(bench) if name in benches.DIVIDED else ((), "")
-    if why:
-        return why
-    if name == "same_examples" and benches.changes_nothing(bench, division):
-        return Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
+    if not why and name == "same_examples" and benches.changes_nothing(bench, division):
+        why = Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
+    prepared = why or _prepare(course, course.settings(variant, division))
+    if not isinstance(prepared, Prepared):
+        return bench, benches.Result(name, benches.SKIPPED, prepared)
+    bench = _with_rate(course, bench)
+    key = course.key(prepared.judgement.config, prepared.judgement.facts, variant)
+    return bench, replace(_train(course, prepared, name, place), settings=(*variant.settings, *division), key=key)
+
+
+def _prepare(course: _Course, words: Sequence[str]) -> Prepared | Words:
+    """The launch of a variant, with flash-attn installed where that is wanted and all that is missing; or why it is skipped."""
+    from swift_fa_launcher.stories.install import would_mend
+
     try:
-        prepared = _prepare(course, course.settings(variant, division))
+        prepared = prepare(course.resolve(words), allow=course.wish.allow, say=course.voice.say, asked=course.asked)
     except (LauncherError, OSError) as error:
         return _words(error)
+    judgement = prepared.judgement
+    mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
+    if mendable and not course.install_problem:
+        try:
+            prepared = mend(prepared, course.wish.allow, course.voice)
+        except (LauncherError, OSError) as error:
+            course.install_problem = _words(error)
     errors = blocking(prepared.judgement.findings)
-    return _join(errors, course.install_problem) if errors else _Ready(variant, division, prepared)
+    return _join(errors, course.install_problem) if errors else prepared
 
 
-def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:
-    variant, prepared = ready.variant, ready.prepared
+def _train(course: _Course, prepared: Prepared, name: str, place: str) -> benches.Result:
     course.voice.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
                           f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
 
@@ -326,24 +326,7 @@ def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Res
             finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.voice.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return benches.Result(name, benches.FAILED, _words(error))
-    return replace(_judge(course, finished, name), settings=(*variant.settings, *ready.division),
-                   key=course.key(prepared.judgement.config, prepared.judgement.facts, variant))
-
-
-def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
-    """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
-    from swift_fa_launcher.stories.install import would_mend
-
-    prepared = prepare(course.resolve(words), allow=course.wish.allow, say=course.voice.say, asked=course.asked)
-    judgement = prepared.judgement
-    mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
-    if not mendable or course.install_problem:
-        return prepared
-    try:
-        return mend(prepared, course.wish.allow, course.voice)
-    except LauncherError as error:
-        course.install_problem = _words(error)
-        return prepared
+    return _judge(course, finished, name)
 
 
 def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
