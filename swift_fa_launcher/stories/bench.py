@@ -326,7 +326,7 @@ def _train(course: _Course, prepared: Prepared, name: str, place: str) -> benche
             finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.voice.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return benches.Result(name, benches.FAILED, _words(error))
-    return _judge(course, finished, name)
+    return replace(_judge(course, finished, name), run=str(finished.folder))
 
 
 def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
@@ -335,13 +335,12 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
     if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
         course.exit_code = 128 + outcome.asked
     if outcome.interrupted:
-        return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"),
-                              run=str(folder))
+        return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"))
     log = folder / "train.log"
     if outcome.exit_code != 0:
         causes = (titled(one.code, one.summary) for one in finished.diagnoses[:1])
         why = joined((*causes, f"exit code {outcome.exit_code}", str(log)))
-        return benches.Result(name, benches.FAILED, why, run=str(folder))
+        return benches.Result(name, benches.FAILED, why)
     gpus = visible_gpus(course.config, course.facts).gpus
     measured = benches.make_measured(read_monitor(folder), read_monitor_lines(folder),
                                      runtime=finished.record.result.get("runtime"),
@@ -349,8 +348,8 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
                                      gpus=len(gpus) if gpus else None)
     if measured is None:
         return benches.Result(name, benches.FAILED, Text(f"it trained, but its monitor wrote nothing: {log}",
-                                                         f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
-    return benches.Result(name, benches.MEASURED, run=str(folder), measured=measured)
+                                                         f"训练完成，但监视器没有写入数据：{log}"))
+    return benches.Result(name, benches.MEASURED, measured=measured)
 
 
 def _join(findings: Sequence[Finding], more: Words) -> Text:

@@ -249,13 +249,10 @@ def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
     if not config.files or wish.version or wish.build or wish.sources:
         return []
     path = lock_path(config.files[-1])
-    try:
-        return [lock_candidate(parse_lock(path.read_text(encoding="utf-8"), str(path)))]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror or str(error) if isinstance(error, OSError) else Text("it is not UTF-8 text", "不是 UTF-8 文本")
-        raise ConfigError("lock-unreadable", where=str(path), why=why) from None
+    with refused_as(ConfigError("lock-unreadable", where=str(path))):
+        return [lock_candidate(parse_lock(path.read_text("utf-8", "replace"), str(path)))]
 
 
 def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
