@@ -22,14 +22,15 @@ def declare(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.decode import encode
     from swift_fa_launcher.findings.finding import blocking, status
     from swift_fa_launcher.stories import launch as story
     from swift_fa_launcher.stories.rehearse import rehearse
 
-    files, overrides = split_words(options)
     progress, allow = screen.Progress(options.lang), allowed(options.allow)
-    judgement = story.preflight(files, overrides, saved=None, allow=allow, offline=False, probe=True, say=progress.say)
+    config = resolve_config(*split_words(options))
+    judgement = story.judge(config, story.look(config, say=progress.say), allow)
     done = None if blocking(judgement.findings) else rehearse(judgement, allow=allow, say=progress.say, anew=True)
     judgement = done.judgement if done else judgement
     if options.json:

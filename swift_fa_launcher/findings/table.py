@@ -7,12 +7,11 @@ list serves a check, which knows the machine, and a log, which may say less.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from swift_fa_launcher.errors import Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, did_you_mean, in_both, render_words
 from swift_fa_launcher.findings.areas import ENTRIES
 from swift_fa_launcher.findings.entry import Entry
 from swift_fa_launcher.findings.finding import SEVERITIES, Finding, Severity
@@ -76,10 +75,15 @@ def require_codes(names: Iterable[str], where: str) -> tuple[str, ...]:
     who named it."""
     for name in names:
         if name not in TABLE or AREA_OF[name] == "launcher":
-            near = difflib.get_close_matches(name, [code for code in TABLE if AREA_OF[code] != "launcher"], n=1)
             raise UsageError("code-unknown", Text(f"there is no finding code {name}", f"没有检查代码 {name}"), where=where,
-                             hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
+                             hint=did_you_mean(name, (code for code in TABLE if AREA_OF[code] != "launcher")))
     return tuple(names)
+
+
+def words_of(error: LauncherError) -> tuple[Words, tuple[Words, ...]]:
+    """What an error says and what mends it: its own words, else those of its code."""
+    entry = TABLE[error.code]
+    return error.message or with_names(entry.means), error.hint or tuple(map(with_names, entry.fix))
 
 
 class _Shown(dict[str, Any]):

@@ -17,11 +17,12 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
-from swift_fa_launcher.decode import decode, encode, known
+from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.launch.monitor import make_attention_job, make_monitor_job, make_speedups_job
+from swift_fa_launcher.flash.provider import TORCH, uses_torchs_own
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import interpreter
 from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
@@ -51,20 +52,15 @@ class LaunchPlan:
     run_dir: str
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain data; `plan_from_json` reads it back."""
+        """The plan as plain data; `decode` reads it back."""
         return {"schema": SCHEMA, **encode(self)}
-
-
-def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
-    """The inverse of `LaunchPlan.to_json`. Raises DecodeError for other data."""
-    return decode(LaunchPlan, data)  # type: ignore[no-any-return]
 
 
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
     """The plan for this config on the machine of these facts."""
     settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
-    own_jobs = {"attention": make_attention_job(config, facts), "speedups": make_speedups_job(config, run_dir),
-                "monitor": make_monitor_job(config, run_dir)}
+    own_jobs = {"attention": {"provider": TORCH} if uses_torchs_own(config, facts) else None,
+                "speedups": _speedups_job(config, run_dir), "monitor": monitor_job(config, run_dir)}
     jobs = {**settings.jobs, **{name: job for name, job in own_jobs.items() if job}}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))
@@ -78,6 +74,29 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
     return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
+
+
+def monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """The folder for its files, and why the model must run flash attention ("" where it need not); None for no monitor.
+
+    Packing counts as asking for it, unless the user allowed packing without.
+    """
+    if not config.run.monitor:
+        return None
+    swift = config.swift
+    if "flash" in (swift.attn_impl or ""):
+        wants = f"attn_impl={swift.attn_impl}"
+    elif swift.packs and "packing-needs-flash-attn" not in config.preflight.allow:
+        wants = "packing" if swift.flag("packing") else "padding_free"
+    else:
+        wants = ""
+    return {"folder": run_dir, "wants": wants}
+
+
+def _speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """How much may change (`exact`: not one bit; `all`: up to rounding) and the folder that is told; None for no speed-ups."""
+    level = config.run.speedups
+    return None if level == "never" else {"level": level, "folder": run_dir}
 
 
 def render_command(plan: LaunchPlan, lang: str = "en") -> str:
@@ -121,7 +140,7 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
     Source: swift/cli/main.py of 3.8.3, 3.12.6, 4.0.4 and 4.6.0, which all run `python swift/cli/sft.py ARGUMENTS`, or
     `python -m torch.distributed.run` with the launch variables as options and the same script.
     """
-    python = _interpreter(config, facts)
+    python = interpreter(facts) or config.launch.python or "python"
     swift = known(facts.swift)
     module = known(swift.module) if swift else None
     if module is None:
@@ -132,11 +151,6 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
         return (python, script)
     options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]
     return (python, "-m", "torch.distributed.run", *options, script)
-
-
-def _interpreter(config: ResolvedConfig, facts: Facts) -> str:
-    python = known(facts.python)
-    return (known(python.executable) if python else None) or config.launch.python or "python"
 
 
 def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -15,7 +14,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, decode
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
@@ -23,7 +22,7 @@ from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.machine.flash_attention import collect_flash_attn, find_torchs_own
 from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import has_login
-from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
+from swift_fa_launcher.machine.interpreter import ending_scripts, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.probe import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
@@ -33,8 +32,6 @@ TARGET = Path(__file__).with_name("target.py")
 TARGET_TIMEOUT = 60.0
 ON_LOGIN_NODE = Unknown("this is a login node: the training runs elsewhere (launch.target: slurm)")
 MASTER_PORT = 29500
-
-Say = Callable[[Words], None]
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,
@@ -49,7 +46,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
     over = Event()
-    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, _ending_scripts(over):
+    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, ending_scripts(over):
         answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         on_login_node = config.launch.target == "slurm"
         devices = pool.submit(lambda: (ON_LOGIN_NODE, ON_LOGIN_NODE) if on_login_node else collect_gpus())
@@ -71,16 +68,6 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         if isinstance(report, dict):
             facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
         return network.with_network(facts, plan, replies.result(), has_login(environment))
-
-
-@contextmanager
-def _ending_scripts(over: Event) -> Iterator[None]:
-    """Ends what runs in the training interpreter when this is left by an error or by Ctrl-C."""
-    try:
-        yield
-    except BaseException:
-        end_running(over)
-        raise
 
 
 def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,

@@ -137,8 +137,6 @@ def _starts_ms_swift(script: Path) -> Maybe[bool]:
             head = file.read(4096)
     except OSError as error:
         return Unknown(f"{script}: {error.strerror}")
-    if script.suffix.lower() == ".exe":  # Windows wraps the script in a program, the text stands in a zip at its end
-        return Unknown("a Windows starter program")
     return re.search(rb"\bswift\.cli\.main\b", head) is not None
 
 

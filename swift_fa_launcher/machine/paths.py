@@ -14,7 +14,7 @@ from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
 from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
-from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.hub import cached_folder, hub_name
 from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config
 
 MODEL, DATASET, ADAPTER, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "adapter", "checkpoint", "output", "file"
@@ -115,15 +115,14 @@ def _place(path: Path) -> PathFacts:
     there = nearest_existing(path)
     kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
     writable = os.access(there, os.W_OK | os.X_OK) if there.is_dir() else kind == "file" and os.access(path, os.W_OK)
-    return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there),
+    return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there, _mounts()),
                      entries=sum(1 for _ in path.iterdir()) if kind == "dir" else None)
 
 
 def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]) -> PathFacts:
     """A hub's model or dataset, as far as there is a local copy."""
-    huggingface = uses_huggingface(named.text, environment, config.swift.flag("use_hf"))
     kind = "datasets" if named.role == DATASET else "models"
-    folder = cached_folder(hub_name(named.text), kind, environment, huggingface)
+    folder = cached_folder(named.text, kind, environment, config.swift.flag("use_hf"))
     known = read_model_config(folder) if folder and named.role == MODEL else Unknown("it is not on this machine")
     return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED, model_config=known)
 
@@ -138,18 +137,16 @@ def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
     return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, task)
 
 
-def mount_kind(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Maybe[str]:
+def _mounts() -> dict[str, str]:
+    """Mount point to file system; of two at one point the later, which hides the other."""
+    import psutil
+
+    return {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
+
+
+def mount_kind(path: Path, mounts: Mapping[str, str]) -> str:
     """ "local", "nfs" (any file system that other machines share) or "tmpfs": what holds an existing path."""
-    try:
-        lines = mounts.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return Unknown("this system does not list its mounts")
-    best, kind = "", "local"
-    for line in lines:
-        _, point, file_system, *_ = [*line.split(), "", "", ""]
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # a space is written \040
-        if len(point) >= len(best) and path.is_relative_to(point or "/none"):
-            best, kind = point, file_system
+    kind = mounts.get(max((point for point in mounts if path.is_relative_to(point)), key=len, default=""), "local")
     if kind in ("tmpfs", "ramfs"):
         return "tmpfs"
     return "nfs" if kind.startswith(NETWORK_FILE_SYSTEMS) and "overlay" not in kind else "local"

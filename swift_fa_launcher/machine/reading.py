@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
@@ -28,10 +29,22 @@ def is_absent(facts: Facts, package: str) -> bool:
     return packages is not None and package in packages and packages[package] is None
 
 
+def interpreter(facts: Facts) -> str | None:
+    """The training interpreter's executable; None where it does not answer."""
+    python = known(facts.python)
+    return known(python.executable) if python else None
+
+
+def site_packages(facts: Facts) -> Path | None:
+    """Where the training interpreter's packages are installed; None where it does not answer."""
+    python = known(facts.python)
+    site = known(python.site_packages) if python else None
+    return Path(site) if site else None
+
+
 def pip(facts: Facts, *words: str) -> str:
     """A pip command for the training interpreter; without words, what such a command begins with."""
-    python = known(facts.python)
-    executable = (known(python.executable) if python else None) or "python"
+    executable = interpreter(facts) or "python"
     quoted = (f'"{word}"' if set(word) & set("<>[]!*; ") else word for word in words)
     return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip", *quoted))
 

@@ -148,7 +148,8 @@ class _Side:
         yield "branch", git.get("branch")
         diff = self.texts.get("git.diff")
         files = sorted({str(line)[3:] for line in git.get("changed") or () if not str(line).startswith("??")})
-        yield "uncommitted changes", f"{', '.join(files)} ({_short(diff)})" if diff else None
+        digest = hashlib.sha256((diff or "").encode()).hexdigest()[:12]
+        yield "uncommitted changes", f"{', '.join(files)} ({digest})" if diff else None
 
     def _data(self) -> Iterator[tuple[str, Any]]:
         for item in _mappings(self.parsed("data.json")):
@@ -183,7 +184,3 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 def _seen(value: Any) -> Any:
     """A fact for people; one that could not be looked at differs from nothing but itself."""
     return f"unknown: {value['unknown']}" if isinstance(value, Mapping) and set(value) == {"unknown"} else value
-
-
-def _short(text: str | None) -> str:
-    return hashlib.sha256((text or "").encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import decode, encode, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
@@ -20,8 +20,6 @@ from swift_fa_launcher.launch.rehearsal import accumulation_of, make_rehearsal_p
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
 from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
 from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, training_environment
-
-Say = Callable[[Words], None]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from swift_fa_launcher.flash.fits import (
 )
 from swift_fa_launcher.flash.implementations import FA2
 from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
+from swift_fa_launcher.layout import advice, fill
 from swift_fa_launcher.machine.facts import Extension, Facts
 
 _Named = tuple[Candidate, WheelName]
@@ -117,17 +118,18 @@ _NO_WHEEL: Mapping[str, Words] = {
 }
 
 
-def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> str:
+def render_choice(resolution: Resolution, lang: str = "en", width: int | None = None, limit: int = 5) -> str:
     """The choice as text: the chosen wheel, then for each code how many were passed over, and `limit` of them."""
-    lines: list[Words] = []
+    lines, remarks = list[str](), [render_words(line, lang) for line in resolution.remarks]
     if chosen := resolution.chosen:
         digest: Words = chosen.sha256 or Text("none given", "未给出")
         lines += [chosen.filename, f"  {without_password(chosen.url)}", f"  sha256: {render_words(digest, lang)}"]
-        lines += [_WARNING.render(lang) + render_words(line, lang) for line in resolution.remarks]
+        lines += [fill(_WARNING.render(lang) + line, width, rest="  ") for line in remarks]
     else:
-        asked = resolution.verdicts or resolution.plan != "none" or not resolution.remarks
-        lines += [*((_NO_WHEEL[resolution.plan],) if asked else ()), *resolution.remarks]
-    lines += [f"  -> {render_words(line, lang)}" for line in resolution.advice]
+        asked = resolution.verdicts or resolution.plan != "none" or not remarks
+        remarks = [*([render_words(_NO_WHEEL[resolution.plan], lang)] if asked else []), *remarks]
+        lines += [fill(line, width, rest="  ") for line in remarks]
+    lines += [advice(line, lang, width) for line in resolution.advice]
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in resolution.verdicts:
         if verdict.code:
@@ -135,12 +137,12 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     for code, verdicts in passed.items():
         others = [v for v in verdicts if not v.candidate.filename.endswith((".tar.gz", ".zip"))]  # nobody chooses among those
         archives = len(verdicts) - len(others)
-        lines.append(Text(f"{code}: {len(verdicts)}{f'  (source archives: {archives})' if archives else ''}",
-                          f"{code}: {len(verdicts)}{f'  （其中源码包 {archives} 个）' if archives else ''}"))
-        lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in others[:limit]]
+        among = Text(f"  (source archives: {archives})", f"  （其中源码包 {archives} 个）").render(lang) if archives else ""
+        lines.append(f"{code}: {len(verdicts)}{among}")
+        lines += [fill(f"{v.candidate.filename}  {render_words(v.reason, lang)}", width, "  ", "      ") for v in others[:limit]]
         if more := max(0, len(others) - limit):
-            lines.append(Text(f"  and {more} more", f"  另有 {more} 个"))
-    return "\n".join(render_words(line, lang) for line in lines)
+            lines.append(Text(f"  and {more} more", f"  另有 {more} 个").render(lang))
+    return "\n".join(lines)
 
 
 def _judge(filename: str, need: Need, contents: WheelContents) -> WheelName | Misfit:

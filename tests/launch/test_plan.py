@@ -11,7 +11,8 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
 from swift_fa_launcher.config.swift_args import Argument
-from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, plan_from_json, render_command
+from swift_fa_launcher.decode import decode
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, render_command
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Python, Reach, Swift
 
 SEED = Path(__file__).parents[2] / "configs" / "qwen7b-lora.yaml"
@@ -117,4 +118,4 @@ def test_the_typed_command_can_be_pasted() -> None:
 
 def test_json_and_back() -> None:
     made = plan({"swift": {"model": "m"}})
-    assert plan_from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert decode(LaunchPlan, json.loads(json.dumps(made.to_json()))) == made

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.diagnose.diagnosis import diagnose_file
-from swift_fa_launcher.errors import ConfigError, InstallError, render_words
+from swift_fa_launcher.errors import ConfigError, InstallError, Voice, render_words
 from swift_fa_launcher.machine.facts import Facts, Gpu, Host, Python, Toolchain, Torch
 from swift_fa_launcher.stories.install import Choice, install
 from swift_fa_launcher.wheels.build import cached_build, make_build_plan, render_build_plan, run_build
@@ -184,7 +184,7 @@ def test_a_failed_builds_log_is_diagnosed_as_a_trainings_is(builder, offer, tmp_
     resolution = Resolution(None, (), (), "source-build")
     choice = Choice(resolution, (), FlashAttnSection(max_jobs=2), "flash_attn", "2.8.3", environment=environment)
     with pytest.raises(InstallError) as error:
-        install(ResolvedConfig(), facts, choice, say=lambda words: None)
+        install(ResolvedConfig(), facts, choice, Voice())
     cause = diagnose_file(Path(error.value.where), exit_code=1)[0]
     assert cause.code != "unknown" and cause.fix == error.value.hint[:-1]
     assert render_words(error.value.why, "en").startswith(f"{render_words(cause.summary, 'en')}: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from packaging.version import Version
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
 from swift_fa_launcher.flash.fits import CODES, list_misfits, parse_contents
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name
+from swift_fa_launcher.layout import cells
 from swift_fa_launcher.machine.facts import Extension, Facts, parse_facts
 from swift_fa_launcher.wheels.choose import Resolution, choice_to_json, choose_wheel, render_choice
 
@@ -390,6 +392,19 @@ def test_text_names_the_chosen_first_and_counts_the_rest(lang: str) -> None:
     assert len(lines) == 3 + 1 + 3 + 1
     assert "17" in lines[-1]
     assert render_choice(choose([], build="never"), lang)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_terminal_breaks_reasons_and_no_name_address_or_command(lang: str) -> None:
+    said = Text("it is for another Python and cannot be imported " * 3, "它适用于别的 Python，无法导入。" * 8)
+    command = "swift-fa install" + " --index x" * 12
+    refused = replace(choose([wheel(), wheel(python="cp39-cp39")]), remarks=(said,), advice=(command,))
+    for resolution in (refused, replace(refused, chosen=None, plan="none")):
+        lines = render_choice(resolution, lang, 80).splitlines()
+        wide = {line.strip() for line in lines if cells(line) > 80}
+        addresses = {line for line in wide if line.startswith("https://")}
+        assert f"-> {command}" in wide and wide <= {wheel(), wheel(python="cp39-cp39"), f"-> {command}"} | addresses
+        assert len(lines) > len(render_choice(resolution, lang).splitlines())
 
 
 # The shared cases and the whole list --------------------------------------------------------------------------------
