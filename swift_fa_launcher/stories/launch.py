@@ -30,7 +30,7 @@ from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
-from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.checks import settle
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
@@ -155,7 +155,8 @@ def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Ju
     Raises UsageError for a code in the config's list that is none.
     """
     require_codes(config.preflight.allow, f"{config.origin('preflight.allow')}: preflight.allow")
-    return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
+    config, findings = settle(config, facts)
+    return Judgement(config, facts, lower_allowed(findings, (*config.preflight.allow, *allow)))
 
 
 def preflight(files: Sequence[Path], overrides: Sequence[str], *, saved: Facts | None, allow: Sequence[str],
