@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from machines import gpus, machine_data
+from machines import ARGUMENTS_4_6, gpus, machine_data
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import INFO, blocking
 from swift_fa_launcher.launch.plan import make_plan
@@ -35,9 +34,6 @@ COMMANDS = PUBLISHED["commands"]
 WRITTEN = dict(re.findall(r"^  (\S+):\n(?:    (?:env|platform): .*\n(?:      .*\n)*)*((?:    swift: .*\n)(?:      .*\n)*)",
                           FILE.read_text(encoding="utf-8").partition("\ncommands:\n")[2], flags=re.M))
 MODELS = yaml.safe_load(FILE.read_text(encoding="utf-8").partition("\ncommands:\n")[0])["models"]
-#: ms-swift 4.6.0's arguments.
-ARGUMENTS = {name: Argument(kind, choices and tuple(choices), default, None) for name, (kind, choices, default) in json.loads(
-    FILE.with_name("ms_swift_4_6_arguments.json").read_text(encoding="utf-8")).items()}
 #: What the arguments of the commands need, with what ms-swift itself requires.
 INSTALLED = {
     "ms-swift": "4.6.0", "transformers": "5.19.0", "trl": "0.29.1", "peft": "0.20.0", "accelerate": "1.15.0",
@@ -48,8 +44,8 @@ INSTALLED = {
     "ray": "2.53.0", "dlrover": "0.6.0", "qwen-vl-utils": "0.0.14", "qwen-omni-utils": "0.0.9", "decord": "0.6.0",
     "soundfile": "0.13.1", "librosa": "0.11.0", "timm": "1.0.22", "flash-attn-3": "3.0.0b1"}
 FA3 = {"distribution": "flash-attn-3", "version": "3.0.0b1",
-       "origin": "/env/lib/python3.11/site-packages/flash_attn_interface.py", "wheel_label": None, "import_error": None, "extension": {"needs": []},
-       "probe": None}
+       "origin": "/env/lib/python3.11/site-packages/flash_attn_interface.py",
+       "wheel_label": None, "import_error": None, "extension": {"needs": []}, "probe": None}
 CHECKPOINT = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "adapter_model.safetensors",
               "adapter_config.json"]
 ASCEND = {"gpus": [], "torch__cuda": None, "torch__npu": "2.8.0", "torch__version": "2.8.0+cpu", "driver": None,
@@ -99,7 +95,7 @@ def make_facts(name: str, way: str, config: ResolvedConfig, **machine: Any) -> F
     paths |= {folder: {"kind": "dir", "files": CHECKPOINT} for folder in config.swift.names("resume_from_checkpoint")}
     env = {**COMMANDS[name].get("platform", {}), **(COMMANDS[name].get("env", {}) if way == "shell" else {})}
     full = {"gpus": gpus(8, "9.0"), "packages": INSTALLED, "flash_attn_3": FA3, "paths": paths, "env": env}
-    return replace(parse_facts(machine_data(**{**full, **machine}), "test"), ms_swift_args=ARGUMENTS)
+    return replace(parse_facts(machine_data(**{**full, **machine}), "test"), ms_swift_args=ARGUMENTS_4_6)
 
 
 def stopped(name: str, folder: Path, ways: Sequence[str] = WAYS, **machine: Any) -> Iterator[str]:
@@ -152,4 +148,4 @@ def test_a_command_reaches_ms_swift_as_it_is_written(name: str, tmp_path: Path) 
 @pytest.mark.stack
 def test_the_arguments_are_those_of_ms_swift_4_6() -> None:
     installed = known(collect_swift_arguments(sys.executable)) or {}
-    assert {name: replace(one, help=None) for name, one in installed.items()} == ARGUMENTS
+    assert {name: replace(one, help=None) for name, one in installed.items()} == ARGUMENTS_4_6
