@@ -24,14 +24,15 @@ PROGRAMS = {
     "nvidia-smi": r"(-L)?", "ss": r"-ltnp", "grep": r"\w+", "mount": r"-o remount,size=\d+G /dev/shm", "kill": r"-KILL [\w ]+",
     "wsl": r"--install", "git": r"lfs pull", "hostname": r"-I", "conda": r"install -c (nvidia|conda-forge) [\w.=-]+"
     r"|create -n \w+ python=[\d.]+|activate \w+", "modelscope": r"download --(model|dataset) \S+( --local_dir \S+)?",
-    "hf": r"download (--repo-type (model|dataset) )?\S+", "swanlab": r"login( --relogin)?|sync \S+",
+    "hf": r"download (--repo-type (model|dataset) )?\S+|auth login", "swanlab": r"login( --relogin)?|sync \S+",
     "python": r"-m (venv( --system-site-packages)?|ensurepip)( \S+)?|-c .+", ".": r"\S+/activate", "apt": r"install \S+"}
 #: How what is typed begins; before a program there may be variables.
 BEGINS = re.compile(rf"(?:[A-Z_]+=\S+ )*'?(?:{SETTING}|--\w|(?:export|unset|pip|\S+ -m (?:pip|venv|ensurepip)|swift-fa|"
                     rf"{'|'.join(map(re.escape, PROGRAMS))})(?: |$))")
 #: Words for the reader's own: a file, a number, a name.
 OWN = re.compile(r"[A-Z][A-Z_]*|[\u4e00-\u9fff]+(?:id)?")
-PIP = {"install": {"-U", "--upgrade", "--force-reinstall", "--no-deps", "--no-build-isolation", "--index-url"},
+PIP = {"install": {"-U", "--upgrade", "--force-reinstall", "--no-deps", "--no-build-isolation", "--no-cache-dir",
+                   "--index-url"},
        "uninstall": {"-y"}, "check": set(), "cache": set()}
 #: What looks typed wherever it stands.
 ALIKE = re.compile(rf"{SETTING}|\b(?:swift-fa (?:{'|'.join(COMMANDS)})|pip (?:{'|'.join(PIP)})|export [A-Z])\b")
@@ -108,13 +109,14 @@ def accept_pip(words: list[str]) -> None:
     options = {word for word in words[1:] if word.startswith("-")}
     assert options <= PIP[words[0]], words
     for word in words[1:]:
-        if word not in options and not word.startswith("https://"):
+        if word not in options and not word.startswith(("https://", "git+https://")):
             Requirement(re.sub(r"==[A-Z\u4e00-\u9fff]+$", "==7", word))
 
 
 def accept_settings(words: list[str]) -> None:
     """Settings that stand on one command line: the launcher reads them, and ms-swift 4.6 has these arguments and takes their
     values."""
+    words = [re.sub(r"\$\{oc\.env:\w+\}", "2", word) for word in words]  # a variable that the platform sets
     for word in words:
         assert re.match(SETTING, word) or word == "KEY=null", f"words among the settings: {words}"
         key, _, value = word.partition("=")
