@@ -10,8 +10,9 @@ from machines import MODEL, config_data, machine
 from swift_fa_launcher.config.layers import resolve_data
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.findings.finding import ERROR, INFO
+from swift_fa_launcher.findings.table import TABLE
 from swift_fa_launcher.launch.plan import make_plan
-from swift_fa_launcher.preflight.checks import settle
+from swift_fa_launcher.preflight.checks import GIVES_WAY, settle
 from swift_fa_launcher.stories.launch import judge
 
 GEMMA = {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {
@@ -39,6 +40,11 @@ def test_packing_is_left_out_where_nobody_asked_for_it(code: str, swift: dict[st
     allowed = settle(asked(swift, preflight={"allow": [code]}), machine(**facts))
     for config, findings in (written, allowed):
         assert config.swift["packing"] is True and [f.severity for f in findings if f.code == code] == [ERROR]
+
+
+def test_what_a_default_gives_way_to_may_be_said_so() -> None:
+    codes = {code for codes in GIVES_WAY.values() for code in codes} & {*TABLE}
+    assert codes and not {code for code in codes if INFO not in TABLE[code].may_be}
 
 
 def test_what_fits_stays() -> None:

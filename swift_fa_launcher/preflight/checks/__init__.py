@@ -38,7 +38,7 @@ SPELLING = Version("4.6")
 #: Our own defaults, and the errors to which each gives way where nobody wrote it: `swift sft` trains without it.
 GIVES_WAY: Mapping[str, tuple[str, ...]] = {
     "packing": ("packing-needs-flash-attn", "packing-lazy-tokenize", "packing-leaks", "packing-needs-fla",
-                "packing-model-unsupported"),
+                "packing-model-unsupported", "arg-conflict"),
     "attn_impl": ("flash-attn-head-dim",),
 }
 
@@ -55,7 +55,8 @@ def settle(config: ResolvedConfig, facts: Facts) -> tuple[ResolvedConfig, tuple[
         barred = [f for f in findings if f.code in codes and f.severity is ERROR and f.code not in config.preflight.allow]
         if barred and config.swift.get(name) is not None and config.is_default(f"swift.{name}"):
             settled, found = settle(_without(config, name), facts)
-            return settled, (*found, *(_left_out(finding, name) for finding in barred))
+            if mended := [finding for finding in barred if finding not in found]:
+                return settled, (*found, *(_left_out(finding, name) for finding in mended))
     return config, findings
 
 
