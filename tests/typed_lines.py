@@ -54,6 +54,7 @@ def typed(line: str) -> list[str]:
     return [*quoted, *filter(None, [text[start:]])]
 
 
+@cache
 def accept(command: str) -> None:
     """Raises AssertionError, ValueError or LauncherError where a shell or the program does not accept what is typed."""
     assert not re.search(r"[\[*?{]", re.sub(r"'[^']*'", "", command)), f"a shell may read more than words: {command}"
@@ -65,7 +66,6 @@ def accept(command: str) -> None:
         accept_words(shlex.split(part))
 
 
-@cache
 def parses(command: str) -> bool:
     return subprocess.run(["sh", "-n"], input=command, text=True, stderr=subprocess.DEVNULL, check=False).returncode == 0
 

@@ -151,3 +151,33 @@ def test_a_command_reaches_ms_swift_as_it_is_written(name: str, tmp_path: Path) 
 def test_the_arguments_are_those_of_ms_swift_4_6() -> None:
     installed = known(collect_swift_arguments(sys.executable)) or {}
     assert {name: replace(one, help=None) for name, one in installed.items()} == ARGUMENTS_4_6
+
+
+@pytest.mark.parametrize(("written", "argument", "passed"), [
+    ("dataset: [a/b#500, 'c/d:default#500']", "dataset", ["a/b#500", "c/d:default#500"]),
+    ("dataset: a/b#500", "dataset", ["a/b#500"]), ("target_modules: all-linear", "target_modules", ["all-linear"]),
+    ("target_modules: [q_proj, v_proj]", "target_modules", ["q_proj", "v_proj"]), ("deepspeed: zero2", "deepspeed", ["zero2"]),
+    ("deepspeed: ./ds_config.json", "deepspeed", ["./ds_config.json"]),
+    ("deepspeed: {zero_optimization: {stage: 2}}", "deepspeed", ['{"zero_optimization": {"stage": 2}}']),
+    ("""model_kwargs: '{"fps_max_frames": 12}'""", "model_kwargs", ['{"fps_max_frames": 12}']),
+    ("model_kwargs: {fps_max_frames: 12}", "model_kwargs", ['{"fps_max_frames": 12}']),
+    ("""columns: '{"text": "query"}'""", "columns", ['{"text": "query"}']),
+    ("columns: {text: query}", "columns", ['{"text": "query"}']),
+    ("""lr_scheduler_kwargs: '{"min_lr": 1e-6}'""", "lr_scheduler_kwargs", ['{"min_lr": 1e-6}']),
+    ("system: 'You are a helpful assistant.'", "system", ["You are a helpful assistant."]),
+    ("use_chat_template: false\n  loss_scale: all", "loss_scale", ["all"]),  # what `swift pt` is
+    ("learning_rate: 1e-4", "learning_rate", ["1e-4"]), ("save_strategy: no", "save_strategy", ["no"]),
+    ("report_to: [tensorboard, swanlab]", "report_to", ["tensorboard", "swanlab"]),
+    ("max_pixels: 1003520", "max_pixels", ["1003520"]),
+    ("target_regex: ^(model).*(q|k)_proj$", "target_regex", ["^(model).*(q|k)_proj$"]), ("bf16: true", "bf16", ["true"]),
+    ("freeze_parameters_ratio: 0.", "freeze_parameters_ratio", ["0."]), ("warmup_ratio: .05", "warmup_ratio", [".05"]),
+])
+def test_a_value_of_any_form_reaches_ms_swift(written: str, argument: str, passed: list[str], tmp_path: Path) -> None:
+    file, data = tmp_path / "run.yaml", "" if written.startswith("dataset") else "dataset: a/b\n  "
+    file.write_text(f"launch: {{nproc_per_node: 8}}\nswift:\n  model: Qwen/Qwen2.5-7B-Instruct\n  {data}{written}\n", "utf-8")
+    config = resolve_config([file])
+    facts = make_facts(next(iter(COMMANDS)), "launch", config)
+    assert not blocking(check_all(config, facts))
+    argv = make_plan(config, facts, run_id="1", run_dir="/runs/1", cwd="/here").argv
+    start = argv.index(f"--{argument}") + 1
+    assert [*argv[start:start + len(passed)]] == passed
