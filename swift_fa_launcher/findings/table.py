@@ -8,8 +8,8 @@ list serves a check, which knows the machine, and a log, which may say less.
 from __future__ import annotations
 
 import difflib
+import string
 from collections.abc import Iterable, Mapping
-from string import Formatter
 from typing import Any
 
 from swift_fa_launcher.errors import Text, UsageError, Words, in_both, render_words
@@ -26,7 +26,7 @@ DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
 USUAL: Mapping[str, Any] = {"pip": "pip", "origin": ""}
-_parts = Formatter().parse
+_parts = string.Formatter().parse
 
 
 def found(code: str, says: str = "", /, *, severity: Severity | None = None, context: Mapping[str, Any] | None = None,

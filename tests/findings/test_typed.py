@@ -30,7 +30,7 @@ CODES = Path(__file__).parents[1] / "diagnose" / "test_codes.py"
 #: What stands for the values of a line, where 7 would not do.
 SAMPLES = {"pip": "/env/bin/python -m pip", "interpreter": "/env/bin/python", "index": "cu126", "indexes": "0,1",
            "requirement": "torch==2.8.0", "wanted": ">=5.2", "setting": "launch.nproc_per_node", "argument": "model",
-           "other": "model", "name": "model", "key": "swift.output_dir", "num_proc": "dataset_num_proc", "nearest": "qwen3",
+           "name": "model", "key": "swift.output_dir", "num_proc": "dataset_num_proc", "nearest": "qwen3",
            "mirrors": "https://ghproxy.net/,direct", "attn_impl": "flash_attention_3", "meant": "NPROC_PER_NODE",
            "bare": "org/Base", "download": "modelscope download --model org/Base", "variable": "SWANLAB_API_KEY",
            "variables": "RANK WORLD_SIZE", "reference": "export SWANLAB_API_KEY=KEY"}
@@ -62,7 +62,8 @@ def wrong(lines: Iterable[Words]) -> list[str]:
 
 def with_samples(line: Words) -> Words:
     first = {"{first}": "swift.seed=7", "'launch.gpus={first}'": "[0]"}.get(str(line), 7)
-    return fill(line, {**{name: {**SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}, "first": first})
+    other = "model" if "swift.{other}" in str(line) else 7
+    return fill(line, {**{name: {**SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}, "first": first, "other": other})
 
 
 @pytest.mark.parametrize("code", TABLE)
