@@ -62,8 +62,8 @@ def wrong(lines: Iterable[Words]) -> list[str]:
 
 def with_samples(line: Words) -> Words:
     first = {"{first}": "swift.seed=7", "'launch.gpus={first}'": "[0]"}.get(str(line), 7)
-    other = "model" if "swift.{other}" in str(line) else 7
-    return fill(line, {**{name: {**SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}, "first": first, "other": other})
+    named = {name: {**SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}
+    return fill(line, {**named, "first": first, "other": "model" if "swift.{other}" in str(line) else 7})
 
 
 @pytest.mark.parametrize("code", TABLE)
