@@ -384,7 +384,7 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
         return ConfigError("config-interpolation-failed",
                            Text(f"{key} needs the environment variable {name}, which is not set",
                                 f"{key} 需要环境变量 {name}，但它没有设置"), where=_place(origin, key),
-                           hint=(f"export {name}=…",
+                           hint=(f"export {name}=VALUE",
                                  Text(f"or give a default: ${{oc.env:{name},default}}",
                                       f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):

@@ -247,5 +247,10 @@ class ResolvedConfig:
         """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
         return origin_below(self.origins, key)
 
+    def is_default(self, key: str) -> bool:
+        """Whether nobody wrote the key: its value is the launcher's own."""
+        origin = self.origin(key)
+        return origin is not None and origin.layer == "default"
+
 
 SECTIONS = ("swift", "flash_attn", "swanlab", "launch", "env", "preflight", "run")

@@ -7,7 +7,7 @@ list serves a check, which knows the machine, and a log, which may say less.
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,7 +25,7 @@ DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
 USUAL: Mapping[str, Any] = {"pip": "pip", "origin": ""}
-_VALUE = re.compile(r"(?<!\{)\{(\w+)[^{}]*\}(?!\})")
+_parts = string.Formatter().parse
 
 
 def found(code: str, says: str = "", /, *, severity: Severity | None = None, context: Mapping[str, Any] | None = None,
@@ -60,13 +60,13 @@ def fill_fix(lines: Iterable[Words], values: Mapping[str, Any]) -> tuple[Words, 
 
 def value_names(words: Words) -> tuple[str, ...]:
     """The values that a text names."""
-    return tuple(_VALUE.findall(render_words(words, "en")))
+    return tuple(name for _, name, _, _ in _parts(render_words(words, "en")) if name)
 
 
 def with_names(words: Words) -> Words:
     """The text for a reader who has no values: `{gpus}` becomes `GPUS`, `{pip}` what it usually is."""
     def named(text: str) -> str:
-        return _VALUE.sub(lambda m: str(USUAL.get(m[1], m[1].upper())), text).replace("{{", "{").replace("}}", "}")
+        return "".join(plain + (str(USUAL.get(name, name.upper())) if name else "") for plain, name, _, _ in _parts(text))
     return named(words) if isinstance(words, str) else Text(named(words.en), named(words.zh))
 
 

@@ -206,8 +206,9 @@ def download(facts: Facts, choice: Choice, into: Path, voice: Voice, *, offline:
         raise InstallError("options-conflict",
                            Text("--download-only fetches ready-made wheels and builds nothing",
                                 "--download-only 只下载现成的 wheel，不编译"),
-                           hint=(Text("leave out --from-source, or set flash_attn.build=auto",
-                                      "去掉 --from-source，或设置 flash_attn.build=auto"),))
+                           hint=(Text("leave out --from-source", "去掉 --from-source"),
+                                 Text("or, where the config sets it: flash_attn.build=auto",
+                                      "或改掉配置中的设置：flash_attn.build=auto")))
     means = _means(choice, voice)
     obtained = obtain_wheel(elsewhere(facts), choice.resolution, means, into=into)
     return obtained, () if offline else fetch_beside(facts, obtained, means).files

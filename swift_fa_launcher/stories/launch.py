@@ -32,7 +32,7 @@ from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import interpreter, site_packages
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
-from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.checks import settle
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
@@ -143,7 +143,8 @@ def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Ju
     Raises UsageError for a code in the config's list that is none.
     """
     require_codes(config.preflight.allow, f"{config.origin('preflight.allow')}: preflight.allow")
-    return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
+    config, findings = settle(config, facts)
+    return Judgement(config, facts, lower_allowed(findings, (*config.preflight.allow, *allow)))
 
 
 def prepare(config: ResolvedConfig, *, allow: Sequence[str], say: Say, asked: dict[Question, Reply] | None = None,

@@ -250,12 +250,12 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
 
 def _expect_writable(target: Environment) -> None:
     """Raises InstallError where nothing may be installed, before anything is touched."""
-    own = Text("create an environment of your own: python -m venv DIR; then set launch.python=DIR/bin/python",
-               "创建自己的环境：python -m venv DIR，然后设置 launch.python=DIR/bin/python")
+    own = (Text("create an environment of your own: python -m venv DIR", "创建自己的环境：python -m venv DIR"),
+           Text("then train with it: launch.python=DIR/bin/python", "然后用它训练：launch.python=DIR/bin/python"))
     if target.externally_managed:
         raise InstallError("python-of-system",
                            Text("the operating system manages this Python and allows no installation into it (PEP 668)",
-                                "这个 Python 由操作系统管理，不允许安装软件包（PEP 668）"), where=target.python, hint=(own,))
+                                "这个 Python 由操作系统管理，不允许安装软件包（PEP 668）"), where=target.python, hint=own)
     try:
         target.folder.mkdir(parents=True, exist_ok=True)
         trial = target.folder / f"trial-{secrets.token_hex(4)}"
@@ -265,7 +265,7 @@ def _expect_writable(target: Environment) -> None:
         if error.errno in NO_ROOM:
             raise _disk_error(error, target) from error
         raise InstallError("site-packages-not-writable", _NOT_WRITABLE, where=str(target.site_packages),
-                           why=os.strerror(error.errno or 0), hint=(own,)) from error
+                           why=os.strerror(error.errno or 0), hint=own) from error
 
 
 def _alone(target: Environment, say: Say) -> AbstractContextManager[object]:

@@ -121,7 +121,7 @@ def test_a_wrong_name_is_noticed_with_file_and_line(call: str, complaint: str) -
 
 
 def test_every_code_is_named_by_a_check() -> None:
-    named = {node.value for _, tree in modules("preflight/checks") for node in ast.walk(tree)
+    named = {node.value for path, tree in modules("preflight/checks") if path.name != "__init__.py" for node in ast.walk(tree)
              if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     unnamed = {code for code in TABLE if AREA_OF[code] not in ("run", "launcher")} - named
     assert unnamed == {*NOT_WRITTEN_OUT}, "\n".join(f"{entry_at(code)}: {code}" for code in unnamed ^ {*NOT_WRITTEN_OUT})

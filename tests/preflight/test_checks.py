@@ -6,15 +6,13 @@ import importlib
 import inspect
 import json
 import pkgutil
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machines import MODEL, config, machine
 from open_cases import expected
-from preflight_cases import ALL, NO_FA, SWIFT
+from preflight_cases import ALL, NO_FA
 from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
 
@@ -28,8 +26,6 @@ from swift_fa_launcher.preflight.screen import render_table
 
 #: A log shows it, and no check does yet.
 NO_CHECK_YET = {"packing-needs-fla"}
-#: A line of a fix that sets nothing: another command, a line to edit, or that all is well.
-NO_SETTING = re.compile(r"-m pip (install|check)|swift-fa \w+|export \w+=|python -c '|^(in|在) \S+ |keep the batch|保持批大小")
 
 
 @pytest.mark.parametrize(("expect", "facts", "swift", "sections"), ALL)
@@ -175,19 +171,6 @@ def test_every_check_is_listed() -> None:
         forgotten = [name for name, one in defined if not name.startswith("_") and inspect.isgeneratorfunction(one)
                      and one.__annotations__.get("return") == "Iterator[Finding]" and one not in listed]
         assert not forgotten, f"{module.name}: {', '.join(forgotten)} belongs into CHECKS, or takes a name with an underscore"
-
-
-@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), SWIFT)
-def test_a_fix_can_be_typed(expect: str, facts: dict[str, Any], swift: dict[str, Any], sections: dict[str, Any]) -> None:
-    """What a line of a fix ends in, before anything in brackets, is what a shell and the config take."""
-    for finding in check_all(config(swift, **sections), machine(**facts)):
-        for line in (words for fix in finding.fix for words in (fix if isinstance(fix, Text) else (fix,))
-                     if AREA_OF[finding.code] == "swift"):
-            settings = re.search(r"'?(?:swift|launch)\.[a-z_]+=.*", re.split("  [(（]", line)[0])
-            if settings:
-                resolve_config([], shlex.split(settings[0]))
-            else:
-                assert NO_SETTING.search(line), line
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -29,8 +29,8 @@ _GONE: Mapping[str, tuple[Words, ...]] = {
     "self_cognition_sample": (Text("name it as a dataset: 'swift.dataset=[NAME,swift/self-cognition#500]'",
                                    "直接写成数据集：'swift.dataset=[NAME,swift/self-cognition#500]'"),),
     "do_sample": (Text("to turn sampling off: swift.temperature=0", "要关闭采样：swift.temperature=0"),),
-    "ckpt_dir": (Text("load an adapter: 'swift.adapters=[PATH]', or a full model: swift.model=PATH",
-                      "加载适配器：'swift.adapters=[PATH]'，或完整模型：swift.model=PATH"),
+    "ckpt_dir": (Text("load an adapter: 'swift.adapters=[PATH]'", "加载适配器：'swift.adapters=[PATH]'"),
+                 Text("or a full model: swift.model=PATH", "或加载完整模型：swift.model=PATH"),
                  Text("or continue a training: swift.resume_from_checkpoint=PATH", "或继续训练：swift.resume_from_checkpoint=PATH")),
     "overwrite_output_dir": (Text("leave it out; to write into output_dir itself: swift.add_version=false",
                                   "删去即可；要直接写入 output_dir：swift.add_version=false"),),
@@ -147,7 +147,7 @@ ENTRIES: Mapping[str, Entry] = {
               "quant_bits": Says(Text("{shown}{origin} needs quant_bits", "{shown}{origin} 需要同时设置 quant_bits"),
                                  ("swift.quant_bits=4", "swift.quant_bits=8"))}),
     "packing-needs-flash-attn": entry(
-        "E", Text("packing needs flash attention", "packing 需要 flash attention"),
+        "EI", Text("packing needs flash attention", "packing 需要 flash attention"),
         Text("packing or padding_free is on, but attn_impl is not a flash implementation; only flash attention keeps packed "
              "examples apart",
              "打开了 packing 或 padding_free，但 attn_impl 不是 flash 实现；只有 flash attention 能隔开拼在一起的样本"),
@@ -159,7 +159,7 @@ ENTRIES: Mapping[str, Entry] = {
               "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 and newer do",
                               "{setting}：ms-swift {ms_swift} 不允许与 {attention} 同时使用，4.2 起才允许")}),
     "packing-lazy-tokenize": entry(
-        "E", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
+        "EI", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
         Text("packing and lazy_tokenize are both on; packing needs the length of every row in advance",
              "同时打开了 packing 和 lazy_tokenize；packing 需要事先知道每一行的长度"),
         "swift.lazy_tokenize=false", "swift.packing=false",
@@ -167,7 +167,7 @@ ENTRIES: Mapping[str, Entry] = {
               "silent": Text("{packing} with {lazy_tokenize}: ms-swift {ms_swift} would silently not pack",
                              "{packing} 与 {lazy_tokenize}：ms-swift {ms_swift} 不会打包，也不会提示")}),
     "packing-leaks": entry(
-        "E", Text("packed examples leak into each other", "拼在一起的样本会互相泄漏"),
+        "EI", Text("packed examples leak into each other", "拼在一起的样本会互相泄漏"),
         Text("packing or padding_free is on for a model with linear-attention layers, and transformers 5.2.0 to 5.8.x loses "
              "the boundaries between packed examples in such layers: no error, but a wrong loss",
              "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 "
@@ -177,13 +177,13 @@ ENTRIES: Mapping[str, Entry] = {
                   "into each other",
                   "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏")),
     "packing-needs-fla": entry(
-        "E", Text("packing on a model with linear-attention layers needs flash-linear-attention",
+        "EI", Text("packing on a model with linear-attention layers needs flash-linear-attention",
                   "对含线性注意力层的模型做 packing 需要 flash-linear-attention"),
         Text("packing or padding_free is on for a model with linear-attention layers, and flash-linear-attention is not installed",
              "模型含线性注意力层并打开了 packing 或 padding_free，但没有安装 flash-linear-attention"),
         "{pip} install -U flash-linear-attention", _WITHOUT_PACKING),
     "packing-model-unsupported": entry(
-        "E", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
+        "EI", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
         Text("packing or padding_free is on, but the model's template in ms-swift does not support it",
              "打开了 packing 或 padding_free，但 ms-swift 中该模型的 template 不支持"),
         "swift.packing=false swift.padding_free=true", _WITHOUT_PACKING,

@@ -154,7 +154,7 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     Sources: swift/arguments/base_args/model_args.py ("Please set --model"), sft_args.py ("Please input the training
     dataset"), transformers/trainer.py (a streaming dataset has no length); all of 3.8.3, 3.12.6, 4.0.4 and 4.6.0.
     """
-    if not config.files and not config.overrides and all(_is_default(config, key) for key in config.swift):
+    if not config.files and not config.overrides and all(config.is_default(f"swift.{key}") for key in config.swift):
         return  # the machine alone was asked about
     swift = translated(config, facts).swift
     if swift.get("model") in (None, "") and not _model_comes_otherwise(swift, facts):
@@ -200,11 +200,6 @@ def translated(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
 
 def _translate(config: ResolvedConfig, facts: Facts) -> swift_args.Translation:
     return swift_args.translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift"))
-
-
-def _is_default(config: ResolvedConfig, key: str) -> bool:
-    origin = config.origin(f"swift.{key}")
-    return origin is not None and origin.layer == "default"
 
 
 def _model_comes_otherwise(swift: SwiftArguments, facts: Facts) -> bool:
