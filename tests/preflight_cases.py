@@ -324,7 +324,7 @@ SWIFT = [
     case("", {}, {**SDPA, "lazy_tokenize": True}),
     case("E packing-leaks", LINEAR),
     case("E packing-leaks", {**model("qwen3_next"), **packages(ms_swift="4.3.2", transformers="5.2.0")}),
-    case("", LINEAR, {"sequence_parallel_size": 2}),
+    case("", {**LINEAR, "gpus": gpus(2)}, {"sequence_parallel_size": 2}, launch={"nproc_per_node": 2}),
     case("", LINEAR | packages(ms_swift="4.3.2", transformers="5.9.0")),
     case("", LINEAR, SDPA),
     case("E packing-model-unsupported", model("ovis2_5")),
@@ -355,10 +355,10 @@ SWIFT = [
         DATA, kind="file", rows=5000, rows_checked=3, usable_rows=3, rows_over_max_length=1, mean_row_tokens=1200.0,
         row_tokens=[200, 400, 9000]),
          {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split", "use_chat_template": False}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split"}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split"}),
     case("", {}, {"truncation_strategy": "split", "load_args": True}),
     case("E arg-invalid", {"ms_swift_args": TO_3_8}, {**SDPA, "truncation_strategy": "split"}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
     case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),
@@ -395,7 +395,38 @@ SWIFT = [
     # swift/llm/argument/train_args.py of 3.6.4 turns lazy_tokenize off by itself, base_args.py of 3.7.3 refuses
     case("", packages(ms_swift="3.6.4", transformers="4.52.4"), {**SDPA, "streaming": True, "max_steps": 9,
                                                                   "lazy_tokenize": True}),
-    case("E arg-invalid", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+]
+
+CONFLICTS = [
+    case("E arg-conflict", {}, {**SDPA, "group_by_length": True, "lazy_tokenize": True}),
+    case("", {}, {**SDPA, "group_by_length": True}),
+    case("E arg-missing", {}, {"optim": "galore_adamw"}),
+    case("", {}, {"optim": "galore_adamw", "optim_target_modules": "all-linear"}),
+    case("E arg-missing", {}, {"quant_method": "bnb"}),
+    case("E package-missing", packages(liger_kernel=None), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None, liger_kernel_nightly="0.6"), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None), {"use_liger_kernel": "false"}),
+    case("", {}, {"use_liger_kernel": True}),  # nobody looked
+    *(case("E package-missing", packages(bitsandbytes=None), swift) for swift in (
+        {"quant_method": "bnb", "quant_bits": 4}, {"optim": "paged_adamw_8bit"}, {"optim": "adamw_8bit"})),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_torch_fused"}),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_8bit", "optimizer": "muon"}),  # which asks for no other
+    case("E package-missing", packages(wandb=None), {"report_to": ["tensorboard", "wandb"]}),
+    case("", packages(wandb=None, tensorboardx="2.6", tensorboard=None)),
+    case("E package-missing", packages(tensorboard=None)),  # ms-swift's own tracker
+    case("E package-missing", packages(schedulefree="1.2.7"), {"optim": "schedule_free_radam"}),
+    case("", packages(schedulefree="1.2.7"), {"optim": "schedule_free_adamw"}),
+    case("E package-missing", packages(peft="0.20.0"), {"train_type": "bone"}),
+    case("", packages(peft="0.18.1"), {"train_type": "bone"}),
+    case("E package-missing", packages(eetq=None, kernels="0.10.2"), {"quant_method": "eetq", "quant_bits": 8}),
+    case("E package-missing", {**model("qwen2_5_vl"), **packages(qwen_vl_utils=None)}, SDPA),
+    case("", {**model("qwen2_5_vl"), **packages(qwen_vl_utils="0.0.11")}, SDPA),
+    case("", {**model("qwen2"), **packages(qwen_vl_utils=None)}),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils=None, ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils="0.0.11", ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
 ]
 
 LAUNCH = [
@@ -404,7 +435,8 @@ LAUNCH = [
     case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
     case("W gpus-unused", {"gpus": gpus(2)}),
     case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
-    case("W gpus-unused", {"gpus": gpus(8)}, {"device_map": "auto"}, launch={"nproc_per_node": 6}),
+    case("W gpus-unused, E arg-conflict, E arg-conflict", {"gpus": gpus(8)}, {"device_map": "auto"},
+         launch={"nproc_per_node": 6}),
     case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
     case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),
     case("", {"env": {"NVIDIA_VISIBLE_DEVICES": "all", "HIP_VISIBLE_DEVICES": "0", "LOCAL_CACHE": "x", "MASTER": "1"}}),
@@ -541,4 +573,4 @@ SWANLAB = [
     case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
 ]
 
-ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *LAUNCH, *PATHS, *SWANLAB]
+ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *CONFLICTS, *LAUNCH, *PATHS, *SWANLAB]

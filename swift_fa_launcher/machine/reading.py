@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
@@ -26,6 +28,15 @@ def is_absent(facts: Facts, package: str) -> bool:
     """Whether the distribution was looked for and not found; False where nobody looked."""
     packages = known(facts.packages)
     return packages is not None and package in packages and packages[package] is None
+
+
+def is_installed(facts: Facts, requirement: str) -> bool:
+    """Whether a distribution of these versions is there; any is where the requirement is empty."""
+    if not requirement:
+        return True
+    wanted = Requirement(requirement)
+    version = facts.package(wanted.name)
+    return version is not None and wanted.specifier.contains(version.base_version)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -78,6 +89,56 @@ def setting(config: ResolvedConfig, name: str) -> str:
     value = config.swift.get(name)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     return f"{name}={shown}{written(config, f'swift.{name}')}"
+
+
+def shown_deepspeed(config: ResolvedConfig) -> str:
+    """`deepspeed=zero3 (configs/a.yaml:12)`; a configuration that is written out is not shown."""
+    value = config.swift.get("deepspeed")
+    return setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
+        f"deepspeed{written(config, 'swift.deepspeed')}"
+
+
+def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
+    """deepspeed's `zero_optimization`, of a name that ms-swift knows (swift/config) or of what is written out; None where
+    deepspeed is not used, or its configuration is a file."""
+    value = swift.get("deepspeed")
+    if isinstance(value, str):
+        if named := re.fullmatch(r"zero([0-3])(_offload)?", value):
+            offload = {"device": "cpu"}
+            return {"stage": int(named[1]), **({"offload_optimizer": offload} if named[2] else {}),
+                    **({"offload_param": offload} if value == "zero3_offload" else {})}
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    zero = value.get("zero_optimization", {}) if isinstance(value, Mapping) else None
+    return zero if isinstance(zero, Mapping) else None
+
+
+def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
+    """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
+    swift = config.swift
+    if swift.text("eval_strategy") == "no":
+        return False
+    if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
+        return True
+    ratio = swift.number("split_dataset_ratio")
+    if "split_dataset_ratio" not in swift:
+        declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
+        ratio = declared.default if declared and isinstance(declared.default, (int, float)) else \
+            0.0 if is_installed(facts, "ms-swift>=3.6") else None
+    return None if ratio is None else ratio > 0 and not swift.flag("streaming")
+
+
+def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
+    """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
+    asked = config.swift.text("torch_dtype")
+    if asked and asked != "auto":
+        return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
+    path = facts.path(config.swift.get("model"))
+    model = known(path.model_config) if path else None
+    own = known(model.torch_dtype) if model else None
+    return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
 
 
 def typed(key: str, value: Any) -> str:

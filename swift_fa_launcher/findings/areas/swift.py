@@ -99,8 +99,8 @@ ENTRIES: Mapping[str, Entry] = {
                                "{shown}{origin} 不会传递：在 ms-swift {ms_swift} 里等同于不设置 {name}")}),
     "arg-invalid": entry(
         "E", Text("ms-swift does not accept an argument's value", "ms-swift 不接受某个参数的取值"),
-        Text("a value does not fit its argument's type or choices, conflicts with another argument, or makes training impossible",
-             "取值不符合参数的类型或可选值，与另一个参数冲突，或使训练无法进行"),
+        Text("a value does not fit its argument's type or choices, or makes training impossible",
+             "取值不符合参数的类型或可选值，或使训练无法进行"),
         LIST_ARGUMENTS,
         says={"": Says(Text("{shown}{origin}: {why}", "{shown}{origin}：{why}"),
                        ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
@@ -112,18 +112,31 @@ ENTRIES: Mapping[str, Entry] = {
               "twice": Says(Text("{first}{first_origin} and {shown}{origin} are the same argument with two values",
                                  "{first}{first_origin} 与 {shown}{origin} 是同一个参数，却有两个值"),
                             (Text("keep only this: {keep}", "只保留：{keep}"), Text("or only this: {or_keep}", "或只保留：{or_keep}"))),
-              "exclusive": Says(Text("ms-swift does not accept {shown}{origin} together with {other_shown}{other_origin}",
-                                     "ms-swift 不允许 {shown}{origin} 与 {other_shown}{other_origin} 同时使用"),
-                                ("swift.{other}={other_off}", "swift.{argument}={off}")),
-              "split": Says(Text("{setting} is for pre-training on plain text: ms-swift does not accept it together with {with_setting}",
-                                 "{setting} 仅用于纯文本预训练：ms-swift 不允许与 {with_setting} 同时使用"),
-                            ("swift.truncation_strategy=right", "swift.truncation_strategy=delete")),
               **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",)) for way, why in {
                   "positive": Text("must be at least 1", "至少为 1"),
                   "above 0": Text("must be above 0", "必须大于 0"),
                   "not negative": Text("must not be negative", "不能为负数"),
                   "no row": Text("every row is longer, so no row would be left", "所有数据行都超过它，一行也不会剩下"),
                   "no step": Text("the training would not take a single step", "训练一步也不会执行")}.items()}}),
+    "arg-conflict": entry(
+        "E", Text("two arguments exclude each other", "两个参数不能同时使用"),
+        Text("ms-swift, transformers or accelerate refuse two arguments together, or one needs what another does not give it",
+             "ms-swift、transformers 或 accelerate 不允许两个参数同时使用，或一个参数需要另一个参数没有给出的东西"),
+        LIST_ARGUMENTS,
+        says={way: Says(words, ("{write}", "{or_write}")) for way, words in {
+            "": Text("{first} and {second} exclude each other", "{first} 与 {second} 不能同时使用"),
+            "needs": Text("{first} needs {second}", "{first} 需要{second}"),
+            "split": Text("{first} is for pre-training on plain text and excludes {second}",
+                          "{first} 仅用于纯文本预训练，不能与 {second} 同时使用")}.items()}),
+    "package-missing": entry(
+        "E", Text("a package is missing that an argument or the model needs", "缺少某个参数或模型所需的软件包"),
+        Text("an argument, or the model's loader, needs an optional package that is not installed or has the wrong version",
+             "某个参数或模型的加载代码需要一个可选的软件包，而它没有安装或版本不符"),
+        Text("install the package that the message names: {pip} install PACKAGE", "安装提示中的软件包：{pip} install PACKAGE"),
+        says={way: Says(words, ("{install}", "{without}")) for way, words in {
+            "": Text("{setting} needs {package}, which is not installed", "{setting} 需要 {package}，但没有安装"),
+            "version": Text("{setting} needs {package}, but {installed} is installed",
+                            "{setting} 需要 {package}，但安装的是 {installed}")}.items()}),
     "arg-missing": entry(
         "EW", Text("a required argument is missing", "缺少必需的参数"),
         Text("model or dataset is not set, or an argument is not set that another argument needs",
@@ -144,8 +157,10 @@ ENTRIES: Mapping[str, Entry] = {
               "max_length": Says(Text("packing is on, but neither max_length nor packing_length is set: rows are packed up to the "
                                       "model's full context", "打开了 packing，但没有设置 max_length 或 packing_length：会按模型的最大上下文长度打包"),
                                  ("swift.max_length=4096",)),
-              "quant_bits": Says(Text("{shown}{origin} needs quant_bits", "{shown}{origin} 需要同时设置 quant_bits"),
-                                 ("swift.quant_bits=4", "swift.quant_bits=8"))}),
+              "quant_bits": Says(Text("{setting} needs quant_bits", "{setting} 需要同时设置 quant_bits"),
+                                 ("swift.quant_bits=4", "swift.quant_bits=8")),
+              "optim_target_modules": Says(Text("{setting} needs optim_target_modules", "{setting} 需要同时设置 optim_target_modules"),
+                                           ("swift.optim_target_modules=all-linear", "swift.optim=adamw_torch"))}),
     "packing-needs-flash-attn": entry(
         "E", Text("packing needs flash attention", "packing 需要 flash attention"),
         Text("packing or padding_free is on, but attn_impl is not a flash implementation; only flash attention keeps packed "

@@ -70,8 +70,9 @@ def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if other is None:
         return
     shown = setting(config, other) if swift.get(other) is not None else f"{other}=true"
-    yield found("arg-invalid", "split", setting=setting(config, "truncation_strategy"), with_setting=shown,
-                argument="truncation_strategy", other=other)
+    yield found("arg-conflict", "split", first=setting(config, "truncation_strategy"), second=shown,
+                arguments=["truncation_strategy", other], write="swift.truncation_strategy=right",
+                or_write="swift.truncation_strategy=delete")
 
 
 CHECKS: tuple[Check, ...] = (value_that_cannot_train, split_refused)
