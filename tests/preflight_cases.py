@@ -399,11 +399,26 @@ SWIFT = [
 ]
 
 CONFLICTS = [
+    *(case("E arg-invalid", {}, swift) for swift in (
+        {"target_modules": "q_proj,v_proj"}, {"target_modules": ["q_proj, v_proj", "o_proj"]},
+        {"target_modules": "q_proj v_proj"}, {"modules_to_save": "embed_tokens；lm_head"}, {"report_to": "wandb,tensorboard"},
+        {"dataset": f"{DATA},data/b.jsonl"}, {"dataset": ["org/a#500 org/b:sub"]}, {"freeze_parameters": "model.a,model.b"},
+        {"interleave_prob": "0.5,0.5", "dataset": [DATA, "b.jsonl"]})),
+    case("E arg-invalid, I arg-renamed", {}, {"lora_target_modules": "q_proj,v_proj"}),
+    case("E arg-invalid", path("a,b", kind="missing"), {"dataset": "a,b"}),
+    *(case("", {}, swift) for swift in (
+        {"target_modules": "all-linear"}, {"target_modules": ["q_proj", "v_proj"]}, {"target_modules": r"^model\.(q,v)_proj$"},
+        {"model_name": "小黄, Xiao Huang"}, {"new_special_tokens": "<a>,<b>"}, {"target_regex": "q_proj,v_proj"},
+        {"dataset": "swift/self-cognition:a/b#500"})),
+    *(case("", path(name, kind="file"), {"dataset": name}) for name in ("my data/a,b.jsonl", "a.jsonl b.jsonl")),
+    case("E dataset-missing", path("my data/a.jsonl", kind="missing"), {"dataset": "my data/a.jsonl"}),
     case("E arg-conflict", {}, {**SDPA, "group_by_length": True, "lazy_tokenize": True}),
     case("", {}, {**SDPA, "group_by_length": True}),
     case("E arg-missing", {}, {"optim": "galore_adamw"}),
     case("", {}, {"optim": "galore_adamw", "optim_target_modules": "all-linear"}),
     case("E arg-missing", {}, {"quant_method": "bnb"}),
+    case("E arg-invalid", {}, {"quant_method": "fp8"}),
+    case("E arg-invalid", {}, {"adapters": ["a/b", "c/d"]}), case("", {}, {"adapters": ["a/b"]}),
     case("E package-missing", packages(liger_kernel=None), {"use_liger_kernel": True}),
     case("", packages(liger_kernel=None, liger_kernel_nightly="0.6"), {"use_liger_kernel": True}),
     case("", packages(liger_kernel=None), {"use_liger_kernel": "false"}),

@@ -141,6 +141,35 @@ def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str
     return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
 
 
+#: Lists in whose items neither a comma nor a blank can stand, of ms-swift 3.8 to 4.6: those of files and hub names, and others.
+_LISTS_OF_FILES = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset", "custom_dataset_info", "external_plugins",
+                   "custom_register_path", "adapters")
+_LISTS = (*_LISTS_OF_FILES, "eval_dataset", "target_modules", "target_parameters", "modules_to_save", "freeze_parameters",
+          "trainable_parameters", "galore_target_modules", "report_to", "callbacks", "interleave_prob", "reft_layers")
+#: What can only be a file or a hub name of its own, with a subset and a count behind it.
+_ONE_FILE = re.compile(r"(?:\S+\.(?:jsonl?|csv|txt|parquet|py)|[\w.-]+/[\w.-]+)(?::[\w/.-]+)?(?:#\d+)?")
+
+
+def parted_list(facts: Facts, name: str, value: Any) -> list[str] | None:
+    """The items that were meant where a text of a list holds several, parted by commas or blanks; None where none does.
+    ms-swift takes such a text for one name."""
+    texts = [str(item) for item in (value if isinstance(value, (list, tuple)) else (value,)) if item is not None]
+    parts = [part for text in texts for part in _parts(facts, name, text)] if name in _LISTS else texts
+    return parts if len(parts) > len(texts) else None
+
+
+def _parts(facts: Facts, name: str, text: str) -> list[str]:
+    parts = [part for part in re.split(r"[,;，；\s]+", text.strip()) if part]
+    if len(parts) < 2 or re.search(r"[][(){}|\\^$]", text):  # a pattern
+        return [text]
+    if name not in _LISTS_OF_FILES:
+        return parts
+    path = facts.path(text)
+    kind = known(path.kind) if path else None
+    told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
+    return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
+
+
 def typed(key: str, value: Any) -> str:
     """`key=value` as it is typed into a shell to set the value."""
     return shlex.quote(f"{key}={_typed(value)}")

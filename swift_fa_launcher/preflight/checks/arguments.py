@@ -12,7 +12,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import typed, written
+from swift_fa_launcher.machine.reading import parted_list, typed, written
 from swift_fa_launcher.secrets import is_secret_name
 
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
@@ -95,6 +95,10 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             yield found("arg-invalid", "ms-swift 2", **_said(config, change.old, change.old_value),
                         new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
                         override=_typed(change.new, change.new_value))
+            continue
+        if items := parted_list(facts, name, value):
+            yield found("arg-invalid", "list", **_said(config, key, value), name=name, items=items,
+                        **_rewritten(config, key, name, items))
             continue
         argument = known_args.get(name)
         if name == "model_type" or (name == "template" and swift_args.has_plugins(config)):

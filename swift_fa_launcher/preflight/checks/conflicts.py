@@ -220,7 +220,7 @@ def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, .
 def _interleaved(config: ResolvedConfig) -> Iterator[tuple[Words, ...]]:
     """dataset/loader.py, interleave_datasets; a dataset of several subsets counts as often."""
     names, shares = config.swift.names("dataset"), config.swift.names("interleave_prob")
-    if len(names) > 1 and shares and len(shares) != len(names) and not any(":" in name for name in names):
+    if len(names) > 1 and len(shares) > 1 and len(shares) != len(names) and not any(":" in name for name in names):
         yield (f"interleave_prob{written(config, 'swift.interleave_prob')}",
                Text(f"one number for each of the {len(names)} datasets, not {len(shares)}",
                     f"为 {len(names)} 个数据集各写一个数，而不是 {len(shares)} 个"), "swift.interleave_prob=null")

@@ -16,7 +16,16 @@ from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.checkpoint import CheckpointFiles, find_faults
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import environment, launch_number, pip, setting, torch_version, typed, written
+from swift_fa_launcher.machine.reading import (
+    environment,
+    launch_number,
+    parted_list,
+    pip,
+    setting,
+    torch_version,
+    typed,
+    written,
+)
 from swift_fa_launcher.machine.rows import reason_in_both
 from swift_fa_launcher.preflight.packing import longest_row, nothing_left
 
@@ -47,6 +56,8 @@ def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/modelscope/ms-swift/issues/982"""
     for key in DATASET_ARGUMENTS:
         for name in config.swift.names(key):
+            if parted_list(facts, key, name):
+                continue  # arg-invalid's
             if (_is_path(name) or not _registers(config)) and (way := _absence(facts, name)):
                 yield _absent(config, facts, way, key, name, "dataset")
 
