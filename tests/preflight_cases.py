@@ -41,6 +41,15 @@ def model(kind: str, **more: Any) -> dict[str, Any]:
     return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind, **more}}}}
 
 
+def cards(count: int, gib: float) -> list[dict[str, Any]]:
+    return [gpu(index, memory_gib=float(gib), free_memory_gib=float(gib)) for index in range(count)]
+
+
+def sized(gib: float, **config: Any) -> dict[str, Any]:
+    return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "size_gib": gib, "model_config": {
+        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **config}}}}
+
+
 def packages(**versions: str | None) -> dict[str, Any]:
     return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
 
@@ -93,6 +102,41 @@ MACHINE = [
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "9"}, "gpus": gpus(2)}, launch={"target": "slurm", "nproc_per_node": 2}),
     case("W gpu-memory-low", {"gpus": [gpu(free_memory_gib=40.0)]}),
     case("", {"gpus": [gpu(), gpu(1, free_memory_gib=1.0)]}, launch={"gpus": [0]}),
+    # weights, gradients and two states in bfloat16: 8 bytes a parameter; deepspeed adds float32
+    *(case("E gpu-memory-short", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 40), ("o/Qwen2.5-32B", 80), ("o/a-7b", 24))),
+    case("W gpu-memory-short", {"gpus": cards(1, 48)}, {"model": "o/Llama-3.1-8B", "train_type": "full"}),  # by a rough name
+    case("", {"gpus": cards(1, 24), "host__wsl": True, "driver__version": "576.88"}, {"model": "o/a-7b", "train_type": "full"}),
+    *(case("", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 80), ("o/Qwen2.5-3B", 24), ("o/Qwen2.5-0.5B", 8), ("o/unnamed", 8), ("o/Mixtral-8x7B", 8))),
+    case("E gpu-memory-short", {"gpus": cards(1, 24), **sized(15.2)}, {"train_type": "full"}),
+    case("E gpu-memory-short", {"gpus": cards(1, 14), **sized(15.2)}),  # the weights alone
+    case("", {"gpus": cards(1, 16), **sized(15.2)}), case("", {"gpus": cards(1, 14), **sized(15.2, torch_dtype="float32")}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B"}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B", "quant_method": "bnb", "quant_bits": 4}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B", "quant_method": "bnb", "quant_bits": 4}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B-Instruct-GPTQ-Int4"}),
+    case("E gpu-memory-short", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}, launch={"nproc_per_node": 8}),
+    case("W gpus-unused", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}),  # spread over all of them
+    *(case(expect, {"gpus": cards(8, 80), **packages(deepspeed="0.18.3")}, {
+        "model": f"o/{name}", "train_type": kind, "deepspeed": stage, "save_only_model": True}, launch={"nproc_per_node": 8})
+      for expect, name, kind, stage in (
+        ("E gpu-memory-short", "Qwen2.5-14B", "full", "zero0"), ("", "Qwen2.5-3B", "full", "zero0"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", "zero2"), ("", "Qwen2.5-14B", "full", "zero2"),
+        ("", "Qwen2.5-32B", "full", "zero3"), ("E gpu-memory-short", "Qwen2.5-72B", "full", "zero3"),
+        ("", "Qwen2.5-72B", "full", "zero3_offload"), ("", "Qwen2.5-72B", "full", "ds.json"),
+        ("E gpu-memory-short", "Qwen2.5-72B", "lora", "zero2"), ("", "Qwen2.5-72B", "lora", "zero3"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", {"zero_optimization": {"stage": 1}}),
+        ("", "Qwen2.5-14B", "full", {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}))),
+    case("", {"gpus": cards(16, 80), **packages(deepspeed="0.18.3")}, {
+        "model": "o/Qwen2.5-72B", "train_type": "full", "deepspeed": "zero3", "save_only_model": True},
+         launch={"nproc_per_node": 16}),
+    case("", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-32B", "train_type": "full", "fsdp": "fsdp2"},
+         launch={"nproc_per_node": 8}),
+    *(case("", {"gpus": cards(1, 24)}, {"model": "o/a-7b", "train_type": "full", **less}) for less in (
+        {"freeze_parameters_ratio": 0.9}, {"optim": "lomo"}, {"freeze_llm": True})),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-14B", "train_type": "full", "optim": "adamw_8bit"}),
+    case("", {"gpus": cards(1, 48), **model("qwen2_5_vl")}, {**SDPA, "train_type": "full"}),  # its tower is frozen
     *(case("E gpu-arch-unsupported, E bf16-unsupported, E flash-attn-arch-missing", {"gpus": [gpu(0, c)]})
       for c in ("6.0", "7.0", "7.5")),
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
@@ -154,6 +198,16 @@ MACHINE = [
                                "packages": {"ms-swift": "3.4.1", "transformers": "4.51.3"}}),
     case("", {"host__available_memory_gib": 120.0, **path(DATA, kind="file", rows=22_000_000)}),
     case("W host-memory-low, W build-memory-low, E flash-attn-missing", {**NO_FA, "host__available_memory_gib": 3.0}, **BUILD),
+    # 69 GiB of rows: https://github.com/modelscope/ms-swift/issues/2974
+    case("E disk-space-low", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, "host__free_gib__datasets": 40.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("E disk-space-low", {"host__free_gib__datasets": 14.0, **path(DATA, kind="file", size_gib=30.0)},
+         {"dataset": [f"{DATA}#500"]}),  # all of it is loaded
+    case("E disk-space-low", {"env": {"MODELSCOPE_CACHE": "/c"}, "paths": {"/c": {"kind": "dir", "free_gib": 9.0},
+                                                                           DATA: {"kind": "file", "size_gib": 30.0}}}),
+    case("", {"env": {"MODELSCOPE_CACHE": "/c"}, "host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}, {"streaming": True, "max_steps": 9}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=9.0)}),
     case("W windows-unsupported", {"host__os": "Windows", "host__glibc": None, **ext(glibc=None)}),
     case("", {"host__os": "Windows", "host__glibc": None, "flash_attn": None}, SDPA),
     case("", {"host__wsl": True, "driver__version": "576.88"}),
@@ -540,6 +594,28 @@ PATHS = [
                                      "torch__cuda": "12.4"}, RESUME),
     case("", {**path(RESUMED, kind="dir", files=WHOLE), "torch__version": "2.5.1+cu124", "torch__cuda": "12.4",
               **packages(ms_swift="3.4.1", transformers="4.51.3")}, RESUME),
+]
+
+
+def zero_files(ranks: int) -> list[str]:
+    return ["latest", "trainer_state.json", "model.safetensors", "global_step9",
+            *(f"global_step9/bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(ranks))]
+
+
+def zero(ranks: int, cards: int) -> dict[str, Any]:
+    return {**path(RESUMED, kind="dir", files=zero_files(ranks)), "gpus": gpus(cards), **packages(deepspeed="0.18.3")}
+
+
+PATHS += [
+    case("E checkpoint-world-size", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("E checkpoint-world-size", zero(8, 8), {**RESUME, "deepspeed": "zero3"},
+         launch={"nproc_per_node": 8, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("E checkpoint-world-size", zero(4, 1), {**RESUME, "deepspeed": "zero1"}),
+    case("", zero(4, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2", "resume_only_model": True}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": {"zero_optimization": {"stage": 2, "elastic_checkpoint": True}}},
+         launch={"nproc_per_node": 4}),
 ]
 
 OFF = {"swanlab": {"mode": "offline"}}
