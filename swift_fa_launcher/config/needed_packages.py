@@ -33,7 +33,8 @@ _OPTIMIZERS: Mapping[str, str] = {
     "schedule_free_radam": "schedulefree>=1.4.0", "stable_adamw": "torch-optimi", "adamw_torch_xla": "torch-xla",
     "adamw_torch_npu_fused": "torch-npu", "adamw_apex_fused": "apex"}
 _TRACKERS: Mapping[str, tuple[str, ...]] = {
-    "tensorboard": ("tensorboard", "tensorboardx"), "wandb": ("wandb",), "mlflow": ("mlflow", "mlflow-skinny"),
+    "tensorboard": ("tensorboard", "tensorboardx", "tb-nightly", "nvidia-tensorboard"),
+    "wandb": ("wandb",), "mlflow": ("mlflow", "mlflow-skinny"),
     "comet_ml": ("comet-ml",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "dagshub": ("dagshub",),
     "dvclive": ("dvclive",), "flyte": ("flytekit",), "neptune": ("neptune", "neptune-client"), "trackio": ("trackio",)}
 #: By the model's own model_type: its loader imports the package (swift/model/models/qwen.py), or the code beside its weights.

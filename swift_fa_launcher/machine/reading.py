@@ -115,10 +115,15 @@ def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
     return zero if isinstance(zero, Mapping) else None
 
 
+def strategy(swift: SwiftArguments, name: str) -> str | None:
+    """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
+    return "no" if swift.get(name) is False else swift.text(name)
+
+
 def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
     """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
     swift = config.swift
-    if swift.text("eval_strategy") == "no":
+    if strategy(swift, "eval_strategy") == "no":
         return False
     if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
         return True

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import config_data, gpus, machine
+from machines import MODEL, config_data, gpus, machine
+from packaging.requirements import Requirement
 
 from swift_fa_launcher.config.conditions import holds, parse_condition
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
+from swift_fa_launcher.config.needed_packages import NEEDS, Need
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.findings.finding import Finding
 from swift_fa_launcher.preflight.checks import check_all
@@ -116,6 +118,7 @@ def test_what_excludes_each_other(swift: dict[str, Any], versions: tuple[dict[st
     ({**BEST, "save_strategy": "no"}, {}, 0),
     ({**BEST, **VALIDATED, "save_strategy": "best", "eval_strategy": "steps", "eval_steps": 7}, {}, 0),
     ({"save_strategy": "best"}, {}, 0),
+    ({**BEST, "save_strategy": False}, {}, 0), ({"lr_scheduler_type": "cosine", "eval_strategy": False}, {}, 0),
     ({**BEST, **VALIDATED, "eval_steps": 100}, {}, 0), ({**BEST, **VALIDATED, "eval_steps": 0.1, "save_steps": 0.2}, {}, 0),
     ({"dataloader_num_workers": 0}, {}, 0), ({"dataloader_prefetch_factor": 4}, {}, 0),
     ({"lisa_activated_layers": 2, "tuner_type": "full"}, {}, 0), ({"lisa_activated_layers": 0}, {}, 0),
@@ -140,6 +143,23 @@ def test_every_rule_is_broken_above() -> None:
         facts = machine(gpus=gpus(cards or launch.get("nproc_per_node", 1)), packages=DS | versions[-1])
         broken |= {tuple(f.context["arguments"]) for f in arguments_conflict(resolve_data(data), facts)}
     assert broken == {tuple(parse_condition(condition)[0] for condition in rule.when[:2]) for rule in RULES}
+
+
+@pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.package)
+def test_what_does_without_a_package_is_accepted(need: Need, tmp_path: Path) -> None:
+    """Each row's conditions give its finding, and its override takes it away."""
+    given = {name: "x" if not sign else wanted.split(",")[0].replace("*", "adamw") for name, sign, wanted in map(
+        parse_condition, need.when) if sign in ("", "=") and name not in ("config_model_type", "evaluates")}
+    file, kind = tmp_path / "a.yaml", parse_condition(need.when[0])[2].split(",")[0]
+    file.write_text(json.dumps(config_data({**PLAIN, **VALIDATED, **given})), encoding="utf-8")
+    version = {"transformers": "4.57.3"} if need.of == "transformers<5" else V4_6 if need.of else {}
+    facts = machine(packages={"tensorboard": "2.20", **version, Requirement(need.package).name: None},
+                    paths={MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind}}})
+
+    def lacks(fix: str) -> bool:
+        return any(f.code == "package-missing" for f in check_all(resolve_config([file], shlex.split(fix)), facts))
+
+    assert lacks("") and (not need.without or not lacks(need.without))
 
 
 @pytest.mark.parametrize(("condition", "value", "expected"), [

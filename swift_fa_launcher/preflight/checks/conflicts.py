@@ -22,6 +22,7 @@ from swift_fa_launcher.machine.reading import (
     setting,
     shown_deepspeed,
     spreads_model,
+    strategy,
     visible_gpus,
     weights_dtype,
     written,
@@ -91,7 +92,7 @@ RULES: tuple[Rule, ...] = (
     Rule("", ("fp16_full_eval=true", "bf16_full_eval=true"),
          ("swift.fp16_full_eval=false", "swift.bf16_full_eval=false")),
     # trainers/arguments.py, __post_init__
-    Rule("ms-swift>=3.5", ("use_liger_kernel=true", "gpus_each>1"), (_NPROC, "swift.use_liger_kernel=false")),
+    Rule("ms-swift>=3.7", ("use_liger_kernel=true", "gpus_each>1"), (_NPROC, "swift.use_liger_kernel=false")),
     # accelerate's prepare_model: "loaded with device_map='auto' in any distributed mode"; transformers' check_and_set_device_map
     Rule("", ("device_map=auto,balanced,balanced_low_0", "processes>1", "gpus_each<2", "zero!=3"), ("swift.device_map=null",)),
     Rule("", ("device_map", "zero=3"), ("swift.device_map=null",)),
@@ -131,14 +132,15 @@ def arguments_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     derived, gpus = _derived(config, facts), visible_gpus(config, facts).gpus or ()
 
     def value_of(name: str) -> Any:
-        return derived[name] if name in derived else config.swift.get(name, USUAL.get(name))
+        return derived[name] if name in derived else strategy(config.swift, name) if name.endswith("_strategy") and \
+            name in config.swift else config.swift.get(name, USUAL.get(name))
 
     for rule in RULES:
         if is_installed(facts, rule.of) and all_hold(rule.when, value_of):
             first, second = (parse_condition(condition)[0] for condition in rule.when[:2])
             lines = [line.replace("{gpus}", str(len(gpus))) for line in rule.fix
                      if line != _VALIDATE or not config.swift.flag("streaming")]  # which splits nothing off
-            if rule.needs is NEEDED and config.swift.text("eval_strategy") == "no":
+            if rule.needs is NEEDED and strategy(config.swift, "eval_strategy") == "no":
                 lines = [f"swift.eval_strategy=null {line}" if line == _VALIDATE else line for line in lines]
             yield _conflict("needs" if rule.needs else "", _named(config, facts, first, value_of(first)),
                             rule.needs or _named(config, facts, second, value_of(second)), lines, (first, second))
@@ -183,7 +185,9 @@ def numbers_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
-    """swift/utils/env.py, is_mp, asserts it (3.8.3 to 4.6.0); sequence_parallel/sequence_parallel.py, _init_device_mesh."""
+    """swift/utils/env.py, is_mp, asserts it (3.0.3 to 4.6.0); sequence_parallel/sequence_parallel.py, _init_device_mesh."""
+    if not is_installed(facts, "ms-swift>=3.0"):
+        return
     seen, processes = visible_gpus(config, facts).gpus or (), launch_number(config, facts, "nproc_per_node") or 1
     if len(seen) > processes > 1 and len(seen) % processes and spreads_model(config, facts) and not config.swift.flag("use_cpu"):
         first = ",".join(str(gpu.index) for gpu in seen[:processes])
@@ -201,10 +205,10 @@ def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ..
 
 def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
     """transformers' TrainingArguments. What eval_ does not say, ms-swift takes from save_ (sft_args.py, _init_eval_strategy)."""
-    swift, save = config.swift, config.swift.text("save_strategy") or "steps"
+    swift, save = config.swift, strategy(config.swift, "save_strategy") or "steps"
     if not swift.flag("load_best_model_at_end") or save == "best" or not evaluates(config, facts):
         return
-    evaluated = swift.text("eval_strategy") or save
+    evaluated = strategy(swift, "eval_strategy") or save
     steps, every = swift.number("save_steps") or 500, swift.number("eval_steps")
     first = setting(config, "load_best_model_at_end")
     if evaluated != save:
