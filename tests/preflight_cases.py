@@ -486,6 +486,8 @@ CONFLICTS = [
     case("E package-missing", packages(tensorboard=None)),  # ms-swift's own tracker
     case("E package-missing", packages(schedulefree="1.2.7"), {"optim": "schedule_free_radam"}),
     case("", packages(schedulefree="1.2.7"), {"optim": "schedule_free_adamw"}),
+    case("E package-missing", packages(autoawq=None), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
+    case("", packages(autoawq="0.2.9"), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
     case("E package-missing", packages(peft="0.20.0"), {"train_type": "bone"}),
     case("", packages(peft="0.18.1"), {"train_type": "bone"}),
     case("E package-missing", packages(eetq=None, kernels="0.10.2"), {"quant_method": "eetq", "quant_bits": 8}),

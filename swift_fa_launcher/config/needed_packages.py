@@ -63,12 +63,17 @@ NEEDS: tuple[Need, ...] = (
     # optimizers/galore/utils.py
     Need(("use_galore=true", "galore_quantization=true", "optim!=adafactor,*8bit*"), "q-galore-torch",
          "swift.galore_quantization=false"),
-    # transformers/quantizers: each validate_environment
+    # transformers/quantizers: each validate_environment, of what the arguments ask for and of weights that are quantised already
     Need(("quant_method=bnb",), "bitsandbytes", "swift.quant_method=null swift.quant_bits=null", _BNB),
     Need(("quant_method=hqq",), "hqq", "swift.quant_method=null swift.quant_bits=null"),
     Need(("quant_method=quanto",), "optimum-quanto", "swift.quant_method=null swift.quant_bits=null"),
     Need(("quant_method=eetq",), "eetq", "swift.quant_method=null swift.quant_bits=null", of="transformers<5"),
     Need(("quant_method=eetq",), "kernels", "swift.quant_method=null swift.quant_bits=null", of="transformers>=5"),
+    *(Need((f"config_quant_method={method}",), package, "", or_else, of) for method, package, or_else, of in (
+        ("bitsandbytes", "bitsandbytes", _BNB, ""), ("gptq", "optimum", (), ""), ("gptq", "gptqmodel", (), "transformers>=5"),
+        ("gptq", "gptqmodel", ("auto-gptq",), "transformers<5"), ("awq", "gptqmodel", (), "transformers>=5"),
+        ("awq", "autoawq", (), "transformers<5"), ("compressed-tensors", "compressed-tensors", (), ""),
+        ("aqlm", "aqlm", (), ""), ("hqq", "hqq", (), ""))),
     *(Need((f"optim={names}", "optimizer=default"), package, "swift.optim=adamw_torch", _BNB if package == "bitsandbytes" else ())
       for names, package in _OPTIMIZERS.items()),
     *(Need((f"report_to={name}",), packages[0], "swift.report_to=none", packages[1:]) for name, packages in _TRACKERS.items()),

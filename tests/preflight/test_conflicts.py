@@ -149,12 +149,13 @@ def test_every_rule_is_broken_above() -> None:
 def test_what_does_without_a_package_is_accepted(need: Need, tmp_path: Path) -> None:
     """Each row's conditions give its finding, and its override takes it away."""
     given = {name: "x" if not sign else wanted.split(",")[0].replace("*", "adamw") for name, sign, wanted in map(
-        parse_condition, need.when) if sign in ("", "=") and name not in ("config_model_type", "evaluates")}
+        parse_condition, need.when) if sign in ("", "=") and not name.startswith(("config_", "evaluates"))}
     file, kind = tmp_path / "a.yaml", parse_condition(need.when[0])[2].split(",")[0]
     file.write_text(json.dumps(config_data({**PLAIN, **VALIDATED, **given})), encoding="utf-8")
-    version = {"transformers": "4.57.3"} if need.of == "transformers<5" else V4_6 if need.of else {}
+    version = {} if not need.of else V3_12 if need.of == "transformers<5" else V4_6
     facts = machine(packages={"tensorboard": "2.20", **version, Requirement(need.package).name: None},
-                    paths={MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind}}})
+                    paths={MODEL: {"kind": "dir", "missing_files": [], "model_config": {
+                        "model_type": kind, "quant_method": kind if need.when[0].startswith("config_quant") else None}}})
 
     def lacks(fix: str) -> bool:
         return any(f.code == "package-missing" for f in check_all(resolve_config([file], shlex.split(fix)), facts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from packaging.requirements import Requirement
 from swift_fa_launcher.config.conditions import all_hold, parse_condition
 from swift_fa_launcher.config.needed_packages import NEEDS, Need
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import known
+from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.findings.finding import Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts
@@ -24,7 +25,11 @@ def package_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The rows of config/needed_packages.py; deepspeed and SwanLab have codes of their own."""
     path = facts.path(config.swift.get("model"))
     model = known(path.model_config) if path else None
-    derived = {"config_model_type": known(model.model_type) if model else None, "evaluates": evaluates(config, facts)}
+    method = known(model.quant_method) if model else None
+    if model is None or isinstance(model.quant_method, Unknown):  # what a published model's name says
+        method = next(iter(re.findall(r"-(gptq|awq)\b", (config.swift.text("model") or "").lower())), None)
+    derived = {"config_model_type": known(model.model_type) if model else None, "config_quant_method": method,
+               "evaluates": evaluates(config, facts)}
 
     def value_of(name: str) -> Any:
         return derived[name] if name in derived else config.swift.get(name, USUAL.get(name))
