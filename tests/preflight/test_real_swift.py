@@ -44,6 +44,8 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("arg-conflict", {"dataloader_prefetch_factor": 4, "dataloader_num_workers": 0}), ("", {"dataloader_num_workers": 0}),
     ("arg-conflict", {"quant_method": "eetq", "quant_bits": 4}), ("", {"quant_method": "eetq", "quant_bits": 8}),
     ("arg-missing", {"quant_method": "hqq"}),
+    ("arg-conflict", {"quant_method": "bnb", "quant_bits": 3}), ("arg-conflict", {"quant_method": "quanto", "quant_bits": 3}),
+    ("", {"quant_method": "quanto", "quant_bits": 8}),
     ("package-missing", {"use_liger_kernel": True}), ("package-missing", {"eval_use_evalscope": True}),
     ("package-missing", {"predict_with_generate": True, **VALIDATED}), ("", {"predict_with_generate": False, **VALIDATED}),
 )

@@ -123,7 +123,7 @@ ENTRIES: Mapping[str, Entry] = {
                   "one": Text("a training goes on from one adapter only", "训练只能从一个适配器继续"),
                   "not trained": Text("transformers does not train weights of this kind", "transformers 不支持训练这种权重")}.items()}}),
     "arg-conflict": entry(
-        "E", Text("two arguments exclude each other", "两个参数不能同时使用"),
+        "EI", Text("two arguments exclude each other", "两个参数不能同时使用"),
         Text("ms-swift, transformers or accelerate refuse two arguments together, or one needs what another does not give it",
              "ms-swift、transformers 或 accelerate 不允许两个参数同时使用，或一个参数需要另一个参数没有给出的东西"),
         LIST_ARGUMENTS,
