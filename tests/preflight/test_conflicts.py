@@ -71,7 +71,8 @@ CASES: list[tuple[dict[str, Any], tuple[dict[str, str], ...], dict[str, Any], in
     ({**VALIDATED, "save_strategy": "best"}, ALL, {}, 0),
     ({"dataloader_prefetch_factor": 4, "dataloader_num_workers": 0}, ALL, {}, 0),
     ({"lisa_activated_layers": 2}, ALL, {}, 0),
-    ({"tuner_backend": "unsloth", "tuner_type": "longlora"}, ALL, {}, 0),
+    ({"tuner_backend": "unsloth", "tuner_type": "longlora", "model": "o/unknown"}, ALL, {}, 0),
+    ({"tuner_type": "longlora"}, ALL, {}, 0),  # the model is a qwen2
     ({"use_galore": True, "optim": "sgd", "tuner_type": "full"}, (V4, V4_6), {}, 0),
     ({"optim": "galore_adamw_layerwise", "optim_target_modules": "all-linear"}, ALL, {}, 0),  # 16 passes by default
     ({"optim": "apollo_adamw_layerwise", "optim_target_modules": "all-linear", "gradient_accumulation_steps": 1}, ALL, DDP, 0),

@@ -163,6 +163,7 @@ ENTRIES: Mapping[str, Entry] = {
                                  ("swift.max_length=4096",)),
               "quant_bits": Says(Text("{setting} needs quant_bits", "{setting} 需要同时设置 quant_bits"),
                                  ("swift.quant_bits=4", "swift.quant_bits=8")),
+              "num_labels": Says(Text("{setting} needs num_labels", "{setting} 需要同时设置 num_labels"), ("swift.num_labels=2",)),
               "optim_target_modules": Says(Text("{setting} needs optim_target_modules", "{setting} 需要同时设置 optim_target_modules"),
                                            ("swift.optim_target_modules=all-linear", "swift.optim=adamw_torch"))}),
     "packing-needs-flash-attn": entry(

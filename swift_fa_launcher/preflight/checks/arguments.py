@@ -29,9 +29,16 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "eval_strategy": ("no", "steps", "epoch"),
     "report_to": ("azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "kubeflow", "mlflow", "neptune",
                   "swanlab", "tensorboard", "trackio", "wandb", "all", "none"),
+    "optimizer": ("default", "galore", "lorap", "muon", "muonclip", "multimodal"),
+    "loss_type": ("cross_entropy", "cosine_similarity", "contrastive", "online_contrastive", "infonce", "reranker",
+                  "generative_reranker", "pointwise_reranker", "listwise_reranker", "listwise_generative_reranker", "scoring",
+                  "distill_rps", "smooth_brier", "ce_rps"),
+    "eval_metric": ("acc", "nlg", "infonce", "paired", "reranker"),
     "callbacks": ("activation_cpu_offload", "adalora", "deepspeed_elastic", "early_stop", "graceful_exit", "lisa", "perf_log"),
 }
 
+#: Of these, those that a plugin may bring more of.
+REGISTERED = (*TUNERS, "report_to", "callbacks", "optimizer", "loss_type", "eval_metric")
 LOW_RANK_OPTIMIZERS = tuple(f"{name}{layerwise}" for layerwise in ("", "_layerwise") for name in (
     "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw"))
 
@@ -116,7 +123,7 @@ def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swi
     """What a value may mean that ms-swift looks up after parsing and would not find; of a list, each wrong item's nearest."""
     names = LOOKED_UP.get(name)
     if names and value is not None and not isinstance(value, dict) and not (argument and known(argument.choices)) \
-            and not (name in (*TUNERS, "report_to", "callbacks") and swift_args.has_plugins(config)):
+            and not (name in REGISTERED and swift_args.has_plugins(config)):
         words = swift_args.render_value(value, text, argument or swift_args.Argument(type="Optional[str]"))
         wrong = _misspelt(words, names)
         if len(words) > 1 and wrong:
@@ -154,8 +161,8 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What `swift sft` cannot do without.
 
     Sources: swift/arguments/base_args/model_args.py ("Please set --model"), sft_args.py ("Please input the training
-    dataset"), quant_args.py, transformers/trainer.py (a streaming dataset has no length), trainer_optimizer.py
-    (_setup_low_rank_optimizer); all of 3.8.3, 3.12.6, 4.0.4 and 4.6.0.
+    dataset"), quant_args.py, model/model_meta.py ("Please pass the parameter `num_labels`"), transformers/trainer.py (a
+    streaming dataset has no length), trainer_optimizer.py (_setup_low_rank_optimizer); all of 3.8.3, 3.12.6, 4.0.4, 4.6.0.
     """
     if not config.files and not config.overrides and all(_is_default(config, key) for key in config.swift):
         return  # the machine alone was asked about
@@ -167,6 +174,7 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if swift.flag("streaming") and (swift.get("max_steps") is None or (swift.whole("max_steps") or 1) <= 0):
         yield found("arg-missing", "max_steps", argument="max_steps", origin=_where(config, "streaming"))
     for name, first, values in (("quant_bits", "quant_method", ("bnb", "hqq", "eetq", "quanto")),
+                                ("num_labels", "task_type", ("seq_cls",) if not swift.flag("load_args") else ()),
                                 ("optim_target_modules", "optim", LOW_RANK_OPTIMIZERS)):
         if swift.get(name) is None and swift.text(first) in values:
             yield found("arg-missing", name, argument=name, setting=f"{_shown(first, swift[first])}{_where(config, first)}")

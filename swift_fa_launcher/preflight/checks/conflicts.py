@@ -8,6 +8,7 @@ from typing import Any
 
 from swift_fa_launcher.config.conditions import all_hold, parse_condition
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.finding import Check, Finding
 from swift_fa_launcher.findings.table import found
@@ -49,8 +50,9 @@ class Rule:
 #: ms-swift's own loader sorts rows by the lengths that encoding has written, and not where rows are streamed or split.
 _SORTED = ("streaming!=true", "sequence_parallel_size<2")
 
-#: Besides arguments: `zero` (deepspeed's stage), `dtype` (of the weights), `gpus_each` (GPUs that one process takes),
-#: `processes`, `evaluates`. Sources: swift 4.6.0 unless said otherwise; transformers 5.19 and 4.57, accelerate 1.15.
+#: Besides arguments: `config_model_type` (the model's own), `zero` (deepspeed's stage), `dtype` (of the weights), `gpus_each`
+#: (GPUs that one process takes), `processes`, `evaluates`. Sources: swift 4.6.0 unless said otherwise; transformers 5.19 and 4.57,
+#: accelerate 1.15.
 RULES: tuple[Rule, ...] = (
     # arguments/base_args/base_args.py, _init_lazy_tokenize; 3.6.4 turns lazy_tokenize off by itself, 3.7.3 refuses
     Rule("ms-swift>=3.7.0.dev0", ("streaming=true", "lazy_tokenize=true"),
@@ -110,6 +112,7 @@ RULES: tuple[Rule, ...] = (
     Rule("", ("lisa_activated_layers>0", "tuner_type!=full"),
          ("swift.tuner_type=full", "swift.lisa_activated_layers=0"), "tuner_type=full"),
     Rule("", ("tuner_backend=unsloth", "tuner_type=longlora"), ("swift.tuner_type=lora", "swift.tuner_backend=peft")),
+    Rule("", ("tuner_type=longlora", "config_model_type", "config_model_type!=*llama*"), ("swift.tuner_type=lora",)),
     # optimizers/galore/utils.py; transformers' trainer_optimizer.py, _setup_low_rank_optimizer
     Rule("ms-swift>=4.0", ("use_galore=true", "optim!=adafactor,adamw_hf,adamw_torch,adamw_torch_fused,*adamw*8bit*",
                            "optimizer=default,galore"), ("swift.optim=adamw_torch", "swift.use_galore=false")),
@@ -156,7 +159,10 @@ def _derived(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     swift, seen = config.swift, visible_gpus(config, facts).gpus
     here = launch_number(config, facts, "nproc_per_node") or 1
     on_gpus = seen and not swift.flag("use_cpu") and here > 0
-    return {"zero": (zero_settings(swift) or {}).get("stage"), "dtype": weights_dtype(config, facts)[0],
+    path = facts.path(swift.get("model"))
+    model = known(path.model_config) if path else None
+    return {"config_model_type": known(model.model_type) if model else None,
+            "zero": (zero_settings(swift) or {}).get("stage"), "dtype": weights_dtype(config, facts)[0],
             "processes": process_count(config, facts),
             "gpus_each": (len(seen or ()) // here if spreads_model(config, facts) else 1) if on_gpus else None,
             "evaluates": evaluates(config, facts),
@@ -169,6 +175,8 @@ def _named(config: ResolvedConfig, facts: Facts, name: str, value: Any) -> Words
         return Text("several GPUs for one process", "一个进程使用多块 GPU")
     if name == "processes":
         return Text(f"{value} processes", f"{value} 个进程")
+    if name == "config_model_type":
+        return Text(f"a {value} model", f"{value} 模型")
     if name == "zero":
         return shown_deepspeed(config)
     if name == "dtype" and config.swift.text("torch_dtype") in (None, "auto"):
