@@ -51,8 +51,8 @@ class Rule:
 _SORTED = ("streaming!=true", "sequence_parallel_size<2")
 
 #: Besides arguments: `config_model_type` (the model's own), `zero` (deepspeed's stage), `dtype` (of the weights), `gpus_each`
-#: (GPUs that one process takes), `processes`, `evaluates`. Sources: swift 4.6.0 unless said otherwise; transformers 5.19 and 4.57,
-#: accelerate 1.15.
+#: (GPUs that one process takes), `processes`, `evaluates`. Sources: swift 4.6.0 unless said otherwise; transformers 5.19 and
+#: 4.57, accelerate 1.15.
 RULES: tuple[Rule, ...] = (
     # arguments/base_args/base_args.py, _init_lazy_tokenize; 3.6.4 turns lazy_tokenize off by itself, 3.7.3 refuses
     Rule("ms-swift>=3.7.0.dev0", ("streaming=true", "lazy_tokenize=true"),
