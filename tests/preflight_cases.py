@@ -41,6 +41,15 @@ def model(kind: str, **more: Any) -> dict[str, Any]:
     return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind, **more}}}}
 
 
+def cards(count: int, gib: float) -> list[dict[str, Any]]:
+    return [gpu(index, memory_gib=float(gib), free_memory_gib=float(gib)) for index in range(count)]
+
+
+def sized(gib: float, **config: Any) -> dict[str, Any]:
+    return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "size_gib": gib, "model_config": {
+        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **config}}}}
+
+
 def packages(**versions: str | None) -> dict[str, Any]:
     return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
 
@@ -93,6 +102,41 @@ MACHINE = [
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "9"}, "gpus": gpus(2)}, launch={"target": "slurm", "nproc_per_node": 2}),
     case("W gpu-memory-low", {"gpus": [gpu(free_memory_gib=40.0)]}),
     case("", {"gpus": [gpu(), gpu(1, free_memory_gib=1.0)]}, launch={"gpus": [0]}),
+    # weights, gradients and two states in bfloat16: 8 bytes a parameter; deepspeed adds float32
+    *(case("E gpu-memory-short", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 40), ("o/Qwen2.5-32B", 80), ("o/a-7b", 24))),
+    case("W gpu-memory-short", {"gpus": cards(1, 48)}, {"model": "o/Llama-3.1-8B", "train_type": "full"}),  # by a rough name
+    case("", {"gpus": cards(1, 24), "host__wsl": True, "driver__version": "576.88"}, {"model": "o/a-7b", "train_type": "full"}),
+    *(case("", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 80), ("o/Qwen2.5-3B", 24), ("o/Qwen2.5-0.5B", 8), ("o/unnamed", 8), ("o/Mixtral-8x7B", 8))),
+    case("E gpu-memory-short", {"gpus": cards(1, 24), **sized(15.2)}, {"train_type": "full"}),
+    case("E gpu-memory-short", {"gpus": cards(1, 14), **sized(15.2)}),  # the weights alone
+    case("", {"gpus": cards(1, 16), **sized(15.2)}), case("", {"gpus": cards(1, 14), **sized(15.2, torch_dtype="float32")}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B"}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B", "quant_method": "bnb", "quant_bits": 4}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B", "quant_method": "bnb", "quant_bits": 4}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B-Instruct-GPTQ-Int4"}),
+    case("E gpu-memory-short", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}, launch={"nproc_per_node": 8}),
+    case("W gpus-unused", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}),  # spread over all of them
+    *(case(expect, {"gpus": cards(8, 80), **packages(deepspeed="0.18.3")}, {
+        "model": f"o/{name}", "train_type": kind, "deepspeed": stage, "save_only_model": True}, launch={"nproc_per_node": 8})
+      for expect, name, kind, stage in (
+        ("E gpu-memory-short", "Qwen2.5-14B", "full", "zero0"), ("", "Qwen2.5-3B", "full", "zero0"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", "zero2"), ("", "Qwen2.5-14B", "full", "zero2"),
+        ("", "Qwen2.5-32B", "full", "zero3"), ("E gpu-memory-short", "Qwen2.5-72B", "full", "zero3"),
+        ("", "Qwen2.5-72B", "full", "zero3_offload"), ("", "Qwen2.5-72B", "full", "ds.json"),
+        ("E gpu-memory-short", "Qwen2.5-72B", "lora", "zero2"), ("", "Qwen2.5-72B", "lora", "zero3"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", {"zero_optimization": {"stage": 1}}),
+        ("", "Qwen2.5-14B", "full", {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}))),
+    case("", {"gpus": cards(16, 80), **packages(deepspeed="0.18.3")}, {
+        "model": "o/Qwen2.5-72B", "train_type": "full", "deepspeed": "zero3", "save_only_model": True},
+         launch={"nproc_per_node": 16}),
+    case("", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-32B", "train_type": "full", "fsdp": "fsdp2"},
+         launch={"nproc_per_node": 8}),
+    *(case("", {"gpus": cards(1, 24)}, {"model": "o/a-7b", "train_type": "full", **less}) for less in (
+        {"freeze_parameters_ratio": 0.9}, {"optim": "lomo"}, {"freeze_llm": True})),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-14B", "train_type": "full", "optim": "adamw_8bit"}),
+    case("", {"gpus": cards(1, 48), **model("qwen2_5_vl")}, {**SDPA, "train_type": "full"}),  # its tower is frozen
     *(case("E gpu-arch-unsupported, E bf16-unsupported, E flash-attn-arch-missing", {"gpus": [gpu(0, c)]})
       for c in ("6.0", "7.0", "7.5")),
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
@@ -154,6 +198,16 @@ MACHINE = [
                                "packages": {"ms-swift": "3.4.1", "transformers": "4.51.3"}}),
     case("", {"host__available_memory_gib": 120.0, **path(DATA, kind="file", rows=22_000_000)}),
     case("W host-memory-low, W build-memory-low, E flash-attn-missing", {**NO_FA, "host__available_memory_gib": 3.0}, **BUILD),
+    # 69 GiB of rows: https://github.com/modelscope/ms-swift/issues/2974
+    case("E disk-space-low", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, "host__free_gib__datasets": 40.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("E disk-space-low", {"host__free_gib__datasets": 14.0, **path(DATA, kind="file", size_gib=30.0)},
+         {"dataset": [f"{DATA}#500"]}),  # all of it is loaded
+    case("E disk-space-low", {"env": {"MODELSCOPE_CACHE": "/c"}, "paths": {"/c": {"kind": "dir", "free_gib": 9.0},
+                                                                           DATA: {"kind": "file", "size_gib": 30.0}}}),
+    case("", {"env": {"MODELSCOPE_CACHE": "/c"}, "host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}, {"streaming": True, "max_steps": 9}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=9.0)}),
     case("W windows-unsupported", {"host__os": "Windows", "host__glibc": None, **ext(glibc=None)}),
     case("", {"host__os": "Windows", "host__glibc": None, "flash_attn": None}, SDPA),
     case("", {"host__wsl": True, "driver__version": "576.88"}),
@@ -324,7 +378,7 @@ SWIFT = [
     case("", {}, {**SDPA, "lazy_tokenize": True}),
     case("E packing-leaks", LINEAR),
     case("E packing-leaks", {**model("qwen3_next"), **packages(ms_swift="4.3.2", transformers="5.2.0")}),
-    case("", LINEAR, {"sequence_parallel_size": 2}),
+    case("", {**LINEAR, "gpus": gpus(2)}, {"sequence_parallel_size": 2}, launch={"nproc_per_node": 2}),
     case("", LINEAR | packages(ms_swift="4.3.2", transformers="5.9.0")),
     case("", LINEAR, SDPA),
     case("E packing-model-unsupported", model("ovis2_5")),
@@ -355,10 +409,10 @@ SWIFT = [
         DATA, kind="file", rows=5000, rows_checked=3, usable_rows=3, rows_over_max_length=1, mean_row_tokens=1200.0,
         row_tokens=[200, 400, 9000]),
          {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split", "use_chat_template": False}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split"}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split"}),
     case("", {}, {"truncation_strategy": "split", "load_args": True}),
     case("E arg-invalid", {"ms_swift_args": TO_3_8}, {**SDPA, "truncation_strategy": "split"}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
     case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),
@@ -395,7 +449,58 @@ SWIFT = [
     # swift/llm/argument/train_args.py of 3.6.4 turns lazy_tokenize off by itself, base_args.py of 3.7.3 refuses
     case("", packages(ms_swift="3.6.4", transformers="4.52.4"), {**SDPA, "streaming": True, "max_steps": 9,
                                                                   "lazy_tokenize": True}),
-    case("E arg-invalid", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+]
+
+CONFLICTS = [
+    *(case("E arg-invalid", {}, swift) for swift in (
+        {"target_modules": "q_proj,v_proj"}, {"target_modules": ["q_proj, v_proj", "o_proj"]},
+        {"target_modules": "q_proj v_proj"}, {"modules_to_save": "embed_tokens；lm_head"}, {"report_to": "wandb,tensorboard"},
+        {"dataset": f"{DATA},data/b.jsonl"}, {"dataset": ["org/a#500 org/b:sub"]}, {"freeze_parameters": "model.a,model.b"},
+        {"interleave_prob": "0.5,0.5", "dataset": [DATA, "b.jsonl"]})),
+    case("E arg-invalid, I arg-renamed", {}, {"lora_target_modules": "q_proj,v_proj"}),
+    case("E arg-invalid", path("a,b", kind="missing"), {"dataset": "a,b"}),
+    *(case("", {}, swift) for swift in (
+        {"target_modules": "all-linear"}, {"target_modules": ["q_proj", "v_proj"]}, {"target_modules": r"^model\.(q,v)_proj$"},
+        {"model_name": "小黄, Xiao Huang"}, {"new_special_tokens": "<a>,<b>"}, {"target_regex": "q_proj,v_proj"},
+        {"dataset": "swift/self-cognition:a/b#500"})),
+    *(case("", path(name, kind="file"), {"dataset": name}) for name in ("my data/a,b.jsonl", "a.jsonl b.jsonl")),
+    case("E dataset-missing", path("my data/a.jsonl", kind="missing"), {"dataset": "my data/a.jsonl"}),
+    case("E arg-conflict", {}, {**SDPA, "group_by_length": True, "lazy_tokenize": True}),
+    case("", {}, {**SDPA, "group_by_length": True}),
+    case("E arg-missing", {}, {"optim": "galore_adamw"}),
+    case("", {}, {"optim": "galore_adamw", "optim_target_modules": "all-linear"}),
+    case("E arg-missing", {}, {"quant_method": "bnb"}),
+    case("E arg-missing", {}, {"task_type": "seq_cls"}), case("", {}, {"task_type": "seq_cls", "num_labels": 4}),
+    case("E arg-invalid", {}, {"optimizer": "moun"}), case("", {}, {"optimizer": "moun", "external_plugins": ["p.py"]}),
+    case("E arg-invalid", {}, {"loss_type": "info_nce"}), case("", {}, {"loss_type": "my_own_loss"}),
+    case("E arg-invalid", {}, {"quant_method": "fp8"}),
+    case("E arg-invalid", {}, {"adapters": ["a/b", "c/d"]}), case("", {}, {"adapters": ["a/b"]}),
+    case("E package-missing", packages(liger_kernel=None), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None, liger_kernel_nightly="0.6"), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None), {"use_liger_kernel": "false"}),
+    case("", {}, {"use_liger_kernel": True}),  # nobody looked
+    *(case("E package-missing", packages(bitsandbytes=None), swift) for swift in (
+        {"quant_method": "bnb", "quant_bits": 4}, {"optim": "paged_adamw_8bit"}, {"optim": "adamw_8bit"})),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_torch_fused"}),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_8bit", "optimizer": "muon"}),  # which asks for no other
+    case("E package-missing", packages(wandb=None), {"report_to": ["tensorboard", "wandb"]}),
+    case("", packages(wandb=None, tensorboardx="2.6", tensorboard=None)),
+    case("E package-missing", packages(tensorboard=None)),  # ms-swift's own tracker
+    case("E package-missing", packages(schedulefree="1.2.7"), {"optim": "schedule_free_radam"}),
+    case("", packages(schedulefree="1.2.7"), {"optim": "schedule_free_adamw"}),
+    case("E package-missing", packages(autoawq=None), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
+    case("", packages(autoawq="0.2.9"), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
+    case("E package-missing", packages(peft="0.20.0"), {"train_type": "bone"}),
+    case("", packages(peft="0.18.1"), {"train_type": "bone"}),
+    case("E package-missing", packages(eetq=None, kernels="0.10.2"), {"quant_method": "eetq", "quant_bits": 8}),
+    case("E package-missing", {**model("qwen2_5_vl"), **packages(qwen_vl_utils=None)}, SDPA),
+    case("", {**model("qwen2_5_vl"), **packages(qwen_vl_utils="0.0.11")}, SDPA),
+    case("", {**model("qwen2"), **packages(qwen_vl_utils=None)}),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils=None, ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils="0.0.11", ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
 ]
 
 LAUNCH = [
@@ -404,7 +509,8 @@ LAUNCH = [
     case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
     case("W gpus-unused", {"gpus": gpus(2)}),
     case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
-    case("W gpus-unused", {"gpus": gpus(8)}, {"device_map": "auto"}, launch={"nproc_per_node": 6}),
+    case("W gpus-unused, E arg-conflict, E arg-conflict", {"gpus": gpus(8)}, {"device_map": "auto"},
+         launch={"nproc_per_node": 6}),
     case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
     case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),
     case("", {"env": {"NVIDIA_VISIBLE_DEVICES": "all", "HIP_VISIBLE_DEVICES": "0", "LOCAL_CACHE": "x", "MASTER": "1"}}),
@@ -495,6 +601,28 @@ PATHS = [
               **packages(ms_swift="3.4.1", transformers="4.51.3")}, RESUME),
 ]
 
+
+def zero_files(ranks: int) -> list[str]:
+    return ["latest", "trainer_state.json", "model.safetensors", "global_step9",
+            *(f"global_step9/bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(ranks))]
+
+
+def zero(ranks: int, cards: int) -> dict[str, Any]:
+    return {**path(RESUMED, kind="dir", files=zero_files(ranks)), "gpus": gpus(cards), **packages(deepspeed="0.18.3")}
+
+
+PATHS += [
+    case("E checkpoint-world-size", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("E checkpoint-world-size", zero(8, 8), {**RESUME, "deepspeed": "zero3"},
+         launch={"nproc_per_node": 8, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("E checkpoint-world-size", zero(4, 1), {**RESUME, "deepspeed": "zero1"}),
+    case("", zero(4, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2", "resume_only_model": True}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": {"zero_optimization": {"stage": 2, "elastic_checkpoint": True}}},
+         launch={"nproc_per_node": 4}),
+]
+
 OFF = {"swanlab": {"mode": "offline"}}
 SWANLAB = [
     case("E swanlab-missing", packages(swanlab=None)),
@@ -541,4 +669,4 @@ SWANLAB = [
     case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
 ]
 
-ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *LAUNCH, *PATHS, *SWANLAB]
+ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *CONFLICTS, *LAUNCH, *PATHS, *SWANLAB]

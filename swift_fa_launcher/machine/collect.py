@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -21,7 +22,7 @@ from swift_fa_launcher.machine import host, installed, network, paths, swanlab_l
 from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.machine.flash_attention import collect_flash_attn, find_torchs_own
 from swift_fa_launcher.machine.gpus import collect_gpus
-from swift_fa_launcher.machine.hub import has_login
+from swift_fa_launcher.machine.hub import datasets_cache, has_login
 from swift_fa_launcher.machine.interpreter import ending_scripts, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.probe import prove_flash_attn
 from swift_fa_launcher.machine.requirements import find_conflicts
@@ -58,6 +59,8 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         seen = make_installed(report, environment, cwd, login)
         site = report["python"]["site_packages"] if isinstance(report, dict) else None
         host_facts = host.collect_host(host.standing_places(site, config.swift.text("output_dir")))
+        rows = {"datasets": host.room_for_rows(datasets_cache(environment))}
+        host_facts = replace(host_facts, free_gib={**host_facts.free_gib, **rows})
         gpus, driver = devices.result()
         facts = Facts(
             where=socket.gethostname(), collected_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -29,7 +29,7 @@ class Host:
     memory_gib: Maybe[float] = NOT_COLLECTED  # the cgroup's limit where there is one
     available_memory_gib: Maybe[float] = NOT_COLLECTED
     shm_gib: Maybe[float] = NOT_COLLECTED
-    free_gib: Mapping[str, Maybe[float]] = field(default_factory=dict)  # site_packages, tmp, cache, output
+    free_gib: Mapping[str, Maybe[float]] = field(default_factory=dict)  # site_packages, tmp, cache, output, datasets
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class ModelConfig:
     architectures: Maybe[tuple[str, ...]] = NOT_COLLECTED
     layer_types: Maybe[tuple[str, ...]] = NOT_COLLECTED
     torch_dtype: Maybe[str] = NOT_COLLECTED
-    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED
+    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of every layer, towers for images among them
+    quant_method: Maybe[str] = NOT_COLLECTED  # how the weights are quantised; None: they are not
     max_length: Maybe[int] = NOT_COLLECTED  # ms-swift's max_length where the config sets none
     attention_needs: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of "softcap", "sinks", "dropout", "window"
     own_code: Maybe[bool] = NOT_COLLECTED  # whether its class is in files of the model
@@ -181,7 +182,7 @@ class PathFacts:
     rows_over_max_length: Maybe[int] = NOT_COLLECTED
     mean_row_tokens: Maybe[float] = NOT_COLLECTED  # over the checked rows, cut at max_length
     row_tokens: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of the checked usable rows, in the file's order, uncut
-    size_gib: Maybe[float] = NOT_COLLECTED
+    size_gib: Maybe[float] = NOT_COLLECTED  # of a file; of a model: its weights
     first_bad: Maybe[FirstBad] = NOT_COLLECTED
     cached: Maybe[bool] = NOT_COLLECTED
     known_to_hub: Maybe[bool] = NOT_COLLECTED

@@ -110,6 +110,16 @@ def free_gib(path: Path) -> Maybe[float]:
         return Unknown(f"{path}: {error.strerror or error}")
 
 
+def room_for_rows(cache: Path) -> Maybe[float]:
+    """GiB for the rows of datasets: what is free, and what holds rows that were loaded before and are not loaded again."""
+    free = free_gib(cache)
+    try:
+        held = sum(file.stat().st_size for file in cache.glob("*/*/*/*/*.arrow")) / GIB
+    except OSError as error:
+        return Unknown(f"{cache}: {error.strerror or error}")
+    return free if free is None or isinstance(free, Unknown) else round(free + held, 2)
+
+
 def _total_gib(path: Path) -> Maybe[float]:
     try:
         return round(shutil.disk_usage(path).total / GIB, 3)

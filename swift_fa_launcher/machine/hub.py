@@ -28,6 +28,11 @@ def cached_folder(text: str, kind: str, environment: Mapping[str, str], use_hf: 
     return next((folder for folder in places(owner, bare, kind, environment) if _has_files(folder)), None)
 
 
+def datasets_cache(environment: Mapping[str, str]) -> Path:
+    """Where ms-swift writes the rows that it loads (swift/dataset/loader.py; modelscope/hub/utils/utils.py, get_cache_dir)."""
+    return expand_user(environment.get("MODELSCOPE_CACHE") or str(_cache(environment) / "modelscope" / "hub")) / "datasets"
+
+
 def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:
     """huggingface_hub's cache layout."""
     home = environment.get("HF_HOME") or str(_cache(environment) / "huggingface")

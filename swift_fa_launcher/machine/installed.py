@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from swift_fa_launcher.config import needed_packages
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.elf import read_cxx11_abi
@@ -25,7 +26,7 @@ Report = Mapping[str, Any]
 ASKED_FOR = (
     "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "kernels", "peft",
     "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
-    "packaging", "psutil", "wheel", "setuptools", "pip", "uv",
+    "packaging", "psutil", "wheel", "setuptools", "pip", "uv", *needed_packages.DISTRIBUTIONS,
 )
 
 

@@ -15,7 +15,7 @@ from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
 from swift_fa_launcher.machine.hub import cached_folder, hub_name
-from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config
+from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config, weights_gib
 
 MODEL, DATASET, ADAPTER, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "adapter", "checkpoint", "output", "file"
 ON_HUB = (MODEL, DATASET, ADAPTER)
@@ -35,6 +35,7 @@ VARIABLES = ("SWANLAB_LOG_DIR", "MODELSCOPE_CACHE")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".tsv", ".arrow", ".py", ".bin", ".safetensors", ".gz")
 MAX_FILES = 1000
 NOT_ASKED = Unknown("the hub was not asked")
+NOT_HERE = Unknown("it is not on this machine")
 #: How the names of file systems begin that other machines share. FUSE's are, as a rule: ceph, juicefs, s3fs.
 NETWORK_FILE_SYSTEMS = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "glusterfs", "fuse.", "wekafs", "panfs")
 
@@ -78,7 +79,8 @@ def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str,
     if named.role == DATASET and facts.kind == "file":
         return _dataset(path, facts, config)
     if facts.kind == "dir" and named.role == MODEL:
-        return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path))
+        return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path),
+                       size_gib=weights_gib(path))
     if facts.kind == "dir" and named.role == CHECKPOINT:
         there = read_checkpoint(path)
         return replace(facts, args=read_adapter(path), files=there.files[:MAX_FILES], missing_files=there.absent,
@@ -123,8 +125,10 @@ def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]
     """A hub's model or dataset, as far as there is a local copy."""
     kind = "datasets" if named.role == DATASET else "models"
     folder = cached_folder(named.text, kind, environment, config.swift.flag("use_hf"))
-    known = read_model_config(folder) if folder and named.role == MODEL else Unknown("it is not on this machine")
-    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED, model_config=known)
+    model = folder if named.role == MODEL else None
+    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED,
+                     model_config=read_model_config(model) if model else NOT_HERE,
+                     size_gib=weights_gib(model) if model else NOT_HERE)
 
 
 def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:

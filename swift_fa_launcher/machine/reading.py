@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
@@ -40,6 +42,13 @@ def site_packages(facts: Facts) -> Path | None:
     python = known(facts.python)
     site = known(python.site_packages) if python else None
     return Path(site) if site else None
+def is_installed(facts: Facts, requirement: str) -> bool:
+    """Whether a distribution of these versions is there; any is where the requirement is empty."""
+    if not requirement:
+        return True
+    wanted = Requirement(requirement)
+    version = facts.package(wanted.name)
+    return version is not None and wanted.specifier.contains(version.base_version)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -91,6 +100,90 @@ def setting(config: ResolvedConfig, name: str) -> str:
     value = config.swift.get(name)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     return f"{name}={shown}{written(config, f'swift.{name}')}"
+
+
+def shown_deepspeed(config: ResolvedConfig) -> str:
+    """`deepspeed=zero3 (configs/a.yaml:12)`; a configuration that is written out is not shown."""
+    value = config.swift.get("deepspeed")
+    return setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
+        f"deepspeed{written(config, 'swift.deepspeed')}"
+
+
+def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
+    """deepspeed's `zero_optimization`, of a name that ms-swift knows (swift/config) or of what is written out; None where
+    deepspeed is not used, or its configuration is a file."""
+    value = swift.get("deepspeed")
+    if isinstance(value, str):
+        if named := re.fullmatch(r"zero([0-3])(_offload)?", value):
+            offload = {"device": "cpu"}
+            return {"stage": int(named[1]), **({"offload_optimizer": offload} if named[2] else {}),
+                    **({"offload_param": offload} if value == "zero3_offload" else {})}
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    zero = value.get("zero_optimization", {}) if isinstance(value, Mapping) else None
+    return zero if isinstance(zero, Mapping) else None
+
+
+def strategy(swift: SwiftArguments, name: str) -> str | None:
+    """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
+    return "no" if swift.get(name) is False else swift.text(name)
+
+
+def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
+    """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
+    swift = config.swift
+    if strategy(swift, "eval_strategy") == "no":
+        return False
+    if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
+        return True
+    ratio = swift.number("split_dataset_ratio")
+    if "split_dataset_ratio" not in swift:
+        declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
+        ratio = declared.default if declared and isinstance(declared.default, (int, float)) else \
+            0.0 if is_installed(facts, "ms-swift>=3.6") else None
+    return None if ratio is None else ratio > 0 and not swift.flag("streaming")
+
+
+def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
+    """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
+    asked = config.swift.text("torch_dtype")
+    if asked and asked != "auto":
+        return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
+    path = facts.path(config.swift.get("model"))
+    model = known(path.model_config) if path else None
+    own = known(model.torch_dtype) if model else None
+    return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
+
+
+#: Lists in whose items neither a comma nor a blank can stand, of ms-swift 3.8 to 4.6: those of files and hub names, and others.
+_LISTS_OF_FILES = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset", "custom_dataset_info", "external_plugins",
+                   "custom_register_path", "adapters")
+_LISTS = (*_LISTS_OF_FILES, "eval_dataset", "target_modules", "target_parameters", "modules_to_save", "freeze_parameters",
+          "trainable_parameters", "galore_target_modules", "report_to", "callbacks", "interleave_prob", "reft_layers")
+#: What can only be a file or a hub name of its own, with a subset and a count behind it.
+_ONE_FILE = re.compile(r"(?:\S+\.(?:jsonl?|csv|txt|parquet|py)|[\w.-]+/[\w.-]+)(?::[\w/.-]+)?(?:#\d+)?")
+
+
+def parted_list(facts: Facts, name: str, value: Any) -> list[str] | None:
+    """The items that were meant where a text of a list holds several, parted by commas or blanks; None where none does.
+    ms-swift takes such a text for one name."""
+    texts = [str(item) for item in (value if isinstance(value, (list, tuple)) else (value,)) if item is not None]
+    parts = [part for text in texts for part in _parts(facts, name, text)] if name in _LISTS else texts
+    return parts if len(parts) > len(texts) else None
+
+
+def _parts(facts: Facts, name: str, text: str) -> list[str]:
+    parts = [part for part in re.split(r"[,;，；\s]+", text.strip()) if part]
+    if len(parts) < 2 or re.search(r"[][(){}|\\^$]", text):  # a pattern
+        return [text]
+    if name not in _LISTS_OF_FILES:
+        return parts
+    path = facts.path(text)
+    kind = known(path.kind) if path else None
+    told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
+    return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
 
 
 def typed(key: str, value: Any) -> str:

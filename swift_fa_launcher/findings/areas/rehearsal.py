@@ -40,15 +40,4 @@ ENTRIES: Mapping[str, Entry] = {
         Text("train in bfloat16 where the GPU has it: swift.torch_dtype=bfloat16", "GPU 支持时用 bfloat16 训练：swift.torch_dtype=bfloat16"),
         Text("check the learning rate and the rows: swift-fa rehearse CONFIG", "检查学习率和数据：swift-fa rehearse 配置"),
         says={"": Text("the loss of step {step} of the training in small is {loss}", "小规模预演第 {step} 步的 loss 为 {loss}")}),
-    "gpu-memory-short": entry(
-        "EW", Text("the GPU has less memory than the training needs", "GPU 显存少于训练所需"),
-        Text("the rehearsal foretells more than the GPU has (error), or over 95 % of it (warning)",
-             "预演推算的显存超过 GPU 的容量（错误），或超过其 95%（警告）"),
-        Text("recompute activations: swift.gradient_checkpointing=true", "重新计算激活值：swift.gradient_checkpointing=true"),
-        Text("smaller batches, more of them: swift.per_device_train_batch_size=1", "减小批次、增加累积：swift.per_device_train_batch_size=1"),
-        Text("shorter rows: make swift.max_length smaller", "缩短每行：减小 swift.max_length"),
-        says={"foretold": Text("the training is foretold to take {peak} GiB, and the GPU has {memory}",
-                               "推算训练需要 {peak} GiB 显存，而 GPU 只有 {memory} GiB"),
-              "rehearsed": Text("the GPU runs out of memory with {depth} of {layers} layers already",
-                                "只用 {layers} 层中的 {depth} 层，GPU 显存就已用完")}),
 }

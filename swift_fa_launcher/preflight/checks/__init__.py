@@ -15,10 +15,12 @@ from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight.checks import (
     arguments,
     build,
+    conflicts,
     data,
     flash_attn,
     launch,
     machine,
+    packages,
     rehearsal,
     swanlab,
     swift,
@@ -28,8 +30,9 @@ from swift_fa_launcher.preflight.checks import (
 #: Checks of the config as it is written, in whichever ms-swift's spelling.
 AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
 
-CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *values.CHECKS,
-                             *swift.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *conflicts.CHECKS, *packages.CHECKS, *values.CHECKS,
+    *swift.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
 
 
 #: The ms-swift whose spelling the other checks read, whichever is installed.

@@ -248,7 +248,7 @@ def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     `fp16: false` computes in float32. https://github.com/QwenLM/Qwen3/issues/406
     """
     swift = config.swift
-    dtype, source = _dtype(config, facts)
+    dtype, source = reading.weights_dtype(config, facts)
     if swift.attn_impl in FLASH_IMPLEMENTATIONS and dtype == "float32" and swift.flag("fp16") is False \
             and not swift.flag("bf16") and not reading.on_ascend(facts):
         yield found("flash-attn-dtype", source=source, setting=reading.setting(config, "fp16"), torch_dtype=dtype)
@@ -261,23 +261,13 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     old = [g for g in reading.visible_gpus(config, facts).gpus or ()
            if (known(g.compute_capability) or Version("99")) < Version("8.0")]
-    dtype, source = _dtype(config, facts)
+    dtype, source = reading.weights_dtype(config, facts)
     asked = [reading.setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
         asked = [reading.setting(config, "torch_dtype") if swift.get("torch_dtype") else f"bfloat16 ({source})"]
     if old and asked:
         yield found("bf16-unsupported", asked=asked, gpu=f"{old[0].index} {known(old[0].name) or ''}".strip(),
                     capability=known(old[0].compute_capability), gpus=[gpu.index for gpu in old])
-
-
-def _dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
-    """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
-    asked = config.swift.text("torch_dtype")
-    if asked and asked != "auto":
-        return asked.removeprefix("torch."), f"torch_dtype{reading.written(config, 'swift.torch_dtype')}"
-    model = _model_config(config, facts)
-    own = known(model.torch_dtype) if model else None
-    return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
 
 
 def _model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
@@ -336,7 +326,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
 def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed is no requirement of ms-swift: it is installed where it is wanted."""
     if config.swift.get("deepspeed") and reading.is_absent(facts, "deepspeed"):
-        yield found("deepspeed-missing", setting=_deepspeed(config), pip=reading.pip(facts))
+        yield found("deepspeed-missing", setting=reading.shown_deepspeed(config), pip=reading.pip(facts))
 
 
 def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -351,14 +341,8 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
     if (processes or 1) < len(gpus):
         first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
-        yield found("deepspeed-launch", setting=_deepspeed(config), gpus=len(gpus), processes=processes or 1,
+        yield found("deepspeed-launch", setting=reading.shown_deepspeed(config), gpus=len(gpus), processes=processes or 1,
                     first=f"[{first}]")
-
-
-def _deepspeed(config: ResolvedConfig) -> str:
-    value = config.swift.get("deepspeed")
-    return reading.setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
-        f"deepspeed{reading.written(config, 'swift.deepspeed')}"
 
 
 CHECKS: tuple[Check, ...] = (
