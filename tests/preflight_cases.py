@@ -85,7 +85,7 @@ MACHINE = [
     case("", {"gpus": [], "driver": None}, launch={"target": "slurm", "nproc_per_node": 8}),
     case("E gpu-not-visible", {}, launch={"gpus": [3]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "0,4"}, "gpus": gpus(2)}),
-    case("", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": " 0, 1,"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-ab"}, "gpus": [gpu(0, uuid="GPU-abcd"), gpu(1, uuid="GPU-ffff")]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-77"}, "gpus": [gpu(0, uuid="GPU-abcd")]}),
@@ -418,12 +418,66 @@ LAUNCH = [
     case("", {"env": {"RANK": "0", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("E launch-nested", {"env": {"RANK": "3", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("", {"env": {"TORCHELASTIC_ERROR_FILE": "/tmp/e.json"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
-    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),  # the launcher takes a free one
+    case("", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"NPROC_PER_NODE": "2"}}),
     case("", {"ports_in_use": [29500]}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29500}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"MASTER_PORT": "29500"}},
+         launch={"nproc_per_node": 2}),
+    case("E port-in-use", {"ports_in_use": [29700]}, launch={"nproc_per_node": 1, "master_port": 29700}),  # torchrun all the same
+    case("", {"ports_in_use": [29700]}, launch={"master_port": 29700}),
+    case("E port-in-use", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29501}),
     case("", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"}),
-    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "master_addr": a})
+    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": 1, "master_addr": a})
       for a in (None, "localhost", "127.0.0.1", "::1")),
+    *(case("W master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": rank, "master_addr": a})
+      for a in (None, "127.0.0.1") for rank in (None, 0)),
+    # ms-swift's examples/train/multi-node: swift/train_node1.sh, train_node2.sh, torchrun's, dlc/train.sh
+    case("W master-addr-loopback", {"gpus": gpus(4), "env": {
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+        "NPROC_PER_NODE": "4"}}),
+    case("", {"gpus": gpus(4)}, env={"CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "1", "NPROC_PER_NODE": "4",
+                                     "MASTER_ADDR": "10.0.0.5", "MASTER_PORT": "29500"}),
+    case("", {"gpus": gpus(8), "env": {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "dlc-master-0", "MASTER_PORT": "23456",
+                                       "NPROC_PER_NODE": "8", "NNODES": "2", "NODE_RANK": "1"}}),
+    case("", {"gpus": gpus(2), "env": {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "job-node-0-0"}},
+         launch={"nproc_per_node": 2, "nnodes": 2}),
+    *(case("", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": word}}) for word in ("gpu", "auto", "2")),
+    case("W gpus-unused", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": "1"}}),
+
+    *(case("E launch-env-conflict", {"gpus": gpus(4)}, env={variable: told}, launch={"nproc_per_node": 2, "gpus": [0, 1], **more})
+      for variable, told, more in (
+          ("CUDA_VISIBLE_DEVICES", "2,3", {}), ("CUDA_VISIBLE_DEVICES", "0,1,2,3", {}), ("CUDA_VISIBLE_DEVICES", "", {}),
+          ("NPROC_PER_NODE", "4", {}), ("NPROC_PER_NODE", "x", {}), ("NNODES", "2", {"nnodes": 1}),
+          ("MASTER_PORT", "29501", {"master_port": 29502}))),
+    case("E launch-env-conflict", {"gpus": gpus(4), "env": {"NPROC_PER_NODE": "4"}},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+    case("W launch-env-conflict", {"gpus": gpus(4), "env": {"CUDA_VISIBLE_DEVICES": "2,3"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"MASTER_ADDR": "10.0.0.6"}}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"gpus": gpus(4), "env": {variable: told}}, launch={
+        "gpus": [0, 1], "nproc_per_node": 2, "nnodes": 2, "node_rank": 1, "master_addr": "node-0.train", "master_port": 29501})
+      for variable, told in (
+          ("CUDA_VISIBLE_DEVICES", "0,1,2,3"), ("CUDA_VISIBLE_DEVICES", "1, 0"), ("CUDA_VISIBLE_DEVICES", "GPU-8aa0,GPU-13cc"),
+          ("NPROC_PER_NODE", "2"), ("NNODES", "2"), ("NODE_RANK", "1"), ("NODE_RANK", ""), ("MASTER_ADDR", "10.0.0.5"),
+          ("MASTER_ADDR", "node-0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29501"))),
+    case("", {"gpus": gpus(2)}, env={"CUDA_VISIBLE_DEVICES": "0, 1", "NPROC_PER_NODE": "2"},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+
+    *(case("E node-rank-mismatch", {"env": {rank: "1", nodes: "2"}},
+           launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"})
+      for rank, nodes in (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
+                          ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))),
+    case("E node-rank-mismatch", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),  # torchrun takes 0
+    case("E node-rank-mismatch", {"env": {"RANK": "0", "WORLD_SIZE": "2", "NODE_RANK": "1"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"env": {"SLURM_NODEID": node, "SLURM_NNODES": nodes}},
+           launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"})
+      for node, nodes in (("1", "2"), ("3", "4"), ("0", "4"))),  # two launches in one job of four nodes
+    case("", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}}),
+    case("", {"env": {"RANK": "1", "WORLD_SIZE": "4"}, "gpus": gpus(2)},  # WORLD_SIZE counts processes here
+         launch={"nnodes": 2, "nproc_per_node": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
     # Kubeflow's first node is told `localhost`, the others its name
     case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}},

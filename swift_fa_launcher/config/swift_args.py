@@ -193,14 +193,16 @@ def translate_config(config: ResolvedConfig, known_args: Arguments | None,
 
 
 def strengths(config: ResolvedConfig) -> Mapping[str, int]:
-    """How high the layer of each `swift` key stands: 0 the built-in defaults, then the files, then the command line."""
-    order = {file: index + 1 for index, file in enumerate(config.files)}
-    ranks: dict[str, int] = {}
-    for key in config.swift:
-        origin = config.origin(f"swift.{key}")
-        if origin is not None and origin.layer != "default":
-            ranks[key] = order.get(origin.file, 1) if origin.file else len(order) + 1
-    return ranks
+    """How high the layer of each `swift` key stands."""
+    return {key: strength(config, f"swift.{key}") for key in config.swift}
+
+
+def strength(config: ResolvedConfig, key: str) -> int:
+    """How high the layer of a dotted key stands: 0 the built-in defaults, then the files, then the command line."""
+    origin, order = config.origin(key), {file: index + 1 for index, file in enumerate(config.files)}
+    if origin is None or origin.layer == "default":
+        return 0
+    return order.get(origin.file, 1) if origin.file else len(order) + 1
 
 
 def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[str, str]:
