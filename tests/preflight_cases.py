@@ -45,6 +45,10 @@ def packages(**versions: str | None) -> dict[str, Any]:
     return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
 
 
+def conflict(package: str, requires: str, installed: str | None) -> dict[str, Any]:
+    return {"requirement_conflicts": [{"package": package, "version": "1.0", "requires": requires, "installed": installed}]}
+
+
 def down(host: str, error: str = "timed out") -> dict[str, Any]:
     return {"network": {host: {"ok": False, "error": error}}}
 
@@ -378,13 +382,25 @@ SWIFT = [
     case("", {**model("qwen2_5_vl"), **packages(transformers="4.53.0")}, SDPA),
     case("", packages(ms_swift="3.6.1", transformers="4.52.4")),
     case("", packages(ms_swift="4.9.0", transformers="5.40.0")),
-    case("E requirement-conflict", {"requirement_conflicts": [{"package": "vllm", "version": "0.8.5", "requires": "torch==2.6.0",
-                                                               "installed": "torch 2.8.0"}]}),
-    # ModelScope's images hold lmdeploy, whose bounds on transformers and peft lag behind
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "lmdeploy", "version": "0.7.2",
-                                                               "requires": "peft<=0.14.0", "installed": "peft 0.17.1"}]}),
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "datasets", "version": "3.6.0",
-                                                               "requires": "fsspec<=2025.3", "installed": "fsspec 2025.9"}]}),
+    *(case("W requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("vllm", "torch==2.6.0", "2.8.0"), ("vllm", "transformers<5,>=4.56.0", "transformers 5.3.0"),
+        ("lmdeploy", "peft<=0.14.0", "peft 0.17.1"),  # ModelScope's images hold it, and its bounds lag behind
+        ("sglang", "transformers==4.57.1", "5.3.0"), ("compressed-tensors", "transformers<5", "5.3.0"),
+        ("autoawq", "transformers<=4.51.3", "4.57.3"), ("xformers", "torch==2.7.0", "2.8.0"), ("datasets", "fsspec<=2025.3", "2025.9"),
+        ("deepspeed", "torch>=2.9", "2.8.0"), ("liger-kernel", "transformers>=4.60", "4.57.3"), ("ms-swift", "attrdict", None),
+        ("vllm", "numba==0.61.2", None), ("torchvision", "torch==2.8.0", "2.8.1"),
+        ("peft", "torch>=2.7", "2.7.0a0+79aa17489c.nv25.4"))),
+    *(case("E requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("ms-swift", "datasets<4.8.5,>=4.0", "4.9.0"), ("trl", "transformers>=4.60", "4.57.3"), ("torchvision", "torch==2.6.0", "2.8.0"),
+        ("transformers", "tokenizers<=0.23.0,>=0.22.0", "0.23.3"), ("transformers", "huggingface-hub<1.0,>=0.34", "1.2.0"),
+        ("transformers", "safetensors>=0.4.3", None), ("ms-swift", "binpacking", None))),
+    case("E requirement-conflict", {**conflict("deepspeed", "torch>=2.9", "2.8.0"), **packages(deepspeed="0.20")},
+         {"deepspeed": "zero2"}),
+    case("E requirement-conflict", conflict("liger-kernel", "transformers>=4.60", "4.57.3"), {"use_liger_kernel": True}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing": False}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing_strategy": "sequential"}),
+    case("W requirement-conflict", {**conflict("vllm", "transformers<5,>=4.56.0", "5.2.0"), **model("qwen3_5"),
+                                    **packages(ms_swift="4.0.2", transformers="5.2.0")}, SDPA),
     case("E deepspeed-missing", {}, {"deepspeed": "zero3"}),
     case("E deepspeed-launch, W gpus-unused", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": "zero3"}),
     case("", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": {"zero_optimization": {"stage": 2}}},
