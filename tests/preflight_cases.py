@@ -166,6 +166,22 @@ MACHINE = [
 FLASH_ATTN = [
     case("E flash-attn-missing", NO_FA),
     case("E flash-attn-missing, I flash-attn-missing", {"flash_attn": None, **packages(flash_attn=None, kernels="0.10.2")}),
+    *(case(f"E flash-attn-missing, {more}", {"flash_attn": None, **packages(
+        flash_attn=None, ms_swift="4.6.0", transformers=transformers, kernels=kernels)})
+      for transformers, kernels, more in (
+          ("5.19.0", "0.17.0", "I flash-attn-missing"), ("5.19.0", "0.16.3", "W kernel-mismatch"),
+          ("5.19.0", "0.18.0", "W kernel-mismatch"), ("5.14.0", "0.15.2", "I flash-attn-missing"),
+          ("5.14.0", "0.14.1", "W kernel-mismatch"),
+          ("4.57.3", "0.17.0", "W kernel-mismatch"), ("4.57.3", "0.14.1", "I flash-attn-missing"))),
+    case("E flash-attn-missing, W kernel-mismatch", {  # what is read in the installed transformers goes before the table
+        "flash_attn": None, "kernels_range": ">=0.21.0,<0.22.0",
+        **packages(flash_attn=None, ms_swift="4.6.0", transformers="5.19.0", kernels="0.17.0")}),
+    case("", packages(kernels="0.17.0")),
+    case("E kernel-mismatch", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3"),
+         {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
+    *(case("", packages(ms_swift="4.6.0", transformers=transformers, kernels=kernels), {"attn_impl": impl, "packing": False})
+      for transformers, kernels, impl in (("5.19.0", "0.17.1", "kernels-community/flash-attn2"),
+                                          ("5.8.0", "0.17.1", "kernels-community/flash-attn2@main"))),
     case("", {"flash_attn": UNKNOWN}),
     case("E flash-attn-missing", {"flash_attn": UNKNOWN, **packages(flash_attn=None)}),
     case("E flash-attn-extension-missing", {"flash_attn__extension": UNKNOWN,
@@ -386,13 +402,15 @@ SWIFT = [
         ("vllm", "torch==2.6.0", "2.8.0"), ("vllm", "transformers<5,>=4.56.0", "transformers 5.3.0"),
         ("lmdeploy", "peft<=0.14.0", "peft 0.17.1"),  # ModelScope's images hold it, and its bounds lag behind
         ("sglang", "transformers==4.57.1", "5.3.0"), ("compressed-tensors", "transformers<5", "5.3.0"),
-        ("autoawq", "transformers<=4.51.3", "4.57.3"), ("xformers", "torch==2.7.0", "2.8.0"), ("datasets", "fsspec<=2025.3", "2025.9"),
-        ("deepspeed", "torch>=2.9", "2.8.0"), ("liger-kernel", "transformers>=4.60", "4.57.3"), ("ms-swift", "attrdict", None),
+        ("autoawq", "transformers<=4.51.3", "4.57.3"), ("xformers", "torch==2.7.0", "2.8.0"),
+        ("datasets", "fsspec<=2025.3", "2025.9"), ("deepspeed", "torch>=2.9", "2.8.0"),
+        ("liger-kernel", "transformers>=4.60", "4.57.3"), ("ms-swift", "attrdict", None),
         ("vllm", "numba==0.61.2", None), ("torchvision", "torch==2.8.0", "2.8.1"),
         ("peft", "torch>=2.7", "2.7.0a0+79aa17489c.nv25.4"))),
     *(case("E requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
-        ("ms-swift", "datasets<4.8.5,>=4.0", "4.9.0"), ("trl", "transformers>=4.60", "4.57.3"), ("torchvision", "torch==2.6.0", "2.8.0"),
-        ("transformers", "tokenizers<=0.23.0,>=0.22.0", "0.23.3"), ("transformers", "huggingface-hub<1.0,>=0.34", "1.2.0"),
+        ("ms-swift", "datasets<4.8.5,>=4.0", "4.9.0"), ("trl", "transformers>=4.60", "4.57.3"),
+        ("torchvision", "torch==2.6.0", "2.8.0"), ("transformers", "tokenizers<=0.23.0,>=0.22.0", "0.23.3"),
+        ("transformers", "huggingface-hub<1.0,>=0.34", "1.2.0"),
         ("transformers", "safetensors>=0.4.3", None), ("ms-swift", "binpacking", None))),
     case("E requirement-conflict", {**conflict("deepspeed", "torch>=2.9", "2.8.0"), **packages(deepspeed="0.20")},
          {"deepspeed": "zero2"}),

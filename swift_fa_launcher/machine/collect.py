@@ -113,7 +113,8 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     """
     if not isinstance(report, dict):
         why = report or Unknown("there is no such Python interpreter")
-        names = ("torch", "packages", "requirement_conflicts", "swift", *(variant.field for variant in IMPLEMENTATIONS))
+        names = ("torch", "packages", "requirement_conflicts", "kernels_range", "swift",
+                 *(variant.field for variant in IMPLEMENTATIONS))
         return {"python": report, **dict.fromkeys(names, why),
                 "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
     torch, packages = installed.collect_torch(report), installed.make_packages(report)
@@ -121,7 +122,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     return {
         "python": decode(Python, report["python"]), "torch": torch, "packages": packages,
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
-        "swift": installed.collect_swift(report, environment),
+        "kernels_range": installed.collect_kernels_range(report), "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
 

@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
@@ -32,6 +33,13 @@ LAUNCH_VARIABLES = {
 #: operator and PAI-DLC, ModelArts and Volcano, Volcengine.
 NODE_VARIABLES = (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
                   ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))
+
+#: By the first transformers of each: what `kernels` it takes hub kernels with, for facts that do not say
+#: (KERNELS_MIN_VERSION and KERNELS_MAX_VERSION in utils/import_utils.py of 4.56.2 to 5.19.0).
+KERNELS_TAKEN = (("5.18", ">=0.17.0,<0.18.0"), ("5.15", ">=0.16.0,<0.17.0"), ("5.13", ">=0.15.2,<0.16.0"), ("5.2", ">=0.10.2"),
+                 ("5.0", ">=0.9.0"), ("4.56", ""))
+#: From this release on `kernels` wants a revision, which a transformers that names no newest release does not give.
+REVISION_WANTED = "<0.15"
 
 #: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
 TORCH_INDEXES = "https://download.pytorch.org/whl"
@@ -240,6 +248,16 @@ def free_port(used: tuple[int, ...], above: int) -> int | None:
 def process_count(config: ResolvedConfig, facts: Facts) -> int:
     """Training processes over all nodes, as far as config and environment say."""
     return (launch_number(config, facts, "nproc_per_node") or 1) * (launch_number(config, facts, "nnodes") or 1)
+
+
+def kernels_taken(facts: Facts) -> SpecifierSet | None:
+    """The releases of `kernels` that the installed transformers can get its attention with; None where it knows of none."""
+    transformers, told = facts.package("transformers"), facts.kernels_range
+    by_release = next((taken for first, taken in KERNELS_TAKEN if transformers and transformers >= Version(first)), None)
+    if by_release is None:
+        return None
+    taken = by_release if isinstance(told, Unknown) else told or ""
+    return SpecifierSet(taken if "<" in taken else f"{taken},{REVISION_WANTED}".strip(","), prereleases=True)
 
 
 def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from packaging.version import Version
-
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.findings.finding import INFO, Check, Finding
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
 from swift_fa_launcher.machine import reading
@@ -32,11 +30,22 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     if not standing.is_missing(config, facts):
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
-    transformers, kernels = facts.package("transformers"), facts.package("kernels")
-    if transformers and kernels and transformers >= Version("4.56"):
+    transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
+    if transformers and kernels and taken is not None and kernels in taken:
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
         yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name,
                     pip=reading.pip(facts))
+
+
+def kernel_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A `kernels` that this transformers does not take brings no attention: with a warning where it is a way out, with an
+    ImportError or ValueError where attn_impl names a hub's kernel (integrations/hub_kernels.py, `get_kernel`)."""
+    impl, kernels, taken = config.swift.attn_impl or "", facts.package("kernels"), reading.kernels_taken(facts)
+    asked = "/" in impl and "@" not in impl  # with a revision older transformers get along
+    if kernels and taken is not None and kernels not in taken and (asked or standing.is_missing(config, facts)):
+        yield found("kernel-mismatch", "asked" if asked else "", severity=ERROR if asked else WARNING, kernels=kernels,
+                    transformers=facts.package("transformers"), taken=str(taken), attn_impl=impl, pip=reading.pip(facts),
+                    setting=reading.setting(config, "attn_impl"))
 
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
@@ -168,5 +177,5 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-CHECKS: tuple[Check, ...] = (flash_attn_missing, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
-                             flash_attn_arch_missing, flash_attn_probe, torch_prerelease)
+CHECKS: tuple[Check, ...] = (flash_attn_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old,
+                             flash_attn_broken, flash_attn_arch_missing, flash_attn_probe, torch_prerelease)

@@ -82,8 +82,8 @@ HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
 #: What every `swift sft` imports; transformers takes torchvision along wherever it is (image_utils.py).
 ALWAYS_IMPORTED = frozenset(("ms-swift", "torch", "torchvision", "transformers", "peft", "trl", "accelerate", "datasets"))
 #: What some import, by package: the argument and the value that asks for it, None any.
-IMPORTED_FOR = {"deepspeed": ("deepspeed", None), "liger-kernel": ("use_liger_kernel", True), "bitsandbytes": ("quant_method", "bnb"),
-                "unsloth": ("tuner_backend", "unsloth")}
+IMPORTED_FOR = {"deepspeed": ("deepspeed", None), "liger-kernel": ("use_liger_kernel", True),
+                "bitsandbytes": ("quant_method", "bnb"), "unsloth": ("tuner_backend", "unsloth")}
 #: What transformers looks for while it is imported, and raises ImportError (dependency_versions_check.py).
 ASKED_AT_IMPORT = frozenset(("tqdm", "regex", "requests", "packaging", "filelock", "numpy", "tokenizers", "huggingface-hub",
                              "safetensors", "pyyaml"))
