@@ -172,16 +172,22 @@ FLASH_ATTN = [
           ("5.19.0", "0.17.0", "I flash-attn-missing"), ("5.19.0", "0.16.3", "W kernel-mismatch"),
           ("5.19.0", "0.18.0", "W kernel-mismatch"), ("5.14.0", "0.15.2", "I flash-attn-missing"),
           ("5.14.0", "0.14.1", "W kernel-mismatch"),
-          ("4.57.3", "0.17.0", "W kernel-mismatch"), ("4.57.3", "0.14.1", "I flash-attn-missing"))),
+          ("4.57.3", "0.12.3", "I flash-attn-missing"))),
     case("E flash-attn-missing, W kernel-mismatch", {  # what is read in the installed transformers goes before the table
         "flash_attn": None, "kernels_range": ">=0.21.0,<0.22.0",
         **packages(flash_attn=None, ms_swift="4.6.0", transformers="5.19.0", kernels="0.17.0")}),
-    case("", packages(kernels="0.17.0")),
+    case("", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3")),  # it looks, and goes on without
+    *(case("E kernel-mismatch", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.13.0"), ("4.6.0", "5.8.0", "0.15.2"), ("4.0.4", "5.2.0", "0.17.0"))),
+    *(case("", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.12.3"), ("4.6.0", "5.8.0", "0.14.1"), ("3.8.3", "4.55.4", "0.9.0"))),
     case("E kernel-mismatch", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3"),
          {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
-    *(case("", packages(ms_swift="4.6.0", transformers=transformers, kernels=kernels), {"attn_impl": impl, "packing": False})
-      for transformers, kernels, impl in (("5.19.0", "0.17.1", "kernels-community/flash-attn2"),
-                                          ("5.8.0", "0.17.1", "kernels-community/flash-attn2@main"))),
+    *(case("", packages(ms_swift="4.6.0", transformers=transformers, kernels=kernels),
+           {"attn_impl": "kernels-community/flash-attn2", "packing": False})
+      for transformers, kernels in (("5.19.0", "0.17.1"), ("5.8.0", "0.13.0"))),
     case("", {"flash_attn": UNKNOWN}),
     case("E flash-attn-missing", {"flash_attn": UNKNOWN, **packages(flash_attn=None)}),
     case("E flash-attn-extension-missing", {"flash_attn__extension": UNKNOWN,

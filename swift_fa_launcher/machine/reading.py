@@ -38,8 +38,9 @@ NODE_VARIABLES = (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODE
 #: (KERNELS_MIN_VERSION and KERNELS_MAX_VERSION in utils/import_utils.py of 4.56.2 to 5.19.0).
 KERNELS_TAKEN = (("5.18", ">=0.17.0,<0.18.0"), ("5.15", ">=0.16.0,<0.17.0"), ("5.13", ">=0.15.2,<0.16.0"), ("5.2", ">=0.10.2"),
                  ("5.0", ">=0.9.0"), ("4.56", ""))
-#: From this release on `kernels` wants a revision, which a transformers that names no newest release does not give.
-REVISION_WANTED = "<0.15"
+#: Which `kernels` on a transformers that names no newest one, by its generation, fails while it is imported: it wants a newer
+#: huggingface_hub than 4's, or a revision that 5's does not give (integrations/hub_kernels.py; tried with 4.56.2 to 5.14.0).
+KERNELS_BREAK = {4: "0.13", 5: "0.15"}
 
 #: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
 TORCH_INDEXES = "https://download.pytorch.org/whl"
@@ -250,14 +251,17 @@ def process_count(config: ResolvedConfig, facts: Facts) -> int:
     return (launch_number(config, facts, "nproc_per_node") or 1) * (launch_number(config, facts, "nnodes") or 1)
 
 
-def kernels_taken(facts: Facts) -> SpecifierSet | None:
-    """The releases of `kernels` that the installed transformers can get its attention with; None where it knows of none."""
+def kernels_taken(facts: Facts) -> tuple[SpecifierSet, Version | None] | None:
+    """The releases of `kernels` that the installed transformers can get its attention with, and from which on it cannot even be
+    imported, None where it looks first; None where it knows nothing of kernels."""
     transformers, told = facts.package("transformers"), facts.kernels_range
     by_release = next((taken for first, taken in KERNELS_TAKEN if transformers and transformers >= Version(first)), None)
-    if by_release is None:
+    if transformers is None or by_release is None:
         return None
     taken = by_release if isinstance(told, Unknown) else told or ""
-    return SpecifierSet(taken if "<" in taken else f"{taken},{REVISION_WANTED}".strip(","), prereleases=True)
+    breaks = None if "<" in taken else KERNELS_BREAK.get(transformers.major)
+    specifier = ",".join(part for part in (taken, f"<{breaks}" if breaks else "") if part)
+    return SpecifierSet(specifier, prereleases=True), Version(breaks) if breaks else None
 
 
 def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:

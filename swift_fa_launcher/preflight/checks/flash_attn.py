@@ -31,20 +31,23 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
     transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
-    if transformers and kernels and taken is not None and kernels in taken:
+    if transformers and kernels and taken and kernels in taken[0]:
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
         yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name,
                     pip=reading.pip(facts))
 
 
 def kernel_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """A `kernels` that this transformers does not take brings no attention: with a warning where it is a way out, with an
-    ImportError or ValueError where attn_impl names a hub's kernel (integrations/hub_kernels.py, `get_kernel`)."""
-    impl, kernels, taken = config.swift.attn_impl or "", facts.package("kernels"), reading.kernels_taken(facts)
-    asked = "/" in impl and "@" not in impl  # with a revision older transformers get along
-    if kernels and taken is not None and kernels not in taken and (asked or standing.is_missing(config, facts)):
-        yield found("kernel-mismatch", "asked" if asked else "", severity=ERROR if asked else WARNING, kernels=kernels,
-                    transformers=facts.package("transformers"), taken=str(taken), attn_impl=impl, pip=reading.pip(facts),
+    """A `kernels` that this transformers does not take ends its import, or brings no attention: then it is an ImportError
+    where attn_impl names a hub's kernel (integrations/hub_kernels.py, `get_kernel`), and one way out less elsewhere."""
+    kernels, known_range = facts.package("kernels"), reading.kernels_taken(facts)
+    if kernels is None or known_range is None or kernels in known_range[0]:
+        return
+    taken, breaks = known_range
+    way = "import" if breaks and kernels >= breaks else "asked" if "/" in (config.swift.attn_impl or "") else ""
+    if way or standing.is_missing(config, facts):
+        yield found("kernel-mismatch", way, severity=ERROR if way else WARNING, kernels=kernels, taken=str(taken),
+                    transformers=facts.package("transformers"), pip=reading.pip(facts),
                     setting=reading.setting(config, "attn_impl"))
 
 
