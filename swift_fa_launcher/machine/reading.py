@@ -223,6 +223,15 @@ def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None
     return int(value)
 
 
+def launch_written(config: ResolvedConfig, facts: Facts, name: str) -> str:
+    """` (configs/a.yaml:12)`, ` ($MASTER_PORT)`: where a setting of `launch` that is in effect was written; empty: nowhere."""
+    if getattr(config.launch, name) is not None:
+        return written(config, f"launch.{name}")
+    variable = name.upper()
+    inherited = f" (${variable})" if facts.env.get(variable) else ""
+    return written(config, f"env.{variable}") if variable in config.env else inherited
+
+
 def uses_torchrun(config: ResolvedConfig, facts: Facts) -> bool:
     """Whether ms-swift starts the training through torchrun, be it one process (swift/cli/main.py, `use_torchrun`)."""
     return any(getattr(config.launch, name) is not None or environment(config, facts, name.upper()) is not None

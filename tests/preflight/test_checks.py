@@ -19,7 +19,7 @@ from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
 
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.findings.finding import Finding
 from swift_fa_launcher.findings.table import AREA_OF, DIAGNOSE_ONLY, TABLE
 from swift_fa_launcher.preflight import checks
@@ -98,6 +98,18 @@ def test_what_is_typed_goes_before_what_stands_in_a_file(tmp_path: Path) -> None
             assert len(conflicts(*words)) == 1, line
     assert conflicts("launch.nproc_per_node=1", "launch.gpus=[0]", "launch.nnodes=1") == []
     assert len(conflicts("env.NPROC_PER_NODE=4")) == 2
+
+
+@pytest.mark.parametrize(("words", "env", "shown"), [
+    ((), {"MASTER_PORT": "29500"}, "29500 ($MASTER_PORT)"),
+    (("env.MASTER_PORT=29500",), {}, "29500 (command line: env.MASTER_PORT=29500)"),
+    (("launch.master_port=29500",), {}, "29500 (command line: launch.master_port=29500)"),
+    (("launch.nnodes=2", "launch.master_addr=10.0.0.5"), {}, "master_port 29500"),
+])
+def test_a_setting_of_launch_says_where_it_is_from(words: tuple[str, ...], env: dict[str, str], shown: str) -> None:
+    facts = machine(ports_in_use=[29500], env={"NPROC_PER_NODE": "1", **env})
+    (busy,) = [f for f in check_all(resolve_config([], words), facts) if f.code == "port-in-use"]
+    assert render_words(busy.summary, "en").endswith(shown)
 
 
 def test_a_mirror_that_failed_is_not_what_helps() -> None:

@@ -27,7 +27,7 @@ def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     if not gpus or processes is None or processes <= len(gpus) or config.swift.flag("use_cpu") or _other_device(facts):
         return
     yield found("nproc-exceeds-gpus", processes=processes, gpus=len(gpus),
-                origin=reading.written(config, "launch.nproc_per_node"))
+                origin=reading.launch_written(config, facts, "nproc_per_node"))
 
 
 def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def node_rank_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
         if told is not None and told.isdecimal() and of in (None, str(nodes)):
             if int(told) != (rank or 0) and not (rank is None and variable == "PET_NODE_RANK"):
                 yield found("node-rank-mismatch", "" if rank is not None else "unset", node_rank=rank, variable=variable,
-                            told=int(told), nodes=nodes, origin=reading.written(config, "launch.node_rank"))
+                            told=int(told), nodes=nodes, origin=reading.launch_written(config, facts, "node_rank"))
             return
 
 
@@ -165,7 +165,7 @@ def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     port = reading.launch_number(config, facts, "master_port") or DEFAULT_PORT
     if port in used:
         yield found("port-in-use", port=port, free=reading.free_port(used, port),
-                    origin=reading.written(config, "launch.master_port"))
+                    origin=reading.launch_written(config, facts, "master_port"))
 
 
 def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -184,7 +184,7 @@ def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         first = not reading.launch_number(config, facts, "node_rank")
         yield found("master-addr-loopback", f"{'first ' if first else ''}{'' if address else 'unset'}".strip(),
                     severity=WARNING if first else ERROR, master_addr=address,
-                    origin=reading.written(config, "launch.master_addr"))
+                    origin=reading.launch_written(config, facts, "master_addr"))
 
 
 def _is_platforms_first(config: ResolvedConfig, facts: Facts) -> bool:
