@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from machines import config, machine
-from preflight_cases import FLASH_ATTN, INSTALLING, MACHINE, PATHS, SWANLAB
+from preflight_cases import FLASH_ATTN, INSTALLING, LAUNCH, MACHINE, PATHS, SWANLAB
 
 from swift_fa_launcher.commands.options import make_parser
 from swift_fa_launcher.config.layers import resolve_config
@@ -17,7 +17,7 @@ from swift_fa_launcher.errors import UsageError, render_words
 from swift_fa_launcher.findings.table import AREA_OF, TABLE, with_names
 from swift_fa_launcher.preflight.checks import check_all
 
-AREAS = ("machine", "flash-attn", "build", "data", "swanlab", "run")
+AREAS = ("machine", "flash-attn", "build", "launch", "data", "swanlab", "run")
 #: How a line begins, or goes on after its colon, where it is to be typed.
 TYPED = re.compile(r"(?:^|: |：)('?(?:swift|flash_attn|swanlab|launch|run|env)\.\w+=|export |unset |(?:\S+ -m )?pip |"
                    r"\S+ -m venv |python -c |conda |CC=|swift-fa |modelscope |hf |swanlab |HF_)")
@@ -50,10 +50,14 @@ def accept_one(command: str) -> None:
         make_parser(words[1], "en").parse_intermixed_args(words[2:])
     elif settings and "=" in words[0]:
         assert settings == words, f"words among the settings: {command}"
-    resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
+    with pytest.MonkeyPatch.context() as shell:
+        for name in re.findall(r"\$\{oc\.env:(\w+)\}", command):
+            shell.setenv(name, "1")
+        resolve_config([], [re.sub(r"=(STEPS|步数)$", "=10", word) for word in settings])
 
 
-@pytest.mark.parametrize(("expect", "facts", "swift", "sections"), [*MACHINE, *FLASH_ATTN, *INSTALLING, *PATHS, *SWANLAB])
+@pytest.mark.parametrize(("expect", "facts", "swift", "sections"),
+                         [*MACHINE, *FLASH_ATTN, *INSTALLING, *LAUNCH, *PATHS, *SWANLAB])
 def test_what_a_check_advises(expect: str, facts: dict[str, Any], swift: dict[str, Any], sections: dict[str, Any]) -> None:
     for finding in check_all(config(swift, **sections), machine(**facts)):
         if AREA_OF[finding.code] in AREAS:
@@ -74,8 +78,9 @@ def test_what_would_not_be_accepted_is_noticed(wrong: str) -> None:
 def test_what_the_table_advises(code: str) -> None:
     for fix in (TABLE[code].fix, *(one.fix or () for one in TABLE[code].says.values())):
         for command in typed(map(with_names, fix)):
-            number = re.search("max_length|num_proc|workers|timeout", command)
-            accept(re.sub(r"=[A-Z_]+$", "=7", command) if number else command.replace("gpus=[INDEXES]", "gpus=[0,1]"))
+            number = re.search("max_length|num_proc|workers|timeout|nproc_per_node|node_rank|master_port|SETTING", command)
+            put = command.replace("SETTING=", "launch.nnodes=").replace("gpus=FIRST", "gpus=[0]")
+            accept(re.sub(r"(='?)[A-Z_]+", r"\g<1>7", put) if number else put.replace("gpus=[INDEXES]", "gpus=[0,1]"))
 
 
 def test_a_typed_value_survives_the_shell_and_the_command_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,21 +79,17 @@ def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         above = strength(config, f"env.{variable}") if in_config else len(config.files)
         if value is None or told is None or strength(config, key) > above or _agrees(config, facts, variable, in_config):
             continue
-        adopted = [int(gpu) for gpu in told.split(",") if gpu.strip()] if variable == "CUDA_VISIBLE_DEVICES" and \
-            all(gpu.strip().isdecimal() for gpu in told.split(",")) else told
+        gpus = key == "launch.gpus"
+        fits = key == "launch.master_addr" or re.fullmatch(r"\d+(, *\d+)*" if gpus else r"\d+", told, re.ASCII)
         counts = in_config or key in ("launch.nproc_per_node", "launch.nnodes", "launch.node_rank")
         yield found("launch-env-conflict", "config" if in_config else "environment", severity=ERROR if counts else WARNING,
-                    variable=variable, told=told, setting=key, value=_shown(value), origin=reading.written(config, key),
-                    told_origin=reading.written(config, f"env.{variable}"), adopt=reading.typed(key, adopted),
-                    keep=reading.typed(key, value))
+                    variable=variable, told=f"{told}{reading.written(config, f'env.{variable}')}", setting=key,
+                    value=f"[{','.join(map(str, value))}]" if gpus else value, origin=reading.written(config, key),
+                    other=(f"[{told}]" if gpus else told) if fits else None)
 
 
 def _set(config: ResolvedConfig, key: str) -> Any:
     return getattr(config.launch, key.removeprefix("launch."))
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _agrees(config: ResolvedConfig, facts: Facts, variable: str, in_config: bool) -> bool:
@@ -126,9 +123,10 @@ def node_rank_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     for variable, count in NODE_VARIABLES:
         told, of = (reading.environment(config, facts, name) for name in (variable, count))
         if told is not None and told.isdecimal() and of in (None, str(nodes)):
-            if int(told) != (rank or 0) and not (rank is None and variable == "PET_NODE_RANK"):
+            if told != str(rank or 0) and not (rank is None and variable == "PET_NODE_RANK"):
                 yield found("node-rank-mismatch", "" if rank is not None else "unset", node_rank=rank, variable=variable,
-                            told=int(told), nodes=nodes, origin=reading.launch_written(config, facts, "node_rank"))
+                            told=told, nodes=nodes, from_environment=f"${{oc.env:{variable}}}",
+                            origin=reading.launch_written(config, facts, "node_rank"))
             return
 
 
