@@ -54,6 +54,10 @@ def packages(**versions: str | None) -> dict[str, Any]:
     return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
 
 
+def conflict(package: str, requires: str, installed: str | None) -> dict[str, Any]:
+    return {"requirement_conflicts": [{"package": package, "version": "1.0", "requires": requires, "installed": installed}]}
+
+
 def down(host: str, error: str = "timed out") -> dict[str, Any]:
     return {"network": {host: {"ok": False, "error": error}}}
 
@@ -94,7 +98,7 @@ MACHINE = [
     case("", {"gpus": [], "driver": None}, launch={"target": "slurm", "nproc_per_node": 8}),
     case("E gpu-not-visible", {}, launch={"gpus": [3]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "0,4"}, "gpus": gpus(2)}),
-    case("", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": " 0, 1,"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-ab"}, "gpus": [gpu(0, uuid="GPU-abcd"), gpu(1, uuid="GPU-ffff")]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-77"}, "gpus": [gpu(0, uuid="GPU-abcd")]}),
@@ -216,6 +220,28 @@ MACHINE = [
 FLASH_ATTN = [
     case("E flash-attn-missing", NO_FA),
     case("E flash-attn-missing, I flash-attn-missing", {"flash_attn": None, **packages(flash_attn=None, kernels="0.10.2")}),
+    *(case(f"E flash-attn-missing, {more}", {"flash_attn": None, **packages(
+        flash_attn=None, ms_swift="4.6.0", transformers=transformers, kernels=kernels)})
+      for transformers, kernels, more in (
+          ("5.19.0", "0.17.0", "I flash-attn-missing"), ("5.19.0", "0.16.3", "W kernel-mismatch"),
+          ("5.19.0", "0.18.0", "W kernel-mismatch"), ("5.14.0", "0.15.2", "I flash-attn-missing"),
+          ("5.14.0", "0.14.1", "W kernel-mismatch"),
+          ("4.57.3", "0.12.3", "I flash-attn-missing"))),
+    case("E flash-attn-missing, W kernel-mismatch", {  # what is read in the installed transformers goes before the table
+        "flash_attn": None, "kernels_range": ">=0.21.0,<0.22.0",
+        **packages(flash_attn=None, ms_swift="4.6.0", transformers="5.19.0", kernels="0.17.0")}),
+    case("", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3")),  # it looks, and goes on without
+    *(case("E kernel-mismatch", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.13.0"), ("4.6.0", "5.8.0", "0.15.2"), ("4.0.4", "5.2.0", "0.17.0"))),
+    *(case("", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.12.3"), ("4.6.0", "5.8.0", "0.14.1"), ("3.8.3", "4.55.4", "0.9.0"))),
+    case("E kernel-mismatch", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3"),
+         {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
+    *(case("", packages(ms_swift="4.6.0", transformers=transformers, kernels=kernels),
+           {"attn_impl": "kernels-community/flash-attn2", "packing": False})
+      for transformers, kernels in (("5.19.0", "0.17.1"), ("5.8.0", "0.13.0"))),
     case("", {"flash_attn": UNKNOWN}),
     case("E flash-attn-missing", {"flash_attn": UNKNOWN, **packages(flash_attn=None)}),
     case("E flash-attn-extension-missing", {"flash_attn__extension": UNKNOWN,
@@ -432,13 +458,27 @@ SWIFT = [
     case("", {**model("qwen2_5_vl"), **packages(transformers="4.53.0")}, SDPA),
     case("", packages(ms_swift="3.6.1", transformers="4.52.4")),
     case("", packages(ms_swift="4.9.0", transformers="5.40.0")),
-    case("E requirement-conflict", {"requirement_conflicts": [{"package": "vllm", "version": "0.8.5", "requires": "torch==2.6.0",
-                                                               "installed": "torch 2.8.0"}]}),
-    # ModelScope's images hold lmdeploy, whose bounds on transformers and peft lag behind
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "lmdeploy", "version": "0.7.2",
-                                                               "requires": "peft<=0.14.0", "installed": "peft 0.17.1"}]}),
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "datasets", "version": "3.6.0",
-                                                               "requires": "fsspec<=2025.3", "installed": "fsspec 2025.9"}]}),
+    *(case("W requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("vllm", "torch==2.6.0", "2.8.0"), ("vllm", "transformers<5,>=4.56.0", "transformers 5.3.0"),
+        ("lmdeploy", "peft<=0.14.0", "peft 0.17.1"),  # ModelScope's images hold it, and its bounds lag behind
+        ("sglang", "transformers==4.57.1", "5.3.0"), ("compressed-tensors", "transformers<5", "5.3.0"),
+        ("autoawq", "transformers<=4.51.3", "4.57.3"), ("xformers", "torch==2.7.0", "2.8.0"),
+        ("datasets", "fsspec<=2025.3", "2025.9"), ("deepspeed", "torch>=2.9", "2.8.0"),
+        ("liger-kernel", "transformers>=4.60", "4.57.3"), ("ms-swift", "attrdict", None),
+        ("vllm", "numba==0.61.2", None), ("torchvision", "torch==2.8.0", "2.8.1"),
+        ("peft", "torch>=2.7", "2.7.0a0+79aa17489c.nv25.4"))),
+    *(case("E requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("ms-swift", "datasets<4.8.5,>=4.0", "4.9.0"), ("trl", "transformers>=4.60", "4.57.3"),
+        ("torchvision", "torch==2.6.0", "2.8.0"), ("transformers", "tokenizers<=0.23.0,>=0.22.0", "0.23.3"),
+        ("transformers", "huggingface-hub<1.0,>=0.34", "1.2.0"),
+        ("transformers", "safetensors>=0.4.3", None), ("ms-swift", "binpacking", None))),
+    case("E requirement-conflict", {**conflict("deepspeed", "torch>=2.9", "2.8.0"), **packages(deepspeed="0.20")},
+         {"deepspeed": "zero2"}),
+    case("E requirement-conflict", conflict("liger-kernel", "transformers>=4.60", "4.57.3"), {"use_liger_kernel": True}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing": False}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing_strategy": "sequential"}),
+    case("W requirement-conflict", {**conflict("vllm", "transformers<5,>=4.56.0", "5.2.0"), **model("qwen3_5"),
+                                    **packages(ms_swift="4.0.2", transformers="5.2.0")}, SDPA),
     case("E deepspeed-missing", {}, {"deepspeed": "zero3"}),
     case("E deepspeed-launch, W gpus-unused", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": "zero3"}),
     case("", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": {"zero_optimization": {"stage": 2}}},
@@ -524,12 +564,66 @@ LAUNCH = [
     case("", {"env": {"RANK": "0", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("E launch-nested", {"env": {"RANK": "3", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("", {"env": {"TORCHELASTIC_ERROR_FILE": "/tmp/e.json"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
-    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),  # the launcher takes a free one
+    case("", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"NPROC_PER_NODE": "2"}}),
     case("", {"ports_in_use": [29500]}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29500}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"MASTER_PORT": "29500"}},
+         launch={"nproc_per_node": 2}),
+    case("E port-in-use", {"ports_in_use": [29700]}, launch={"nproc_per_node": 1, "master_port": 29700}),  # torchrun all the same
+    case("", {"ports_in_use": [29700]}, launch={"master_port": 29700}),
+    case("E port-in-use", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29501}),
     case("", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"}),
-    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "master_addr": a})
+    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": 1, "master_addr": a})
       for a in (None, "localhost", "127.0.0.1", "::1")),
+    *(case("W master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": rank, "master_addr": a})
+      for a in (None, "127.0.0.1") for rank in (None, 0)),
+    # ms-swift's examples/train/multi-node: swift/train_node1.sh, train_node2.sh, torchrun's, dlc/train.sh
+    case("W master-addr-loopback", {"gpus": gpus(4), "env": {
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+        "NPROC_PER_NODE": "4"}}),
+    case("", {"gpus": gpus(4)}, env={"CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "1", "NPROC_PER_NODE": "4",
+                                     "MASTER_ADDR": "10.0.0.5", "MASTER_PORT": "29500"}),
+    case("", {"gpus": gpus(8), "env": {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "dlc-master-0", "MASTER_PORT": "23456",
+                                       "NPROC_PER_NODE": "8", "NNODES": "2", "NODE_RANK": "1"}}),
+    case("", {"gpus": gpus(2), "env": {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "job-node-0-0"}},
+         launch={"nproc_per_node": 2, "nnodes": 2}),
+    *(case("", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": word}}) for word in ("gpu", "auto", "2")),
+    case("W gpus-unused", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": "1"}}),
+
+    *(case("E launch-env-conflict", {"gpus": gpus(4)}, env={variable: told}, launch={"nproc_per_node": 2, "gpus": [0, 1], **more})
+      for variable, told, more in (
+          ("CUDA_VISIBLE_DEVICES", "2,3", {}), ("CUDA_VISIBLE_DEVICES", "0,1,2,3", {}), ("CUDA_VISIBLE_DEVICES", "", {}),
+          ("NPROC_PER_NODE", "4", {}), ("NPROC_PER_NODE", "x", {}), ("NNODES", "2", {"nnodes": 1}),
+          ("MASTER_PORT", "29501", {"master_port": 29502}))),
+    case("E launch-env-conflict", {"gpus": gpus(4), "env": {"NPROC_PER_NODE": "4"}},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+    case("W launch-env-conflict", {"gpus": gpus(4), "env": {"CUDA_VISIBLE_DEVICES": "2,3"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"MASTER_ADDR": "10.0.0.6"}}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"gpus": gpus(4), "env": {variable: told}}, launch={
+        "gpus": [0, 1], "nproc_per_node": 2, "nnodes": 2, "node_rank": 1, "master_addr": "node-0.train", "master_port": 29501})
+      for variable, told in (
+          ("CUDA_VISIBLE_DEVICES", "0,1,2,3"), ("CUDA_VISIBLE_DEVICES", "1, 0"), ("CUDA_VISIBLE_DEVICES", "GPU-8aa0,GPU-13cc"),
+          ("NPROC_PER_NODE", "2"), ("NNODES", "2"), ("NODE_RANK", "1"), ("NODE_RANK", ""), ("MASTER_ADDR", "10.0.0.5"),
+          ("MASTER_ADDR", "node-0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29501"))),
+    case("", {"gpus": gpus(2)}, env={"CUDA_VISIBLE_DEVICES": "0, 1", "NPROC_PER_NODE": "2"},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+
+    *(case("E node-rank-mismatch", {"env": {rank: "1", nodes: "2"}},
+           launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"})
+      for rank, nodes in (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
+                          ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))),
+    case("E node-rank-mismatch", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),  # torchrun takes 0
+    case("E node-rank-mismatch", {"env": {"RANK": "0", "WORLD_SIZE": "2", "NODE_RANK": "1"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"env": {"SLURM_NODEID": node, "SLURM_NNODES": nodes}},
+           launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"})
+      for node, nodes in (("1", "2"), ("3", "4"), ("0", "4"))),  # two launches in one job of four nodes
+    case("", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}}),
+    case("", {"env": {"RANK": "1", "WORLD_SIZE": "4"}, "gpus": gpus(2)},  # WORLD_SIZE counts processes here
+         launch={"nnodes": 2, "nproc_per_node": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
     # Kubeflow's first node is told `localhost`, the others its name
     case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}},

@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.provider import TORCH, uses_torchs_own
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import interpreter
+from swift_fa_launcher.machine.reading import LAUNCH_VARIABLES, chosen_port, interpreter
 from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
@@ -30,9 +30,6 @@ SCHEMA = 1
 #: Given to the training through --external_plugins; told what to do by the variable, a JSON object.
 PLUGIN = str(PurePath(__file__).parents[1] / "training" / "swift_fa_plugin.py")
 PLUGIN_VARIABLE = "SWIFT_FA_PLUGIN"
-
-#: ms-swift's launch variables, in the order in which it hands them to torchrun (swift/cli/main.py, 3.8 to 4.6).
-_TORCHRUN_VARIABLES = ("NPROC_PER_NODE", "MASTER_PORT", "NNODES", "NODE_RANK", "MASTER_ADDR")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,9 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     words = render_arguments(arguments, written_texts(config, translated), known_arguments)
     open_env = {name: value for name, value in config.env.items() if not is_secret_name(name)}
     plugin_env = {PLUGIN_VARIABLE: json.dumps(jobs, ensure_ascii=False)} if jobs else {}
-    env = {**_launch_env(config), **settings.env, **plugin_env, **open_env, "SWIFT_FA_RUN_ID": run_id}
+    launch = _launch_env(config, facts)
+    # what `launch` writes goes first and before `env`, as every check reads it
+    env = {"PYTHONUNBUFFERED": "1", **launch, **settings.env, **plugin_env, **open_env, **launch, "SWIFT_FA_RUN_ID": run_id}
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
     return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
@@ -123,15 +122,13 @@ def _argument_groups(words: tuple[str, ...]) -> list[list[str]]:
     return groups
 
 
-def _launch_env(config: ResolvedConfig) -> dict[str, str]:
-    launch = config.launch
-    env = {"PYTHONUNBUFFERED": "1"}  # behind a pipe Python would hold its output back
-    if launch.gpus is not None:
-        # CUDA numbers the fastest card first unless told to count as nvidia-smi does
-        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(str(gpu) for gpu in launch.gpus)}
-    numbers = {"NPROC_PER_NODE": launch.nproc_per_node, "NNODES": launch.nnodes, "NODE_RANK": launch.node_rank,
-               "MASTER_ADDR": launch.master_addr, "MASTER_PORT": launch.master_port}
-    return env | {name: str(value) for name, value in numbers.items() if value is not None}
+def _launch_env(config: ResolvedConfig, facts: Facts) -> dict[str, str]:
+    launch = replace(config.launch, master_port=chosen_port(config, facts) or config.launch.master_port)
+    given = {name: getattr(launch, key.partition(".")[2]) for name, key in LAUNCH_VARIABLES.items()}
+    # CUDA numbers the fastest card first unless told to count as nvidia-smi does
+    env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if launch.gpus is not None else {}
+    return env | {name: ",".join(map(str, value)) if name == "CUDA_VISIBLE_DEVICES" else str(value)
+                  for name, value in given.items() if value is not None}
 
 
 def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -146,7 +143,7 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
     if module is None:
         return (python, "-m", "swift.cli.main", "sft")
     script = str(PurePath(module).parent / "cli" / "sft.py")
-    seen = {name: env.get(name, facts.env.get(name)) for name in _TORCHRUN_VARIABLES}
+    seen = {name: env.get(name, facts.env.get(name)) for name in LAUNCH_VARIABLES if name != "CUDA_VISIBLE_DEVICES"}
     if seen["NPROC_PER_NODE"] is None and seen["NNODES"] is None:
         return (python, script)
     options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]

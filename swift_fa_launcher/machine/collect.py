@@ -25,6 +25,7 @@ from swift_fa_launcher.machine.gpus import collect_gpus
 from swift_fa_launcher.machine.hub import datasets_cache, has_login
 from swift_fa_launcher.machine.interpreter import ending_scripts, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.probe import prove_flash_attn
+from swift_fa_launcher.machine.reading import DEFAULT_PORT, NODE_VARIABLES, launch_number
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
 
@@ -32,7 +33,6 @@ TARGET = Path(__file__).with_name("target.py")
 #: Seconds for the training interpreter's answer: a tenth as a rule, far more from a cold network file system.
 TARGET_TIMEOUT = 60.0
 ON_LOGIN_NODE = Unknown("this is a login node: the training runs elsewhere (launch.target: slurm)")
-MASTER_PORT = 29500
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,
@@ -53,7 +53,7 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         devices = pool.submit(lambda: (ON_LOGIN_NODE, ON_LOGIN_NODE) if on_login_node else collect_gpus())
         toolchain = pool.submit(host.collect_toolchain, environment)
         path_facts = pool.submit(lambda: with_row_tokens(paths.collect_paths(config, environment), config, environment, cwd, say))
-        port = config.launch.master_port or MASTER_PORT
+        port = launch_number(config, Facts(env=kept_environment(environment)), "master_port") or DEFAULT_PORT
         ports = pool.submit(host.collect_ports_in_use, range(port, port + 16))
         report = answer.result()
         seen = make_installed(report, environment, cwd, login)
@@ -103,7 +103,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     """
     if not isinstance(report, dict):
         why = report or Unknown("there is no such Python interpreter")
-        names = ("torch", "torch_attention", "packages", "requirement_conflicts", "swift",
+        names = ("torch", "torch_attention", "packages", "requirement_conflicts", "kernels_range", "swift",
                  *(variant.field for variant in IMPLEMENTATIONS))
         return {"python": report, **dict.fromkeys(names, why),
                 "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
@@ -112,7 +112,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     return {
         "python": decode(Python, report["python"]), "torch": torch, "packages": packages,
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
-        "swift": installed.collect_swift(report, environment),
+        "kernels_range": installed.collect_kernels_range(report), "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         "torch_attention": find_torchs_own(torch),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
@@ -125,7 +125,8 @@ KEPT = frozenset((
     "SWANLAB_RUN_ID", "SWANLAB_RESUME", "SWANLAB_MODE", "SWANLAB_LOG_DIR", "SWANLAB_LOGDIR", "SWANLAB_API_HOST",
     "SWANLAB_SAVE_DIR", "SWANLAB_ROOT", "MODELSCOPE_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",
     "USE_HF", "CUDA_HOME", "CUDA_PATH", "HOME", "USER", "LANG", "MAX_JOBS", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
-    "LD_LIBRARY_PATH", "SLURM_JOB_ID", "SLURM_NTASKS", "NCCL_SHM_DISABLE", "SWIFT_SINGLE_DEVICE_MODE"))
+    "LD_LIBRARY_PATH", "SLURM_JOB_ID", "SLURM_NTASKS", "NCCL_SHM_DISABLE", "SWIFT_SINGLE_DEVICE_MODE",
+    "PET_MASTER_ADDR", *(name for pair in NODE_VARIABLES for name in pair)))
 
 
 def kept_environment(environment: Mapping[str, str]) -> dict[str, str | None]:

@@ -251,6 +251,7 @@ class Facts:
     torch_attention: Maybe[FlashAttn] = NOT_COLLECTED  # torch.nn.attention.varlen, as far as it was tried
     packages: Maybe[Mapping[str, Maybe[Version]]] = NOT_COLLECTED  # by canonical name; None: not installed
     requirement_conflicts: Maybe[tuple[RequirementConflict, ...]] = NOT_COLLECTED
+    kernels_range: Maybe[str] = NOT_COLLECTED  # of `kernels`, as the installed transformers asks for it; None: it does not ask
     ms_swift_args: Maybe[Mapping[str, Argument]] = NOT_COLLECTED
     swift: Maybe[Swift] = NOT_COLLECTED
     swanlab: Maybe[SwanLab] = NOT_COLLECTED

@@ -94,6 +94,20 @@ def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
     return constants if constants.get("__version__") else Unknown(f"{file} does not say a version")
 
 
+def collect_kernels_range(report: Report) -> Maybe[str]:
+    """The releases of `kernels` with which the installed transformers looks for hub kernels, as a specifier; None where it
+    takes any (utils/import_utils.py, `is_kernels_available`), or where there is no transformers."""
+    origin = module_file(report, "transformers")
+    if origin is None:
+        return None
+    file = origin.parent / "utils" / "import_utils.py"
+    try:
+        bounds = dict(re.findall(r'^KERNELS_(MIN|MAX)_VERSION = "([\w.]+)"', file.read_text("utf-8"), re.M))
+    except (OSError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    return ",".join(f"{sign}{bounds[end]}" for end, sign in (("MIN", ">="), ("MAX", "<")) if end in bounds) or None
+
+
 def torch_libraries(report: Report, folder: Path) -> Path:
     """The folder of torch's libraries: its own `lib`, or conda's, where conda-forge's build has them."""
     shared = Path(report["prefix"]) / "lib"

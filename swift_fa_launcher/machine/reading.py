@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
@@ -20,6 +21,29 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
+
+#: Where torchrun's first node listens if nobody says otherwise (torch/distributed/run.py).
+DEFAULT_PORT = 29500
+
+#: What ms-swift's own launcher reads (swift/cli/main.py), in the order in which it hands it to torchrun, and what CUDA
+#: reads; each with the setting of `launch` that writes it.
+LAUNCH_VARIABLES = {
+    "NPROC_PER_NODE": "launch.nproc_per_node", "MASTER_PORT": "launch.master_port", "NNODES": "launch.nnodes",
+    "NODE_RANK": "launch.node_rank", "MASTER_ADDR": "launch.master_addr", "CUDA_VISIBLE_DEVICES": "launch.gpus",
+}
+
+#: What a platform calls a node's rank, and the number of nodes: Slurm, Kubeflow and torchrun itself, Kubeflow's older
+#: operator and PAI-DLC, ModelArts and Volcano, Volcengine.
+NODE_VARIABLES = (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
+                  ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))
+
+#: By the first transformers of each: what `kernels` it takes hub kernels with, for facts that do not say
+#: (KERNELS_MIN_VERSION and KERNELS_MAX_VERSION in utils/import_utils.py of 4.56.2 to 5.19.0).
+KERNELS_TAKEN = (("5.18", ">=0.17.0,<0.18.0"), ("5.15", ">=0.16.0,<0.17.0"), ("5.13", ">=0.15.2,<0.16.0"), ("5.2", ">=0.10.2"),
+                 ("5.0", ">=0.9.0"), ("4.56", ""))
+#: Which `kernels` on a transformers that names no newest one, by its generation, fails while it is imported: it wants a newer
+#: huggingface_hub than 4's, or a revision that 5's does not give (integrations/hub_kernels.py; tried with 4.56.2 to 5.14.0).
+KERNELS_BREAK = {4: "0.13", 5: "0.15"}
 
 #: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
 TORCH_INDEXES = "https://download.pytorch.org/whl"
@@ -294,18 +318,65 @@ def is_login_node(config: ResolvedConfig, facts: Facts) -> bool:
 
 def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
     """`nproc_per_node`, `nnodes`, `node_rank` or `master_port` in effect: the config's, else the environment's."""
-    value = getattr(config.launch, name)
+    value, told = getattr(config.launch, name), environment(config, facts, name.upper())
+    if value is None and name == "nproc_per_node" and told in ("gpu", "auto"):  # torchrun's words for one on each GPU
+        return len(visible_gpus(config, facts).gpus or ()) or None
     if value is None:
         try:
-            value = int(environment(config, facts, name.upper()) or "")
+            value = int(told or "")
         except ValueError:
             return None
     return int(value)
 
 
+def launch_written(config: ResolvedConfig, facts: Facts, name: str) -> str:
+    """` (configs/a.yaml:12)`, ` ($MASTER_PORT)`: where a setting of `launch` that is in effect was written; empty: nowhere."""
+    if getattr(config.launch, name) is not None:
+        return written(config, f"launch.{name}")
+    variable = name.upper()
+    inherited = f" (${variable})" if facts.env.get(variable) else ""
+    return written(config, f"env.{variable}") if variable in config.env else inherited
+
+
+def uses_torchrun(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether ms-swift starts the training through torchrun, be it one process (swift/cli/main.py, `use_torchrun`)."""
+    return any(getattr(config.launch, name) is not None or environment(config, facts, name.upper()) is not None
+               for name in ("nproc_per_node", "nnodes"))
+
+
+def chosen_port(config: ResolvedConfig, facts: Facts) -> int | None:
+    """The master_port that the launcher chooses: on one node, where nobody wrote one and torchrun's own is taken.
+
+    ms-swift hands on only what is written, and torchrun looks for a free one by itself only in torch releases of 2026
+    (https://github.com/pytorch/pytorch/pull/175699).
+    """
+    used = known(facts.ports_in_use) or ()
+    if DEFAULT_PORT not in used or config.launch.target == "slurm" or not uses_torchrun(config, facts) \
+            or (launch_number(config, facts, "nnodes") or 1) > 1 or launch_number(config, facts, "master_port") is not None:
+        return None
+    return free_port(used, DEFAULT_PORT)
+
+
+def free_port(used: tuple[int, ...], above: int) -> int | None:
+    return next((port for port in range(max(above, 1023) + 1, 65536) if port not in used), None)
+
+
 def process_count(config: ResolvedConfig, facts: Facts) -> int:
     """Training processes over all nodes, as far as config and environment say."""
     return (launch_number(config, facts, "nproc_per_node") or 1) * (launch_number(config, facts, "nnodes") or 1)
+
+
+def kernels_taken(facts: Facts) -> tuple[SpecifierSet, Version | None] | None:
+    """The releases of `kernels` that the installed transformers can get its attention with, and from which on it cannot even be
+    imported, None where it looks first; None where it knows nothing of kernels."""
+    transformers, told = facts.package("transformers"), facts.kernels_range
+    by_release = next((taken for first, taken in KERNELS_TAKEN if transformers and transformers >= Version(first)), None)
+    if transformers is None or by_release is None:
+        return None
+    taken = by_release if isinstance(told, Unknown) else told or ""
+    breaks = None if "<" in taken else KERNELS_BREAK.get(transformers.major)
+    specifier = ",".join(part for part in (taken, f"<{breaks}" if breaks else "") if part)
+    return SpecifierSet(specifier, prereleases=True), Version(breaks) if breaks else None
 
 
 def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:

@@ -20,7 +20,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from typing import Any
 
 MARKER = "swift-fa-target:"
-MODULES = ("torch", "flash_attn", "flash_attn_interface", "flash_attn_3", "swift", "swanlab")
+MODULES = ("torch", "transformers", "flash_attn", "flash_attn_interface", "flash_attn_3", "swift", "swanlab")
 EXTENSIONS = ("flash_attn_2_cuda", "flash_attn_3_cuda")
 DIRECT_URLS = ("flash-attn", "flash-attn-3", "flash-attn-4")
 

@@ -66,6 +66,25 @@ def test_values_arrive_as_written() -> None:
     assert made.starts[2:] == made.argv[2:]
 
 
+def test_what_launch_writes_goes_before_env() -> None:
+    made = plan({"launch": {"gpus": [0], "nproc_per_node": 1}, "env": {"CUDA_VISIBLE_DEVICES": "2,3", "NPROC_PER_NODE": "2"}})
+    assert (made.env["CUDA_VISIBLE_DEVICES"], made.env["NPROC_PER_NODE"]) == ("0", "1")
+    assert made.starts[2:5] == ("torch.distributed.run", "--nproc_per_node", "1")
+
+
+@pytest.mark.parametrize(("launch", "env", "used", "port"), [
+    ({"nproc_per_node": 2}, {}, (29500,), "29501"), ({"nproc_per_node": 1}, {}, (29500, 29501), "29502"),
+    ({}, {"NPROC_PER_NODE": "2"}, (29500,), "29501"), ({"nproc_per_node": 2}, {}, (29501,), None), ({}, {}, (29500,), None),
+    ({"nproc_per_node": 2, "master_port": 29600}, {}, (29500,), "29600"),
+    ({"nproc_per_node": 2}, {"MASTER_PORT": "29600"}, (29500,), None),  # the child inherits it
+    ({"nproc_per_node": 2, "nnodes": 2}, {}, (29500,), None),  # which the other nodes would not know
+])
+def test_one_node_takes_a_free_port(launch: dict[str, int], env: dict[str, str], used: tuple[int, ...], port: str | None) -> None:
+    made = plan({"launch": launch}, replace(MACHINE, env=env, ports_in_use=used))
+    assert made.env.get("MASTER_PORT") == port
+    assert port is None or ("--master_port" in made.starts and f"MASTER_PORT={port}" in render_command(made))
+
+
 def test_gpus_are_counted_as_nvidia_smi_counts_them() -> None:
     """CUDA's own order begins with the fastest card."""
     asked = plan({"launch": {"gpus": [2, 0]}}).env

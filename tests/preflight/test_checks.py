@@ -6,18 +6,19 @@ import importlib
 import inspect
 import json
 import pkgutil
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import MODEL, config, machine
+from machines import MODEL, config, gpus, machine
 from open_cases import expected
 from preflight_cases import ALL, NO_FA
 from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
 
 from swift_fa_launcher.config.layers import resolve_config
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.findings.finding import Finding
 from swift_fa_launcher.findings.table import AREA_OF, DIAGNOSE_ONLY, TABLE
 from swift_fa_launcher.preflight import checks
@@ -59,6 +60,53 @@ def test_the_table_of_a_fine_machine_is_in_its_language() -> None:
         shown[lang] = capture.get()
     for en, zh in (("2 processes, 1 node", "2 个进程，1 个节点"), ("driver ", "驱动 "), ("off", "关闭")):
         assert en in shown["en"] and zh in shown["zh"] and en not in shown["zh"]
+
+
+@pytest.mark.parametrize(("sections", "facts", "shown"), [
+    ({}, {"env": {"NPROC_PER_NODE": "2"}}, "2 processes"),
+    ({"env": {"CUDA_VISIBLE_DEVICES": "2,3", "NPROC_PER_NODE": "2"}}, {}, "GPU 2,3, 2 processes"),
+    ({"env": {"CUDA_VISIBLE_DEVICES": "2,3", "NPROC_PER_NODE": "2"}, "launch": {"gpus": [0], "nproc_per_node": 1}}, {},
+     "GPU 0, 1 process"),
+    ({"launch": {"nnodes": 2}}, {"env": {"NODE_RANK": "1"}}, "1 process, 2 nodes, node_rank 1"),
+    ({"launch": {"nproc_per_node": 2}}, {"ports_in_use": [29500]}, "2 processes, master_port 29501 (29500 is taken)"),
+])
+def test_the_table_shows_what_the_plan_will_do(sections: dict[str, Any], facts: dict[str, Any], shown: str) -> None:
+    from rich.console import Console
+
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(render_table((), config(**sections), machine(**facts), "en"))
+    assert shown in capture.get()
+
+
+def test_what_is_typed_goes_before_what_stands_in_a_file(tmp_path: Path) -> None:
+    """And so the settings that findings advise are heard."""
+    file = tmp_path / "c.yaml"
+    file.write_text("env: {NPROC_PER_NODE: 2, CUDA_VISIBLE_DEVICES: '2,3'}\nlaunch: {nproc_per_node: 1, gpus: [0]}\n", "utf-8")
+    facts = machine(gpus=gpus(4), env={"NNODES": "2"})
+
+    def conflicts(*typed: str) -> list[Finding]:
+        return [f for f in check_all(resolve_config([file], typed), facts) if f.code == "launch-env-conflict"]
+
+    assert len(conflicts()) == 2
+    for finding in conflicts():
+        for line in finding.fix:
+            words = shlex.split(str(line))
+            assert len(conflicts(*words)) == 1, line
+    assert conflicts("launch.nproc_per_node=1", "launch.gpus=[0]", "launch.nnodes=1") == []
+    assert len(conflicts("env.NPROC_PER_NODE=4")) == 2
+
+
+@pytest.mark.parametrize(("words", "env", "shown"), [
+    ((), {"MASTER_PORT": "29500"}, "29500 ($MASTER_PORT)"),
+    (("env.MASTER_PORT=29500",), {}, "29500 (command line: env.MASTER_PORT=29500)"),
+    (("launch.master_port=29500",), {}, "29500 (command line: launch.master_port=29500)"),
+    (("launch.nnodes=2", "launch.master_addr=10.0.0.5"), {}, "master_port 29500"),
+])
+def test_a_setting_of_launch_says_where_it_is_from(words: tuple[str, ...], env: dict[str, str], shown: str) -> None:
+    facts = machine(ports_in_use=[29500], env={"NPROC_PER_NODE": "1", **env})
+    (busy,) = [f for f in check_all(resolve_config([], words), facts) if f.code == "port-in-use"]
+    assert render_words(busy.summary, "en").endswith(shown)
 
 
 def test_a_mirror_that_failed_is_not_what_helps() -> None:

@@ -62,17 +62,6 @@ WITHOUT_PACKING = {f"examples/{name}.sh" for name in (
     "models/deepseek_ocr/train", "models/gemma4/train", "models/gpt_oss/train", "models/hunyuan_ocr/train", "models/keye/train",
     "models/ovis2/train", "train/all_to_all/train", "train/moe/llama4", "train/multimodal/audio", "train/plugins/tuner_phi4_mm",
     "train/embedding/train_gme", "train/streaming/lazy_tokenize")}
-#: Not answered rightly yet: the first of two nodes that listens on its loopback address, and `group_by_length`, which is renamed
-#: although the installed ms-swift has it.
-LOOPBACK = {f"examples/train/multi-node/{how}/train_node1.sh" for how in ("swift", "torchrun")}
-RENAMED = {"docs/source_en/BestPractices/NPU-support.md#6", "docs/source_en/BestPractices/Qwen3_8-Best-Practice.md",
-           "examples/models/qwen3_5/transformers.sh"}
-
-
-def but_open(names: set[str]) -> list[Any]:
-    """All commands, those named as failures to come."""
-    mark = pytest.mark.xfail(strict=True, reason="a kind that is not known yet")
-    return [pytest.param(name, marks=(mark,) if name in names else ()) for name in COMMANDS]
 
 
 def make_config(name: str, way: str, folder: Path) -> ResolvedConfig:
@@ -113,7 +102,7 @@ def test_each_command_is_there_as_it_is_written() -> None:
     assert all({*yaml.safe_load(WRITTEN[name])["swift"]} == {*command["swift"]} for name, command in COMMANDS.items())
 
 
-@pytest.mark.parametrize("name", but_open(LOOPBACK))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_trains_is_not_stopped(name: str, tmp_path: Path) -> None:
     assert [*stopped(name, tmp_path)] == [] or name in NOT_ON_8_GPUS
     if "ASCEND_RT_VISIBLE_DEVICES" in COMMANDS[name].get("env", {}):
@@ -130,7 +119,7 @@ def test_what_would_fail_is_stopped(tmp_path: Path) -> None:
                if "deepspeed" in COMMANDS[name]["swift"])
 
 
-@pytest.mark.parametrize("name", but_open(RENAMED))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_reaches_ms_swift_as_it_is_written(name: str, tmp_path: Path) -> None:
     config = make_config(name, "launch", tmp_path)
     facts = make_facts(name, "launch", config)

@@ -42,6 +42,19 @@ ENTRIES: Mapping[str, Entry] = {
                                "没有 flash-attn 时，transformers {transformers} 会尝试使用 hub 上的 {kernel}（因为安装了 kernels "
                                "{kernels}）"),
                           ("{pip} uninstall -y kernels",))}),
+    "kernel-mismatch": entry(
+        "WE", Text("transformers cannot use the installed kernels package", "transformers 无法使用已安装的 kernels 包"),
+        Text("the installed kernels is outside the versions that the installed transformers takes, and the attention would come from it, "
+             "or transformers cannot even be imported with it",
+             "已安装的 kernels 不在当前 transformers 支持的版本范围内，而注意力实现要由它提供，或 transformers 因此无法导入"),
+        '{pip} install "kernels{taken}"',
+        says={"": Text("transformers {transformers} takes kernels {taken}, not {kernels}: it gets no attention from the hub in place of "
+                       "flash-attn",
+                       "transformers {transformers} 支持 kernels {taken}，而安装的是 {kernels}：它无法用 hub 上的 kernel 代替 flash-attn"),
+              "import": Text("transformers {transformers} cannot be imported with kernels {kernels}; it takes kernels {taken}",
+                             "transformers {transformers} 与 kernels {kernels} 一起无法导入；它支持 kernels {taken}"),
+              "asked": Text("{setting} comes from the hub, but transformers {transformers} takes kernels {taken}, not {kernels}",
+                            "{setting} 来自 hub，但 transformers {transformers} 支持 kernels {taken}，而安装的是 {kernels}")}),
     "flash-attn-extension-missing": entry(
         "E", Text("flash-attn is installed without its compiled extension", "安装的 flash-attn 缺少编译好的扩展"),
         Text("the package is there, but its file flash_attn_2_cuda is not: its CUDA build was skipped or failed",

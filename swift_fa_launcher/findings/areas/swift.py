@@ -277,9 +277,18 @@ ENTRIES: Mapping[str, Entry] = {
         Text("an installed package needs another package that is missing or has the wrong version",
              "某个已安装的软件包所需的另一个包没有安装或版本不符"),
         "{pip} check", "{pip} install -U ms-swift",
-        says={way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
+        says={**{way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
             "": Text("{dependent} requires {requires}, but {installed} is installed", "{dependent} 需要 {requires}，但安装的是 {installed}"),
-            "missing": Text("{dependent} requires {requires}, which is not installed", "{dependent} 需要 {requires}，但没有安装")}.items()}),
+            "missing": Text("{dependent} requires {requires}, which is not installed", "{dependent} 需要 {requires}，但没有安装"),
+            "hangs": Text("packing needs {requires}, which is not installed: ms-swift would wait for it without end",
+                          "packing 需要 {requires}，但没有安装：ms-swift 会一直等待下去")}.items()},
+            **{way: Says(Text(f"{{dependent}} requires {{requires}}, but {{installed}} is installed; {en}",
+                              f"{{dependent}} 需要 {{requires}}，但安装的是 {{installed}}；{zh}"), fix)
+               for way, en, zh, fix in (
+                   ("beside", "this training does not import {package}", "本训练不会导入 {package}",
+                    ("{pip} install -U {package}", "{pip} check")),
+                   ("vllm", "vllm cannot load Qwen3.5 with transformers 5.2, this training can",
+                    "搭配 transformers 5.2 的 vllm 无法加载 Qwen3.5，本训练可以", ('{pip} install "transformers>=5.3,<5.4"',)))}}),
     "deepspeed-missing": entry(
         "E", Text("deepspeed is not installed", "没有安装 deepspeed"),
         Text("swift.deepspeed is set and deepspeed is not installed", "设置了 swift.deepspeed，但没有安装 deepspeed"),

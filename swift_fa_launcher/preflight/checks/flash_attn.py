@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from packaging.version import Version
-
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.findings.finding import INFO, Check, Finding
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
 from swift_fa_launcher.flash.provider import TORCH, choose_provider
@@ -36,11 +34,25 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     if not standing.is_missing(config, facts):
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
-    transformers, kernels = facts.package("transformers"), facts.package("kernels")
-    if transformers and kernels and transformers >= Version("4.56"):
+    transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
+    if transformers and kernels and taken and kernels in taken[0]:
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
         yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name,
                     pip=reading.pip(facts))
+
+
+def kernel_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A `kernels` that this transformers does not take ends its import, or brings no attention: then it is an ImportError
+    where attn_impl names a hub's kernel (integrations/hub_kernels.py, `get_kernel`), and one way out less elsewhere."""
+    kernels, known_range = facts.package("kernels"), reading.kernels_taken(facts)
+    if kernels is None or known_range is None or kernels in known_range[0]:
+        return
+    taken, breaks = known_range
+    way = "import" if breaks and kernels >= breaks else "asked" if "/" in (config.swift.attn_impl or "") else ""
+    if way or standing.is_missing(config, facts):
+        yield found("kernel-mismatch", way, severity=ERROR if way else WARNING, kernels=kernels, taken=str(taken),
+                    transformers=facts.package("transformers"), pip=reading.pip(facts),
+                    setting=reading.setting(config, "attn_impl"))
 
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
@@ -172,5 +184,5 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-CHECKS: tuple[Check, ...] = (flash_attn_missing, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
-                             flash_attn_arch_missing, flash_attn_probe, torch_prerelease)
+CHECKS: tuple[Check, ...] = (flash_attn_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old,
+                             flash_attn_broken, flash_attn_arch_missing, flash_attn_probe, torch_prerelease)

@@ -9,13 +9,14 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
+from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts, ModelConfig
 from swift_fa_launcher.preflight import packing
@@ -78,9 +79,14 @@ SWIFT_WAITS = 18_000_000
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
-#: What stands beside ms-swift in many an image, with bounds of its own, and which `swift sft` does not import.
-BESIDE_TRAINING = frozenset(("lmdeploy", "sglang", "evalscope", "ms-opencompass", "opencompass", "ms-vlmeval", "gradio",
-                             "llamafactory", "axolotl", "verl", "openrlhf", "funasr", "sentence-transformers"))
+#: What every `swift sft` imports; transformers takes torchvision along wherever it is (image_utils.py).
+ALWAYS_IMPORTED = frozenset(("ms-swift", "torch", "torchvision", "transformers", "peft", "trl", "accelerate", "datasets"))
+#: What some import, by package: the argument and the value that asks for it, None any.
+IMPORTED_FOR = {"deepspeed": ("deepspeed", None), "liger-kernel": ("use_liger_kernel", True),
+                "bitsandbytes": ("quant_method", "bnb"), "unsloth": ("tuner_backend", "unsloth")}
+#: What transformers looks for while it is imported, and raises ImportError (dependency_versions_check.py).
+ASKED_AT_IMPORT = frozenset(("tqdm", "regex", "requests", "packaging", "filelock", "numpy", "tokenizers", "huggingface-hub",
+                             "safetensors", "pyyaml"))
 
 
 def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -308,19 +314,54 @@ def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) 
 
 
 def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """Installed distributions that contradict each other's requirements.
-    https://github.com/modelscope/ms-swift/issues/3268"""
+    """Installed distributions that contradict each other's requirements. https://github.com/modelscope/ms-swift/issues/3268
+
+    ms-swift's own images hold vllm, lmdeploy and others with bounds of their own, which `swift sft` does not import; only
+    those that it imports break it. With transformers 5.2 vllm 0.17 and 0.18 cannot make their own config of Qwen3.5 (a list
+    | a set, modeling_rope_utils.py); AutoConfig gives transformers' own to the training.
+    https://github.com/modelscope/ms-swift/issues/8286
+    """
+    model = _model_config(config, facts)
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
             name = canonicalize_name(Requirement(requires).name)
         except InvalidRequirement:
             name = canonicalize_name((re.match(r"[\w.-]+", requires) or [""])[0])
-        loaded = canonicalize_name(conflict.package) not in BESIDE_TRAINING
-        yield found("requirement-conflict", "" if installed else "missing",
-                    severity=ERROR if loaded and name in HEAVY_PACKAGES else WARNING, package=conflict.package,
-                    dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(), requires=requires,
-                    installed=installed, requirement=requires if name else None, pip=reading.pip(facts))
+        package = canonicalize_name(conflict.package)
+        hangs = package == "ms-swift" and name == "binpacking" and _packs_bins(config)
+        imported = _is_imported(config, package)
+        breaks = imported and (name in HEAVY_PACKAGES or (package == "transformers" and name in ASKED_AT_IMPORT))
+        serves = package == "vllm" and ((known(model.model_type) if model else None) or "").startswith("qwen3_5") \
+            and str(facts.package("transformers")).startswith("5.2.")
+        way = "hangs" if hangs else "missing" if not installed else "" if imported else "vllm" if serves else "beside"
+        yield found("requirement-conflict", way, package=conflict.package, requires=requires, installed=installed,
+                    severity=ERROR if hangs or (breaks and not _same_minor(requires, installed)) else WARNING,
+                    dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(),
+                    requirement=requires if name else None, pip=reading.pip(facts))
+
+
+def _is_imported(config: ResolvedConfig, package: str) -> bool:
+    argument, value = IMPORTED_FOR.get(package, (None, None))
+    given = config.swift.get(argument) if argument else None
+    return package in ALWAYS_IMPORTED or (bool(given) and value in (None, given)) \
+        or (package in DISTRIBUTIONS and config.swift.wants_flash_attn)
+
+
+def _packs_bins(config: ResolvedConfig) -> bool:
+    """Whether binpacking is imported: in processes of their own, whose end the main one does not notice
+    (swift/dataset/packing.py `calculate_matched_group`)."""
+    return bool(config.swift.flag("packing")) and config.swift.text("packing_strategy") in (None, "binpack")
+
+
+def _same_minor(requires: str, installed: str | None) -> bool:
+    """Whether another patch of the torch that is there would do: those agree, and vendors' builds count as earlier ones."""
+    try:
+        requirement, version = Requirement(requires), Version((installed or "").split(" ")[-1])
+    except (InvalidRequirement, InvalidVersion):
+        return False
+    return canonicalize_name(requirement.name) == "torch" and any(
+        requirement.specifier.contains(f"{version.major}.{version.minor}.{patch}") for patch in range(10))
 
 
 def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
