@@ -83,6 +83,24 @@ def must_build(config: ResolvedConfig, facts: Facts) -> bool:
     return compiled and not on_windows and (build == "always" or (build == "auto" and no_public_wheel(facts) is not None))
 
 
+#: The first torch whose headers want C++20, and the releases of flash-attn that ask the compiler for C++17 by name, as
+#: FlashAttention 3 does (setup.py). https://github.com/Dao-AILab/flash-attention/issues/2863
+WANTS_CXX20 = Version("2.14")
+ASK_FOR_CXX17 = tuple(map(Version, (
+    "2.8.3.post2", "2.8.3.post1", "2.8.3", "2.8.2", "2.8.1", "2.8.0.post2", "2.7.4.post1", "2.7.3", "2.6.3", "2.5.9.post1")))
+
+
+def asks_for_old_cxx(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether what would be built here asks for an older C++ than torch's headers take."""
+    version = torch_version(facts)
+    try:
+        wish = parse_wish(config.flash_attn.version)
+    except ConfigError:
+        return False
+    return version is not None and version.release[:2] >= WANTS_CXX20.release and not on_rocm(facts) and any(
+        wish.takes(release, None) for release in ASK_FOR_CXX17)
+
+
 def builds(config: ResolvedConfig, facts: Facts) -> bool:
     """Whether a build is what comes next."""
     return must_build(config, facts) and needs_install(config, facts)

@@ -160,7 +160,8 @@ class ModelConfig:
     architectures: Maybe[tuple[str, ...]] = NOT_COLLECTED
     layer_types: Maybe[tuple[str, ...]] = NOT_COLLECTED
     torch_dtype: Maybe[str] = NOT_COLLECTED
-    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED
+    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of every layer, towers for images among them
+    quant_method: Maybe[str] = NOT_COLLECTED  # how the weights are quantised; None: they are not
     max_length: Maybe[int] = NOT_COLLECTED  # ms-swift's max_length where the config sets none
 
 

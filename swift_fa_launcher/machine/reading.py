@@ -13,7 +13,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, ProbedDevice
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
@@ -26,6 +26,11 @@ def is_absent(facts: Facts, package: str) -> bool:
     """Whether the distribution was looked for and not found; False where nobody looked."""
     packages = known(facts.packages)
     return packages is not None and package in packages and packages[package] is None
+
+
+def lacks(facts: Facts, *names: str) -> bool:
+    """Whether none of these distributions is among those that are installed; False where nobody looked."""
+    return known(facts.packages) is not None and not any(facts.package(name) for name in names)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -195,6 +200,12 @@ def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None
         except ValueError:
             return None
     return int(value)
+
+
+def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
+    """What the config.json of the model says."""
+    path = facts.path(config.swift.get("model"))
+    return known(path.model_config) if path else None
 
 
 def process_count(config: ResolvedConfig, facts: Facts) -> int:

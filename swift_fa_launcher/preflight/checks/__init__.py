@@ -17,6 +17,7 @@ from swift_fa_launcher.preflight.checks import (
     flash_attn,
     launch,
     machine,
+    model,
     swanlab,
     swift,
     values,
@@ -26,7 +27,7 @@ from swift_fa_launcher.preflight.checks import (
 AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
 
 CHECKS: tuple[Check, ...] = (*machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *values.CHECKS,
-                             *swift.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
+                             *swift.CHECKS, *model.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS)
 
 
 #: The ms-swift whose spelling the other checks read, whichever is installed.

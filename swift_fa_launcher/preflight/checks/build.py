@@ -13,7 +13,7 @@ from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, S
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import building
 from swift_fa_launcher.flash.hosts import DIRECT, MIRRORS, PYPI, host_of, source_hosts
-from swift_fa_launcher.flash.implementations import FA2
+from swift_fa_launcher.flash.implementations import FA2, FA4
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.tags import fits_here
 from swift_fa_launcher.machine import reading
@@ -24,9 +24,25 @@ def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A machine for which nobody publishes wheels; which of the published ones fits is for `swift-fa install` to say."""
     reason = building.no_public_wheel(facts)
     local = any(not source.startswith(("github:", "http:", "https:")) for source in config.flash_attn.sources)
+    if reason == "rocm" and config.flash_attn.build != "never":
+        return  # rocm-build's
     if reason and not local and building.needs_install(config, facts):
         yield found("wheel-not-found", reason, severity=ERROR if config.flash_attn.build == "never" else WARNING,
                     reason=reason, torch=reading.torch_version(facts), processor=known(facts.host.machine))
+
+
+def rocm_build(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """What flash-attn needs on AMD's GPUs: a build of its own, which needs no compiler with Triton (flash-attn's README)."""
+    if reading.on_rocm(facts) and building.needs_install(config, facts):
+        yield found("rocm-build", torch=reading.torch_version(facts), pip=reading.pip(facts))
+
+
+def build_torch_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The source asks the compiler for C++17, and ATen.h is an #error below C++20."""
+    if config.flash_attn.build != "never" and known(facts.host.os) != "Windows" and building.needs_install(config, facts) \
+            and config.swift.attn_impl not in FA4.names and building.asks_for_old_cxx(config, facts):
+        yield found("build-torch-mismatch", severity=ERROR if building.must_build(config, facts) else WARNING,
+                    torch=reading.torch_version(facts), pip=reading.pip(facts))
 
 
 def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -180,5 +196,5 @@ def _has_archives(config: ResolvedConfig, facts: Facts) -> bool:
     return index is not None and known(index.ok) is True and any(host_of(source) == PYPI for source in config.flash_attn.sources)
 
 
-CHECKS: tuple[Check, ...] = (wheel_not_found, wheel_sources, cuda_home_missing, build_tools, build_deps_missing,
-                             build_memory_low, site_packages_not_writable, wheel_hosts)
+CHECKS: tuple[Check, ...] = (wheel_not_found, rocm_build, build_torch_mismatch, wheel_sources, cuda_home_missing, build_tools,
+                             build_deps_missing, build_memory_low, site_packages_not_writable, wheel_hosts)
