@@ -407,6 +407,7 @@ SWIFT = [
           ("E flash-attn-head-dim", [256], "8.9", "2.5.4"), ("", [256], "8.9", "2.5.5"), ("", [256], "8.0", "2.5.4"),
           ("", [192], "8.9", "2.5.4"))),
     *(case(expect, {**FA4_B200, "gpus": [gpu(0, capability)], **model("qwen3_5", layer_types=["full_attention"], head_dims=dims),
+                    "flash_attn_4__version": kernel,
                     **packages(flash_attn_4=kernel, ms_swift="4.6.0", transformers="5.14.1")}, {**FA4, "packing": False})
       for expect, dims, capability, kernel in (
           ("E flash-attn-head-dim", [256], "10.0", "4.0.0b10"), ("", [256], "10.0", "4.0.0b11"),

@@ -135,7 +135,7 @@ def test_a_complete_model(tmp_path: Path) -> None:
     write_json(tmp_path / "m" / "config.json", CONFIG)
     (tmp_path / "m" / "model.safetensors").write_bytes(b"x")
     found = collected(model="m")["m"]
-    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), 32768)
+    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), None, 32768)
     assert found.missing_files == ()
 
 
@@ -173,6 +173,11 @@ def test_what_a_config_says_in_other_ways() -> None:
     interval = make_model_config({"full_attention_interval": 4, "num_hidden_layers": 4})
     assert interval.layer_types == ("linear_attention",) * 3 + ("full_attention",)
     assert make_model_config({"qk_nope_head_dim": 128, "qk_rope_head_dim": 64}).head_dims == (192,)
+    # Gemma 4's full-attention layers; Qwen2-VL-72B's tower, whose hidden_size is the language model's
+    assert make_model_config({"text_config": {"head_dim": 256, "global_head_dim": 512}}).head_dims == (256, 512)
+    assert make_model_config({"vision_config": {"embed_dim": 1280, "hidden_size": 8192, "num_heads": 16}}).head_dims == (80,)
+    for quantised, method in (({"quant_method": "fp8"}, "fp8"), ({"quant_method": "fp8", "dequantize": True}, None), (None, None)):
+        assert make_model_config({"quantization_config": quantised}).quant_method == method
     for odd in ({"hidden_size": "x", "num_attention_heads": 0}, {"text_config": [], "architectures": "x", "layer_types": {}},
                 {"torch_dtype": 3, "model_type": None}):
         assert make_model_config(odd).head_dims is None
