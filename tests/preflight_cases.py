@@ -240,12 +240,13 @@ FLASH_ATTN = [
 ]
 
 LABELLED = "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-{}.whl"
-ROCM: dict[str, Any] = {**NO_FA, "torch__version": "2.9.1+rocm6.4", "torch__hip": "6.4", "torch__cuda": None, "gpus": [], "driver": None}
+ROCM: dict[str, Any] = {"torch__version": "2.9.1+rocm6.4", "torch__hip": "6.4", "torch__cuda": None, "gpus": [], "driver": None}
 CXX20: dict[str, Any] = {**NO_FA, "torch__version": "2.14.0+cu128"}
 INSTALLING = [
-    case("E flash-attn-missing, W rocm-build", ROCM),
-    case("E flash-attn-missing, W rocm-build, E wheel-not-found", ROCM, **NEVER),
-    case("", ROCM, SDPA),
+    *(case("E flash-attn-missing, W rocm-build", ROCM | NO_FA, **how) for how in ({}, BUILD, NEVER)),
+    case("E flash-attn-import-failed, W rocm-build", ROCM | {"flash_attn__import_error": "libcudart.so.12: cannot open"}),
+    case("", ROCM | NO_FA, SDPA),
+    case("", ROCM),
     case("E flash-attn-missing, E build-torch-mismatch", CXX20, **BUILD),
     case("E flash-attn-missing, W build-torch-mismatch", CXX20),
     case("E flash-attn-missing", CXX20, **NEVER),

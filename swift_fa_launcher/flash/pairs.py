@@ -94,6 +94,7 @@ PAIRS = (
 #: (utils/import_utils.py; 5.10 asks with `get`). https://github.com/huggingface/transformers/pull/45524
 DIES_OF_UNNAMED = SpecifierSet(">=5.4,<5.10", prereleases=True)
 
+
 def broken_pairs(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Pair, Version]]:
     """The rows that are so here, each with the version of its package; none where the kernel does not even import."""
     transformers, flash_attn = facts.package("transformers"), wanted_flash_attn(config, facts)

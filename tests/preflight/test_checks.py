@@ -27,7 +27,7 @@ from swift_fa_launcher.preflight.checks import check_all
 from swift_fa_launcher.preflight.screen import render_table
 
 #: A line of a fix that sets nothing: another command, a line to edit, or that all is well.
-NO_SETTING = re.compile(r"-m pip (install|uninstall|check)|swift-fa \w+|export \w+=|python -c '|^(in|在) \S+ |keep the batch|保持批大小")
+NO_SETTING = re.compile(r"-m pip \w+|swift-fa \w+|export \w+=|python -c '|^(in|在) \S+ |keep the batch|保持批大小")
 
 
 @pytest.mark.parametrize(("expect", "facts", "swift", "sections"), ALL)

@@ -29,16 +29,16 @@ _MEMORY = Text("{available_gib:.1f} GiB of memory are available, and a compiler 
 ENTRIES: Mapping[str, Entry] = {
     "wheel-not-found": entry(
         "EW", Text("no ready-made flash-attn wheel fits this machine", "没有适合本机的 flash-attn 预编译 wheel"),
-        Text("nobody publishes flash-attn wheels for this processor, for a Linux without glibc, or for this torch (ROCm, "
-             "vendor or nightly build)",
-             "没有人为这种处理器、没有 glibc 的 Linux 或这种 torch（ROCm、厂商版本、每夜构建版）发布 flash-attn 的 wheel"),
+        Text("nobody publishes flash-attn wheels for this processor, for a Linux without glibc, or for this torch (vendor or "
+             "nightly build)",
+             "没有人为这种处理器、没有 glibc 的 Linux 或这种 torch（厂商版本、每夜构建版）发布 flash-attn 的 wheel"),
         Text("see every source and why its wheels do not fit: swift-fa install --dry-run", "查看各个来源及其 wheel 不适用的原因：swift-fa install --dry-run"),
         _BUILD,
         says={reason: Says(Text(f"no source has a flash-attn wheel for {en}", f"没有来源为{zh}提供 flash-attn 的 wheel"), (_BUILD, _ALLOW_BUILD))
               for reason, en, zh in (
                   ("torch", "torch {torch}, which is a vendor or nightly build", " torch {torch}（厂商版本或每夜构建版）"),
                   ("processor", "processors of type {processor}", "处理器架构 {processor} "),
-                  ("glibc", "a Linux without glibc", "没有 glibc 的 Linux "), ("rocm", "a ROCm build of torch", " ROCm 版的 torch "))}),
+                  ("glibc", "a Linux without glibc", "没有 glibc 的 Linux "))}),
     "wheel-invalid": entry(
         "E", Text("the file is not a usable wheel", "该文件不是可用的 wheel"),
         Text("a wheel listed in `flash_attn.sources` has an invalid file name, or a downloaded wheel is damaged or incomplete",

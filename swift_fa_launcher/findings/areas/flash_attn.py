@@ -120,13 +120,15 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the installed transformers needs a newer flash-attn: at least 2.1.0; transformers 5 needs at least 2.3.3",
              "已安装的 transformers 需要更新的 flash-attn：至少 2.1.0，transformers 5 起至少 2.3.3"),
         "swift-fa install --version '>={minimum}'", *REINSTALL,
-        says=Text("transformers {transformers} needs flash-attn {minimum} or newer, but {flash_attn} is installed",
-                  "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，但安装的是 {flash_attn}")),
+        says={way: Says(Text("transformers {transformers} needs flash-attn {minimum} or newer, but {flash_attn} is installed",
+                             "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，但安装的是 {flash_attn}"), fix)
+              for way, fix in (("", None), ("rocm", (OR_SDPA,)))}),
     "flash-attn-import-failed": entry(
         "E", Text("flash-attn cannot be imported", "flash-attn 无法导入"),
         Text("the import fails, and none of the other codes explains why", "导入失败，且其他代码都不能解释原因"),
         *REINSTALL,
-        says=Text("flash-attn cannot be imported: {why}", "flash-attn 无法导入：{why}")),
+        says={way: Says(Text("flash-attn cannot be imported: {why}", "flash-attn 无法导入：{why}"), fix)
+              for way, fix in (("", None), ("rocm", (OR_SDPA,)))}),
     "flash-attn-probe-failed": entry(
         "E", Text("flash attention fails on this GPU", "flash attention 在该 GPU 上运行失败"),
         Text("a small forward and backward pass with flash-attn fails on a GPU of this training",

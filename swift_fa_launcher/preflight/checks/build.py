@@ -13,7 +13,8 @@ from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, S
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import building
 from swift_fa_launcher.flash.hosts import DIRECT, MIRRORS, PYPI, host_of, source_hosts
-from swift_fa_launcher.flash.implementations import FA2, FA4
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA4
+from swift_fa_launcher.flash.installed import is_missing, too_old
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.tags import fits_here
 from swift_fa_launcher.machine import reading
@@ -24,8 +25,6 @@ def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A machine for which nobody publishes wheels; which of the published ones fits is for `swift-fa install` to say."""
     reason = building.no_public_wheel(facts)
     local = any(not source.startswith(("github:", "http:", "https:")) for source in config.flash_attn.sources)
-    if reason == "rocm" and config.flash_attn.build != "never":
-        return  # rocm-build's
     if reason and not local and building.needs_install(config, facts):
         yield found("wheel-not-found", reason, severity=ERROR if config.flash_attn.build == "never" else WARNING,
                     reason=reason, torch=reading.torch_version(facts), processor=known(facts.host.machine))
@@ -33,7 +32,10 @@ def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def rocm_build(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What flash-attn needs on AMD's GPUs: a build of its own, which needs no compiler with Triton (flash-attn's README)."""
-    if reading.on_rocm(facts) and building.needs_install(config, facts):
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    broken = flash_attn is not None and known(flash_attn.import_error) is not None
+    unfit = broken or is_missing(config, facts) or too_old(config, facts) is not None
+    if reading.on_rocm(facts) and config.swift.attn_impl in BY_NAME and unfit:
         yield found("rocm-build", torch=reading.torch_version(facts), pip=reading.pip(facts))
 
 
@@ -95,7 +97,7 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/Eyeline-Labs/FlashDepth/issues/2 (gcc)
     """
     tools = _toolchain(facts)
-    if tools is None or reading.on_rocm(facts) or not building.builds(config, facts):
+    if tools is None or not building.builds(config, facts):
         return
     nvcc, cuda = known(tools.nvcc), reading.torch_cuda(facts)
     if tools.nvcc is None:

@@ -50,6 +50,11 @@ def _where(config: ResolvedConfig, facts: Facts) -> str:
     return "cpu torch" if reading.has_cpu_torch(facts) else "no gpu" if reading.has_no_gpu(config, facts) else "here"
 
 
+def _rocm(facts: Facts) -> str:
+    """Where rocm-build says how it is installed."""
+    return "rocm" if reading.on_rocm(facts) else ""
+
+
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """FA3 and FA4 are distributions of their own; FA2's folder flash_attn/cute is not FA4, version 0.0.x is a placeholder.
     https://github.com/NVIDIA/Megatron-LM/pull/6964"""
@@ -65,7 +70,7 @@ def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     https://github.com/hiyouga/LlamaFactory/issues/3464"""
     if old := standing.too_old(config, facts):
         version, transformers, floor = old
-        yield found("flash-attn-too-old", flash_attn=version, transformers=transformers, minimum=floor)
+        yield found("flash-attn-too-old", _rocm(facts), flash_attn=version, transformers=transformers, minimum=floor)
 
 
 def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -79,7 +84,7 @@ def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     torch = known(facts.torch)
     if error and not causes and flash_attn.distribution is not None and torch is not None \
             and known(torch.import_error) is None and (torch.cuda is not None or reading.on_rocm(facts)):
-        yield found("flash-attn-import-failed", why=_one_line(error), context={"import_error": error})
+        yield found("flash-attn-import-failed", _rocm(facts), why=_one_line(error), context={"import_error": error})
 
 
 def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:

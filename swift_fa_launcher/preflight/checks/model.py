@@ -103,8 +103,9 @@ def model_not_trainable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         return
     package, least = ("gptqmodel", "5.0.0") if transformers.major >= 5 else ("autoawq", "0.2.0")
     installed = facts.package(package)
-    way = "never" if method in NEVER_TRAINED else "full" if config.swift.text("tuner_type") == "full" and method in WITH_ADAPTER else \
-        "old" if method == "awq" and installed is not None and installed < Version(least) else None
+    full = config.swift.text("tuner_type") == "full" and method in WITH_ADAPTER
+    old = method == "awq" and installed is not None and installed < Version(least)
+    way = "never" if method in NEVER_TRAINED else "full" if full else "old" if old else None
     if way:
         yield found("model-not-trainable", way, model=name, method=method, setting=reading.setting(config, "tuner_type"),
                     plain=_PUBLISHED_QUANTISED.sub("", name) if name.startswith("Qwen/") else None, package=package, least=least,
