@@ -37,6 +37,8 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
                  if isinstance(inner := said.get(key), dict)), {})
     if isinstance(text.get("text_config"), dict):  # thinker_config has it one level further down
         text = text["text_config"]
+    thinker = said.get("thinker_config")
+    tower = thinker.get("vision_config") if isinstance(thinker, dict) else None
     both = {**said, **{key: value for key, value in text.items() if value is not None}}
     dtype = both.get("torch_dtype") or both.get("dtype")
     architectures = said.get("architectures")
@@ -44,7 +46,7 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
         model_type=_text(said.get("model_type")), torch_dtype=_text(dtype), layer_types=_layer_types(both),
         architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else None,
         max_length=min((both[key] for key in LENGTHS if type(both.get(key)) is int and both[key] > 0), default=None),
-        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None,
+        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config")), *_head_dims(tower)})) or None,
         quant_method=_quant_method(both.get("quantization_config")))
 
 

@@ -176,6 +176,8 @@ def test_what_a_config_says_in_other_ways() -> None:
     # Gemma 4's full-attention layers; Qwen2-VL-72B's tower, whose hidden_size is the language model's
     assert make_model_config({"text_config": {"head_dim": 256, "global_head_dim": 512}}).head_dims == (256, 512)
     assert make_model_config({"vision_config": {"embed_dim": 1280, "hidden_size": 8192, "num_heads": 16}}).head_dims == (80,)
+    assert make_model_config({"thinker_config": {"text_config": {"head_dim": 128}, "vision_config": {
+        "hidden_size": 1152, "num_heads": 16}}}).head_dims == (72, 128)
     fp8 = {"quant_method": "fp8"}
     for quantised, method in ((fp8, "fp8"), ({**fp8, "dequantize": True}, None), (None, None)):
         assert make_model_config({"quantization_config": quantised}).quant_method == method
