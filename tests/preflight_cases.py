@@ -389,6 +389,10 @@ SWIFT = [
       for expect, file, swift, tr in (
           ("E transformers-mismatch", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "3.8.3", "4.56.2"),
           ("", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "4.6.0", "5.4.0"), ("", "_C.abi3.so", "3.8.3", "4.55.4"))),
+    *(case(expect, {**HOPPER, **model(kind), **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1")}, FA3)
+      for expect, kind, swift, tr in (
+          ("E transformers-mismatch", "qwen2_moe", "3.8.3", "4.56.2"), ("E transformers-mismatch", "olmoe", "3.7.2", "4.55.4"),
+          ("", "qwen2_moe", "4.6.0", "5.5.0"), ("", "qwen3_moe", "3.8.3", "4.56.2"))),
     *(case(expect, {"gpus": [gpu(0, capability)], **ext(cubins=["sm_80", "sm_90", "sm_100"]), **packages(
         ms_swift="3.7.2", transformers=tr, flash_attn_3="3.0.0b1")}) for expect, capability, tr in (
           ("E transformers-mismatch", "10.0", "4.54.1"), ("", "9.0", "4.54.1"), ("", "10.0", "4.55.1"))),

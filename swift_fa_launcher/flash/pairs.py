@@ -63,6 +63,9 @@ def _is_old_layout(config: ResolvedConfig, facts: Facts) -> bool:
     return bool(extension and (known(extension.file) or "").startswith("flash_attn_3_cuda"))
 
 
+#: Models that before transformers 5 have a class for each attention they know, FlashAttention 3 not among them.
+WITH_CLASSES = ("qwen2_moe", "olmoe", "phimoe", "jetmoe", "dbrx", "jamba", "stablelm", "nemotron", "falcon", "diffllama", "gptj")
+
 PAIRS = (
     # flash_attn/cute/interface.py: 4.0.0b25 to b30 hand max_seqlen to the compiled kernel of 10.x and 11.x, which takes an int;
     # the one for head dimension 256 is not told. https://github.com/huggingface/transformers/pull/48353
@@ -79,6 +82,9 @@ PAIRS = (
     # utils/import_utils.py, is_flash_attn_3_available: before 5.4 it looks for a package `flash_attn_3`
     # https://github.com/huggingface/transformers/issues/41179
     Pair("unseen", SpecifierSet(">=4.53,<5.4", prereleases=True), FA3.names, "transformers>=5.4", where=_is_old_layout),
+    # models/…/modeling_….py: …_ATTENTION_CLASSES[config._attn_implementation] is a KeyError
+    Pair("own classes", SpecifierSet(">=4.53,<5.0", prereleases=True), FA3.names, "transformers>=5.0", where=(
+        lambda config, facts: _is_model(config, facts, *WITH_CLASSES))),
     # integrations/flash_attention.py hands the name over as `attn_implementation`, and `implementation` is what is read: without
     # a name, FlashAttention 3 goes first; 4.55.1 loads the right one beforehand
     Pair("another is taken", SpecifierSet(">=4.54,<4.55.1", prereleases=True), FA2.names, "transformers>=4.55.4",

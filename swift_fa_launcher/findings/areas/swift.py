@@ -82,6 +82,8 @@ _PAIRS: Mapping[str, Says] = {
                                "transformers {transformers} 不认识 attn_impl={attn_impl}", _OR_FLASH_ATTN_2),
     "unseen": _pair("transformers {transformers} looks for a package flash_attn_3, which this build of flash-attn-3 does not have",
                     "transformers {transformers} 查找名为 flash_attn_3 的包，而这个 flash-attn-3 里没有", _OR_FLASH_ATTN_2),
+    "own classes": _pair("transformers {transformers} has no attn_impl={attn_impl} for this model: KeyError",
+                         "transformers {transformers} 没有为该模型实现 attn_impl={attn_impl}：会报 KeyError", _OR_FLASH_ATTN_2),
     "another is taken": _pair(
         "transformers {transformers} takes flash-attn-3 for attn_impl={attn_impl} where it is installed, and it does not run on this GPU",
         "装有 flash-attn-3 时，transformers {transformers} 会在 attn_impl={attn_impl} 时用它，而它不能在该 GPU 上运行",
