@@ -417,6 +417,7 @@ SWIFT = [
       for expect, dims, capability, kernel in (
           ("E flash-attn-head-dim", [256], "10.0", "4.0.0b10"), ("", [256], "10.0", "4.0.0b11"),
           ("E flash-attn-head-dim", [256], "11.0", "4.0.0b15"), ("E flash-attn-head-dim", [192], "10.3", "4.0.0b31"),
+          ("E flash-attn-head-dim", [256], "12.0", "4.0.0b36"), ("", [192], "12.0", "4.0.0b36"),
           ("", [192], "9.0", "4.0.0b31"), ("", [128], "10.0", "4.0.0b10"), ("E flash-attn-head-dim", [512], "9.0", "4.0.0b31"))),
     # Gemma 4 as its config.json stands, and as facts of an older release tell of it
     *(case("E flash-attn-head-dim", {**model("gemma4", head_dims=dims), **packages(ms_swift="4.6.0", transformers="5.14.1")},

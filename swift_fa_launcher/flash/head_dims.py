@@ -1,7 +1,8 @@
 """The head dimensions that an implementation of flash attention runs. Pure.
 
 FlashAttention 2: csrc/flash_attn/flash_api.cpp (before 2.5.5 the backward over 192 on 8.0 and 9.0 alone). FlashAttention 3:
-hopper/flash_api.cpp. FlashAttention 4: flash_attn/cute/interface.py, `_validate_head_dims` and `use_dedicated_hd256_kernel`.
+hopper/flash_api.cpp. FlashAttention 4: flash_attn/cute/interface.py, `_validate_head_dims` and `use_dedicated_hd256_kernel`;
+flash_fwd_sm120.py, `can_implement` (a tile of 128 rows, and 64 of keys and values, in 99 KiB).
 transformers pads values to the dimension of queries and keys (integrations/flash_attention.py): that one counts.
 """
 
@@ -42,7 +43,10 @@ def most_head_dim(implementation: Implementation, version: Version | None, capab
     if implementation is FA2:
         old = version is not None and version < BACKWARD_EVERYWHERE and capability is not None and capability not in WIDE_BACKWARD
         return 192 if old and dim > 192 else None
-    first = FIRST_WITH_256.get(capability.major) if implementation is FA4 and capability else None
+    major = capability.major if implementation is FA4 and capability else None
+    if major == 12:
+        return 192 if dim > 192 else None
+    first = FIRST_WITH_256.get(major) if major else None
     if first is None or dim <= MOST_ON_BLACKWELL or (dim == 256 and (version is None or version >= first)):
         return None
     return MOST_ON_BLACKWELL

@@ -156,8 +156,8 @@ ENTRIES: Mapping[str, Entry] = {
     "flash-attn-head-dim": entry(
         "E", Text("flash attention does not run the head dimension of a layer of this model", "flash attention 不支持该模型某一层的 head 维度"),
         Text("a layer of the model, or of its image tower, has a larger head dimension than the implementation runs on this GPU "
-             "(FlashAttention 2 and 3: 256; FlashAttention 4 on GPUs of 10.x and 11.x: 128)",
-             "模型或其图像编码器某一层的 head 维度超过该实现在此 GPU 上的上限（FlashAttention 2 和 3：256；FlashAttention 4 在 10.x、11.x 的 GPU 上：128）"),
+             "(FlashAttention 2 and 3: 256; FlashAttention 4 on GPUs of 10.x and 11.x: 128, of 12.x: 192)",
+             "模型或其图像编码器某一层的 head 维度超过该实现在此 GPU 上的上限（FlashAttention 2 和 3：256；FlashAttention 4 在 10.x、11.x 的 GPU 上：128，12.x：192）"),
         Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不用 flash attention 训练：{WITHOUT_FLASH_ATTN}"),
         says={way: Says(Text("a layer of {model_type} has head dimension {head_dim}, but {title} runs at most {most}{where}",
                              "{model_type} 有一层的 head 维度是 {head_dim}，而 {title} 最多支持 {most}{where}"), fix)

@@ -177,8 +177,9 @@ def flash_attn_head_dim(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         model = reading.model_config(config, facts)
         way = "" if dim > MOST else "newer" if row is FA2 else "FlashAttention 2"
         on = f"GPU {gpu.index} ({known(gpu.compute_capability)})" if gpu else ""
-        yield found("flash-attn-head-dim", way, model_type=known(model.model_type) if model else None, head_dim=dim, most=most,
-                    title=row.title, minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
+        yield found("flash-attn-head-dim", way, head_dim=dim, most=most, title=row.title,
+                    model_type=(known(model.model_type) if model else None) or config.swift.text("model"),
+                    minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
 
 
 def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu | None] | None:
