@@ -43,7 +43,7 @@ class Job:
     driver: Maybe[Driver] = None
     dtype: str = "bfloat16"
     head_dims: tuple[int, ...] = USUAL_HEAD_DIMS
-    tensor_lengths: bool = False  # as the installed transformers calls the kernel
+    tensor_lengths: bool = False  # as the installed transformers calls the kernel for packed rows
     files: tuple[Path, ...] = ()
     script: Path = SCRIPT
 
@@ -136,10 +136,9 @@ def make_job(variant: Implementation, gpus: tuple[Gpu, ...], facts: Facts, repor
              Path(entry["place"], "RECORD") if entry else None]
     if torch and (folder := known_path(torch.origin)):
         files += [folder / "version.py", folder / "lib/libtorch_cpu.so", folder / "lib/libtorch_cuda.so"]
-    transformers = facts.package("transformers")
     return Job(python=report["python"]["executable"], module=variant.module, gpus=gpus, driver=facts.driver,
                dtype=wanted_dtype(config, facts), head_dims=wanted_head_dims(config, facts),
-               tensor_lengths=transformers is not None and transformers in TENSOR_LENGTHS,
+               tensor_lengths=hands_tensor_lengths(config, facts),
                files=tuple(file for file in files if file))
 
 
@@ -156,6 +155,12 @@ def wanted_head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...]:
     """The head sizes of the model's config, else the usual ones."""
     model = model_config(config, facts)
     return (known(model.head_dims) if model else None) or USUAL_HEAD_DIMS
+
+
+def hands_tensor_lengths(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether transformers will hand the kernel the length of the longest row as a tensor."""
+    transformers = facts.package("transformers")
+    return config.swift.packs and transformers is not None and transformers in TENSOR_LENGTHS
 
 
 def with_tried(attention: FlashAttn, tried: Tried, gpus: tuple[Gpu, ...] | Unknown) -> FlashAttn:

@@ -24,6 +24,7 @@ from swift_fa_launcher.machine.probe import (
     answer_key,
     describe,
     gpus_to_probe,
+    hands_tensor_lengths,
     probe_flash_attn,
     read_answer,
     run_probe,
@@ -189,6 +190,13 @@ def test_type_and_head_sizes_are_the_models_where_the_config_says_nothing() -> N
     assert wanted_dtype(config_of(model="m", torch_dtype="float32", bf16="true"), facts) == "bfloat16"
     assert wanted_dtype(config_of(model="other"), facts) == "bfloat16"
     assert (wanted_head_dims(config_of(model="m"), facts), wanted_head_dims(config_of(), facts)) == ((80, 128), (64, 128))
+
+
+@pytest.mark.parametrize(("transformers", "packing", "tensor"), [
+    ("5.4.0", True, True), ("5.3.0", True, False), ("5.19.0", False, False), (None, True, False)])
+def test_how_transformers_hands_over_the_longest_row(transformers: str | None, packing: bool, tensor: bool) -> None:
+    facts = Facts(packages={"transformers": Version(transformers) if transformers else None})
+    assert hands_tensor_lengths(config_of(packing=packing), facts) is tensor
 
 
 def test_facts_of_what_was_tried() -> None:
