@@ -17,7 +17,7 @@ from swift_fa_launcher.flash.implementations import FA2, FA3, FA4, TENSOR_LENGTH
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import model_config, on_ascend, visible_gpus, wanted_flash_attn
 
-_ANY = SpecifierSet()
+_ANY = SpecifierSet("", prereleases=True)
 
 
 @dataclass(frozen=True)

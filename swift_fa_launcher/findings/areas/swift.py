@@ -195,6 +195,8 @@ ENTRIES: Mapping[str, Entry] = {
                        "{setting} 需要 flash attention，但 {attention}：拼在一起的样本会互相看见"),
               "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed examples would see each other",
                             "{setting} 需要 flash attention，但没有设置 attn_impl：拼在一起的样本会互相看见"),
+              "too wide": Says(Text("{setting} needs flash attention, which does not run the head dimensions of this model",
+                                    "{setting} 需要 flash attention，而它不支持该模型的 head 维度"), (_WITHOUT_PACKING,)),
               "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 and newer do",
                               "{setting}：ms-swift {ms_swift} 不允许与 {attention} 同时使用，4.2 起才允许")}),
     "packing-lazy-tokenize": entry(

@@ -16,6 +16,7 @@ from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
+from swift_fa_launcher.flash.head_dims import MOST, head_dims_of
 from swift_fa_launcher.flash.pairs import broken_pairs
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts
@@ -103,7 +104,9 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset",
+    model = reading.model_config(config, facts)
+    too_wide = model is not None and max(head_dims_of(model), default=0) > MOST  # then none runs: Gemma 4
+    yield found("packing-needs-flash-attn", "too wide" if too_wide else "too new" if too_new else "" if impl else "unset",
                 setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
                 argument=key, ms_swift=version)
 
