@@ -384,6 +384,8 @@ SWIFT = [
     case("", {**FA4_B200, "gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b30", ms_swift="4.6.0", transformers="5.14.1")},
          FA4),
     case("E transformers-mismatch", HOPPER | packages(ms_swift="3.5.3", transformers="4.52.4", flash_attn_3="3.0.0b1"), FA3),
+    case("E transformers-mismatch", HOPPER | packages(ms_swift="3.8.3", transformers="4.55.1",
+                                                      flash_attn_3="3.0.0b1+cu.12.8.torch.2.7"), FA3),
     *(case(expect, {**HOPPER, **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1"), "flash_attn_3": variant(
         "flash-attn-3", "3.0.0b1", "flash_attn_interface.py", {"file": file})}, FA3)
       for expect, file, swift, tr in (

@@ -15,7 +15,13 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.flash.implementations import FA2, FA3, FA4, TENSOR_LENGTHS
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import model_config, on_ascend, visible_gpus, wanted_flash_attn
+from swift_fa_launcher.machine.reading import (
+    installed_version,
+    model_config,
+    on_ascend,
+    visible_gpus,
+    wanted_flash_attn,
+)
 
 _ANY = SpecifierSet("", prereleases=True)
 
@@ -57,10 +63,13 @@ def _is_model(config: ResolvedConfig, facts: Facts, *kinds: str) -> bool:
 
 
 def _is_old_layout(config: ResolvedConfig, facts: Facts) -> bool:
-    """Whether FlashAttention 3 was built before its extension lay in a package `flash_attn_3`."""
+    """Whether FlashAttention 3 lacks a package `flash_attn_3`: its extension is a module beside it, or, as that issue tells, it
+    is the wheel of 3.0.0b1 in Astral's index (`3.0.0b1+cu.12.8.torch.2.7`)."""
     flash_attn = known(facts.flash_attn_3)
-    extension = known(flash_attn.extension) if flash_attn else None
-    return bool(extension and (known(extension.file) or "").startswith("flash_attn_3_cuda"))
+    extension, version = (known(flash_attn.extension), installed_version(facts, flash_attn)) if flash_attn else (
+        None, facts.package(FA3.distribution))
+    return bool(extension and (known(extension.file) or "").startswith("flash_attn_3_cuda")) or (
+        version is not None and version.public == "3.0.0b1" and (version.local or "").startswith("cu."))
 
 
 #: Models that before transformers 5 have a class for each attention they know, FlashAttention 3 not among them.
