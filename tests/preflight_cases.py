@@ -408,6 +408,9 @@ SWIFT = [
         ms_swift="4.6.0", transformers=tr, flash_attn=None, flash_attn_4=fa4)}, SDPA) for expect, tr, fa4 in (
           ("E flash-attn-shadowed", "5.5.4", None), ("E flash-attn-shadowed", "5.9.0", None), ("", "5.10.0", None),
           ("", "5.3.0", None), ("", "5.5.4", "4.0.0b31"))),
+    *(case(expect, {"flash_attn_3": {"distribution": None, "origin": "/opt/x/flash_attn_interface.py"}, **packages(
+        ms_swift="4.6.0", transformers=tr, flash_attn_3=None)}, SDPA) for expect, tr in (
+          ("E flash-attn-shadowed", "5.5.4"), ("", "5.10.0"))),
     *(case(expect, {"gpus": [gpu(0, capability)], **model("llama", head_dims=dims), **ext(cubins=["sm_80", "sm_90", "sm_100"]),
                     "flash_attn__version": version, **packages(flash_attn=version)}) for expect, dims, capability, version in (
           ("E flash-attn-head-dim", [64, 512], "8.0", "2.8.3"), ("", [72, 256], "8.0", "2.8.3"),

@@ -111,8 +111,8 @@ PAIRS = (
         config.swift.wants_flash_attn and _is_model(config, facts, "qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "glm4v"))),
 )
 
-#: transformers that dies when it is imported beside a `flash_attn` of no distribution: KeyError in is_flash_attn_2_available
-#: (utils/import_utils.py; 5.10 asks with `get`). https://github.com/huggingface/transformers/pull/45524
+#: transformers that dies when it is imported beside a `flash_attn` or `flash_attn_interface` of no distribution: KeyError in
+#: is_flash_attn_2_available and its like (utils/import_utils.py; 5.10 asks with `get`). https://github.com/huggingface/transformers/pull/45524
 DIES_OF_UNNAMED = SpecifierSet(">=5.4,<5.10", prereleases=True)
 
 
@@ -129,8 +129,14 @@ def broken_pairs(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Pair, V
             yield pair, version
 
 
-def dies_of_unnamed(facts: Facts) -> bool:
-    """Whether `import transformers` fails since `flash_attn` can be imported and no distribution has it."""
-    flash_attn, transformers = known(facts.flash_attn), facts.package("transformers")
-    return flash_attn is not None and flash_attn.distribution is None and facts.package(FA2.distribution) is None \
-        and facts.package(FA4.distribution) is None and transformers is not None and transformers in DIES_OF_UNNAMED
+def dies_of_unnamed(facts: Facts) -> tuple[str, str] | None:
+    """(module, where it is) of a flash attention that can be imported and that no distribution has, where `import transformers`
+    fails of it; else None."""
+    transformers = facts.package("transformers")
+    if transformers is None or transformers not in DIES_OF_UNNAMED:
+        return None
+    for row, owners in ((FA2, (FA2, FA4)), (FA3, (FA3,))):
+        flash_attn = known(getattr(facts, row.field))
+        if flash_attn is not None and flash_attn.distribution is None and not any(facts.package(o.distribution) for o in owners):
+            return row.module, known(flash_attn.origin) or row.module
+    return None

@@ -61,10 +61,10 @@ ENTRIES: Mapping[str, Entry] = {
               "file": _shadowed_by("the file {origin}", "文件 {origin}", _ANOTHER_FOLDER),
               "folder": _shadowed_by("the source folder {folder}", "源码目录 {folder}", _ANOTHER_FOLDER),
               "kills transformers": Says(
-                  Text("no installed package has the module flash_attn that Python finds at {origin}; beside it `import transformers` "
-                       "{transformers} fails with KeyError: 'flash_attn'",
-                       "Python 在 {origin} 找到的 flash_attn 不属于任何已安装的软件包；此时 `import transformers` {transformers} 会报 "
-                       "KeyError: 'flash_attn'"),
+                  Text("no installed package has the module {module} that Python finds at {origin}; beside it `import transformers` "
+                       "{transformers} fails with KeyError: '{module}'",
+                       "Python 在 {origin} 找到的 {module} 不属于任何已安装的软件包；此时 `import transformers` {transformers} 会报 "
+                       "KeyError: '{module}'"),
                   (Text("remove that file or folder, or take its place off PYTHONPATH", "删除该文件或目录，或把它的位置从 PYTHONPATH 中去掉"),
                    Text('or: {pip} install -U ms-swift "transformers>=5.10"', '或：{pip} install -U ms-swift "transformers>=5.10"')))}),
     "flash-attn-python-mismatch": entry(

@@ -200,10 +200,11 @@ def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu
 
 def flash_attn_unnamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A `flash_attn` of no distribution kills `import transformers`, whatever attention is asked for."""
-    flash_attn = known(facts.flash_attn)
+    flash_attn, unnamed = known(facts.flash_attn), dies_of_unnamed(facts)
     shadowed = flash_attn is not None and standing.is_missing(config, facts) and standing.outsider(flash_attn, facts) is not None
-    if flash_attn is not None and dies_of_unnamed(facts) and not shadowed:
-        yield found("flash-attn-shadowed", "kills transformers", origin=known(flash_attn.origin) or "flash_attn",
+    if unnamed is not None and not shadowed:
+        module, origin = unnamed
+        yield found("flash-attn-shadowed", "kills transformers", module=module, origin=origin,
                     transformers=facts.package("transformers"), pip=reading.pip(facts))
 
 
