@@ -58,6 +58,11 @@ def conflict(package: str, requires: str, installed: str | None) -> dict[str, An
     return {"requirement_conflicts": [{"package": package, "version": "1.0", "requires": requires, "installed": installed}]}
 
 
+def linear(swift: str, transformers: str, fla: str | None, conv: str | None = "1.6.0") -> dict[str, Any]:
+    """The packages that linear-attention layers compute with."""
+    return packages(ms_swift=swift, transformers=transformers, flash_linear_attention=fla, causal_conv1d=conv)
+
+
 def down(host: str, error: str = "timed out") -> dict[str, Any]:
     return {"network": {host: {"ok": False, "error": error}}}
 
@@ -315,7 +320,19 @@ FLASH_ATTN = [
 ]
 
 LABELLED = "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-{}.whl"
+ROCM: dict[str, Any] = {"torch__version": "2.9.1+rocm6.4", "torch__hip": "6.4", "torch__cuda": None, "gpus": [], "driver": None}
+CXX20: dict[str, Any] = {**NO_FA, "torch__version": "2.14.0+cu128"}
 INSTALLING = [
+    *(case("E flash-attn-missing, W rocm-build", ROCM | NO_FA, **how) for how in ({}, BUILD, NEVER)),
+    case("E flash-attn-import-failed, W rocm-build", ROCM | {"flash_attn__import_error": "libcudart.so.12: cannot open"}),
+    case("", ROCM | NO_FA, SDPA),
+    case("", ROCM),
+    case("E flash-attn-missing, E build-torch-mismatch", CXX20, **BUILD),
+    case("E flash-attn-missing, W build-torch-mismatch", CXX20),
+    case("E flash-attn-missing", CXX20, **NEVER),
+    case("E flash-attn-missing", CXX20 | {"torch__version": "2.13.0+cu128"}, **BUILD),
+    case("E flash-attn-missing", CXX20, flash_attn={"build": "always", "version": "2.9.0"}),
+    case("", {"torch__version": "2.14.0+cu128"}, **BUILD),
     case("E flash-attn-missing, W wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}),
     case("E flash-attn-missing, E wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}, **NEVER),
     case("E flash-attn-missing, E wheel-invalid", NO_FA, flash_attn={"sources": ["/home/u/flash_attl.whl"]}),
@@ -371,7 +388,9 @@ INSTALLING = [
 ]
 
 LINEAR = {**model("qwen3_5", layer_types=["linear_attention", "full_attention"]),
-          **packages(ms_swift="4.3.2", transformers="5.5.0")}
+          **packages(ms_swift="4.3.2", transformers="5.5.0", flash_linear_attention="0.4.2", causal_conv1d="1.6.0")}
+FA4_B200 = {"gpus": [gpu(0, "10.0")], "flash_attn": None, "flash_attn_4": variant(
+    "flash-attn-4", "4.0.0b31", "flash_attn/cute/__init__.py", None)}
 LONG = path(DATA, kind="file", rows=109_000_000)
 TO_3_8 = {"truncation_strategy": {"type": "Literal", "choices": ["delete", "left", "right", None]}, **{n: {} for n in (
     "model", "dataset", "packing", "attn_impl", "output_dir", "train_type", "torch_dtype", "max_length")}}
@@ -399,14 +418,97 @@ SWIFT = [
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
-    case("E packing-needs-flash-attn", {"gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b4")}, FA4),
+    case("E packing-needs-flash-attn, E transformers-mismatch", {"gpus": [gpu(0, "9.0")],
+                                                                 **packages(flash_attn_4="4.0.0b4")}, FA4),
     case("E packing-lazy-tokenize", {}, {"lazy_tokenize": True}),
     case("", {}, {**SDPA, "lazy_tokenize": True}),
     case("E packing-leaks", LINEAR),
-    case("E packing-leaks", {**model("qwen3_next"), **packages(ms_swift="4.3.2", transformers="5.2.0")}),
+    case("E packing-leaks", LINEAR | model("qwen3_next") | linear("4.3.2", "5.2.0", "0.4.2")),
     case("", {**LINEAR, "gpus": gpus(2)}, {"sequence_parallel_size": 2}, launch={"nproc_per_node": 2}),
-    case("", LINEAR | packages(ms_swift="4.3.2", transformers="5.9.0")),
+    case("", LINEAR | linear("4.3.2", "5.9.0", "0.4.2")),
     case("", LINEAR, SDPA),
+    # ms-swift 4.3 and later compute Qwen3.5's packed rows themselves, once transformers hands over where they end
+    *(case("E packing-needs-fla", LINEAR | linear(swift, tr, None)) for swift, tr in (("4.3.2", "5.9.0"), ("4.6.0", "5.14.1"))),
+    case("E packing-needs-fla", LINEAR | linear("4.4.1", "5.10.0", None), {**SDPA, "sequence_parallel_size": 2}),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", None), {**SDPA, "sequence_parallel_size": 2}),
+    case("E packing-leaks", LINEAR | linear("4.4.1", "5.8.1", None)),
+    case("E packing-leaks, W linear-attention-slow", LINEAR | model("qwen3_next") | linear("4.6.0", "5.14.1", None)),
+    case("", LINEAR | linear("4.6.0", "5.14.1", "0.4.2")),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", None), SDPA),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", "0.4.2", conv=None), SDPA),
+    case("", LINEAR | linear("4.6.0", "5.14.1", "0.4.2", conv=None)),  # packed, flash-linear-attention has a convolution itself
+    case("", LINEAR | model("minimax", layer_types=["linear_attention"]) | linear("4.6.0", "5.14.1", None), SDPA),
+    case("", {**LINEAR, **linear("4.6.0", "5.14.1", None), "gpus": [], "torch__npu": "2.9.0", "torch__cuda": None,
+              "flash_attn": None}, SDPA),
+    # transformers/quantizers: `is_trainable`; FP8 becomes bfloat16 where no GPU computes in it, from transformers 5 on
+    case("E model-not-trainable", {**model("qwen3", quant_method="fp8"), **HOPPER}),
+    case("E model-not-trainable", {**HOPPER, **path("Qwen/Qwen3-8B-FP8", kind="hub", model_config={"model_type": "qwen3"})},
+         {"model": "Qwen/Qwen3-8B-FP8"}),
+    case("E model-not-trainable", model("qwen3", quant_method="fp8") | packages(ms_swift="3.12.6", transformers="4.57.3")),
+    case("", model("qwen3", quant_method="fp8") | packages(ms_swift="4.6.0", transformers="5.14.1")),  # an A100
+    case("E model-not-trainable", {**model("qwen3", quant_method="fp8"), **packages(ms_swift="4.6.0", transformers="5.14.1"),
+                                   "gpus": [gpu(0, "9.0")]}),
+    case("", path("zai-org/GLM-4.5-FP8", kind="hub"), {"model": "zai-org/GLM-4.5-FP8"}),  # of another form
+    *(case("E model-not-trainable", model("qwen2", quant_method=method), {"train_type": "full"})
+      for method in ("gptq", "awq", "bitsandbytes")),
+    *(case("", model("qwen2", quant_method=method)) for method in ("gptq", "awq", "bitsandbytes", "compressed-tensors", None)),
+    case("E model-not-trainable", model("qwen2", quant_method="awq") | packages(ms_swift="4.6.0", transformers="5.14.1",
+                                                                               gptqmodel="4.2.5")),
+    case("", model("qwen2", quant_method="awq") | packages(ms_swift="4.6.0", transformers="5.14.1", gptqmodel="5.6.0")),
+    *(case(expect, {**FA4_B200, **packages(flash_attn_4=kernel, ms_swift="4.6.0", transformers=tr)}, {**FA4, **how})
+      for expect, kernel, tr, how in (
+          ("E transformers-mismatch", "4.0.0b25", "5.14.1", {}), ("E transformers-mismatch", "4.0.0b30", "5.5.0", {}),
+          ("E transformers-mismatch", "4.0.0b30", "5.14.1", {"packing": False, "padding_free": True}),
+          ("W transformers-mismatch", "4.0.0b21", "5.14.1", {}), ("", "4.0.0b24", "5.14.1", {}), ("", "4.0.0b31", "5.14.1", {}),
+          ("", "4.0.0b30", "5.14.1", {"packing": False}), ("E transformers-mismatch", "4.0.0b31", "5.3.0", {}))),
+    case("", {**FA4_B200, "gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b30", ms_swift="4.6.0", transformers="5.14.1")},
+         FA4),
+    case("E transformers-mismatch", HOPPER | packages(ms_swift="3.5.3", transformers="4.52.4", flash_attn_3="3.0.0b1"), FA3),
+    case("E transformers-mismatch", HOPPER | packages(ms_swift="3.8.3", transformers="4.55.1",
+                                                      flash_attn_3="3.0.0b1+cu.12.8.torch.2.7"), FA3),
+    *(case(expect, {**HOPPER, **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1"), "flash_attn_3": variant(
+        "flash-attn-3", "3.0.0b1", "flash_attn_interface.py", {"file": file})}, FA3)
+      for expect, file, swift, tr in (
+          ("E transformers-mismatch", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "3.8.3", "4.56.2"),
+          ("", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "4.6.0", "5.4.0"), ("", "_C.abi3.so", "3.8.3", "4.55.4"))),
+    *(case(expect, {**HOPPER, **model(kind), **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1")}, FA3)
+      for expect, kind, swift, tr in (
+          ("E transformers-mismatch", "qwen2_moe", "3.8.3", "4.56.2"), ("E transformers-mismatch", "olmoe", "3.7.2", "4.55.4"),
+          ("", "qwen2_moe", "4.6.0", "5.5.0"), ("", "qwen3_moe", "3.8.3", "4.56.2"))),
+    *(case(expect, {"gpus": [gpu(0, capability)], **ext(cubins=["sm_80", "sm_90", "sm_100"]), **packages(
+        ms_swift="3.7.2", transformers=tr, flash_attn_3="3.0.0b1")}) for expect, capability, tr in (
+          ("E transformers-mismatch", "10.0", "4.54.1"), ("", "9.0", "4.54.1"), ("", "10.0", "4.55.1"))),
+    *(case(expect, {"gpus": [], "torch__npu": "2.5.1", "torch__cuda": None, "flash_attn": None, **packages(
+        ms_swift="3.7.2", transformers=tr, flash_attn=None)}, how) for expect, tr, how in (
+          ("E transformers-mismatch", "4.54.1", {}), ("E transformers-mismatch", "4.55.2", {}), ("", "4.55.3", {}),
+          ("", "4.53.3", {}), ("", "4.54.1", SDPA))),
+    *(case(expect, packages(ms_swift="3.12.6", transformers=tr), {"sequence_parallel_size": size}) for expect, tr, size in (
+        ("E transformers-mismatch", "4.50.3", 2), ("", "4.51.0", 2), ("", "4.50.3", 1))),
+    *(case(expect, {"flash_attn__distribution": None, "flash_attn__extension": None, **packages(
+        ms_swift="4.6.0", transformers=tr, flash_attn=None, flash_attn_4=fa4)}, SDPA) for expect, tr, fa4 in (
+          ("E flash-attn-shadowed", "5.5.4", None), ("E flash-attn-shadowed", "5.9.0", None), ("", "5.10.0", None),
+          ("", "5.3.0", None), ("", "5.5.4", "4.0.0b31"))),
+    *(case(expect, {"flash_attn_3": {"distribution": None, "origin": "/opt/x/flash_attn_interface.py"}, **packages(
+        ms_swift="4.6.0", transformers=tr, flash_attn_3=None)}, SDPA) for expect, tr in (
+          ("E flash-attn-shadowed", "5.5.4"), ("", "5.10.0"))),
+    *(case(expect, {"gpus": [gpu(0, capability)], **model("llama", head_dims=dims), **ext(cubins=["sm_80", "sm_90", "sm_100"]),
+                    "flash_attn__version": version, **packages(flash_attn=version)}) for expect, dims, capability, version in (
+          ("E flash-attn-head-dim", [64, 512], "8.0", "2.8.3"), ("", [72, 256], "8.0", "2.8.3"),
+          ("E flash-attn-head-dim", [256], "8.9", "2.5.4"), ("", [256], "8.9", "2.5.5"), ("", [256], "8.0", "2.5.4"),
+          ("", [192], "8.9", "2.5.4"))),
+    *(case(expect, {**FA4_B200, "gpus": [gpu(0, capability)], **model("qwen3_5", layer_types=["full_attention"], head_dims=dims),
+                    "flash_attn_4__version": kernel,
+                    **packages(flash_attn_4=kernel, ms_swift="4.6.0", transformers="5.14.1")}, {**FA4, "packing": False})
+      for expect, dims, capability, kernel in (
+          ("E flash-attn-head-dim", [256], "10.0", "4.0.0b10"), ("", [256], "10.0", "4.0.0b11"),
+          ("E flash-attn-head-dim", [256], "11.0", "4.0.0b15"), ("E flash-attn-head-dim", [192], "10.3", "4.0.0b31"),
+          ("E flash-attn-head-dim", [256], "12.0", "4.0.0b36"), ("", [192], "12.0", "4.0.0b36"),
+          ("", [192], "9.0", "4.0.0b31"), ("", [128], "10.0", "4.0.0b10"), ("E flash-attn-head-dim", [512], "9.0", "4.0.0b31"))),
+    # Gemma 4 as its config.json stands, and as facts of an older release tell of it
+    *(case("E flash-attn-head-dim", {**model("gemma4", head_dims=dims), **packages(ms_swift="4.6.0", transformers="5.14.1")},
+           {"packing": False}) for dims in (None, [72, 256], [72, 256, 512])),
+    case("", {**model("gemma4", head_dims=[72, 256, 512]), **packages(ms_swift="4.6.0", transformers="5.14.1")}, SDPA),
+    case("", {**model("gemma4", head_dims=[16, 32]), **packages(ms_swift="4.6.0", transformers="5.14.1")}, {"packing": False}),
     case("E packing-model-unsupported", model("ovis2_5")),
     case("", model("ovis2_5"), {"packing": False, "padding_free": True}),
     case("E packing-model-unsupported", model("gpt_oss")),

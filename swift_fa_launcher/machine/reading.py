@@ -17,7 +17,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, ProbedDevice
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
@@ -66,6 +66,8 @@ def site_packages(facts: Facts) -> Path | None:
     python = known(facts.python)
     site = known(python.site_packages) if python else None
     return Path(site) if site else None
+
+
 def is_installed(facts: Facts, requirement: str) -> bool:
     """Whether a distribution of these versions is there; any is where the requirement is empty."""
     if not requirement:
@@ -73,6 +75,11 @@ def is_installed(facts: Facts, requirement: str) -> bool:
     wanted = Requirement(requirement)
     version = facts.package(wanted.name)
     return version is not None and wanted.specifier.contains(version.base_version)
+
+
+def lacks(facts: Facts, *names: str) -> bool:
+    """Whether none of these distributions is among those that are installed; False where nobody looked."""
+    return known(facts.packages) is not None and not any(facts.package(name) for name in names)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -359,6 +366,12 @@ def chosen_port(config: ResolvedConfig, facts: Facts) -> int | None:
 
 def free_port(used: tuple[int, ...], above: int) -> int | None:
     return next((port for port in range(max(above, 1023) + 1, 65536) if port not in used), None)
+
+
+def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
+    """What the config.json of the model says."""
+    path = facts.path(config.swift.get("model"))
+    return known(path.model_config) if path else None
 
 
 def process_count(config: ResolvedConfig, facts: Facts) -> int:

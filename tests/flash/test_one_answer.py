@@ -194,7 +194,7 @@ def test_an_installation_is_needed_where_a_finding_says_what_it_would_mend(
     mended = {f.code for f in check_all(wanted, here)} & MENDED_BY_INSTALL
     if needs_install(wanted, here):
         assert mended or wanted.flash_attn.version
-    elif wanted.flash_attn.install == "auto":
+    elif wanted.flash_attn.install == "auto" and "rocm-build" not in expect:  # which the launcher does not install
         assert not mended
 
 

@@ -11,6 +11,8 @@ from swift_fa_launcher.findings.lines import ANOTHER_PYTHON, LIST_ARGUMENTS, WIT
 _WITHOUT_PACKING = "swift.packing=false swift.padding_free=false"
 #: How to write an argument under its right name: in the file where it stands, else as an override.
 _REWRITE: tuple[Words, ...] = (Text("in {place} write: {rewritten}", "在 {place} 改为：{rewritten}"), "{override}")
+_INSTALL_FLA = "{pip} install -U flash-linear-attention"
+_PLAIN_WEIGHTS = Text("or name the model in bfloat16 or float16: swift.model=NAME", "或换用 bfloat16 或 float16 的模型：swift.model=NAME")
 _SEARCH = Text("search its arguments: swift-fa args {pattern}", "查找参数：swift-fa args {pattern}")
 _NO_ARGUMENT = Text("ms-swift {ms_swift} has no argument {argument}{origin}", "ms-swift {ms_swift} 没有参数 {argument}{origin}")
 _CANNOT_PACK = Text("{setting}: ms-swift's template for {template} does not support it",
@@ -58,6 +60,43 @@ _BATCH = Text("packing puts about {examples_per_packed_row:.1f} examples into ea
               "{examples_per_step:,.0f} examples instead of {rows_per_step:,}",
               "packing 使每行约含 {examples_per_packed_row:.1f} 个样本，因此每步看到 {examples_per_step:,.0f} 个样本，而不是 "
               "{rows_per_step:,} 个")
+
+_OR_FLASH_ATTN_2 = Text("or use FlashAttention 2: swift.attn_impl=flash_attn", "或改用 FlashAttention 2：swift.attn_impl=flash_attn")
+
+
+def _pair(en: str, zh: str, *more: Words) -> Says:
+    return Says(Text(en, zh), ("{pip} install {mend}", *more))
+
+
+#: How each pair of versions in flash/pairs.py fails.
+_PAIRS: Mapping[str, Says] = {
+    "tensor length": _pair(
+        "transformers {transformers} hands the length of packed rows over as a tensor, which flash-attn-4 {version} does not take on "
+        "this GPU: the first step fails",
+        "transformers {transformers} 以张量传入 packing 的行长，而 flash-attn-4 {version} 在该 GPU 上不接受：第一步就会失败", _OR_FLASH_ATTN_2),
+    "compiles again": _pair(
+        "transformers {transformers} hands the length of packed rows over as a tensor, and flash-attn-4 {version} compiles its "
+        "backward kernel again for each: more than ten times slower",
+        "transformers {transformers} 以张量传入 packing 的行长，flash-attn-4 {version} 会为每个批次重新编译反向 kernel：慢十倍以上", _OR_FLASH_ATTN_2),
+    "no such attention": _pair("transformers {transformers} does not know attn_impl={attn_impl}",
+                               "transformers {transformers} 不认识 attn_impl={attn_impl}", _OR_FLASH_ATTN_2),
+    "unseen": _pair("transformers {transformers} looks for a package flash_attn_3, which this build of flash-attn-3 does not have",
+                    "transformers {transformers} 查找名为 flash_attn_3 的包，而这个 flash-attn-3 里没有", _OR_FLASH_ATTN_2),
+    "own classes": _pair("transformers {transformers} has no attn_impl={attn_impl} for this model: KeyError",
+                         "transformers {transformers} 没有为该模型实现 attn_impl={attn_impl}：会报 KeyError", _OR_FLASH_ATTN_2),
+    "another is taken": _pair(
+        "transformers {transformers} takes flash-attn-3 for attn_impl={attn_impl} where it is installed, and it does not run on this GPU",
+        "装有 flash-attn-3 时，transformers {transformers} 会在 attn_impl={attn_impl} 时用它，而它不能在该 GPU 上运行",
+        "{pip} uninstall -y flash-attn-3"),
+    "Ascend": _pair("attn_impl={attn_impl}: transformers {transformers} imports flash_attn, which an NPU does not have",
+                    "attn_impl={attn_impl}：transformers {transformers} 会导入 flash_attn，而 NPU 上没有它", WITHOUT_FLASH_ATTN),
+    "sequence parallel": _pair(
+        "ms-swift {version} needs transformers 4.51 or newer for sequence_parallel_size, but {transformers} is installed",
+        "ms-swift {version} 的 sequence_parallel_size 需要 transformers 4.51 或更新版本，但安装的是 {transformers}",
+        "swift.sequence_parallel_size=1"),
+    "broken": _pair("transformers {transformers} is broken for this model with flash attention",
+                    "transformers {transformers} 在 flash attention 下与该模型不兼容", WITHOUT_FLASH_ATTN),
+}
 
 ENTRIES: Mapping[str, Entry] = {
     "ms-swift-missing": entry(
@@ -176,6 +215,8 @@ ENTRIES: Mapping[str, Entry] = {
                        "{setting} 需要 flash attention，但 {attention}：拼在一起的样本会互相看见"),
               "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed examples would see each other",
                             "{setting} 需要 flash attention，但没有设置 attn_impl：拼在一起的样本会互相看见"),
+              "too wide": Says(Text("{setting} needs flash attention, which does not run the head dimensions of this model",
+                                    "{setting} 需要 flash attention，而它不支持该模型的 head 维度"), (_WITHOUT_PACKING,)),
               "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 and newer do",
                               "{setting}：ms-swift {ms_swift} 不允许与 {attention} 同时使用，4.2 起才允许")}),
     "packing-lazy-tokenize": entry(
@@ -193,15 +234,49 @@ ENTRIES: Mapping[str, Entry] = {
              "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 "
              "loss 不对"),
         '{pip} install "transformers>=5.9"', _WITHOUT_PACKING,
-        says=Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed examples leak "
-                  "into each other",
-                  "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏")),
+        says={"": Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed examples leak "
+                       "into each other",
+                       "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏"),
+              "no package": Says(Text("{model_type} has linear-attention layers, in which packed examples leak into each other without "
+                                      "flash-linear-attention",
+                                      "{model_type} 含线性注意力层，没有 flash-linear-attention 时，拼在一起的样本会在其中互相泄漏"),
+                                 (_INSTALL_FLA, _WITHOUT_PACKING))}),
     "packing-needs-fla": entry(
         "EI", Text("packing on a model with linear-attention layers needs flash-linear-attention",
                   "对含线性注意力层的模型做 packing 需要 flash-linear-attention"),
-        Text("packing or padding_free is on for a model with linear-attention layers, and flash-linear-attention is not installed",
-             "模型含线性注意力层并打开了 packing 或 padding_free，但没有安装 flash-linear-attention"),
-        "{pip} install -U flash-linear-attention", _WITHOUT_PACKING),
+        Text("packing, padding_free or sequence_parallel_size is on for a model with linear-attention layers, and "
+             "flash-linear-attention is not installed",
+             "模型含线性注意力层并打开了 packing、padding_free 或 sequence_parallel_size，但没有安装 flash-linear-attention"),
+        _INSTALL_FLA, _WITHOUT_PACKING,
+        says={way: Says(Text("{setting}: {model_type} has linear-attention layers, and ms-swift {ms_swift} needs flash-linear-attention "
+                             "for it, which is not installed",
+                             "{setting}：{model_type} 含线性注意力层，ms-swift {ms_swift} 为此需要 flash-linear-attention，但没有安装"),
+                        (_INSTALL_FLA, instead))
+              for way, instead in (("", _WITHOUT_PACKING), ("parallel", "swift.sequence_parallel_size=1"))}),
+    "linear-attention-slow": entry(
+        "W", Text("linear-attention layers compute slowly without their packages", "缺少所需软件包，线性注意力层计算很慢"),
+        Text("the model has linear-attention layers, and flash-linear-attention or causal-conv1d is not installed: transformers computes "
+             "them in a loop",
+             "模型含线性注意力层，但没有安装 flash-linear-attention 或 causal-conv1d：transformers 会用循环计算这些层"),
+        _INSTALL_FLA, "{pip} install --no-build-isolation causal-conv1d",
+        says={"": Says(Text("{model_type} has linear-attention layers, which compute many times slower without {missing}",
+                            "{model_type} 含线性注意力层，没有 {missing} 时会慢很多倍"),
+                       ("{pip} install --no-build-isolation {packages}",))}),
+    "model-not-trainable": entry(
+        "E", Text("the model's weights are quantised in a way that cannot be trained", "模型权重的量化方式不支持训练"),
+        Text("the weights are quantised, and transformers does not train this form (FP8), or trains it only with an adapter (GPTQ, AWQ, "
+             "bitsandbytes)",
+             "权重是量化的，而 transformers 不支持训练这种格式（FP8），或只能配合 adapter 训练（GPTQ、AWQ、bitsandbytes）"),
+        "swift.model={plain}", _PLAIN_WEIGHTS,
+        says={"never": Says(Text("{model}: its weights are quantised as {method}, which transformers does not train",
+                                 "{model} 的权重以 {method} 量化，transformers 不支持训练"), ("swift.model={plain}", _PLAIN_WEIGHTS)),
+              "full": Says(Text("{model}: its weights are quantised as {method}, which can only be trained with an adapter, but {setting}",
+                                "{model} 的权重以 {method} 量化，只能配合 adapter 训练，但 {setting}"),
+                           ("swift.tuner_type=lora", "swift.model={plain}", _PLAIN_WEIGHTS)),
+              "old": Says(Text("{model}: its weights are quantised as {method}, which needs {package} {least} or newer to be trained, but "
+                               "{installed} is installed",
+                               "{model} 的权重以 {method} 量化，训练需要 {package} {least} 或更新版本，但安装的是 {installed}"),
+                          ('{pip} install "{package}>={least}"',))}),
     "packing-model-unsupported": entry(
         "EI", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
         Text("packing or padding_free is on, but the model's template in ms-swift does not support it",
@@ -260,18 +335,18 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("GPU {gpu} (compute capability {capability}) does not support {asked}, which needs 8.0 or higher",
                   "GPU {gpu}（计算能力 {capability}）不支持 {asked}：至少需要 8.0")),
     "transformers-mismatch": entry(
-        "E", Text("this version of transformers does not fit ms-swift, the model or its code", "transformers 的版本与 ms-swift、模型或其代码不匹配"),
-        Text("transformers is outside the range of the installed ms-swift, older than the model needs, or known to be broken for it",
-             "transformers 超出已安装的 ms-swift 要求的范围，早于模型所需的版本，或已知与该模型不兼容"),
+        "EW", Text("this version of transformers does not fit ms-swift, flash attention or the model",
+                   "transformers 的版本与 ms-swift、flash attention 或模型不匹配"),
+        Text("transformers is outside the range of the installed ms-swift, older than the model needs, or known not to work with "
+             "this model or with what is installed for attn_impl",
+             "transformers 超出已安装的 ms-swift 要求的范围，早于模型所需的版本，或已知与该模型或 attn_impl 所用的软件包不兼容"),
         '{pip} install "transformers{wanted}"', "{pip} install -U ms-swift transformers",
         Text("see which range the installed ms-swift needs: swift-fa preflight", "查看已安装的 ms-swift 需要的范围：swift-fa preflight"),
-        says={way: Says(why, ('{pip} install "transformers{wanted}"',)) for way, why in {
+        says={**{way: Says(why, ('{pip} install "transformers{wanted}"',)) for way, why in {
             "ms-swift": Text("transformers {transformers} is installed, but ms-swift {ms_swift} needs {wanted}",
                              "已安装 transformers {transformers}，但 ms-swift {ms_swift} 需要 {wanted}"),
             "model": Text("transformers {transformers} is installed, but {model_type} needs {wanted}",
-                          "已安装 transformers {transformers}，但 {model_type} 需要 {wanted}"),
-            "broken": Text("transformers {transformers} is broken for {model_type} with flash attention ({thread})",
-                           "transformers {transformers} 在 flash attention 下与 {model_type} 不兼容（{thread}）")}.items()}),
+                          "已安装 transformers {transformers}，但 {model_type} 需要 {wanted}")}.items()}, **_PAIRS}),
     "requirement-conflict": entry(
         "EW", Text("installed packages contradict each other", "已安装的软件包互相冲突"),
         Text("an installed package needs another package that is missing or has the wrong version",

@@ -20,6 +20,7 @@ from swift_fa_launcher.preflight.checks import (
     flash_attn,
     launch,
     machine,
+    model,
     packages,
     rehearsal,
     swanlab,
@@ -32,7 +33,7 @@ AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
 
 CHECKS: tuple[Check, ...] = (
     *machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *conflicts.CHECKS, *packages.CHECKS, *values.CHECKS,
-    *swift.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
+    *swift.CHECKS, *model.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
 
 
 #: The ms-swift whose spelling the other checks read, whichever is installed.

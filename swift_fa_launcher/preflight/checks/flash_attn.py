@@ -10,12 +10,16 @@ from collections.abc import Iterator
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
+from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
+from swift_fa_launcher.flash.head_dims import BACKWARD_EVERYWHERE, MOST, head_dims_of, most_head_dim
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.pairs import dies_of_unnamed
 from swift_fa_launcher.flash.provider import TORCH, choose_provider
 from swift_fa_launcher.machine import reading
-from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn
+from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Gpu
 
 #: A probe's largest difference from the float32 reference that half precision explains.
 LARGEST_ERROR = 0.1
@@ -57,7 +61,14 @@ def kernel_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
     """Whether an installation could run here, or what it lacks."""
+    if reading.on_rocm(facts):
+        return "rocm"
     return "cpu torch" if reading.has_cpu_torch(facts) else "no gpu" if reading.has_no_gpu(config, facts) else "here"
+
+
+def _rocm(facts: Facts) -> str:
+    """Where rocm-build says how it is installed."""
+    return "rocm" if reading.on_rocm(facts) else ""
 
 
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -75,7 +86,7 @@ def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     https://github.com/hiyouga/LlamaFactory/issues/3464"""
     if old := standing.too_old(config, facts):
         version, transformers, floor = old
-        yield found("flash-attn-too-old", flash_attn=version, transformers=transformers, minimum=floor)
+        yield found("flash-attn-too-old", _rocm(facts), flash_attn=version, transformers=transformers, minimum=floor)
 
 
 def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -89,7 +100,7 @@ def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     torch = known(facts.torch)
     if error and not causes and flash_attn.distribution is not None and torch is not None \
             and known(torch.import_error) is None and (torch.cuda is not None or reading.on_rocm(facts)):
-        yield found("flash-attn-import-failed", why=_one_line(error), context={"import_error": error})
+        yield found("flash-attn-import-failed", _rocm(facts), why=_one_line(error), context={"import_error": error})
 
 
 def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
@@ -164,11 +175,53 @@ def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if gpus is not None and device.index not in {g.index for g in gpus}:
             continue
         error, off = known(device.error), known(device.max_error)
+        if not device.ok and _unfit_head_dim(config, facts):
+            continue  # which flash-attn-head-dim says
         if off is not None and not error and (not device.ok or off > LARGEST_ERROR or math.isnan(off)):
             yield found("flash-attn-probe-wrong", gpu=device.index, max_error=off, context={"error": error})
         elif not device.ok:
             yield found("flash-attn-probe-failed", gpu=device.index, why=_one_line(error or "?"),
                         context={"error": error, "max_error": off})
+
+
+def flash_attn_head_dim(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A layer whose head dimension the implementation does not run on a wanted GPU: it dies in the first step.
+    https://github.com/Dao-AILab/flash-attention/issues/2427 (Gemma 4)"""
+    row, unfit = BY_NAME.get(config.swift.attn_impl or ""), _unfit_head_dim(config, facts)
+    if row is not None and unfit is not None:
+        dim, most, gpu = unfit
+        model = reading.model_config(config, facts)
+        way = "" if dim > MOST else "newer" if row is FA2 else "FlashAttention 2"
+        on = f"GPU {gpu.index} ({known(gpu.compute_capability)})" if gpu else ""
+        yield found("flash-attn-head-dim", way, head_dim=dim, most=most, title=row.title,
+                    model_type=(known(model.model_type) if model else None) or config.swift.text("model"),
+                    minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
+
+
+def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu | None] | None:
+    """(the largest head dimension that does not run, the largest that does, on which GPU); no GPU where it is so on all."""
+    row, model = BY_NAME.get(config.swift.attn_impl or ""), reading.model_config(config, facts)
+    if row is None or model is None or reading.on_ascend(facts):
+        return None
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    version = reading.installed_version(facts, flash_attn) if flash_attn else facts.package(row.distribution)
+    for dim in sorted(head_dims_of(model), reverse=True):
+        if (most := most_head_dim(row, version, None, dim)) is not None:
+            return dim, most, None
+        for gpu in () if reading.on_rocm(facts) else reading.visible_gpus(config, facts).gpus or ():
+            if (most := most_head_dim(row, version, known(gpu.compute_capability), dim)) is not None:
+                return dim, most, gpu
+    return None
+
+
+def flash_attn_unnamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A `flash_attn` of no distribution kills `import transformers`, whatever attention is asked for."""
+    flash_attn, unnamed = known(facts.flash_attn), dies_of_unnamed(facts)
+    shadowed = flash_attn is not None and standing.is_missing(config, facts) and standing.outsider(flash_attn, facts) is not None
+    if unnamed is not None and not shadowed:
+        module, origin = unnamed
+        yield found("flash-attn-shadowed", "kills transformers", module=module, origin=origin,
+                    transformers=facts.package("transformers"), pip=reading.pip(facts))
 
 
 def torch_prerelease(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -185,4 +238,4 @@ def _one_line(text: str) -> str:
 
 
 CHECKS: tuple[Check, ...] = (flash_attn_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old,
-                             flash_attn_broken, flash_attn_arch_missing, flash_attn_probe, torch_prerelease)
+                             flash_attn_broken, flash_attn_arch_missing, flash_attn_probe, flash_attn_head_dim, flash_attn_unnamed, torch_prerelease)

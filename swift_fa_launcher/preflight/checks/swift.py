@@ -16,9 +16,11 @@ from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
+from swift_fa_launcher.flash.head_dims import MOST, head_dims_of
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
+from swift_fa_launcher.flash.pairs import broken_pairs
 from swift_fa_launcher.machine import reading
-from swift_fa_launcher.machine.facts import Facts, ModelConfig
+from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight import packing
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release
@@ -38,16 +40,6 @@ FIRST_TRANSFORMERS = {
     "gemma2": "4.42", "mllama": "4.45", "qwen2_audio": "4.45", "llava_onevision": "4.45", "idefics3": "4.46", "olmo2": "4.47",
     "modernbert": "4.48", "cohere2": "4.48", "mistral3": "4.50", "gemma3n": "4.53", "smollm3": "4.53",
 }
-
-#: (transformers, model types, only with flash attention, the repaired release, thread).
-BROKEN_PAIRS = (
-    (SpecifierSet("==4.53.0"), ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "glm4v"), True, "4.53.1",
-     "https://github.com/huggingface/transformers/issues/39095"),
-)
-
-#: Models with linear-attention layers, for facts that do not list their layers.
-LINEAR_ATTENTION = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text")
-LEAKY_TRANSFORMERS = SpecifierSet(">=5.2.0,<5.9", prereleases=True)
 
 #: HF model_type: (the first ms-swift whose template refuses it, whether padding_free is refused as well).
 #: `support_padding_free` in swift/template/templates, swift/pipelines/train/sft.py.
@@ -118,7 +110,9 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset",
+    model = reading.model_config(config, facts)
+    too_wide = model is not None and max(head_dims_of(model), default=0) > MOST  # then none runs: Gemma 4
+    yield found("packing-needs-flash-attn", "too wide" if too_wide else "too new" if too_new else "" if impl else "unset",
                 setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
                 argument=key, ms_swift=version)
 
@@ -132,22 +126,9 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
                     lazy_tokenize=reading.setting(config, "lazy_tokenize"), ms_swift=version)
 
 
-def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """transformers 5.2.0 to 5.8 drop the boundaries of packed rows before linear-attention layers: no error, a wrong loss.
-    https://github.com/modelscope/ms-swift/issues/9618"""
-    model, transformers = _model_config(config, facts), facts.package("transformers")
-    if not config.swift.packs or model is None or transformers is None or transformers not in LEAKY_TRANSFORMERS:
-        return
-    layers = known(model.layer_types)
-    linear = any("linear" in layer for layer in layers) if layers else known(model.model_type) in LINEAR_ATTENTION
-    if linear and (config.swift.whole("sequence_parallel_size") or 1) == 1:
-        yield found("packing-leaks", model_type=known(model.model_type), transformers=transformers,
-                    pip=reading.pip(facts))
-
-
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Templates that cannot pack."""
-    model = _model_config(config, facts)
+    model = reading.model_config(config, facts)
     kind = (known(model.model_type) if model else None) or ""
     name = (config.swift.text("model") or "").lower()
     if not kind and ("ovis2.5" in name or "ovis2_5" in name):
@@ -276,11 +257,6 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                     capability=known(old[0].compute_capability), gpus=[gpu.index for gpu in old])
 
 
-def _model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
-    path = facts.path(config.swift.get("model"))
-    return known(path.model_config) if path else None
-
-
 def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Outside the range of the installed ms-swift, older than the model, or known to be broken for it."""
     swift, transformers = facts.package("ms-swift"), facts.package("transformers")
@@ -290,26 +266,41 @@ def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     if way:
         yield found("transformers-mismatch", way, transformers=transformers, ms_swift=swift, pip=reading.pip(facts),
                     **values)
+    for pair, version in () if way else broken_pairs(config, facts):
+        yield found("transformers-mismatch", pair.says, severity=ERROR if pair.blocks else WARNING, transformers=transformers,
+                    ms_swift=swift, version=version, attn_impl=config.swift.attn_impl, mend=_within(pair.mend, swift),
+                    pip=reading.pip(facts))
 
 
 def _swift_range(swift: Version | None, transformers: Version) -> tuple[str, dict[str, Any]] | None:
     """What the installed ms-swift requires, where this transformers is outside of it."""
     if swift is None or swift < Version("3.0"):
         return None
-    below = next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
+    below = _below(swift)
     wanted = f">={TRANSFORMERS_FROM}" + (f",<{below}" if below else "")
     return None if Version(transformers.base_version) in SpecifierSet(wanted) else ("ms-swift", {"wanted": wanted})
 
 
+def _below(swift: Version) -> str | None:
+    """The transformers that this ms-swift excludes, and all newer ones."""
+    return next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
+
+
+def _within(requirement: str, swift: Version | None) -> str:
+    """What pip is to install: `requirement` within what this ms-swift takes of transformers, else a newer ms-swift too."""
+    name, _, least = requirement.partition(">=")
+    below = _below(swift) if swift is not None and name == "transformers" and least else None
+    if below is None:
+        return f'"{requirement}"'
+    return f'"{requirement},<{below}"' if Version(least) < Version(below) else f'-U ms-swift "{requirement}"'
+
+
 def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[str, dict[str, Any]] | None:
-    model = _model_config(config, facts)
+    model = reading.model_config(config, facts)
     kind = (known(model.model_type) if model else None) or ""
     first = FIRST_TRANSFORMERS.get(kind)
     if first and Version(transformers.base_version) < Version(first):
         return "model", {"model_type": kind, "wanted": f">={first}"}
-    for broken, kinds, with_flash, repaired, thread in BROKEN_PAIRS:
-        if kind in kinds and transformers in broken and (config.swift.wants_flash_attn or not with_flash):
-            return "broken", {"model_type": kind, "wanted": f"=={repaired}", "thread": thread}
     return None
 
 
@@ -321,7 +312,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     | a set, modeling_rope_utils.py); AutoConfig gives transformers' own to the training.
     https://github.com/modelscope/ms-swift/issues/8286
     """
-    model = _model_config(config, facts)
+    model = reading.model_config(config, facts)
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
@@ -387,7 +378,7 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    ms_swift_missing, swift_not_ms_swift, packing_needs_flash_attn, packing_lazy_tokenize, packing_leaks,
-    packing_model_unsupported, packing_cache_not_shared, packing_timeout_risk, rows_too_long, packing_changes_batch,
+    ms_swift_missing, swift_not_ms_swift, packing_needs_flash_attn, packing_lazy_tokenize, packing_model_unsupported,
+    packing_cache_not_shared, packing_timeout_risk, rows_too_long, packing_changes_batch,
     flash_attn_dtype, bf16_unsupported, transformers_mismatch, requirement_conflict, deepspeed_missing, deepspeed_launch,
 )
