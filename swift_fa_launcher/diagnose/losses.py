@@ -1,0 +1,73 @@
+"""Whether the losses that a log shows say that nothing was learnt: not a number, or exactly 0 with a gradient that never moves."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+_HEAD = b"'loss': "
+_LOSS = re.compile(rb"'loss': '?(-?[\w.+-]+)")
+_GRADIENT = re.compile(rb"'grad_norm': '?(-?[\w.+-]+)")
+_LONGEST = 4_096  # bytes of a line that are kept
+_FEWEST = 3  # losses: as many zeros in a row are no chance
+
+
+@dataclass(frozen=True)
+class Degenerate:
+    """From a line (1-based) to the end the losses say nothing. way: "nan" or "zero"."""
+
+    way: str
+    line: int
+    evidence: str
+
+
+class Losses:
+    """Reads a log's chunks as they pass."""
+
+    def __init__(self) -> None:
+        self._logged = self._tail = self._sure = 0  # of all; since the last good one; of these, told by themselves
+        self._gradients: set[float | None] = set()
+        self._first: Degenerate | None = None
+        self._rest, self._line = b"", 1
+
+    def read(self, chunk: bytes) -> None:
+        """Takes the next bytes of the log."""
+        text = self._rest + chunk
+        done, end = 0, text.rfind(b"\n") + 1
+        at = text.find(_HEAD, 0, end)
+        while at >= 0:
+            self._line += text.count(b"\n", done, at)
+            done, stop = at, text.find(b"\n", at)
+            self._read_loss(text[at: min(stop, at + _LONGEST)])
+            at = text.find(_HEAD, stop, end)
+        self._line += text.count(b"\n", done, end)
+        self._rest = text[end:][-_LONGEST:]
+
+    def _read_loss(self, entry: bytes) -> None:
+        loss, gradient = _number(_LOSS, entry), _number(_GRADIENT, entry)
+        if loss is None:
+            return
+        self._logged += 1
+        if loss and math.isfinite(loss):
+            self._tail, self._sure, self._first = 0, 0, None
+            self._gradients.clear()
+            return
+        self._tail += 1
+        self._sure += bool(loss) or gradient == 0 or (gradient is not None and not math.isfinite(gradient))
+        if len(self._gradients) < 2:
+            self._gradients.add(gradient)
+        self._first = self._first or Degenerate("nan" if loss else "zero", self._line, entry[:300].decode("utf-8", "replace").strip())
+
+    def degenerate(self) -> Degenerate | None:
+        """What the log's end says; None where losses there are numbers that move."""
+        sure = self._sure == self._tail or (len(self._gradients) == 1 and self._tail >= _FEWEST)
+        throughout = self._tail == self._logged and self._tail > 1
+        return self._first if sure and (throughout or self._tail >= max(_FEWEST, self._logged / 2)) else None
+
+
+def _number(pattern: re.Pattern[bytes], text: bytes) -> float | None:
+    try:
+        return float(found[1]) if (found := pattern.search(text)) else None
+    except ValueError:
+        return None
