@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 _HEAD = b"'loss': "
+_BAD = re.compile(rb"(?i)'loss': '?-?(?:0\.0+\b|nan|inf)")
 _LOSS = re.compile(rb"'loss': '?(-?[\w.+-]+)")
 _GRADIENT = re.compile(rb"'grad_norm': '?(-?[\w.+-]+)")
 _LONGEST = 4_096  # bytes of a line that are kept
@@ -26,7 +27,7 @@ class Losses:
     """Reads a log's chunks as they pass."""
 
     def __init__(self) -> None:
-        self._logged = self._tail = self._sure = 0  # of all; since the last good one; of these, told by themselves
+        self.logged = self._tail = self._sure = 0  # of all; since the last good one; of these, told by themselves
         self._gradients: set[float | None] = set()
         self._first: Degenerate | None = None
         self._rest, self._line = b"", 1
@@ -35,24 +36,32 @@ class Losses:
         """Takes the next bytes of the log."""
         text = self._rest + chunk
         done, end = 0, text.rfind(b"\n") + 1
-        at = text.find(_HEAD, 0, end)
-        while at >= 0:
-            self._line += text.count(b"\n", done, at)
-            done, stop = at, text.find(b"\n", at)
-            self._read_loss(text[at: min(stop, at + _LONGEST)])
-            at = text.find(_HEAD, stop, end)
-        self._line += text.count(b"\n", done, end)
-        self._rest = text[end:][-_LONGEST:]
+        whole, self._rest = text[:end], text[end:][-_LONGEST:]
+        if not _BAD.search(whole):
+            self._take_good(whole.count(_HEAD))
+        else:
+            at = whole.find(_HEAD)
+            while at >= 0:
+                self._line += whole.count(b"\n", done, at)
+                done, stop = at, whole.find(b"\n", at)
+                self._read_loss(whole[at: min(stop, at + _LONGEST)])
+                at = whole.find(_HEAD, stop)
+        self._line += whole.count(b"\n", done)
+
+    def _take_good(self, losses: int) -> None:
+        self.logged += losses
+        if losses:
+            self._tail, self._sure, self._first = 0, 0, None
+            self._gradients.clear()
 
     def _read_loss(self, entry: bytes) -> None:
         loss, gradient = _number(_LOSS, entry), _number(_GRADIENT, entry)
         if loss is None:
             return
-        self._logged += 1
         if loss and math.isfinite(loss):
-            self._tail, self._sure, self._first = 0, 0, None
-            self._gradients.clear()
+            self._take_good(1)
             return
+        self.logged += 1
         self._tail += 1
         self._sure += bool(loss) or gradient == 0 or (gradient is not None and not math.isfinite(gradient))
         if len(self._gradients) < 2:
@@ -62,8 +71,8 @@ class Losses:
     def degenerate(self) -> Degenerate | None:
         """What the log's end says; None where losses there are numbers that move."""
         sure = self._sure == self._tail or (len(self._gradients) == 1 and self._tail >= _FEWEST)
-        throughout = self._tail == self._logged and self._tail > 1
-        return self._first if sure and (throughout or self._tail >= max(_FEWEST, self._logged / 2)) else None
+        throughout = self._tail == self.logged and self._tail > 1
+        return self._first if sure and (throughout or self._tail >= max(_FEWEST, self.logged / 2)) else None
 
 
 def _number(pattern: re.Pattern[bytes], text: bytes) -> float | None:

@@ -166,7 +166,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("", "Start time of running main~run sh: ", r"Start time of running main|^run sh: ", kind=Kind.STARTED, any_level=True),
     _row("", "'train_runtime'", r"'train_runtime'", kind=Kind.TRAINED, any_level=True),
     _row("", "End time of running main", r"End time of running main", kind=Kind.ENDED, any_level=True),
-    _row("nothing-trained", "No training was carried out", r"No training was carried out", kind=OUTCOME, any_level=True),
+    _row("nothing-trained", "No training was carried out~'train_loss'", r"No training was carried out|'train_loss': '?0\.0'?[,}]", kind=OUTCOME, any_level=True),
     _row("", "Successfully installed~Successfully built",
          r"Successfully (?:installed|built).*flash[-_]attn", kind=PROOF, any_level=True,
          settles="wheel-not-found wheel-invalid wheel-unsupported-here nvcc-missing nvcc-torch-mismatch nvcc-too-old "
@@ -423,7 +423,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("gcc-unsupported", "unsupported GNU version~unsupported Microsoft~unsupported clang", r"unsupported (?:GNU|clang) version! (?:gcc versions later than (?P<most>\d+))?", Text("nvcc accepts gcc up to {most}", "nvcc 最高支持 gcc {most}")),
     _row("gcc-unsupported", "The current installed version of~too old version of GCC~compatible compiler is required~unrecognized command",
          r"(?P<why>current installed version of \S+ \([\w.]+\) is (?:greater|less) than the (?:maximum|minimum) required version|too old version of GCC|C\+\+1\d or later compatible compiler is required|unrecognized command(?: |-)line option .-std=\S+)", "{why}"),
-    _row("gcc-unsupported", "parameter packs not expanded~_Float~__builtin_ia", r"parameter packs not expanded with|identifier \"(?:_Float32|__builtin_ia32\w+)\" is undefined"),
+    _row("gcc-unsupported", "parameter packs not expanded~_Float~__builtin_ia~library support for the ISO", r"parameter packs not expanded with|requires compiler and library support for the ISO C\+\+|identifier \"(?:_Float32|__builtin_ia32\w+)\" is undefined"),
     _row("gcc-unsupported", "gcc~g++~c++", r"(?:unable to execute '|command '|No such file or directory: ')(?P<name>[\w./-]*(?:gcc|g\+\+|c\+\+))'(?:: No such file| failed: No such file|$)|[/\w]*\b(?P<cmd>gcc|g\+\+): (?:command )?not found",
          Text("{name}{cmd} was not found", "找不到 {name}{cmd}")),
 
@@ -492,6 +492,7 @@ SIGNATURES: tuple[Signature, ...] = (
          Text("{package} has no {name}", "{package} 中没有 {name}")),
     _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found~nsatisfiableError",
          r"\w*UnsatisfiableError|(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
+    _row("requirement-conflict", "no_sync context manager", r"no_sync context manager is incompatible with gradient partitioning", "deepspeed, transformers"),
     _row("requirement-conflict", "CUDA Setup failed despite~equired library version not found", r"(?P<why>CUDA Setup failed despite GPU being available|Required library version not found: \S+)", "bitsandbytes: {why}"),
     _row("requirement-conflict", "torchvision~requires `accelerate~equires Accelerate~Descriptors cannot", r"partially initialized module '(?P<name>torchvision|torchaudio)'|PyTorch and (?P<other>torch(?:vision|audio)) were compiled with different CUDA"
          r"|requires `(?P<want>accelerate>?=?[\d.]*)|(?P<again>requires Accelerate)|(?P<proto>Descriptors cannot (?:not )?be created directly)", "{name}{other}{want}{again}{proto}"),
@@ -500,6 +501,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("requirement-conflict", "No module named", r"No module named '(?P<module>trl|peft|accelerate|datasets|modelscope|huggingface_hub|tokenizers|safetensors|torchvision)(?:\.[\w.]+)?'", _MODULE),
     _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
     _row("package-missing", "No package metadata was found", r"No package metadata was found for (?P<package>(?!The\b)[\w.-]+)", "{package}", RESULT),
+    _row("requirement-conflict", "pip install", r"^(?:[\w.]+\.)?\w*(?:Error|Exception): (?P<why>.*\b(?:[Uu]pgrade|[Uu]pdate)\b.*pip3? install .{0,60})", "{why}"),
     _row("package-missing", "pip install", r"^(?:[\w.]+\.)?\w*(?:Error|Exception): (?P<why>.{0,160}?)[`'\"( :]*pip3? install (?:-U |--upgrade )?[`'\"]?(?P<package>[\w.\[\]-]+)", "{why}"),
     _row("package-missing", "lease install~not installed", r"^(?:ImportError|ModuleNotFoundError): .*?(?:[Pp]lease install `?(?P<package>(?!a |the )[\w.-]+)|`?(?P<named>[\w.-]+)`? is not installed)", "{package}{named}"),
     _row("package-missing", "No module named", r"^ModuleNotFoundError: No module named '(?P<package>(?!torch\b|swift\b|_)\w+)'$", "{package}"),
@@ -525,7 +527,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("nccl-network", "peer access is not supported", r"peer access is not supported between these two devices", kind=OMEN, explains="nccl-timeout", way="peer to peer"),
     _row("nccl-timeout", "ollective operation timeout", r"Watchdog caught collective operation timeout: WorkNCCL\((?P<work>SeqNum=\d+, OpType=\w+, NumelIn=\d+)", "{work}", OMEN, explains="nccl-timeout", any_level=True,
          beside=r"WorkNCCL\(SeqNum=(\d+), OpType=(\w+), NumelIn=(\d+)(?s:.*)WorkNCCL\(SeqNum=\1, (?!OpType=\2, NumelIn=\3,)", way="different work"),
-    _row("rendezvous-timeout", "onnectionError~endezvousTimeout~clients joined~lient socket has~waiting for clients", r"Rendezvous(?:Timeout|Connection)Error|(?P<joined>\d+/\d+) clients joined|Timed out (?:after \d+ seconds )?waiting for clients"
+    _row("rendezvous-timeout", "onnectionError~endezvousTimeout~clients joined~lient socket has~waiting for clients~connect() timed out", r"connect\(\) timed out|Rendezvous(?:Timeout|Connection)Error|(?P<joined>\d+/\d+) clients joined|Timed out (?:after \d+ seconds )?waiting for clients"
          r"|client socket has (?:timed out|failed to connect)(?:.*? (?:to|of) \(?(?P<host>[\w.-]+)[:, ]+(?P<port>\d+))?", "{joined} {host} {port}", RESULT, any_level=True),
     _row("nccl-timeout", "Hccl~HCCL~NPU error~NPU function error~Notify register~Getting socket", r"OPS function error: (?P<work>Hccl\w+)|HCCL (?:function )?error|NPU (?:function )?error.*error code is (?:1070(?:19|20)|50704[68])\b|(?:Notify register|Getting socket) times out", "{work}", RESULT, any_level=True),
     _row("nccl-timeout", "ollective operation timeout~ncclSystemError~ncclRemoteError~ncclInternalError~NCCL~DistStoreError~onnection closed by peer~onnectFullMesh~endezvous~DistNetworkError~roadcast",
@@ -592,7 +594,8 @@ SIGNATURES: tuple[Signature, ...] = (
 
     # ---- By where it was raised: ms-swift's own arguments, or a name that ms-swift's code does not have
     _row("arg-conflict", "Error", r"^(?:ValueError|AssertionError|NotImplementedError): (?P<why>.{0,40}(?:compatib|conflict|at the same time|cannot be (?:set|used|combined)|does not support|not supported (?:for|with|when|in)|both ).{0,120}|.{0,120}(?:compatib|at the same time).{0,60})", "{why}", frames=_IN_ARGUMENTS),
-    _row("arg-invalid", "Error", r"^(?:ValueError|AssertionError|NotImplementedError): (?P<why>\S.{0,160})", "{why}", frames=_IN_ARGUMENTS),
+    _row("arg-conflict", "can't be used with~annot be used", r"^ValueError: (?P<why>.{0,80}can(?:'t|not) be used (?:with|together|along).{0,120})", "{why}", frames=r"transformers[/\\]train|accelerate[/\\]"),
+    _row("arg-invalid", "Error", r"^(?:ValueError|AssertionError|NotImplementedError)(?:: (?P<why>\S.{0,160})|$)", "{why}", frames=_IN_ARGUMENTS),
     _row("ms-swift-bug", "Error", r"^(?P<why>(?:NameError|UnboundLocalError): .{0,100})", "{why}", frames=_IN_SWIFT),
     # ---- Something failed: an exception that ended something, or words to that effect
     _row("unknown", "Error~Exception", r"^(?:[\w.]+\.)?\w*(?:Error|Exception)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),

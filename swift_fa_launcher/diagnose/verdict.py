@@ -145,6 +145,8 @@ def _in_context(seen: dict[int, Sighting], context: Context, losses: Losses) -> 
     lines = set()
     for _, sighting in sorted(seen.items(), key=lambda item: (item[1].line, item[0])):
         where = sighting.signature.where
+        if sighting.signature.code == "nothing-trained" and losses.logged:
+            continue  # no checkpoint was written, which is what ms-swift took for no training
         if sighting.line not in lines and (not where or where(context)):
             lines.add(sighting.line)
             yield sighting
