@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def _advised(sighting: Sighting, context: Context) -> dict[str, str]:
     if sighting.signature.code == "launch-env-misspelt":  # of which logs show one
         values |= {"meant": "NPROC_PER_NODE", "setting": "launch.nproc_per_node"}
     if package := values.get("package"):
-        values["package"] = _DISTRIBUTIONS.get(package, package)
+        values["package"] = shlex.quote(_DISTRIBUTIONS.get(package, package))
     return values
 
 

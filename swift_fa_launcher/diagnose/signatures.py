@@ -193,7 +193,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("swanlab-unreachable", "error responses~Server Error", r"swanlab\.cn\b.*(?:too many (?P<status>5\d\d) error|\b(?P<code>5\d\d) Server Error)", "{status}{code}", way="outage"),
     _row("swanlab-version-conflict", "error responses~Server Error", r"host='(?P<host>[^']+)'.*too many (?P<error>5\d\d) error|(?P<answer>500) Server Error.*url: https?://(?P<server>[\w.:-]+)", "{host}{server}: {error}{answer}",
          frames=r"swanlab[/\\]", way="self-hosted"),
-    _row("swanlab-version-conflict", "swanlab api error", r"swanlab api error.*(?P<status>40[45] ?[\w ]*|code: 40[45])", "{status}"),
+    _row("swanlab-version-conflict", "swanlab api error", r"swanlab api error.*(?P<status>40[45] ?[\w ]*|code: 40[45])", "{status}", way="self-hosted"),
     _row("swanlab-login-failed", "swanlab api error~API Request Failed~Unauthorized~AuthenticationError",
          r"(?:swanlab api error.*|API Request Failed: \[?|code=).*(?P<status>401|403|Unauthorized)", "{status}", around=r"(?i)swanlab"),
     _row("swanlab-login-failed", " Client Error~Unauthorized", r"(?P<status>40[13]) (?:Client Error|Unauthorized|Authorization).*swanlab", "{status}"),
@@ -255,9 +255,10 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("kernel-mismatch", "a version must be specified~uses an incompatible version", r"(?P<why>Either a revision or a version must be specified)|`kernels` is either not installed or uses an incompatible version.*?(?P<range>\([^)]*version[^)]*\))", "{why}{range}"),
     _row("kernel-missing", "a build variant~does not have ", r"Cannot find a build variant for this system in (?P<repo>\S+)|Kernel (?:at path )?`(?P<kernel>[^`]+)`.* does not have (?:a )?build: ?(?P<build>\S*)", "{repo}{build}"),
     _row("kernel-missing", "Could not find the currently requested flash", r"Could not find the currently requested flash attention implementation at `(?P<repo>[^`]+)`", "{repo}"),
-    _row("requirement-conflict", "Error", r"^(?:TypeError|NotImplementedError|\S*DSL\w*Error): (?P<why>.{0,100})", "flash_attn.cute, nvidia-cutlass-dsl: {why}", frames=_IN_CUTE),
+    _row("requirement-conflict", "Error", r"^(?:TypeError|NotImplementedError|\S*DSL\w*Error): (?P<why>.{0,100})", "{why}", frames=_IN_CUTE, way="cute"),
+    _row("requirement-conflict", "DSL", r"^(?:[\w.]+\.)?DSL\w*Error: (?P<why>.{0,100})", "{why}", frames=r"flash_attn[/\\]cute", way="cute"),
     _row("flash-attn-variant-missing", "'flash_attn", r"^ImportError: cannot import name '\w+' from 'flash_attn\.cute\S*' \(unknown location\)"),
-    _row("flash-attn-import-failed", "Error", r"^(?:ImportError|ModuleNotFoundError|AttributeError): (?P<why>.{0,100})", "flash_attn.cute: {why}", frames=_IN_CUTE),
+    _row("flash-attn-import-failed", "Error", r"^(?:ImportError|ModuleNotFoundError|AttributeError): (?P<why>.{0,100})", "{why}", frames=_IN_CUTE, way="cute"),
     _row("flash-attn-variant-missing", "Error", r"^(?:AttributeError|ImportError|TypeError|ModuleNotFoundError|KeyError): (?P<why>.{0,80})", "flash_attn.cute: {why}",
          frames=r"flash_attn[/\\.]cute"),
     _row("flash-attn-shadowed", "flash_attn", r"^KeyError: 'flash_attn'$", Text("no distribution owns it", "没有任何已安装的软件包包含它"), frames=r"PACKAGE_DISTRIBUTION_MAPPING|is_flash_attn"),
@@ -271,6 +272,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-missing", "unknown location", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \(unknown location\)", "{name}"),
     _row("flash-attn-shadowed", "from 'flash_attn", r"cannot import name '(?P<name>\w+)' from 'flash_attn[\w.]*' \((?P<file>(?!\S*(?:site-packages|dist-packages|\.egg))[^)]+)\)",
          "{file}"),
+    _row("flash-attn-too-old", "unexpected keyword argument", r"\bflash_attn_\w*(?:func|kvcache)\(\) got an unexpected keyword argument '(?P<name>\w+)'", "{name}"),
     _row("flash-attn-too-old", "flash_attn~FlashAttention~flash-attn~flash attention version",
          r"flash[_-]attn (?:package )?version to be (?:greater or equal|>=?) ?(?:than )?(?P<want>[\d.]*\d)|requires at least version `?(?P<least>[\d.]*\d)"
          r"|cannot import name '(?P<name>flash_attn_(?:varlen|with_kvcache|func\b)\w*)' from 'flash_attn(?:\.flash_attn_interface)?'"
@@ -295,8 +297,11 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("flash-attn-missing", "You do not have `flash_attn` installed", r"You do not have `flash_attn` installed", kind=OMEN),
 
     # ---- GPUs, driver, memory
-    _row("flash-attn-head-dim", "head dim~headdim~head_dim", r"(?i)Flash ?Attention\S* (?:forward )?only supports? head ?dim(?:ension)?s? (?:at most|<=|up to) (?P<most>\d+)|FlashAttention backward for head dim > (?P<backward>\d+) requires"
-         r"|flash attention build does not support head ?dim(?P<build>.{0,50})|head_dim(?:ension)? (?P<dim>\d+) (?:is )?not supported by flash", Text("at most {most}{backward}{dim}{build}", "最大 {most}{backward}{dim}{build}")),
+    _row("flash-attn-head-dim", "head dim~headdim~head_dim", r"(?i)\bonly supports? head ?dim(?:ension)?s? (?:(?:at most|<=|up to) )?(?P<most>\d+)|FlashAttention backward for head dim > (?P<backward>\d+) requires",
+         Text("at most {most}{backward}", "最大 {most}{backward}")),
+    _row("flash-attn-head-dim", "head dim~headdim~head_dim", r"(?i)flash attention build does not support (?P<build>head ?dim.{0,50}?)\.?$|(?P<dim>head_dim(?:ension)? \d+) (?:is )?not supported by flash", "{dim}{build}"),
+    _row("flash-attn-head-dim", "AssertionError", r"^AssertionError$", frames=r"SM100_TMEM_CAPACITY"),
+    _row("flash-attn-head-dim", "is_sm~launch shared memory", r"Expected is_sm\w+(?: \|\| is_sm\w+)* to be true|kernel '\w*Flash\w+' launch shared memory exceeds"),
     _row("gpu-out-of-memory", "out of memory~OutOfMemory", _OUT_OF_MEMORY, Text("it needed {size} more", "还需要 {size}"),
          frames=r"in (?:evaluation_loop|prediction_step|evaluate|prediction_loop)\b", way="evaluation"),
     _row("gpu-out-of-memory", "out of memory~OutOfMemory", _OUT_OF_MEMORY, Text("it needed {size} more", "还需要 {size}")),
@@ -305,7 +310,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("gpu-flash-attn-leftover", "only supports Ampere", r"FlashAttention only supports Ampere", where=lambda context: context.has("attn_impl", r"(?i)^(?:sdpa|eager|false|flex\w*)$")),
     _row("gpu-arch-unsupported", "only support", r"(?i:flash ?attention\S* (?:forward |backward )?only supports? (?P<want>Ampere|Hopper|Blackwell)\w* GPUs?)|only supports? (?:Hopper|sm_?90)"
          r"|FlashAttention (?:currently )?only supports (?:AMD )?(?P<amd>MI\d+)|FA version \d is not supported due to (?P<why>.{0,120})|only supported on devices with compute capability",
-         Text("{want}{amd} or newer is needed {why}", "需要 {want}{amd} 或更新的架构 {why}"), way=_by_gpu),
+         "{want}{amd}{why}", way=_by_gpu),
     _row("bf16-unsupported", "only supported on A", r"bf16 is only supported on A100"),
     _row("gpu-arch-unsupported", "ith capability >~compute capability >", r"requires (?:a GPU|device) with (?:compute )?capability > (?P<want>[\d., ()]+?)(?: but your GPU has capability (?P<found>\([\d, ]+\)).*)?$",
          Text("compute capability above {want} is needed {found}", "需要高于 {want} 的计算能力 {found}"), RESULT),
@@ -409,7 +414,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("cuda-home-missing", "CUDA_HOME", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|CUDA_HOME.*(?:not found|not set)|CUDA was not found on the system.*CUDA_HOME"),
     _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True),
     _row("nvcc-missing", "nvcc", r"No such file or directory: '?(?P<path>[^' ]*nvcc)'?|nvcc: (?:command )?not found|nvcc: No such file|nvcc not found|unable to execute '\S*nvcc'", "{path}"),
-    _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile\s*PyTorch \((?P<torch>[\d.%s]+)\)", "nvcc {nvcc}, torch {torch}"),
+    _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?:(?P<nvcc>[\d.]+)|%s)\) mismatches the version that was used to compile\s*PyTorch \((?:(?P<torch>[\d.]+)|%s)\)(?:.*'(?P<here>\d+\.\d+)', '(?P<built>\d+\.\d+)'\))?", "nvcc {nvcc}{here}, torch {torch}{built}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile$", "nvcc {nvcc}"),
     _row("nvcc-torch-mismatch", "does not match the version torch was compiled with", r"Installed CUDA version (?P<nvcc>[\d.]+) does not match the version torch was compiled with (?P<torch>[\d.]+)(?!.*accepting this)",
          "nvcc {nvcc}, torch {torch}"),
@@ -453,6 +458,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("wheel-not-found", "- flash", r"^- (?P<name>flash[-_]attn\S*)", "{name}", RESULT, around=r"PackagesNotFoundError|not available from current channels|nothing provides"),
 
     # ---- Networks, by what was to be fetched
+    _row("dataset-missing", "Too Many Requests", r"429 Client Error: Too Many Requests.*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name}", way="too many requests"),
+    _row("model-missing", "Too Many Requests", r"429 Client Error: Too Many Requests.*(?:huggingface\.co|hf-mirror\.com|modelscope\.\w+)/(?:api/v?\d?/?models/|models/)?(?P<name>[\w.-]+/[\w.-]+)", "{name}", way="too many requests"),
     _row("tls-failed", _TLS_NEEDLES, _TLS, "{host}", explains=_NET_EXPLAINS),
     _row("dataset-missing", _NETWORK_NEEDLES, rf"(?:{_NETWORK}.*)?(?P<host>(?:[\w-]+\.)*(?:modelscope\.\w+|huggingface\.co|hf-mirror\.com)).*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name} ({host})",
          explains=_NET_EXPLAINS),
@@ -468,7 +475,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found~'swift' is not recognized~'swift' 不是", r"No module named 'swift'|'swift' (?:is not recognized|不是)|\bswift: (?:command )?not found|swift: ?未找到命令"),
     _row("swift-not-ms-swift", "Error", r"^\w+Error\b", frames=r'File "[^"]*swiftclient[/\\][^"]*"'),
     _row("swift-not-ms-swift", "swift", r"No module named '(?P<module>swift\.[\w.]+)'|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
-    _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("{want} is required, {found} is installed", "要求 {want}，实际安装的是 {found}")),
+    _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("{want} is required, {found} is installed", "要求 {want}，实际安装的是 {found}"), way="wanted"),
     _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
     _row("package-missing", "distribution was not found", r"The '(?P<package>[^']+)' distribution was not found", "{package}"),
     _row("transformers-mismatch", "from 'transformers", r"cannot import name '(?P<name>\w+)' from 'transformers", "{name}"),
@@ -488,12 +495,14 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("transformers-mismatch", "positional argument~unexpected keyword argument", r"^TypeError: (?P<what>[\w.<>]+)\(\) (?:got an unexpected keyword|missing|takes)\b", "{what}", RESULT,
          frames=r'File "[^"]*transformers[/\\]trainer\w*\.py"(?!(?s:.*)File ")'),
     _row("transformers-mismatch", "KeyError", r"^KeyError: '(?P<name>[\w.-]+)'$", "{name}", frames=r"configuration_auto|CONFIG_MAPPING"),
-    _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<package>trl|peft|accelerate|datasets|huggingface_hub|tokenizers|modelscope|deepspeed|torchvision|torchaudio|pyarrow|numpy|pydantic|liger_kernel|vllm|torch|urllib3|packaging)\b",
-         Text("{package} has no {name}", "{package} 中没有 {name}")),
+    _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<package>trl|peft|accelerate|datasets|huggingface_hub|tokenizers|modelscope|deepspeed|pyarrow|pydantic|liger_kernel|urllib3|packaging)\b",
+         Text("it has no {name}", "其中没有 {name}"), way="package"),
+    _row("requirement-conflict", "cannot import name", r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<part>torchvision|torchaudio|numpy|vllm|torch)\b",
+         Text("{part} has no {name}", "{part} 中没有 {name}")),
     _row("requirement-conflict", "VersionConflict~DistributionNotFound~ResolutionImpossible~conflicting dependencies~No solution found~nsatisfiableError",
          r"\w*UnsatisfiableError|(?:Contextual)?VersionConflict: (?P<why>.*)|DistributionNotFound|ResolutionImpossible|conflicting dependencies|No solution found when resolving"),
-    _row("requirement-conflict", "no_sync context manager", r"no_sync context manager is incompatible with gradient partitioning", "deepspeed, transformers"),
-    _row("requirement-conflict", "CUDA Setup failed despite~equired library version not found", r"(?P<why>CUDA Setup failed despite GPU being available|Required library version not found: \S+)", "bitsandbytes: {why}"),
+    _row("requirement-conflict", "no_sync context manager", r"no_sync context manager is incompatible with gradient partitioning", way="deepspeed"),
+    _row("requirement-conflict", "CUDA Setup failed despite~equired library version not found", r"(?P<why>CUDA Setup failed despite GPU being available|Required library version not found: \S+)", "{why}", way="bitsandbytes"),
     _row("requirement-conflict", "torchvision~requires `accelerate~equires Accelerate~Descriptors cannot", r"partially initialized module '(?P<name>torchvision|torchaudio)'|PyTorch and (?P<other>torch(?:vision|audio)) were compiled with different CUDA"
          r"|requires `(?P<want>accelerate>?=?[\d.]*)|(?P<again>requires Accelerate)|(?P<proto>Descriptors cannot (?:not )?be created directly)", "{name}{other}{want}{again}{proto}"),
     _row("requirement-conflict", "numpy~NumPy~torchvision::nms", r"was removed in the NumPy 2|numpy\.core\.multiarray failed to import|numpy\.(?:dtype|ufunc|ndarray) size changed|compiled using NumPy 1\.x cannot be run|(?:operator torchvision::nms does not exist)|module 'numpy' has no attribute"),
@@ -502,7 +511,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("requirement-conflict", "unexpected keyword argument", r"got an unexpected keyword argument '(?P<name>\w+)'", "{name}", RESULT, frames=r"trl/|peft/|accelerate/|datasets/"),
     _row("package-missing", "No package metadata was found", r"No package metadata was found for (?P<package>(?!The\b)[\w.-]+)", "{package}", RESULT),
     _row("requirement-conflict", "pip install", r"^(?:[\w.]+\.)?\w*(?:Error|Exception): (?P<why>.*\b(?:[Uu]pgrade|[Uu]pdate)\b.*pip3? install .{0,60})", "{why}"),
-    _row("package-missing", "pip install", r"^(?:[\w.]+\.)?\w*(?:Error|Exception): (?P<why>.{0,160}?)[`'\"( :]*pip3? install (?:-U |--upgrade )?[`'\"]?(?P<package>[\w.\[\]-]+)", "{why}"),
+    _row("package-missing", "pip install", r"^(?:[\w.]+\.)?\w*(?:Error|Exception): (?P<why>.{0,160}?)(?:[Pp]lease install (?:it )?(?:with|via|by|using)|[Rr]un)?[`'\"( :]*pip3? install (?:-U |--upgrade )?[`'\"]?(?P<package>[\w.\[\]-]+)", "{why}"),
     _row("package-missing", "lease install~not installed", r"^(?:ImportError|ModuleNotFoundError): .*?(?:[Pp]lease install `?(?P<package>(?!a |the )[\w.-]+)|`?(?P<named>[\w.-]+)`? is not installed)", "{package}{named}"),
     _row("package-missing", "No module named", r"^ModuleNotFoundError: No module named '(?P<package>(?!torch\b|swift\b|_)\w+)'$", "{package}"),
     _row("python-unsupported", "different Python~different python~Requires-Python~does not satisfy Python",
@@ -523,7 +532,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("packing-timeout-risk", "ollective operation timeout~imed out~imeout", r"Watchdog caught collective operation timeout|(?:NCCL|gloo|Gloo|barrier|store|Store).*[Tt]imed? ?out|Timed out waiting",
          around=r"(?s)Packing(?: \(num_proc=\d+\))?:\s+\d+%(?!.*(?:Train:|\[INFO:swift\] The logging file|'loss':))", any_level=True),
     _row("nccl-network", "NCCL WARN~ncclSocketInit", r"(?P<why>Call to ibv_\w+ failed.{0,80}|NET/IB ?: (?:Got completion|Unable|No ).{0,80}|no socket interface found|(?:Connect|connect) to \S+ (?:failed|returned) ?:? ?(?:No route|Connection (?:refused|timed out)|Network is unreachable).{0,20}"
-         r"|ncclSocketInit: connecting to address.{0,60}|ibv_\w+ failed.{0,60})", "{why}", OMEN, explains="nccl-timeout interrupted rendezvous-timeout"),
+         r"|ncclSocketInit: connecting to address.{0,60}|ibv_\w+ failed.{0,60}|Net : Call to \w+ (?:from|to) \S+ failed : (?:Connection timed out|No route to host|Network is unreachable))", "{why}", OMEN, explains="nccl-timeout interrupted rendezvous-timeout"),
+    _row("nccl-network", "nvls.cc~NVLS", r"transport/nvls\.cc:\d+ NCCL WARN (?P<why>.{0,100})|(?P<bind>Failed to bind NVLink SHARP .{0,120})", "{why}{bind}", OMEN, explains="nccl-timeout", way="multicast"),
     _row("nccl-network", "peer access is not supported", r"peer access is not supported between these two devices", kind=OMEN, explains="nccl-timeout", way="peer to peer"),
     _row("nccl-timeout", "ollective operation timeout", r"Watchdog caught collective operation timeout: WorkNCCL\((?P<work>SeqNum=\d+, OpType=\w+, NumelIn=\d+)", "{work}", OMEN, explains="nccl-timeout", any_level=True,
          beside=r"WorkNCCL\(SeqNum=(\d+), OpType=(\w+), NumelIn=(\d+)(?s:.*)WorkNCCL\(SeqNum=\1, (?!OpType=\2, NumelIn=\3,)", way="different work"),
@@ -550,13 +560,11 @@ SIGNATURES: tuple[Signature, ...] = (
          any_level=True, holds=lambda values: int(values["kept"]) == 0 < int(values["rows"])),
     _row("rows-too-long", "filtered dataset length", r"origin length: (?P<rows>\d+), filtered dataset length: (?P<kept>\d+)", Text("{kept} of {rows} rows are left", "{rows} 行只剩 {kept} 行"), HINT,
          any_level=True, around=r"MaxLengthError|max_length", holds=lambda values: _share_kept(values) <= 0.5),
-    _row("dataset-missing", "Too Many Requests", r"429 Client Error: Too Many Requests.*/datasets/(?P<name>[\w.-]+/[\w.-]+)", "{name}", way="too many requests"),
-    _row("model-missing", "Too Many Requests", r"429 Client Error: Too Many Requests.*(?:huggingface\.co|hf-mirror\.com|modelscope\.\w+)/(?:api/v?\d?/?models/|models/)?(?P<name>[\w.-]+/[\w.-]+)", "{name}", way="too many requests"),
     _row("dataset-missing", "integrity check failed", r"File (?P<path>\S+) integrity check failed", "{path}", frames=_DATA_FRAMES),
     _row("model-incomplete", "integrity check failed", r"File (?P<path>\S+) integrity check failed", "{path}"),
-    _row("dataset-missing", "dataset~Dataset~data files~data_files~on the Hub", r"local (?:path does not exist|folder was not found), dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
+    _row("dataset-missing", "dataset~Dataset~find cache~data files~data_files~on the Hub", r"local (?:path does not exist|folder was not found), dataset_id: `?(?P<id>[^`.]+(?:\.\w+)?)|Couldn't find cache for (?P<cached>[\w./-]+)|Couldn't find (?:a )?dataset(?: script)? (?:at )?(?P<script>\S*)|Dataset '?(?P<name>[\w./-]+)'? (?:doesn't exist|not found|is a gated)"
          r"|DatasetNotFoundError(?:: .*?'(?P<hub>[\w./-]+)')?|(?:[Rr]equest )?[Dd]ataset:? ?(?P<asked>[\w./-]+) (?:does not exist|is not (?:found|supported|registered))|No \(?supported\)? data files|DataFilesNotFoundError|Please provide subsets"
-         r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)|Couldn't reach '?(?P<far>[\w./-]+)'? on the Hub", "{id}{script}{name}{hub}{asked}{path}{loose}{far}"),
+         r"|Unable to find '(?P<path>[^']+)'|The dataset (?P<loose>\S+) (?:does not exist|could not be found)|Couldn't reach '?(?P<far>[\w./-]+)'? on the Hub", "{id}{cached}{script}{name}{hub}{asked}{path}{loose}{far}"),
     _row("dataset-missing", "No such file~NotExistError~not exist~does not exist", r"(?:No such file or directory|NotExistError|not exists?).*?(?P<path>['\"]?[\w./~-]+\.(?:jsonl?|csv|parquet|txt|tsv)\b|[\w.-]+\.py not exist)", "{path}", frames=r"(?i)dataset|data"),
     _row("dataset-missing", "Error", r"^(?:\S+\.)?(?:FileNotFoundError|NotExistError|HTTPError|RepositoryNotFoundError|ConnectionError|LocalEntryNotFoundError|OfflineModeIsEnabled)\b:? ?(?P<why>.{0,100})", "{why}", frames=_DATA_FRAMES),
     _row("dataset-format", "JSON~ArrowInvalid~DatasetGeneration~messages~num_samples~UnicodeDecodeError~ZeroDivision~CastError",
@@ -598,6 +606,6 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("arg-invalid", "Error", r"^(?:ValueError|AssertionError|NotImplementedError)(?:: (?P<why>\S.{0,160})|$)", "{why}", frames=_IN_ARGUMENTS),
     _row("ms-swift-bug", "Error", r"^(?P<why>(?:NameError|UnboundLocalError): .{0,100})", "{why}", frames=_IN_SWIFT),
     # ---- Something failed: an exception that ended something, or words to that effect
-    _row("unknown", "Error~Exception", r"^(?:[\w.]+\.)?\w*(?:Error|Exception)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),
-    _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault~terminate called", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |^terminate called |[Ss]egmentation fault|\(core dumped\)|ChildFailedError| FAILED$", kind=FAILURE),
+    _row("unknown", "Error~Exception~OutOfResources~_dynamo.exc.", r"^(?:[\w.]+\.)?(?:\w*(?:Error|Exception)|OutOfResources|exc\.\w+)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),
+    _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault~terminate called~failed (exitcode", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |^terminate called |[Ss]egmentation fault|\(core dumped\)|ChildFailedError|failed \(exitcode: -?[1-9]| FAILED$", kind=FAILURE),
 )

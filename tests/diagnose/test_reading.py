@@ -301,7 +301,8 @@ def test_the_log_itself_chooses_the_advice() -> None:
     assert "swift.attn_impl=sdpa" in said("ds_accelerator to npu\n" + absent)
     image = "RuntimeError: CUDA error: no kernel image is available for execution on the device\n"
     assert "Tesla V100" in (old := said("GPU 0: Tesla V100-SXM2-32GB\n" + image)) and "whl/" not in old
-    new = said("NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.\n" + image)
+    new = said("NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.\n"
+               + image)
     assert "RTX 5090" in new and "whl/cu128" in new and "float16" not in new
     assert "Torch not compiled" not in said("torch_npu 2.6\nTraceback\nAssertionError: Torch not compiled with CUDA enabled\n")
     ran = "run sh: `python sft.py --per_device_train_batch_size 8`\n"
@@ -311,7 +312,8 @@ def test_the_log_itself_chooses_the_advice() -> None:
     bound = "[W socket.cpp:464] [c10d] The server socket has failed to bind to [::]:29501 (errno: 98 - Address already in use).\n"
     assert "port 29501" in said(bound)
     assert "clients" not in said(bound)
-    late = "torch.distributed.DistStoreError: The client socket has timed out after 900s while trying to connect to (gpu-01, 29500).\n"
+    late = ("torch.distributed.DistStoreError: The client socket has timed out after 900s while trying to connect to "
+            "(gpu-01, 29500).\n")
     assert "nc -vz gpu-01 29500" in said(late)
 
 
@@ -334,11 +336,13 @@ def test_what_fails_after_the_end() -> None:
     assert codes(steps(1, 9) + END[0] + crash) == ["failed-after-training"]
     again = "[INFO:swift] Start time of running main: 2026-01-01 01:00:00\n"
     assert codes(steps(1, 9) + "".join(END) + again + TRACE) == ["gpu-out-of-memory"]
-    assert codes(steps(1, 9) + "".join(END) + "Exception ignored in: <function X.__del__>\n" + TRACE.replace(OOM, "KeyError: 1")) == ["unknown"]
+    ignored = "Exception ignored in: <function X.__del__>\n" + TRACE.replace(OOM, "KeyError: 1")
+    assert codes(steps(1, 9) + "".join(END) + ignored) == ["unknown"]
 
 
 def lossy(losses: str, gradients: str) -> str:
-    return "".join(f"{{'loss': {loss}, 'grad_norm': {gradient}}}\n" for loss, gradient in zip(losses.split(), gradients.split(), strict=True))
+    return "".join(f"{{'loss': {loss}, 'grad_norm': {gradient}}}\n"
+                   for loss, gradient in zip(losses.split(), gradients.split(), strict=True))
 
 
 @pytest.mark.parametrize(("losses", "gradients", "degenerate"), [

@@ -21,6 +21,8 @@ _ROCM_BUILD: tuple[Words, ...] = (
          "为 ROCm 编译 flash-attn（需要 ROCm 工具链 hipcc）：{pip} install flash-attn --no-build-isolation"),
     Text("or use its Triton kernels, which need no compiler: export FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE",
          "或使用不需要编译器的 Triton 内核：export FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE"), OR_SDPA)
+_CUTE = Says(Text("FlashAttention 4 does not go together with the packages that it needs", "FlashAttention 4 与它所需的软件包不匹配"),
+             ('{pip} install -U "flash-attn-4>=4.0.0b1"', OR_SDPA))
 
 ENTRIES: Mapping[str, Entry] = {
     "gpu-out-of-memory": entry(
@@ -164,6 +166,16 @@ ENTRIES: Mapping[str, Entry] = {
 
 #: Further ways in which logs show codes of other areas, or of this one.
 WAYS: Mapping[str, Mapping[str, Says]] = {
+    "requirement-conflict": {
+        "wanted": Says(Text("an installed package needs another version of another one", "某个已安装的软件包需要另一个包的其他版本"),
+                       ('{pip} install "{want}"', "{pip} check")),
+        "package": Says(Text("{package} does not fit the packages that use it", "{package} 与使用它的软件包不匹配"),
+                        ("{pip} check", "{pip} install -U ms-swift {package}")),
+        "bitsandbytes": Says(Text("bitsandbytes has no library for this CUDA", "bitsandbytes 没有适合此 CUDA 的库"), ("{pip} install -U bitsandbytes",)),
+        "deepspeed": Says(Text("deepspeed and transformers do not go together", "deepspeed 与 transformers 不匹配"),
+                          ("{pip} install -U transformers accelerate", '{pip} install "deepspeed<0.16"')),
+        "cute": _CUTE},
+    "flash-attn-import-failed": {"cute": _CUTE},
     "gpu-out-of-memory": {"evaluation": Says(
         Text("the GPU ran out of memory in an evaluation", "评估时 GPU 显存不足"),
         (Text("evaluate one row at a time: swift.per_device_eval_batch_size=1", "每次只评估一行：swift.per_device_eval_batch_size=1"),
@@ -175,9 +187,14 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
               "not every row uses: swift.freeze_vit=true swift.freeze_aligner=true",
               "不同类型的数据（例如纯文本与图像）使各 rank 用到的参数不同：只用一种数据，或冻结并非每行都用到的部分：swift.freeze_vit=true "
               "swift.freeze_aligner=true"), _FIRST_TO_STOP))},
-    "nccl-network": {"peer to peer": Says(
-        Text("the GPUs cannot read each other's memory", "GPU 之间不能直接访问显存"),
-        (Text("do without: export NCCL_P2P_DISABLE=1", "不用点对点访问：export NCCL_P2P_DISABLE=1"),))},
+    "nccl-network": {
+        "peer to peer": Says(
+            Text("the GPUs cannot read each other's memory", "GPU 之间不能直接访问显存"),
+            (Text("do without: export NCCL_P2P_DISABLE=1", "不用点对点访问：export NCCL_P2P_DISABLE=1"),)),
+        "multicast": Says(
+            Text("NVLink multicast (NVLS) does not work on this host", "本机的 NVLink 多播（NVLS）不可用"),
+            (Text("do without: export NCCL_NVLS_ENABLE=0", "不用 NVLS：export NCCL_NVLS_ENABLE=0"),
+             Text("or repair it: restart nvidia-fabricmanager, then the host", "或修复：重启 nvidia-fabricmanager，再重启主机")))},
     "gpu-arch-unsupported": {
         "older": Says(Text("{gpu_name} is too old for flash attention", "{gpu_name} 太旧，不支持 flash attention"),
                       (f"{WITHOUT_FLASH_ATTN} swift.torch_dtype=float16",)),
