@@ -6,10 +6,11 @@ import math
 import re
 from dataclasses import dataclass
 
-_HEAD = b"'loss': "
-_BAD = re.compile(rb"(?i)'loss': '?-?(?:0\.0+\b|nan|inf)")
-_LOSS = re.compile(rb"'loss': '?(-?[\w.+-]+)")
-_GRADIENT = re.compile(rb"'grad_norm': '?(-?[\w.+-]+)")
+_HEADS = (b"'loss': ", b'"loss": ')  # as ms-swift prints them, and as in its logging.jsonl
+_HEAD = re.compile(b"|".join(_HEADS))
+_BAD = re.compile(rb"""loss['"]: ['"]?-?(?:0\.0+\b|[Nn][Aa][Nn]|[Ii]nf)""")
+_LOSS = re.compile(rb"""loss['"]: ['"]?(-?[\w.+-]+)""")
+_GRADIENT = re.compile(rb"""grad_norm['"]: ['"]?(-?[\w.+-]+)""")
 _LONGEST = 4_096  # bytes of a line that are kept
 _FEWEST = 3  # losses: as many zeros in a row are no chance
 
@@ -38,14 +39,13 @@ class Losses:
         done, end = 0, text.rfind(b"\n") + 1
         whole, self._rest = text[:end], text[end:][-_LONGEST:]
         if not _BAD.search(whole):
-            self._take_good(whole.count(_HEAD))
+            self._take_good(sum(whole.count(head) for head in _HEADS))
         else:
-            at = whole.find(_HEAD)
-            while at >= 0:
+            for head in _HEAD.finditer(whole):
+                at = head.start()
                 self._line += whole.count(b"\n", done, at)
-                done, stop = at, whole.find(b"\n", at)
-                self._read_loss(whole[at: min(stop, at + _LONGEST)])
-                at = whole.find(_HEAD, stop)
+                done = at
+                self._read_loss(whole[at: min(whole.find(b"\n", at), at + _LONGEST)])
         self._line += whole.count(b"\n", done)
 
     def _take_good(self, losses: int) -> None:

@@ -254,6 +254,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "FlashAttention {generation}"),
     _row("kernel-mismatch", "a version must be specified~uses an incompatible version", r"(?P<why>Either a revision or a version must be specified)|`kernels` is either not installed or uses an incompatible version.*?(?P<range>\([^)]*version[^)]*\))", "{why}{range}"),
     _row("kernel-missing", "a build variant~does not have ", r"Cannot find a build variant for this system in (?P<repo>\S+)|Kernel (?:at path )?`(?P<kernel>[^`]+)`.* does not have (?:a )?build: ?(?P<build>\S*)", "{repo}{build}"),
+    _row("kernel-missing", "does not match environment", r"Torch version \((?P<built>[\d.]+)\) does not match environment Torch version \((?P<torch>[\d.]+)\)", Text("it is built for torch {built}, here is {torch}", "它是为 torch {built} 编译的，这里是 {torch}")),
     _row("kernel-missing", "Could not find the currently requested flash", r"Could not find the currently requested flash attention implementation at `(?P<repo>[^`]+)`", "{repo}"),
     _row("requirement-conflict", "Error", r"^(?:TypeError|NotImplementedError|\S*DSL\w*Error): (?P<why>.{0,100})", "{why}", frames=_IN_CUTE, way="cute"),
     _row("requirement-conflict", "DSL", r"^(?:[\w.]+\.)?DSL\w*Error: (?P<why>.{0,100})", "{why}", frames=r"flash_attn[/\\]cute", way="cute"),
@@ -579,7 +580,7 @@ SIGNATURES: tuple[Signature, ...] = (
     # ---- Models
     _row("model-incomplete", "file named~safetensors~SafetensorError~PytorchStreamReader~nvalid load key~pytorch_model~checkpoint file~`model_type` key~config.json",
          r"does not appear to have (?:a file|files) named (?P<file>\(?'?[\w.-]+)|Error no file named (?P<named>[\w.-]+)|No such file or directory:? .*?(?P<weights>[\w.-]+-of-\d+\.(?:safetensors|bin)|model\.safetensors\S*|pytorch_model\S*|config\.json)"
-         r"|SafetensorError: (?P<why>(?!.*(?:No space left|StorageFull|quota exceeded)).*)|while deserializing header: (?P<head>\w+)|PytorchStreamReader failed|[Ii]nvalid load key|Unable to load weights from (?:pytorch )?checkpoint file|Should have a `model_type` key in its config\.json", "{file}{named}{weights}{why}{head}"),
+         r"|SafetensorError: (?P<why>(?!.*(?:No space left|StorageFull|quota exceeded|while serializing)).*)|while deserializing header: (?P<head>\w+)|PytorchStreamReader failed|[Ii]nvalid load key|Unable to load weights from (?:pytorch )?checkpoint file|Should have a `model_type` key in its config\.json", "{file}{named}{weights}{why}{head}"),
     _row("model-missing", "does not exist~not a local folder~Repository Not Found~RepositoryNotFoundError~NotExistError~not exist~path: '~valid model identifier~gated repo~GatedRepo~Repo id must~HFValidationError~LocalEntryNotFound~couldn't connect to~offline mode is enabled~OfflineMode~Incorrect path_or_model",
          r"request model: (?P<asked>\S+) does not exist|(?P<id>\S+) is not a local folder|Repository Not Found for url: (?P<url>\S+)|RepositoryNotFoundError|NotExistError: (?P<why>.*)|path: '(?P<path>[^']*)' not found|[Rr]epo (?P<repo>\S+) not exists?|gated repo|GatedRepo"
          r"|Repo id must|HFValidationError|LocalEntryNotFoundError|couldn't connect to '?(?P<hub>\S+?)'|offline mode is enabled|OfflineModeIsEnabled|Incorrect path_or_model_id: '(?P<wrong>[^']*)|[Mm]odel (?P<plain>\S+/\S+) does not exist", "{asked}{id}{url}{why}{path}{repo}{hub}{wrong}{plain}"),
@@ -593,6 +594,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?:No space left on device|\[WinError 112\]|[Dd]isk quota exceeded|[Nn]ot enough (?:free )?disk space)(?:.*?'(?P<path>/[^']+)')?", "{path}"),
     _row("disk-space-low", "PytorchStreamWriter~unexpected pos", r"PytorchStreamWriter failed|inline_container.*unexpected pos", kind=RESULT),
     _row("output-link-exists", "File exists~FileExistsError~already exists", r"(?:File exists: |FileExistsError\b.*?)'(?P<path>[^']+)'(?: -> '(?P<link>[^']+)')?|args\.output_dir: `(?P<output>[^`]+)` already exists", "{path} {link}{output}"),
+    _row("output-not-writable", "while serializing", r"SafetensorError: Error while serializing: (?P<why>.{0,100})", "{why}"),
     _row("output-not-writable", "ermission denied~ead-only file system~ermissionError~WinError", r"(?:Permission denied|Read-only file system|\[WinError 5\][^:]*):? ?(?P<path>['\"/]\S+)?", "{path}"),
 
     # ---- Stopped from outside
@@ -605,6 +607,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("arg-conflict", "can't be used with~annot be used", r"^ValueError: (?P<why>.{0,80}can(?:'t|not) be used (?:with|together|along).{0,120})", "{why}", frames=r"transformers[/\\]train|accelerate[/\\]"),
     _row("arg-invalid", "Error", r"^(?:ValueError|AssertionError|NotImplementedError)(?:: (?P<why>\S.{0,160})|$)", "{why}", frames=_IN_ARGUMENTS),
     _row("ms-swift-bug", "Error", r"^(?P<why>(?:NameError|UnboundLocalError): .{0,100})", "{why}", frames=_IN_SWIFT),
+    _row("kernel-mismatch", "RuntimeError", r"^RuntimeError: (?P<why>.{0,100})", "{why}", frames=r"torch-stable-abi[^\"]*flash_attn_interface\.py\", line \d+, in _flash_attn_\w*backward", way="backward"),
     # ---- Something failed: an exception that ended something, or words to that effect
     _row("unknown", "Error~Exception~OutOfResources~_dynamo.exc.", r"^(?:[\w.]+\.)?(?:\w*(?:Error|Exception)|OutOfResources|exc\.\w+)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),
     _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault~terminate called~failed (exitcode", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |^terminate called |[Ss]egmentation fault|\(core dumped\)|ChildFailedError|failed \(exitcode: -?[1-9]| FAILED$", kind=FAILURE),

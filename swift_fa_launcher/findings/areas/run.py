@@ -176,6 +176,11 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
                           ("{pip} install -U transformers accelerate", '{pip} install "deepspeed<0.16"')),
         "cute": _CUTE},
     "flash-attn-import-failed": {"cute": _CUTE},
+    "kernel-mismatch": {"backward": Says(
+        Text("the hub's flash-attn2 kernel fails in training (its version 3 with grouped key-value heads)",
+             "hub 上的 flash-attn2 kernel 训练时出错（版本 3 不支持分组的 key-value 头）"),
+        (INSTALL, Text("or take its version 2: swift.attn_impl=kernels-community/flash-attn2@v2",
+                       "或使用它的版本 2：swift.attn_impl=kernels-community/flash-attn2@v2"), OR_SDPA))},
     "gpu-out-of-memory": {"evaluation": Says(
         Text("the GPU ran out of memory in an evaluation", "评估时 GPU 显存不足"),
         (Text("evaluate one row at a time: swift.per_device_eval_batch_size=1", "每次只评估一行：swift.per_device_eval_batch_size=1"),
