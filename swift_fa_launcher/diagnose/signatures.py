@@ -366,6 +366,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("arg-invalid", "arget module ", r"Target module (?P<names>\w+).{0,200}? is not supported", "{names}", way="target_modules"),
     _row("arg-conflict", "engths", r"Column '?lengths?'? (?:doesn't exist|not in the dataset)", "group_by_length, lazy_tokenize", frames=r"get_train_dataloader|batch_sampler_params|lengths'\]", way="group_by_length"),
     _row("arg-conflict", "Column lengths", r"KeyError: [\"']Column lengths not in the dataset", "group_by_length, lazy_tokenize", way="group_by_length"),
+    _row("arg-conflict", "mark a variable ready~does not require grad", r"(?P<why>Expected to mark a variable ready only once|element \d+ of (?:tensors|variables) does not require grad)", "{why}", frames=r"Traceback", way="gradient_checkpointing"),
     _row("dataset-format", "lengths should not be empty", r"lengths should not be empty", Text("the rows lack what this task_type reads", "数据行缺少该 task_type 所需的字段")),
     _row("arg-invalid", "remaining_argv~unrecognized arguments~command not found",
          r"remaining_argv: \['\\+\s*'|unrecognized arguments: \\\s*$|: (?P<name>--\w+): (?:command not found|未找到命令)",
@@ -475,7 +476,7 @@ SIGNATURES: tuple[Signature, ...] = (
     # ---- Packages that are missing or do not go together
     _row("ms-swift-missing", "named 'swift'~swift: command not found~swift: not found~'swift' is not recognized~'swift' 不是", r"No module named 'swift'|'swift' (?:is not recognized|不是)|\bswift: (?:command )?not found|swift: ?未找到命令"),
     _row("swift-not-ms-swift", "Error", r"^\w+Error\b", frames=r'File "[^"]*swiftclient[/\\][^"]*"'),
-    _row("swift-not-ms-swift", "swift", r"No module named '(?P<module>swift\.[\w.]+)'|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
+    _row("swift-not-ms-swift", "swift", r"No module named '?(?P<module>swift\.[\w.]+)'?|cannot import name '(?P<name>\w+)' from 'swift(?:\.\w+)*'|unable to invoke subcommand: swift-(?P<sub>\w+)|no such command:? '?sft|swift.*[Uu]nknown command:? '?sft", "{module}{name}{sub}"),
     _row("requirement-conflict", "for a normal functioning of this module", r"(?P<want>\S+) is required for a normal functioning of this module, but found (?P<found>\S+)", Text("{want} is required, {found} is installed", "要求 {want}，实际安装的是 {found}"), way="wanted"),
     _row("requirement-conflict", "dependency conflicts~which is incompatible", r"source of the following dependency conflicts|(?P<why>\S+ \S+ requires \S+, but you have .* which is incompatible)", "{why}", OMEN),
     _row("package-missing", "distribution was not found", r"The '(?P<package>[^']+)' distribution was not found", "{package}"),
@@ -610,5 +611,5 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("kernel-mismatch", "RuntimeError", r"^RuntimeError: (?P<why>.{0,100})", "{why}", frames=r"torch-stable-abi[^\"]*flash_attn_interface\.py\", line \d+, in _flash_attn_\w*backward", way="backward"),
     # ---- Something failed: an exception that ended something, or words to that effect
     _row("unknown", "Error~Exception~OutOfResources~_dynamo.exc.", r"^(?:[\w.]+\.)?(?:\w*(?:Error|Exception)|OutOfResources|exc\.\w+)\b(?: ?:|$)(?!.*ChildFailed)", kind=FAILURE, frames=r"Traceback \(most recent call last\)"),
-    _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault~terminate called~failed (exitcode", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |^terminate called |[Ss]egmentation fault|\(core dumped\)|ChildFailedError|failed \(exitcode: -?[1-9]| FAILED$", kind=FAILURE),
+    _row("unknown", "Error~Exception~Fault~rror: ~ERROR~fatal: ~FAILED~core dumped~egmentation fault~terminate called~failed (exitcode~srun: error: ", r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Fault)\b(?!s)(?: ?:|$|\()|^(?:ERROR|error|fatal|Fatal)\b[^:]{0,40}: |^terminate called |[Ss]egmentation fault|\(core dumped\)|ChildFailedError|failed \(exitcode: -?[1-9]|^srun: error: | FAILED$", kind=FAILURE),
 )

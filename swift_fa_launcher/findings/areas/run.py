@@ -228,9 +228,14 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
         (Text("train all linear layers: 'swift.target_modules=[all-linear]'", "训练全部线性层：'swift.target_modules=[all-linear]'"),
          Text("or name them as a list, without quotes around commas: 'swift.target_modules=[q_proj,v_proj]'",
               "或写成列表，逗号不要放在引号里：'swift.target_modules=[q_proj,v_proj]'")))},
-    "arg-conflict": {"group_by_length": Says(
-        Text("group_by_length needs the rows' lengths, and lazy_tokenize leaves them unknown", "group_by_length 需要各行的长度，而 lazy_tokenize 时长度未知"),
-        ("swift.lazy_tokenize=false", _WITHOUT_LENGTHS))},
+    "arg-conflict": {
+        "group_by_length": Says(
+            Text("group_by_length needs the rows' lengths, and lazy_tokenize leaves them unknown", "group_by_length 需要各行的长度，而 lazy_tokenize 时长度未知"),
+            ("swift.lazy_tokenize=false", _WITHOUT_LENGTHS)),
+        "gradient_checkpointing": Says(
+            Text("reentrant gradient checkpointing does not go with what is trained here", "可重入的梯度检查点不适合这里训练的参数"),
+            ("'swift.gradient_checkpointing_kwargs={use_reentrant: false}'",
+             Text("or do without (needs more memory): swift.gradient_checkpointing=false", "或不用梯度检查点（占用更多显存）：swift.gradient_checkpointing=false")))},
     "deepspeed-launch": {"no torchrun": Says(
         Text("deepspeed was asked for, but the training was not started through torchrun", "要求使用 deepspeed，但训练不是由 torchrun 启动的"),
         ("launch.nproc_per_node=1", Text("or do without deepspeed: swift.deepspeed=null", "或不用 deepspeed：swift.deepspeed=null")))},
