@@ -161,7 +161,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _note("swanlab_folder", "Run data saved at~swanlab sync", r"(?:Run data saved at|swanlab sync) [`'\"]?(?P<value>/[^\s`'\"]+)"),
     _note("rocm", "+rocm~AMD Instinct~AMD Radeon~gfx~HIP error", r"\+rocm[\d.]*|AMD (?:Instinct|Radeon)|\bgfx\d{3,4}\b|\bHIP error"),
     _note("ascend", "torch_npu~HCCL~Hccl~ds_accelerator to npu~npu:~Ascend", r"torch_npu|\bHCCL|Hccl[A-Z]|ds_accelerator to npu|\bnpu:\d|\bAscend"),
-    _note("gpu", "NVIDIA~Tesla~GeForce", r"(?P<value>(?:NVIDIA |Tesla )[A-Z][\w ]*?\d{2,4}\w*|GeForce RTX \d{4})"),
+    _note("gpu", "NVIDIA~Tesla~GeForce~Quadro", r"(?P<value>(?:NVIDIA |Tesla )(?!Release|Driver|CUDA|NCCL|Container|Open|Corp)[A-Z][\w ]*?\d{1,4}\w*(?: Ada)?|(?:GeForce|Quadro) [RG]TX \d{4})"),
     _note("sm", "CUDA capability~ompute capability", r"CUDA capability sm_(?P<value>\d{2,3})\b"),
     _row("", "Start time of running main~run sh: ", r"Start time of running main|^run sh: ", kind=Kind.STARTED, any_level=True),
     _row("", "'train_runtime'", r"'train_runtime'", kind=Kind.TRAINED, any_level=True),

@@ -290,6 +290,16 @@ def said(log: str) -> str:
     return f"{first['code']}: {first['summary']} {first['fix']}"
 
 
+@pytest.mark.parametrize(("line", "age"), [
+    ("GPU 0: NVIDIA RTX 2000 Ada Generation", ""), ("Quadro RTX 5000", "too old"), ("NVIDIA GeForce RTX 5090", "is newer"),
+    ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "is newer"), ("Tesla T4", "too old"), ("NVIDIA A100-SXM4-80GB", ""),
+    ("NVIDIA GB10", "is newer"), ("NVIDIA H20", ""), ("NVIDIA Release 24.06 (build 96418707)", "")])
+def test_a_gpu_is_older_or_newer_by_its_name(line: str, age: str) -> None:
+    told = said(f"{line}\nRuntimeError: CUDA error: no kernel image is available for execution on the device\n")
+    assert told.startswith("gpu-arch-unsupported") and "Release" not in told
+    assert {word for word in ("too old", "is newer") if word in told} == ({age} if age else set())
+
+
 def test_the_log_itself_chooses_the_advice() -> None:
     """The same error, on machines on which it means something else."""
     home = "      OSError: CUDA_HOME environment variable is not set. Please set it to your CUDA install root.\n"
