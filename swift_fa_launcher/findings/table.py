@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, did_you_mean, in_both, render_words
 from swift_fa_launcher.findings.areas import ENTRIES
+from swift_fa_launcher.findings.areas.run import WAYS
 from swift_fa_launcher.findings.entry import Entry
 from swift_fa_launcher.findings.finding import SEVERITIES, Finding, Severity
 
 #: The area of each code, in the order of display.
 AREA_OF: Mapping[str, str] = {code: area for area, entries in ENTRIES.items() for code in entries}
 #: All entries by code, in the order of display.
-TABLE: Mapping[str, Entry] = {code: entry for entries in ENTRIES.values() for code, entry in entries.items()}
+TABLE: Mapping[str, Entry] = {code: replace(entry, says={**entry.says, **WAYS.get(code, {})})
+                              for entries in ENTRIES.values() for code, entry in entries.items()}
 #: Codes that only a log shows; no check yields them.
 DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 

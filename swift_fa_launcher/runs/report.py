@@ -202,7 +202,8 @@ def _render_diagnoses(record: RunRecord, lang: str, width: int | None) -> str:
         said = [f"    {one['evidence']}"] if one.get("code") == "unknown" and one.get("evidence") else []
         lines += [fill(f"{one.get('code')}: {one.get('summary')}{place}", width, "  ", "    "), *said,
                   *(f"    -> {fix}" for fix in one.get("fix") or ())]
-    return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
+    title = Text("why it failed", "失败原因") if record.exit_code else Text("what it did not do", "没有达到的目的")
+    return "\n".join([title.render(lang), *lines]) if lines else ""
 
 
 def _render_checkpoints(checkpoints: Sequence[Checkpoint], lang: str) -> str:

@@ -271,7 +271,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     record = records.close_record(record, outcome)
     write(record)  # at once: a long log takes a while to read, and that may be cut off
     diagnoses: tuple[Diagnosis, ...] = ()
-    if outcome.exit_code != 0 and not outcome.interrupted:
+    if not outcome.interrupted:
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
             diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
@@ -357,11 +357,13 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
 
 
 def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
-    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
+    """Why it failed; with exit code 0, what it did not do."""
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     if not log.is_file():  # gone, a folder, or a pipe, which would be waited for
         raise LauncherError("log-unreadable", Text("the log is not a file any more", "日志已不是文件"), where=str(log))
-    return diagnose_file(log, exit_code=exit_code)
+    found = diagnose_file(log, exit_code=exit_code)
+    return found if exit_code else tuple(one for one in found if one.code != "unknown")
 
 
 def refuse_target(config: ResolvedConfig) -> None:

@@ -52,6 +52,15 @@ def test_a_version_folder_that_cannot_be_noted_ends_no_training() -> None:
     assert finished.outcome.detail is None
 
 
+def test_exit_code_0_hides_no_training_that_learnt_nothing() -> None:
+    said = list[Words]()
+    line = "print(\"{'loss': %s, 'grad_norm': %s}\")\n"
+    (only,) = train(line % ("0.0", "0.0") * 3, said).diagnoses
+    assert only.code == "loss-degenerate"
+    good = train(line % ("1.5", "0.3") * 3 + "print('RuntimeError: caught')", said)
+    assert good.diagnoses == () == good.record.diagnoses and good.record.status == "finished" and not said
+
+
 def test_a_version_folder_is_in_the_record_while_the_training_runs() -> None:
     script = ("import json, pathlib, sys, time\n"
               "print('output_dir: /x/v0-20261123-051500')\nprint('and more', flush=True)\n"

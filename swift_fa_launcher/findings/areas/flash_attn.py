@@ -48,7 +48,8 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the installed kernels is outside the versions that the installed transformers takes, and the attention would come from it, "
              "or transformers cannot even be imported with it",
              "已安装的 kernels 不在当前 transformers 支持的版本范围内，而注意力实现要由它提供，或 transformers 因此无法导入"),
-        '{pip} install "kernels{taken}"',
+        '{pip} install "kernels{taken}"', Text("or versions that fit each other: {pip} install -U transformers kernels",
+                                               "或安装互相匹配的版本：{pip} install -U transformers kernels"),
         says={"": Text("transformers {transformers} takes kernels {taken}, not {kernels}: it gets no attention from the hub in place of "
                        "flash-attn",
                        "transformers {transformers} 支持 kernels {taken}，而安装的是 {kernels}：它无法用 hub 上的 kernel 代替 flash-attn"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.entry import Entry, Says, entry
 
+_NEVER = Text("do not try it again: preflight.rehearsal=never", "不再尝试：preflight.rehearsal=never")
 _WITHOUT = Text("or start without a rehearsal: preflight.rehearsal=never", "或不预演，直接启动：preflight.rehearsal=never")
 
 ENTRIES: Mapping[str, Entry] = {
@@ -14,8 +15,8 @@ ENTRIES: Mapping[str, Entry] = {
         "I", Text("what the training in small foretells, or why there was none", "小规模预演的结果，或未能预演的原因"),
         Text("the training was rehearsed with few layers and steps, or could not be", "用少量层和步数预演了训练，或无法预演"),
         Text("look at all of it: swift-fa rehearse CONFIG", "查看全部结果：swift-fa rehearse 配置"),
-        says={"": Says(Text("rehearsed with {depths} of {layers} layers: {told}", "用 {layers} 层中的 {depths} 层预演：{told}"), ()),
-              "cannot": Says(Text("not rehearsed: {why}", "未预演：{why}"), ())}),
+        says={"": Says(Text("rehearsed with {depths} of {layers} layers: {told}", "用 {layers} 层中的 {depths} 层预演：{told}")),
+              "cannot": Says(Text("not rehearsed: {why}", "未预演：{why}"), (_NEVER,))}),
     "rehearsal-failed": entry(
         "E", Text("the training in small failed", "小规模预演失败"),
         Text("the same training with few layers and steps ended with an error of ms-swift, the model, the data or a training step",

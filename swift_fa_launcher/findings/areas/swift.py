@@ -175,7 +175,7 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("a package is missing that an argument or the model needs", "缺少某个参数或模型所需的软件包"),
         Text("an argument, or the model's loader, needs an optional package that is not installed or has the wrong version",
              "某个参数或模型的加载代码需要一个可选的软件包，而它没有安装或版本不符"),
-        Text("install the package that the message names: {pip} install PACKAGE", "安装提示中的软件包：{pip} install PACKAGE"),
+        "{pip} install {package}",
         says={way: Says(words, ("{install}", "{without}")) for way, words in {
             "": Text("{setting} needs {package}, which is not installed", "{setting} 需要 {package}，但没有安装"),
             "version": Text("{setting} needs {package}, but {installed} is installed",

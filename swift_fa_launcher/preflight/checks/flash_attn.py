@@ -237,5 +237,6 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-CHECKS: tuple[Check, ...] = (flash_attn_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old,
-                             flash_attn_broken, flash_attn_arch_missing, flash_attn_probe, flash_attn_head_dim, flash_attn_unnamed, torch_prerelease)
+CHECKS: tuple[Check, ...] = (
+    flash_attn_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
+    flash_attn_arch_missing, flash_attn_probe, flash_attn_head_dim, flash_attn_unnamed, torch_prerelease)
