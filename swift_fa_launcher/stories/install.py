@@ -178,7 +178,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
             build_progress: BuildProgress = lambda step, steps, line: None) -> Installed:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
     from swift_fa_launcher.wheels.build import make_build_plan
-    from swift_fa_launcher.wheels.obtain import NothingInstalled, install_flash_attn
+    from swift_fa_launcher.wheels.download import AllRefused
+    from swift_fa_launcher.wheels.obtain import install_flash_attn
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.section.build == "always" and choice.resolution.plan == "none":
@@ -187,7 +188,7 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
         say(line)
     if choice.refusals:
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
-        raise NothingInstalled("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
+        raise AllRefused("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
                                where=choice.wheel, why=why,
                                hint=(Text("let swift-fa choose: swift-fa install",
                                           "由 swift-fa 选择：swift-fa install"),))

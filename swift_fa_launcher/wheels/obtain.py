@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
@@ -25,23 +23,14 @@ from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.wheels.build import FA3_BUILD, ReadLog, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
 from swift_fa_launcher.wheels.choose import Resolution
-from swift_fa_launcher.wheels.companions import Companions, fetch_companions
-from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel
+from swift_fa_launcher.wheels.companions import Companions, copy_into, fetch_companions
+from swift_fa_launcher.wheels.download import AllRefused, Fetched, Patience, Progress, Refused, download_wheel
 from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
 #: Wheels that are tried: each may be a download of 200 MB.
 MOST_TRIED = 5
 FETCH_SECONDS = 900.0  # for what a wheel needs beside itself; FlashAttention 4 brings 300 MB
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A wheel that was tried and not installed; `code` as in the list of passed-over candidates, or of a finding."""
-
-    filename: str
-    code: str
-    reason: Words
 
 
 @dataclass(frozen=True)
@@ -57,14 +46,6 @@ class Obtained:
     candidate: Candidate
     fetched: Fetched
     proof: Proof
-
-
-class NothingInstalled(InstallError):
-    """No wheel ended installed; `refused` has every reason of every one that was tried."""
-
-    def __init__(self, code: str, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
-        super().__init__(code, message, **details)
-        self.refused = tuple(refused)
 
 
 @dataclass(frozen=True)
@@ -88,7 +69,7 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
     """The best wheel of the resolution that turns out sound and runs, else one built from source where that is planned.
 
     facts: of the machine where `python`, the training interpreter, is. A lock or a wheel named by the user is a resolution
-    with that one candidate, made with `build="never"`. Raises NothingInstalled, or InstallError where the environment itself
+    with that one candidate, made with `build="never"`. Raises AllRefused, or InstallError where the environment itself
     is what is wrong; it is as it was then.
     """
     means = means or Means()
@@ -111,7 +92,7 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Pa
     """The best wheel of the resolution that turns out sound for the machine of `facts`, installed nowhere.
 
     facts: may be of another machine, whose torch is not looked for here then (`elsewhere`). into: a folder that gets it
-    under its own name. Raises NothingInstalled.
+    under its own name. Raises AllRefused.
     """
     refused: list[Refused] = []
     for obtained in _obtain_each(facts, resolution.ranked, means, refused):
@@ -119,10 +100,7 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Pa
             return obtained
         try:
             into.mkdir(parents=True, exist_ok=True)
-            target = into / obtained.fetched.path.name
-            if target.resolve() != obtained.fetched.path.resolve():
-                shutil.copyfile(obtained.fetched.path, target.with_name(f"{target.name}.part"))
-                target.with_name(f"{target.name}.part").replace(target)
+            target = copy_into(obtained.fetched.path, into)
         except OSError as error:
             raise InstallError("wheel-not-written", Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
                                why=str(error)) from error
@@ -162,10 +140,10 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
             fetched = download_wheel(candidate, addresses, means.cache or cache_dir(),
                                      allow_unverified=means.section.allow_unverified, progress=means.progress,
                                      patience=means.patience, environment=means.environment)
-        except DownloadError as error:
-            if not error.refusals:
+        except AllRefused as error:
+            if not error.refused:
                 raise  # the disk, or a name that is none
-            refused += [Refused(candidate.filename, r.code, titled(r.url, r.reason)) for r in error.refusals]
+            refused += [Refused(candidate.filename, r.code, titled(r.what, r.reason)) for r in error.refused]
             continue
         if not fetched.verified:
             means.say(Text(f"{candidate.filename} could not be verified; using it anyway (flash_attn.allow_unverified=true)",
@@ -184,7 +162,7 @@ def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | N
                       progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)
     if not proof.ok:
-        raise NothingInstalled("wheel-refused",
+        raise AllRefused("wheel-refused",
                                Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
                                [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
                                why=proof.reasons[0][1])
@@ -192,13 +170,13 @@ def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | N
                          environment=means.environment, probe=probe, say=means.say)
 
 
-def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> NothingInstalled:
+def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> AllRefused:
     """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
     if not refused:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
         shown = near or (() if resolution.remarks else resolution.verdicts)
         refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in shown[:3]]
-    lines = [titled(f"{r.filename}: {r.code}", r.reason) for r in refused]
+    lines = [titled(f"{r.what}: {r.code}", r.reason) for r in refused]
     remarks = () if resolution.plan == "wheel" else resolution.remarks
     if remarks or not lines:
         said = remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),)
@@ -211,5 +189,5 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
-    return NothingInstalled("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
+    return AllRefused("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
                             refused, where=where, why=why, hint=tuple(hints))

@@ -7,15 +7,14 @@ with their ETag and age: within an hour nobody is asked again, and an older one 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -24,10 +23,10 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Text, Words, render_words
-from swift_fa_launcher.files import keep_answer
+from swift_fa_launcher.files import keep_answer, kept_answer
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, without_password
-from swift_fa_launcher.machine.connection import Unreached, exchange, follow, open_session
+from swift_fa_launcher.machine.connection import Unreached, begin, exchange, follow, open_session
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
 
 if TYPE_CHECKING:
@@ -81,23 +80,9 @@ def read_sources(specs: Sequence[str], *, implementation: str = "flash_attn", cu
     cuda: torch's, None for a torch without, for `{cuda}` in an address.
     say: hears what a user may want to know, such as the age of an old list.
     """
-    reports: dict[int, SourceReport] = {}
-    bugs: list[BaseException] = []
-
-    def read(position: int, spec: str) -> None:
-        try:
-            reports[position] = read_source(spec, implementation=implementation, cuda=cuda, network=network, say=say)
-        except BaseException as error:  # raised again where it can be seen
-            bugs.append(error)
-
-    threads = [threading.Thread(target=read, args=item, daemon=True) for item in enumerate(specs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if bugs:
-        raise bugs[0]
-    return tuple(reports[position] for position in range(len(specs)))
+    waiting = [begin(partial(read_source, spec, implementation=implementation, cuda=cuda, network=network, say=say))
+               for spec in specs]
+    return tuple(wait(None) for wait in waiting)
 
 
 def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Version] = NOT_COLLECTED,
@@ -286,22 +271,19 @@ class _Page:
 
 def _load_page(file: Path, url: str, source: str) -> _Page | None:
     """The cached answer; None where there is none that can be read."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data["url"] != url:
-            return None
-        files = tuple(Candidate(name, address, source, sha256, size) for name, address, sha256, size in data["files"])
-        return _Page(url, Listing(files, tuple((n, a) for n, a in data["projects"])), float(data["at"]), data["etag"],
+    def read(data: dict[str, Any]) -> _Page | None:
+        files = tuple(Candidate(name, address, source, sha256, size) for name, address, sha256, size in data["wheels"])
+        page = _Page(data["url"], Listing(files, tuple((n, a) for n, a in data["projects"])), float(data["at"]), data["etag"],
                      data["next"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return page if page.url == url else None
+
+    return kept_answer(file, read)
 
 
 def _store_page(file: Path, page: _Page) -> None:
-    data = {"url": page.url, "at": page.at, "etag": page.etag, "next": page.next,
-            "files": [[c.filename, c.url, c.sha256, c.size] for c in page.listing.files],
-            "projects": page.listing.projects}
-    keep_answer(file, data)
+    keep_answer(file, {"url": page.url, "at": page.at, "etag": page.etag, "next": page.next,
+                       "wheels": [[c.filename, c.url, c.sha256, c.size] for c in page.listing.files],
+                       "projects": page.listing.projects})
 
 
 # The network --------------------------------------------------------------------------------------------------------
@@ -315,13 +297,13 @@ def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | 
     if cached and cached.etag:
         headers["If-None-Match"] = cached.etag
     token = (network.environment.get("GITHUB_TOKEN") or network.environment.get("GH_TOKEN")) if github else None
-    answer = _get(url, headers | ({"Authorization": f"Bearer {token}"} if token else {}), network)
-    if answer.status == 401 and token:  # a token that has run out must not hide what everybody may read
-        answer = _get(url, headers, network)
-    if answer.status == 304 and cached:
+    answer, body = _get(url, headers | ({"Authorization": f"Bearer {token}"} if token else {}), network)
+    if answer.status_code == 401 and token:  # a token that has run out must not hide what everybody may read
+        answer, body = _get(url, headers, network)
+    if answer.status_code == 304 and cached:
         return _Page(url, cached.listing, time.time(), cached.etag, cached.next)
     _judge_status(answer, github)
-    text = answer.body.decode("utf-8", errors="replace")
+    text = body.decode("utf-8", errors="replace")
     if github and text.lstrip()[:1] != "[":
         raise _Useless(Text("its answer is not a list of releases (a login page of the network?)",
                             "返回的不是 release 列表（可能是网络登录页）"))
@@ -332,25 +314,14 @@ def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | 
     return _Page(url, listing, time.time(), answer.headers.get("ETag"), _next_page(answer, url))
 
 
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    next: str | None
-
-
-def _next_page(answer: _Answer, url: str) -> str | None:
+def _next_page(answer: requests.Response, url: str) -> str | None:
     """The next page where it is the same server's: a token must not travel elsewhere."""
-    if not answer.next:
-        return None
-    target = urljoin(url, answer.next)
+    target = urljoin(url, answer.links.get("next", {}).get("url", ""))
     return target if urlsplit(target)[:2] == urlsplit(url)[:2] and target != url else None
 
 
-def _judge_status(answer: _Answer, github: bool) -> None:
-    status, left = answer.status, answer.headers.get("X-RateLimit-Remaining")
+def _judge_status(answer: requests.Response, github: bool) -> None:
+    status, left = answer.status_code, answer.headers.get("X-RateLimit-Remaining")
     if status == 200:
         return
     if status in (404, 410):
@@ -366,13 +337,12 @@ def _judge_status(answer: _Answer, github: bool) -> None:
     raise Unreached(Text(f"the server answers {status}", f"服务器返回 {status}"))
 
 
-def _get(url: str, headers: Mapping[str, str], network: Network) -> _Answer:
-    """A whole answer within the time that `network` allows. Raises Unreached."""
-    def receive() -> _Answer:
+def _get(url: str, headers: Mapping[str, str], network: Network) -> tuple[requests.Response, bytes]:
+    """A whole answer and its body within the time that `network` allows. Raises Unreached."""
+    def receive() -> tuple[requests.Response, bytes]:
         with open_session() as session, follow(session, url, network.environment, (network.connect, network.silence),
                                                headers) as answer:
-            return _Answer(answer.status_code, answer.url, answer.headers, _read_body(answer),
-                           answer.links.get("next", {}).get("url"))
+            return answer, _read_body(answer)
 
     return exchange(network.whole, receive)
 

@@ -22,11 +22,10 @@ from swift_fa_launcher.machine.facts import Facts, Host, Python, Toolchain, Torc
 from swift_fa_launcher.wheels.build import make_build_plan
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.companions import Companions
-from swift_fa_launcher.wheels.download import Patience, render_progress
+from swift_fa_launcher.wheels.download import AllRefused, Patience, render_progress
 from swift_fa_launcher.wheels.install import read_receipt
 from swift_fa_launcher.wheels.obtain import (
     Means,
-    NothingInstalled,
     elsewhere,
     fetch_beside,
     install_flash_attn,
@@ -96,7 +95,7 @@ def test_each_wheel_that_is_no_good_gives_way_to_the_next(install, offer, python
               offer("2.8.7", name="flash_atn"), offer("2.8.6", body="raise ImportError('undefined symbol')"), offer("2.8.5"))
     done = install(*ranked)
     assert done.receipt.version == "2.8.5" == installed(python)
-    assert [(refused.filename, refused.code) for refused in done.refused] == [
+    assert [(refused.what, refused.code) for refused in done.refused] == [
         (ranked[0].filename, "mirror-unreachable"), (ranked[1].filename, "not-a-wheel"),
         (ranked[2].filename, "wheel-invalid"),
         (ranked[3].filename, "flash-attn-import-failed")]
@@ -106,7 +105,7 @@ def test_each_wheel_that_is_no_good_gives_way_to_the_next(install, offer, python
 def test_when_none_is_good_every_reason_is_told_and_the_old_one_stays(install, offer, python):
     install(offer("2.7.0"))
     bad = (offer("2.8.9", behaviour=status(403)), offer("2.8.8", tag="cp36-cp36m-linux_x86_64"))
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install(*bad)
     assert [refused.code for refused in error.value.refused] == ["mirror-unreachable", "python-tag-mismatch"]
     for lang in ("en", "zh"):
@@ -117,7 +116,7 @@ def test_when_none_is_good_every_reason_is_told_and_the_old_one_stays(install, o
 def test_a_lock_installs_its_file_or_nothing(install, offer, python):
     install(offer("2.7.0"))
     locked = offer("2.8.3", digest="0" * 64)
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install(locked, plan="none")
     assert error.value.refused[0].code == "hash-mismatch" and installed(python) == "2.7.0"
 
@@ -131,7 +130,7 @@ def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, 
     done = install_flash_attn(FACTS, resolution, str(python), mirrored)
     assert done.receipt.url.startswith(server.url) and done.receipt.sha256 == wheel.sha256
     unknown = replace(origin, sha256=None, filename=wheel.filename.replace("2.8.4", "2.8.2"))
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install_flash_attn(FACTS, replace(resolution, ranked=(unknown,)), str(python), mirrored)
     assert "unverified" in [refused.code for refused in error.value.refused]
 
