@@ -202,7 +202,7 @@ def recover(facts: Facts, say: Say) -> bool:
 
     python = known(facts.python)
     site = known(python.site_packages) if python else None
-    if python is None or site is None or not recover_environment(str(known(python.executable)), site_packages=Path(site)):
+    if site is None or not recover_environment(Path(site)):
         return False
     say(Text("undid an interrupted installation of flash-attn", "已撤销一次中断的 flash-attn 安装"))
     return True

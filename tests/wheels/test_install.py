@@ -382,14 +382,14 @@ def test_killed_at_random_moments(target, wheels):
             time.sleep(chance.random() * (took + 0.3))
         kill_all(process, children=kill % 4 < 3)
         assert target.version in whole, f"broken right after kill {kill}"
-        undone += recover_environment(target.python, site_packages=target.site)
+        undone += recover_environment(target.site)
         now = target.snapshot()
         version = next((version for version in whole if whole[version] == now), "")
         assert version, f"neither the old nor the new one after kill {kill}"
         assert read_receipt(target.site).version == version
     assert target.version == version and undone > KILLS // 3, undone
     deadline = time.monotonic() + 10
-    while recover_environment(target.python, site_packages=target.site) and time.monotonic() < deadline:
+    while recover_environment(target.site) and time.monotonic() < deadline:
         time.sleep(0.2)  # an orphaned unpacking may still be writing
     assert not target.leftovers()
 
@@ -414,7 +414,7 @@ def test_recovery_lets_alone_what_somebody_changed_since(target, wheels):
     newest = flash_attn_wheel(target.site.parent, "3.0.0")
     subprocess.run([target.python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall", newest],
                    check=True)
-    recover_environment(target.python)
+    recover_environment(target.site)
     assert target.version == "3.0.0" and not target.leftovers()
 
 
@@ -422,7 +422,7 @@ def test_an_installation_at_work_is_not_recovered(target, wheels):
     process = start_install(target, wheels[1])
     while process.poll() is None and not any((target.site / FOLDER).glob("work-*")):
         time.sleep(0.005)
-    assert recover_environment(target.python, site_packages=target.site) is False
+    assert recover_environment(target.site) is False
     process.communicate(timeout=60)
     assert process.returncode == 0 and target.version == "2.8.3"
 
@@ -432,7 +432,7 @@ def test_recovery_does_not_wait_for_an_installation_at_work(target):
     lock = (target.site / FOLDER / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     threading.Timer(0.8, lock.close).start()
-    assert recover_environment(target.python, site_packages=target.site) is False
+    assert recover_environment(target.site) is False
 
 
 def test_in_an_image_whose_folders_cannot_be_renamed(template, wheels, tmp_path):
@@ -453,7 +453,7 @@ def test_in_an_image_whose_folders_cannot_be_renamed(template, wheels, tmp_path)
             wait_for_change(lower, process)
             time.sleep(random.random() * 0.05)
             kill_all(process, children=True)
-            recover_environment(lower.python)
+            recover_environment(lower.site)
             if lower.version == "2.7.4":
                 assert lower.snapshot() == before
         lower.install(wheels[1])
