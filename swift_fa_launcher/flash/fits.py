@@ -18,11 +18,11 @@ from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, know
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.hosts import is_mirrored, is_trusted
-from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2
-from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA3, Implementation
+from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_claims
 from swift_fa_launcher.flash.symbols import torch_abi
 from swift_fa_launcher.flash.tags import extension_python, interpreter_pairs, platforms, takes_pair
-from swift_fa_launcher.flash.versions import Wish, needed_driver, oldest_release, parse_wish
+from swift_fa_launcher.flash.versions import STABLE_ABI, Wish, may_load, needed_driver, oldest_release, parse_wish
 from swift_fa_launcher.machine.facts import Extension, Facts, Gpu
 
 T = TypeVar("T")
@@ -75,6 +75,11 @@ class Need:
     minimum: tuple[Version, str]  # and who asks for it
     mirrors: tuple[str, ...]
     allow_unverified: bool
+    provable: bool  # this torch lies here, to look symbols up in, and a GPU to try on
+
+    @property
+    def implementation(self) -> Implementation:
+        return BY_DISTRIBUTION[self.distribution]
 
 
 def make_need(facts: Facts, implementation: str, version: str | None, mirrors: Sequence[str] = (),
@@ -95,18 +100,19 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
         platforms(os, machine, None if facts.host.glibc is None else NOT_COLLECTED), glibc,
         known(torch.version) if torch else None, known(torch.cuda) if torch else None,
         known(torch.cxx11_abi) if torch else None, known(facts.gpus) or (), known(driver.version) if driver else None,
-        parse_wish(version), oldest_release(facts, implementation), tuple(mirrors), allow_unverified)
+        parse_wish(version), oldest_release(facts, implementation), tuple(mirrors), allow_unverified,
+        bool(os == "Linux" and torch and known(torch.origin) and known(facts.gpus)))
 
 
 def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "flash_attn", version: str | None = None,
-                 contents: WheelContents | Extension | None = None) -> tuple[Misfit, ...]:
+                 contents: WheelContents = NOTHING_READ) -> tuple[Misfit, ...]:
     """Every reason for which this wheel is refused here; empty where it fits. Raises as `make_need`."""
     need = make_need(facts, implementation, version, allow_unverified=True)
     try:
-        name = parse_wheel_name(candidate.filename)
+        name = parse_claims(candidate)
     except WheelNameError as error:
         return (("not-a-wheel", error.message),)
-    return tuple(misfits(name, need, make_contents(contents)))
+    return tuple(misfits(name, need, contents))
 
 
 def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
@@ -122,12 +128,10 @@ def parse_contents(data: Mapping[str, Any]) -> WheelContents:
     return contents
 
 
-def make_contents(found: WheelContents | Extension | None) -> WheelContents:
+def make_contents(extension: Extension) -> WheelContents:
     """What is known of an extension alone as a wheel's contents."""
-    if isinstance(found, Extension):
-        shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
-        return WheelContents(extension=found.file, **{name: getattr(found, name) for name in shared})
-    return found or NOTHING_READ
+    shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
+    return WheelContents(extension=extension.file, **{name: getattr(extension, name) for name in shared})
 
 
 # What is needed -----------------------------------------------------------------------------------------------------
@@ -174,10 +178,13 @@ def _other_platform(name: WheelName, need: Need, contents: WheelContents) -> Wor
 
 
 def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    here = f"torch {need.torch}" if need.torch else "no torch"
+    if is_stable(name) and (need.torch is None or need.torch < STABLE_ABI):
+        return _for_another(f"torch {STABLE_ABI} and newer", here)
     if name.torch:
-        if need.torch is None or name.torch.release[:2] != need.torch.release[:2]:
-            return _for_another(f"torch {name.torch}", f"torch {need.torch}" if need.torch else "no torch")
-        if need.torch.is_devrelease or (need.torch.pre and need.torch.pre[0] == "a"):
+        if need.torch is None or (is_of_other_torch(name, need) and not is_proven(name, need, contents)):
+            return _for_another(f"torch {name.torch}", here)
+        if _is_unreleased(need.torch):
             return Text(f"torch {need.torch} is a vendor or nightly build, which public wheels do not fit",
                         f"torch {need.torch} 是厂商版或 nightly 版，公开的 wheel 不适用")
     lacking = known(contents.unresolved) or ()
@@ -185,6 +192,37 @@ def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words 
         return Text(f"torch {need.torch} lacks symbols that it needs ({len(lacking)}), such as {lacking[0]}",
                     f"torch {need.torch} 缺少它需要的 {len(lacking)} 个符号，例如 {lacking[0]}")
     return None
+
+
+def is_of_other_torch(name: WheelName, need: Need) -> bool:
+    """Whether its label names another minor of torch."""
+    return name.torch is not None and need.torch is not None and name.torch.release[:2] != need.torch.release[:2]
+
+
+def is_proven(name: WheelName, need: Need, contents: WheelContents) -> bool:
+    """Whether a wheel for another torch loads with this one all the same: its symbols were looked up, and all are there."""
+    return known(contents.unresolved) == () and _is_near(name, need)
+
+
+def may_be_proven(name: WheelName, need: Need, contents: WheelContents) -> bool:
+    """Whether nothing stands against a wheel but its label's torch, and its own symbols may speak for it."""
+    return (need.provable and isinstance(contents.unresolved, Unknown) and _is_near(name, need)
+            and [code for code, _ in misfits(name, need, contents)] == ["torch-mismatch"])
+
+
+def _is_near(name: WheelName, need: Need) -> bool:
+    return bool(name.torch and need.torch and not _is_unreleased(need.torch)
+                and may_load(need.implementation, name.torch, need.torch))
+
+
+def _is_unreleased(torch: Version) -> bool:
+    """Whether it is a vendor's or nightly build: 2.6.0a0+nv25.01, 2.11.0.dev20260101."""
+    return torch.is_devrelease or bool(torch.pre and torch.pre[0] == "a")
+
+
+def is_stable(name: WheelName) -> bool:
+    """Whether it is built for no torch in particular: PyTorch's own FlashAttention 3."""
+    return name.distribution == FA3.distribution and name.local is None and "abi3" in name.abis
 
 
 def _other_cuda(name: WheelName, need: Need, contents: WheelContents) -> Words | None:

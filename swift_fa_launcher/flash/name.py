@@ -6,12 +6,14 @@ The build that a flash-attn wheel is for stands only in the local part of its ve
     +cu12torch2.8cxx11abiTRUE     Dao-AILab/flash-attention: CUDA's major, torch's minor, the C++ ABI
     +cu124torch2.6                mjun0812/flash-attention-prebuild-wheels; FA3 adds a commit: +cu126torch2.8gite2743ab
     +cu.12.8.torch.2.11           Astral's index
+
+PyTorch's index of FlashAttention 3 has one name, without a label, in a folder for each CUDA: `/whl/cu130/flash_attn_3-3.0.0-…`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,6 +28,7 @@ _NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-
 _CUDA = re.compile(r"cu(?:da)?\.?(\d+(?:\.\d+)?)")
 _TORCH = re.compile(r"(?:torch|pt)\.?(\d+(?:\.\d+){0,2})")
 _ABI = re.compile(r"abi\.?(true|false|0|1)")
+_FOLDER = re.compile(r"/(cu\d{2,3})/[^/]+$")
 
 
 class WheelNameError(InstallError):
@@ -90,6 +93,13 @@ def parse_wheel_name(filename: str) -> WheelName:
         raise _not_a_wheel(filename) from None
     return WheelName(_canonical(distribution), public, local, *parse_label(local or ""),
                      tuple(pythons.split(".")), tuple(abis.split(".")), tuple(platforms.split(".")))
+
+
+def parse_claims(candidate: Candidate) -> WheelName:
+    """The claims of an offered file: its name's, and its folder's CUDA where that says none. Raises WheelNameError."""
+    name = parse_wheel_name(candidate.filename)
+    folder = _FOLDER.search(candidate.url) if name.local is None else None
+    return replace(name, cuda=parse_label(folder[1])[1]) if folder else name
 
 
 def _not_a_wheel(filename: str) -> WheelNameError:

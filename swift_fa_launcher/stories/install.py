@@ -15,8 +15,8 @@ from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
 from swift_fa_launcher.files import write_whole
-from swift_fa_launcher.flash.hosts import is_mirror
-from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
+from swift_fa_launcher.flash.hosts import is_mirror, may_offer
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
@@ -115,8 +115,10 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     if section.build == "always":
         section = _buildable(section, implementation, say)
     torch = facts.torch
+    capabilities = [c for gpu in known(facts.gpus) or () if (c := known(gpu.compute_capability)) is not None]
+    sources = [source for source in section.sources if may_offer(source, BY_NAME[implementation], capabilities)]
     reports = () if section.build == "always" else read_sources(
-        section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
+        sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
         network=Network(offline=wish.offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,

@@ -78,7 +78,7 @@ class Receipt:
     launcher: str  # the launcher's version
     python: str
     torch: str | None
-    proven: tuple[str, ...] = ()  # "sha256", "contents", "import", "probe"
+    proven: tuple[str, ...] = ()  # "sha256", "contents", "symbols", "import", "probe"
     warnings: tuple[str, ...] = ()
     record_sha256: str = ""  # of the installed RECORD
     attempt: str = ""
@@ -361,12 +361,14 @@ def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
 
 
 def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
-    """Those of the distribution's modules that are in `folder`: what is not there need not import."""
+    """Those of the distribution's modules that are in `folder`, and in any case the one that a training imports: there are
+    wheels of FlashAttention 3 with nothing but the extension."""
     def is_there(name: str) -> bool:
         place = folder.joinpath(*name.split("."))
         return place.is_dir() or any(place.parent.glob(f"{place.name}.*")) if place.parent.is_dir() else False
     row = BY_DISTRIBUTION.get(distribution)
-    return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if is_there(name))
+    wanted = row.module if row else ""
+    return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if name == wanted or is_there(name))
 
 
 def _expect_import(target: _Target, modules: Sequence[str], folder: Path,

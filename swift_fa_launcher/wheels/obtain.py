@@ -18,8 +18,9 @@ from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
 from swift_fa_launcher.flash.implementations import FA3, FA4
-from swift_fa_launcher.flash.name import Candidate
+from swift_fa_launcher.flash.name import Candidate, parse_claims
 from swift_fa_launcher.machine.facts import Facts, Torch
+from swift_fa_launcher.machine.reading import torch_version
 from swift_fa_launcher.wheels.build import FA3_BUILD, ReadLog, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
 from swift_fa_launcher.wheels.choose import Resolution
@@ -74,18 +75,30 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
     """
     means = means or Means()
     refused: list[Refused] = []
-    for obtained in _obtain_each(facts, resolution.ranked, means, refused):
+    untold = resolution.to_prove if probe else ()  # what symbols do not tell, a run does
+    for obtained in _obtain_each(facts, (*resolution.ranked, *untold), means, refused):
         verified = ("sha256",) if obtained.fetched.verified else ()
+        if obtained.candidate in untold:
+            means.say(_outweighs_its_label(obtained.candidate, facts))
         try:
             receipt = install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
-                                    proven=(*verified, "contents"), environment=means.environment, probe=probe, say=means.say)
+                                    proven=(*verified, *obtained.proof.shown), environment=means.environment, probe=probe,
+                                    say=means.say)
             return Installed(receipt, tuple(refused))
         except NotRunning as error:
             refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", titled(error.message, error.why)))
-    if resolution.plan == "source-build":
+    if "source-build" in (resolution.plan, resolution.otherwise):
         means.say(Text("building from source", "从源码编译"))
         return Installed(_build_and_install(facts, python, means, probe), tuple(refused))
     raise _nothing(resolution, refused, means.implementation)
+
+
+def _outweighs_its_label(candidate: Candidate, facts: Facts) -> Words:
+    built, here = parse_claims(candidate).torch, torch_version(facts)
+    return Text(f"{candidate.filename} is labelled for torch {built}, and proven for {here}: torch has every symbol that it "
+                "needs, and its glibc, CUDA and GPU code fit; the run on the GPU is still to come",
+                f"{candidate.filename} 标明适用于 torch {built}，已证实可用于 {here}：torch 有它需要的全部符号，glibc、CUDA 和 "
+                "GPU 代码也相符；接下来在 GPU 上试运行")
 
 
 def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path | None = None) -> Obtained:
@@ -166,7 +179,7 @@ def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | N
                                Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
                                [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
                                why=proof.reasons[0][1])
-    return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=("contents",),
+    return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=proof.shown,
                          environment=means.environment, probe=probe, say=means.say)
 
 

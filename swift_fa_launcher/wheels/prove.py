@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
@@ -40,20 +40,21 @@ _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 class Proof:
     """What was read from a wheel, and every reason, (code, words), for which it is refused here.
 
-    members: the files in it, directories left out. requires: its Requires-Dist, as written.
+    requires: its Requires-Dist, as written.
     """
 
-    wheel: Path
-    name: Maybe[str] = NOT_COLLECTED
-    version: Maybe[Version] = NOT_COLLECTED
     requires: tuple[str, ...] = ()
-    members: tuple[str, ...] = field(default=(), repr=False)
     extension: Extension | None = None
     reasons: tuple[Reason, ...] = ()
 
     @property
     def ok(self) -> bool:
         return not self.reasons
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What it shows of a wheel that is `ok`, as a receipt says it; "symbols": this torch has all that it needs."""
+        return ("contents", *(("symbols",) if self.extension and self.extension.unresolved == () else ()))
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,21 @@ def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn",
     try:
         parse_wheel_name(path.name)
     except InstallError as error:
-        return Proof(path, reasons=(("wheel-invalid", error.message),))
+        return Proof(reasons=(("wheel-invalid", error.message),))
     try:
         with ExitStack() as opened:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="swift-fa-")))
             return _prove(opened.enter_context(zipfile.ZipFile(path)), path, facts, _Scratch(folder, opened),
                           implementation, version)
     except _Invalid as error:
-        return Proof(path, reasons=(("wheel-invalid", error.words),))
+        return Proof(reasons=(("wheel-invalid", error.words),))
     except OSError as error:
         raise InstallError("wheel-unreadable", Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"),
                            where=str(path), why=str(error),
                            hint=(Text("use a folder on a disk with free space: export TMPDIR=FOLDER",
                                       "使用有空间的磁盘上的目录：export TMPDIR=目录"),)) from error
     except Exception as error:  # zipfile has no common base for what damage does to it and to its decompressors
-        return Proof(path, reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
+        return Proof(reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
 
 
 def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch, implementation: str,
@@ -119,8 +120,7 @@ def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch
                if code != "unverified"]
     reasons += _contradictions(path, facts, name, info, tags.get_all("Tag") or [], extension,
                                scratch.folder / PurePosixPath(extension).name if extension else None, contents.undefined)
-    return Proof(path, name, inside_version, tuple(metadata.get_all("Requires-Dist") or ()), members, read,
-                 tuple(reasons))
+    return Proof(tuple(metadata.get_all("Requires-Dist") or ()), read, tuple(reasons))
 
 
 def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,9 @@ PUBLISHED_LISTS: Mapping[str, str] = {
 }
 PAGES = 50  # of a hundred releases each
 LARGEST = 64 << 20  # bytes of one list
+#: Folders for a CUDA in an index that has none for torch's own minor: any of the same major runs with it. PyTorch's
+#: FlashAttention 3 lies in these two, and beside them in cu128 and cu129 (https://github.com/NVIDIA-NeMo/RL/issues/2148).
+FOLDERS: Mapping[int, str] = {12: "cu126", 13: "cu130"}
 _GITHUB = re.compile(r"(?:github:|https://github\.com/)([\w.-]+)/([\w.-]+?)(?:\.git)?/?(?:releases/?)?$")
 
 
@@ -98,16 +102,18 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
                                            f"不是有效的地址：{error}"), "mirror-unreachable")
     reader = _Reader(network, say or (lambda words: None))
     try:
+        specs = [spec]
         if "{cuda}" in spec:
             if isinstance(cuda, Unknown):
                 raise Unreached(Text("skipped: torch's CUDA version is not known", "已跳过：不知道 torch 的 CUDA 版本"))
             if cuda is None:
                 raise Unreached(Text("skipped: it has CUDA builds only", "已跳过：它只提供 CUDA 版本"))
-            spec = spec.replace("{cuda}", f"cu{cuda.major}{cuda.minor}")
+            own = f"cu{cuda.major}{cuda.minor}"
+            specs = [spec.replace("{cuda}", folder) for folder in dict.fromkeys((own, FOLDERS.get(cuda.major, own)))]
         if github := _GITHUB.fullmatch(spec):
             listings = list(reader.releases(f"{github[1]}/{github[2]}", name))
         elif urlsplit(spec).scheme in ("http", "https"):
-            listings = [_read_address(spec, name, implementation, reader)]
+            listings = [_read_first(specs, name, implementation, reader)]
         else:
             return SourceReport(name, tuple(_read_path(spec, name)))
         return SourceReport(name, tuple(c for listing in listings for c in listing.files), reader.trouble, reader.code,
@@ -147,6 +153,14 @@ def _read_path(spec: str, source: str) -> Iterator[Candidate]:
         raise Unreached(error.words) from None
     except (OSError, ValueError) as error:  # also a name with a zero byte
         raise Unreached(Text(f"it cannot be read: {error}", f"无法读取：{error}")) from None
+
+
+def _read_first(specs: Sequence[str], source: str, implementation: str, reader: _Reader) -> Listing:
+    """The list under the first of several addresses that there is."""
+    for spec in specs[:-1]:
+        with suppress(_Missing, _Useless):
+            return _read_address(spec, source, implementation, reader)
+    return _read_address(specs[-1], source, implementation, reader)
 
 
 def _read_address(spec: str, source: str, implementation: str, reader: _Reader) -> Listing:
@@ -302,7 +316,7 @@ def _ask(url: str, source: str, network: Network, github: bool, cached: _Page | 
         answer, body = _get(url, headers, network)
     if answer.status_code == 304 and cached:
         return _Page(url, cached.listing, time.time(), cached.etag, cached.next)
-    _judge_status(answer, github)
+    _judge_status(answer, github, cached is not None)
     text = body.decode("utf-8", errors="replace")
     if github and text.lstrip()[:1] != "[":
         raise _Useless(Text("its answer is not a list of releases (a login page of the network?)",
@@ -320,11 +334,11 @@ def _next_page(answer: requests.Response, url: str) -> str | None:
     return target if urlsplit(target)[:2] == urlsplit(url)[:2] and target != url else None
 
 
-def _judge_status(answer: requests.Response, github: bool) -> None:
+def _judge_status(answer: requests.Response, github: bool, cached: bool) -> None:
     status, left = answer.status_code, answer.headers.get("X-RateLimit-Remaining")
     if status == 200:
         return
-    if status in (404, 410):
+    if status in (404, 410) or (status == 403 and not github and not cached):  # an index in S3 says 403 of what is not there
         raise _Missing(Text(f"the server answers {status}", f"服务器返回 {status}"))
     if github and (status == 429 or (status == 403 and (left == "0" or "Retry-After" in answer.headers))):
         reset = answer.headers.get("X-RateLimit-Reset", "")

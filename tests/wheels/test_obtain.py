@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.flash.name import Candidate
-from swift_fa_launcher.machine.facts import Facts, Host, Python, Toolchain, Torch
+from swift_fa_launcher.machine.facts import Facts, Gpu, Host, Python, Toolchain, Torch
 from swift_fa_launcher.wheels.build import make_build_plan
-from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.choose import Resolution, choose_wheel
 from swift_fa_launcher.wheels.companions import Companions
 from swift_fa_launcher.wheels.download import AllRefused, Patience, render_progress
 from swift_fa_launcher.wheels.install import read_receipt
@@ -119,6 +120,39 @@ def test_a_lock_installs_its_file_or_nothing(install, offer, python):
     with pytest.raises(AllRefused) as error:
         install(locked, plan="none")
     assert error.value.refused[0].code == "hash-mismatch" and installed(python) == "2.7.0"
+
+
+@pytest.mark.parametrize(("symbol", "fault", "end"), [
+    ("there", None, "2.8.3"), ("absent", None, "torch-mismatch"), ("there", "wrong numbers", "flash-attn-import-failed"),
+    ("there", "no GPU to try", "")])
+def test_a_wheel_of_a_neighbouring_torch_is_proven_before_it_is_believed(offer, server, means, python, tmp_path, symbol, fault,
+                                                                         end):
+    """Its symbols are looked up in the torch that is installed, and a run on the GPU has the last word."""
+    lib = tmp_path / "torch" / "lib" / "libc10.so"
+    lib.parent.mkdir(parents=True)
+    lib.write_bytes(compile_extension(tmp_path / "c10", "void _ZN3c106detail5thereEv(void) {}\n", "libc10"))
+    name = f"_ZN3c106detail{len(symbol)}{symbol}Ev"
+    source = module_source("flash_attn_2_cuda", f"void {name}(void); void use(void) {{ {name}(); }}")
+    body = compile_extension(tmp_path / "c", source, "flash_attn_2_cuda", f"-L{lib.parent}", f"-Wl,-rpath,{lib.parent}",
+                             "-Wl,--no-as-needed", "-lc10", "-Wl,--unresolved-symbols=ignore-all", "-Wl,-z,lazy")
+    label = f"flash_attn-2.8.3+cu124torch2.5-{HERE}-{HERE}-linux_x86_64.whl"
+    inside = {"flash_attn/__init__.py": "__version__ = '2.8.3'\n", f"flash_attn_2_cuda{SUFFIX}": body}
+    file = make_wheel(tmp_path / "near", label, inside, tag=f"{HERE}-{HERE}-linux_x86_64")
+    near = Candidate(label, server.serve(f"/{label}", good(file.read_bytes())), "test", sha256(file))
+    facts = replace(FACTS, torch=replace(FACTS.torch, origin=str(tmp_path / "torch")), gpus=(Gpu(0),))
+    resolution = choose_wheel(facts, [near], build="never")
+    assert resolution.chosen is None and resolution.to_prove == (near,)
+    said = []
+    probe = None if fault == "no GPU to try" else lambda: fault
+    act = partial(install_flash_attn, facts, resolution, str(python), replace(means, say=said.append), probe=probe)
+    if end == "2.8.3":
+        receipt = act().receipt
+        assert receipt.proven == ("sha256", "contents", "symbols", "import", "probe") and installed(python) == end
+        assert any("labelled for torch 2.5, and proven for 2.6.0+cu124" in render_words(line, "en") for line in said)
+    else:
+        with pytest.raises(AllRefused) as error:
+            act()
+        assert [each.code for each in error.value.refused] == [end or "torch-mismatch"]
 
 
 def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, means, python):
