@@ -256,6 +256,14 @@ def _newer_glibc(name: WheelName, need: Need, contents: WheelContents) -> Words 
     return None
 
 
+def may_lack_code(name: WheelName, need: Need) -> bool:
+    """Whether a published wheel may have no code for one of the GPUs: 12.8 is the first CUDA that compiles for compute
+    capability 10 and 12, and flash-attn's setup.py compiles for 8.0, 9.0, 10.0 and 12.0 where nothing else is asked."""
+    majors = {c.major for gpu in need.gpus if (c := known(gpu.compute_capability)) is not None}
+    early = name.cuda is not None and Version("12") < name.cuda < Version("12.8")
+    return 11 in majors or (early and max(majors, default=0) >= 10)
+
+
 def is_official(name: WheelName) -> bool:
     """Named as Dao-AILab names its own Linux files: CUDA's major alone, and the ABI."""
     return (name.abi is not None and name.cuda is not None and len(name.cuda.release) == 1

@@ -22,6 +22,7 @@ from swift_fa_launcher.flash.fits import (
     is_stable,
     make_need,
     may_be_proven,
+    may_lack_code,
     misfits,
     unverified,
 )
@@ -196,10 +197,7 @@ def _doubts(name: WheelName, need: Need, contents: WheelContents) -> int:
         unnamed = name.torch is None and "none" not in name.abis  # compiled for a torch that nobody named
         doubts += unnamed and not is_stable(name)
         doubts += _is_likely_of_other_abi(name, need)
-    if isinstance(contents.cubins, Unknown) and name.cuda and Version("12") < name.cuda < Version("12.8"):
-        # 12.8 is the first CUDA that compiles for compute capability 10 and 12
-        doubts += any((c := known(gpu.compute_capability)) is not None and c.major >= 10 for gpu in need.gpus)
-    return doubts
+    return doubts + (isinstance(contents.cubins, Unknown) and may_lack_code(name, need))
 
 
 def _is_likely_of_other_abi(name: WheelName, need: Need) -> bool:
