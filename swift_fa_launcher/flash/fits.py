@@ -7,19 +7,20 @@ platform, torch) `make_need` refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.hosts import is_mirrored, is_trusted
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA3, Implementation
-from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_claims
+from swift_fa_launcher.flash.name import Candidate, WheelName
 from swift_fa_launcher.flash.symbols import torch_abi
 from swift_fa_launcher.flash.tags import extension_python, interpreter_pairs, platforms, takes_pair
 from swift_fa_launcher.flash.versions import STABLE_ABI, Wish, may_load, needed_driver, oldest_release, parse_wish
@@ -35,11 +36,6 @@ Misfit = tuple[str, Words]
 class WheelContents:
     """What a wheel's file turned out to hold, read without running it; a field that nobody looked at is Unknown."""
 
-    magic: Maybe[str] = NOT_COLLECTED  # the first bytes in hexadecimal; a zip begins with 504b
-    zip_ok: Maybe[bool] = NOT_COLLECTED
-    zip_error: Maybe[str] = NOT_COLLECTED
-    sha256: Maybe[str] = NOT_COLLECTED
-    sha256_expected: Maybe[str] = NOT_COLLECTED
     name: Maybe[str] = NOT_COLLECTED  # of METADATA
     version: Maybe[Version] = NOT_COLLECTED  # of METADATA
     extension: Maybe[str] = NOT_COLLECTED  # the extension module's file name
@@ -104,28 +100,11 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
         bool(os == "Linux" and torch and known(torch.origin) and known(facts.gpus)))
 
 
-def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "flash_attn", version: str | None = None,
-                 contents: WheelContents = NOTHING_READ) -> tuple[Misfit, ...]:
-    """Every reason for which this wheel is refused here; empty where it fits. Raises as `make_need`."""
-    need = make_need(facts, implementation, version, allow_unverified=True)
-    try:
-        name = parse_claims(candidate)
-    except WheelNameError as error:
-        return (("not-a-wheel", error.message),)
-    return tuple(misfits(name, need, contents))
-
-
 def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
     """The reasons against a wheel, in the order of `_REASONS`; `unverified` is one more."""
     for code, reason in _REASONS:
         if words := reason(name, need, contents):
             yield code, words
-
-
-def parse_contents(data: Mapping[str, Any]) -> WheelContents:
-    """Contents from plain data. Raises DecodeError."""
-    contents: WheelContents = decode(WheelContents, dict(data))
-    return contents
 
 
 def make_contents(extension: Extension) -> WheelContents:
@@ -298,24 +277,11 @@ def _unwanted_version(name: WheelName, need: Need, contents: WheelContents) -> W
     return None
 
 
-def _no_wheel(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    magic, inside, version = known(contents.magic), known(contents.name), known(contents.version)
-    if magic is not None and not magic.lower().startswith("504b"):
-        return Text(f"not a zip: it begins with {magic}", f"不是 zip 文件：开头是 {magic}")
-    if contents.zip_ok is False and not _other_digest(name, need, contents):
-        why = known(contents.zip_error) or ""
-        return Text(f"a damaged zip {why}".strip(), f"zip 文件已损坏 {why}".strip())
-    if (inside and re.sub(r"[-_.]+", "-", inside).lower() != name.distribution) or (
-            version and version.public != name.version.public):
+def _other_metadata(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    inside, version = known(contents.name), known(contents.version)
+    if (inside and canonicalize_name(inside) != name.distribution) or (version and version.public != name.version.public):
         said = f"{inside or ''} {version or ''}".strip()
         return Text(f"its METADATA says {said}", f"其 METADATA 写的是 {said}")
-    return None
-
-
-def _other_digest(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    expected, found = known(contents.sha256_expected), known(contents.sha256)
-    if expected and found and expected.lower() != found.lower():
-        return Text(f"its sha256 is {found}, it should be {expected}", f"sha256 是 {found}，应为 {expected}")
     return None
 
 
@@ -345,9 +311,8 @@ _REASONS: tuple[tuple[str, _Reason], ...] = (
     ("glibc-too-new", _newer_glibc),
     ("arch-missing", _missing_arch),
     ("version-excluded", _unwanted_version),
-    ("not-a-wheel", _no_wheel),
-    ("hash-mismatch", _other_digest),
+    ("not-a-wheel", _other_metadata),
 )
 
 #: All codes, from what is furthest from fitting to what fits and lost.
-CODES = ("not-a-wheel", *(code for code, _ in _REASONS if code != "not-a-wheel"), "unverified", "not-best")
+CODES = ("not-a-wheel", *(code for code, _ in _REASONS[:-1]), "unverified", "not-best")

@@ -23,8 +23,8 @@ from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.errors import InstallError, Text
 
-_NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-+]+)(?:\+(?P<local>[^-]+))?"
-                   r"(?:-(?P<build>\d[^-]*))?-(?P<pythons>[^-]+)-(?P<abis>[^-]+)-(?P<platforms>[A-Za-z0-9_.]+)\.whl")
+_NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-+]+)(?:\+(?P<local>[A-Za-z0-9_.+!]+))?"
+                   r"(?:-(?P<build>\d[\w.]*))?-(?P<pythons>[\w.]+)-(?P<abis>[\w.]+)-(?P<platforms>[A-Za-z0-9_.]+)\.whl", re.ASCII)
 _CUDA = re.compile(r"cu(?:da)?\.?(\d+(?:\.\d+)?)")
 _TORCH = re.compile(r"(?:torch|pt)\.?(\d+(?:\.\d+){0,2})")
 _ABI = re.compile(r"abi\.?(true|false|0|1)")
@@ -104,15 +104,13 @@ def parse_claims(candidate: Candidate) -> WheelName:
 
 def _not_a_wheel(filename: str) -> WheelNameError:
     shown = filename if len(filename) <= 120 else f"{filename[:117]}..."
+    why = Text("a wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl", "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl")
+    if not filename.endswith(".whl"):
+        why = Text("its name does not end in .whl", "文件名不以 .whl 结尾")
     keep = Text("keep the name that the file was published under; pip and uv read it",
                 "请保留文件发布时的原名，pip 和 uv 都要读取文件名")
-    if not filename.endswith(".whl"):
-        return WheelNameError("wheel-name-invalid", Text(f"{shown!r} is not a wheel", f"{shown!r} 不是 wheel 文件"),
-                              why=Text("its name does not end in .whl", "文件名不以 .whl 结尾"), hint=(keep,))
-    return WheelNameError("wheel-name-invalid",
-                          Text(f"{shown!r} is not a valid wheel file name", f"{shown!r} 不是合法的 wheel 文件名"),
-                          why=Text("a wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
-                                   "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl"), hint=(keep,))
+    return WheelNameError("wheel-name-invalid", Text(f"{shown!r} is not a wheel's file name", f"{shown!r} 不是 wheel 文件名"),
+                          why=why, hint=(keep,))
 
 
 @lru_cache(maxsize=1024)

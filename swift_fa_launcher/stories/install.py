@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from swift_fa_launcher.wheels.build import Progress as BuildProgress
     from swift_fa_launcher.wheels.download import Progress
     from swift_fa_launcher.wheels.install import Receipt
-    from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained
+    from swift_fa_launcher.wheels.obtain import Means, Obtained
 
 Say = Callable[[Words], None]
 
@@ -177,7 +177,7 @@ def user_candidate(wheel: str) -> Candidate:
 
 
 def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, progress: Progress | None = None,
-            build_progress: BuildProgress = lambda step, steps, line: None) -> Installed:
+            build_progress: BuildProgress = lambda step, steps, line: None) -> Receipt:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
     from swift_fa_launcher.wheels.build import make_build_plan
     from swift_fa_launcher.wheels.download import AllRefused

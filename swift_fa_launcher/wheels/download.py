@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words, titled
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
+from swift_fa_launcher.flash.name import parse_wheel_name
 from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
 from swift_fa_launcher.wheels.listing import split_digest
 
@@ -119,9 +120,11 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
     """The wheel in `cache`/wheels, from the cache or from the first of `urls` that gives it.
 
     urls: addresses in order of preference, `candidate.url` itself among them where the origin may be asked.
-    environment: of the training, for proxies and certificates. Raises AllRefused with a reason per address.
+    environment: of the training, for proxies and certificates. Raises AllRefused with a reason per address, WheelNameError for a
+    name that is none.
     """
-    filename = parse_file_name(candidate.filename)
+    filename = candidate.filename
+    parse_wheel_name(filename)  # a name, and no path
     origin, said = split_digest(candidate.url)
     digest = (candidate.sha256 or said or "").lower() or None
     if urlsplit(origin).scheme in ("", "file"):
@@ -138,14 +141,6 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
             return _cached(order) or _fetch(order, urls or (origin,))
     except OSError as error:
         raise _disk_error(error, order.file.parent) from error
-
-
-def parse_file_name(text: str) -> str:
-    """`text` where it is the plain name of a wheel. Raises AllRefused for a path, or another kind of file."""
-    if not re.fullmatch(r"[A-Za-z0-9_.+!-]{1,240}\.whl", text):
-        raise AllRefused("wheel-name-invalid",
-                            Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
-    return text
 
 
 def file_sha256(path: Path) -> str:
@@ -345,11 +340,11 @@ def _broken_off(words: Words, wait: float = 0.0) -> Unreached:
 
 
 def _copy(answer: requests.Response, stream: BinaryIO, start: int, total: int | None, order: _Order) -> int:
-    """The answer's body into `stream`; how many bytes the file has then."""
-    limit = total if total is not None else LARGEST
-    end, watch = start, _Pace(order.patience)
-    shown, rate = time.monotonic(), 0.0
-    since = end
+    """The answer's body into `stream`; how many bytes the file has then. Gives up what goes on, but too slowly to ever end."""
+    limit, patience = total if total is not None else LARGEST, order.patience
+    end = since = watched = start
+    shown = watched_at = time.monotonic()
+    rate = 0.0
     for chunk in _chunks(answer):
         if end == 0 and (fault := _not_a_zip(chunk)):
             raise Unreached(fault, "not-a-wheel")
@@ -357,30 +352,18 @@ def _copy(answer: requests.Response, stream: BinaryIO, start: int, total: int | 
         if end > limit:
             raise Unreached(_size_words(end, limit), "hash-mismatch")
         stream.write(chunk)
-        watch.saw(len(chunk))
-        if (now := time.monotonic()) - shown > 0.1:
+        now = time.monotonic()
+        if (over := now - watched_at) >= patience.slow:
+            if end - watched < patience.slow_rate * over:
+                slow = f"{(end - watched) / over:.0f}"
+                raise Unreached(Text(f"too slow: {slow} bytes per second", f"太慢：每秒 {slow} 字节"))
+            watched, watched_at = end, now
+        if now - shown > 0.1:
             rate = (end - since) / (now - shown) if not rate else 0.8 * rate + 0.2 * (end - since) / (now - shown)
             shown, since = now, end
             order.progress(end, total, rate)
     order.progress(end, total, rate)
     return end
-
-
-class _Pace:
-    """Gives an address up when it goes on, but too slowly to ever end."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience, self._since, self._bytes = patience, time.monotonic(), 0
-
-    def saw(self, count: int) -> None:
-        self._bytes += count
-        over = time.monotonic() - self._since
-        if over < self._patience.slow:
-            return
-        if self._bytes < self._patience.slow_rate * over:
-            rate = f"{self._bytes / over:.0f}"
-            raise Unreached(Text(f"too slow: {rate} bytes per second", f"太慢：每秒 {rate} 字节"))
-        self._since, self._bytes = time.monotonic(), 0
 
 
 def _chunks(answer: requests.Response) -> Iterator[bytes]:

@@ -83,7 +83,6 @@ class Receipt:
     record_sha256: str = ""  # of the installed RECORD
     attempt: str = ""
     schema: int = 1
-    already: bool = field(default=False, compare=False)  # it was there before; never so in the file
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class _Journal:
 def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None = None,
                   proven: Sequence[str] = (), environment: Mapping[str, str] | None = None, probe: Probe | None = None,
                   timeout: float = 300.0, say: Say = lambda words: None) -> Receipt:
-    """Installs a wheel that was proven before, and says what was done; the same one twice is a check only.
+    """Installs a wheel that was proven before; the same one twice is a check only, and gives the receipt of the first time.
 
     python: the training interpreter. url and sha256: for the receipt, and to know it again. environment: of the
     training, for imports. timeout: seconds for an import, and ten times that for unpacking.
@@ -149,7 +148,7 @@ def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None
     with _alone(target):
         _recover(target.folder)
         if receipt := _installed_already(target, digest):
-            return replace(receipt, already=True)
+            return receipt
         version = wheel.name.split("-")[1]
         draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, _distribution(wheel), version, "", __version__,
                         target.python_version, target.torch, tuple(proven), attempt=secrets.token_hex(8))

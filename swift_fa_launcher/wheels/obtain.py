@@ -1,6 +1,6 @@
 """From a resolution to a receipt: each wheel that fits is fetched, proven and installed in turn, until one runs.
 
-What was refused on the way, and why, comes back with the receipt or with the error.
+What was refused on the way, and why, is said; where none runs the error has all of it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,6 @@ FETCH_SECONDS = 900.0  # for what a wheel needs beside itself; FlashAttention 4 
 
 
 @dataclass(frozen=True)
-class Installed:
-    receipt: Receipt
-    refused: tuple[Refused, ...] = ()
-
-
-@dataclass(frozen=True)
 class Obtained:
     """A wheel on disk, proven for the machine that it is meant for."""
 
@@ -65,15 +59,14 @@ class Means:
     say: Say = lambda words: None
 
 
-def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means | None = None, *,
-                       probe: Probe | None = None) -> Installed:
+def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means, *,
+                       probe: Probe | None = None) -> Receipt:
     """The best wheel of the resolution that turns out sound and runs, else one built from source where that is planned.
 
     facts: of the machine where `python`, the training interpreter, is. A lock or a wheel named by the user is a resolution
     with that one candidate, made with `build="never"`. Raises AllRefused, or InstallError where the environment itself
     is what is wrong; it is as it was then.
     """
-    means = means or Means()
     refused: list[Refused] = []
     untold = resolution.to_prove if probe else ()  # what symbols do not tell, a run does
     for obtained in _obtain_each(facts, (*resolution.ranked, *untold), means, refused):
@@ -81,15 +74,15 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
         if obtained.candidate in untold:
             means.say(_outweighs_its_label(obtained.candidate, facts))
         try:
-            receipt = install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
-                                    proven=(*verified, *obtained.proof.shown), environment=means.environment, probe=probe,
-                                    say=means.say)
-            return Installed(receipt, tuple(refused))
+            return install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
+                                 proven=(*verified, *obtained.proof.shown), environment=means.environment, probe=probe,
+                                 say=means.say)
         except NotRunning as error:
             refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", titled(error.message, error.why)))
+            means.say(titled(obtained.candidate.filename, refused[-1].reason))
     if "source-build" in (resolution.plan, resolution.otherwise):
         means.say(Text("building from source", "从源码编译"))
-        return Installed(_build_and_install(facts, python, means, probe), tuple(refused))
+        return _build_and_install(facts, python, means, probe)
     raise _nothing(resolution, refused, means.implementation)
 
 
@@ -157,6 +150,7 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
             if not error.refused:
                 raise  # the disk, or a name that is none
             refused += [Refused(candidate.filename, r.code, titled(r.what, r.reason)) for r in error.refused]
+            means.say(titled(candidate.filename, error.refused[-1].reason))
             continue
         if not fetched.verified:
             means.say(Text(f"{candidate.filename} could not be verified; using it anyway (flash_attn.allow_unverified=true)",

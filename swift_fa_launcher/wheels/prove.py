@@ -24,9 +24,9 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.flash.fits import WheelContents, list_misfits, make_contents
+from swift_fa_launcher.flash.fits import WheelContents, make_contents, make_need, misfits
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
-from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
+from swift_fa_launcher.flash.name import parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
 
 Reason = tuple[str, Words]
@@ -113,11 +113,8 @@ def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch
                 while stream.read(1 << 20):
                     pass
     contents, read = _read_contents(archive, extension, facts, scratch, name, inside_version)
-    misfits = list_misfits(facts, Candidate(path.name, path.as_uri() if path.is_absolute() else str(path), "file"),
-                           implementation=implementation, version=version, contents=contents)
-    # the file is at hand: whether somebody vouches for it was decided when it was fetched
-    reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits
-               if code != "unverified"]
+    found = misfits(parse_wheel_name(path.name), make_need(facts, implementation, version), contents)
+    reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in found]
     reasons += _contradictions(path, facts, name, info, tags.get_all("Tag") or [], extension,
                                scratch.folder / PurePosixPath(extension).name if extension else None, contents.undefined)
     return Proof(tuple(metadata.get_all("Requires-Dist") or ()), read, tuple(reasons))
