@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
@@ -21,6 +20,7 @@ from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.files import keep_answer, read_group
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
+from swift_fa_launcher.flash.name import without_password
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
 from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
@@ -101,13 +101,8 @@ def _sources(site_packages: Path) -> dict[str, Any]:
     for note in sorted(site_packages.glob("*.dist-info/direct_url.json")):
         if "url" in (data := read_group(note)):
             name = note.parent.name.partition("-")[0].replace("_", "-").lower()
-            found[name] = {**data, "url": _without_login(str(data["url"]))}
+            found[name] = {**data, "url": without_password(str(data["url"]))}
     return found
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
@@ -125,7 +120,7 @@ def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
         return wheel
     receipt = read_receipt(site)
     if receipt and receipt.distribution == name and receipt.version == wheel["version"]:
-        wheel |= {"url": _without_login(receipt.url), "sha256": receipt.sha256}
+        wheel |= {"url": without_password(receipt.url), "sha256": receipt.sha256, "proven": list(receipt.proven)}
     if file and (site / file).is_file():
         wheel |= {"extension": file, **digests.describe(site / file)}
     return wheel

@@ -177,7 +177,7 @@ def _rank(fitting: Sequence[_Named], need: Need, contents: Mapping[str, WheelCon
         distance = _cuda_distance(name.cuda, need.cuda)
         return (_torch_distance(name, need), _doubts(name, need, contents.get(candidate.filename, NOTHING_READ)), distance > 0,
                 name.abi is None and not _has_one_abi(need), newest_first[name.version], distance,
-                _platform_rank(name, need), candidate.sha256 is None)
+                not is_stable(name), _platform_rank(name, need), candidate.sha256 is None)
 
     return sorted(fitting, key=key)  # stable: between equals the order of the sources decides
 

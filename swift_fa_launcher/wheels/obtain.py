@@ -94,7 +94,7 @@ def _outweighs_its_label(candidate: Candidate, facts: Facts) -> Words:
                 "GPU 代码也相符；接下来在 GPU 上试运行")
 
 
-def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path | None = None) -> Obtained:
+def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path) -> Obtained:
     """The best wheel of the resolution that turns out sound for the machine of `facts`, installed nowhere.
 
     facts: may be of another machine, whose torch is not looked for here then (`elsewhere`). into: a folder that gets it
@@ -102,8 +102,6 @@ def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Pa
     """
     refused: list[Refused] = []
     for obtained in _obtain_each(facts, resolution.ranked, means, refused):
-        if into is None:
-            return obtained
         try:
             into.mkdir(parents=True, exist_ok=True)
             target = copy_into(obtained.fetched.path, into)
