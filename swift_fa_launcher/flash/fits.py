@@ -219,8 +219,7 @@ def _other_abi(name: WheelName, need: Need, contents: WheelContents) -> Words | 
     inside = torch_abi(known(contents.unresolved) or known(contents.undefined) or ())
     for made_for, claim in ((name.abi, ""), (inside, " (its symbols)")):
         if made_for is not None and need.abi is not None and made_for is not need.abi:
-            return _for_another(f"cxx11abi{made_for}{claim}".replace("True", "TRUE").replace("False", "FALSE"),
-                                f"cxx11abi{need.abi}".replace("True", "TRUE").replace("False", "FALSE"))
+            return _for_another(f"cxx11abi{str(made_for).upper()}{claim}", f"cxx11abi{str(need.abi).upper()}")
     return None
 
 

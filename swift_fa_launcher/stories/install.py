@@ -116,7 +116,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         section = _buildable(section, implementation, say)
     torch = facts.torch
     capabilities = [c for gpu in known(facts.gpus) or () if (c := known(gpu.compute_capability)) is not None]
-    sources = [source for source in section.sources if may_offer(source, BY_NAME[implementation], capabilities)]
+    sources = [s for s in section.sources if wish.sources or may_offer(s, BY_NAME[implementation], capabilities)]
     reports = () if section.build == "always" else read_sources(
         sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
         network=Network(offline=wish.offline, environment=environment), say=say)
@@ -191,9 +191,8 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
     if choice.refusals:
         why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
         raise AllRefused("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
-                               where=choice.wheel, why=why,
-                               hint=(Text("let swift-fa choose: swift-fa install",
-                                          "由 swift-fa 选择：swift-fa install"),))
+                         where=choice.wheel, why=why,
+                         hint=(Text("let swift-fa choose: swift-fa install", "由 swift-fa 选择：swift-fa install"),))
     return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
                               probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
 
@@ -249,7 +248,8 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
                          Text("--lock needs a config: the lock is written beside it",
                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
                          hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
-    offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
+    tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
+    offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])

@@ -141,7 +141,7 @@ def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
     return min((cache / "builds" / plan.key / "wheel").glob("*.whl"), default=None)
 
 
-def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str] | None = None,
+def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str],
               progress: Progress = lambda step, steps, line: None, say: Say = lambda words: None,
               read_log: ReadLog = lambda log, code: None) -> Path:
     """The wheel, from the cache or built now by `python`, whose environment stays as it is; the log lies beside it.
@@ -149,7 +149,6 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
     What the build imports and the environment lacks is installed into the build's own folder. environment: of the
     training. Raises InstallError with what the compiler said, and what `read_log` makes of it.
     """
-    environment = {**os.environ} if environment is None else environment
     folder = cache / "builds" / plan.key
     from filelock import FileLock
 

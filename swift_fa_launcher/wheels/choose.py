@@ -50,7 +50,7 @@ class Resolution:
     ranked: all that fit, best first, so that the installer can try the next. verdicts: one per candidate, best first;
     of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none". remarks: what else
     is to be said of the plan, one sentence each. advice: what to do, one line or command each. to_prove: where none fits by
-    its label, those of a neighbouring torch, nearest first; each is taken if its symbols and a run on the GPU speak for it.
+    its label, the best of each neighbouring torch, nearest first; it is taken if its symbols and a run on the GPU speak for it.
     otherwise: the plan where none of these does.
     """
 
@@ -88,20 +88,22 @@ def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementatio
         key = candidate.filename if "+" in candidate.filename else candidate.url
         if key not in seen:
             seen[key] = _judge(candidate, need, inside.get(candidate.filename, NOTHING_READ))
-        name, misfit, provable = seen[key]
+        claims, misfit, provable = seen[key]
         if (misfit is None or provable) and (words := unverified(candidate, need)):
             misfit, provable = ("unverified", words), False
         if misfit:
             passed[misfit[0]].append(Verdict(candidate, False, *misfit))
-        if name and (misfit is None or provable):
-            (near if misfit else fitting).append((candidate, name))
+        if claims and (misfit is None or provable):
+            (near if misfit else fitting).append((candidate, claims))
     ranked = tuple(candidate for candidate, _ in _rank(fitting, need, inside))
-    otherwise = _make_plan(facts, False, build, implementation)
-    to_prove = () if ranked or build == "always" else tuple(candidate for candidate, _ in _rank(near, need, inside))
-    plan = _make_plan(facts, bool(ranked or to_prove), build, implementation)
+    nearest: dict[Version | None, Candidate] = {}  # of a torch's wheels all call the same of it
+    for candidate, name in () if ranked or build == "always" else _rank(near, need, inside):
+        nearest.setdefault(name.torch, candidate)
+    plan = _make_plan(facts, bool(ranked or nearest), build, implementation)
+    otherwise = _make_plan(facts, False, build, implementation) if nearest else "none"
     chosen = ranked[0] if ranked and plan == "wheel" else None
     verdicts = (*_verdicts_on_fitting(ranked, chosen), *(v for code in reversed(CODES) for v in passed[code]))
-    return Resolution(chosen, ranked, verdicts, plan, to_prove=to_prove, otherwise=otherwise if to_prove else "none")
+    return Resolution(chosen, ranked, verdicts, plan, to_prove=tuple(nearest.values()), otherwise=otherwise)
 
 
 def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:

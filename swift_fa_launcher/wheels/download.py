@@ -170,23 +170,30 @@ def zip_fault(path: Path, *, members: bool) -> Words | None:
     return Text(f"a damaged zip: {bad} has a wrong CRC", f"zip 文件已损坏：{bad} 的 CRC 不对") if bad else None
 
 
+def _fault(path: Path, found: str, sha256: str | None, size: int | None) -> tuple[str, Words] | None:
+    """(code, what is wrong) of a whole file whose digest is `found`; None for the wheel that was wanted."""
+    actual = path.stat().st_size
+    if size is not None and actual != size:
+        return "hash-mismatch", _size_words(actual, size)
+    if sha256 and found != sha256:
+        return "hash-mismatch", Text(f"its sha256 is {found}, not {sha256}", f"sha256 是 {found}，而不是 {sha256}")
+    fault = zip_fault(path, members=sha256 is None)
+    return ("not-a-wheel", fault) if fault else None
+
+
 def _local_wheel(filename: str, address: str, digest: str | None, size: int | None) -> Fetched:
     """A wheel that lies on this machine already: looked at where it is, never copied."""
     path = Path(unquote(urlsplit(address).path)) if address.startswith("file:") else Path(address)
     try:
-        found, fault = file_sha256(path), zip_fault(path, members=digest is None)
+        found = file_sha256(path)
+        fault = _fault(path, found, digest, size)
     except OSError as error:
         raise AllRefused("wheel-unreadable",
-                            Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
-                            where=str(path)) from error
-    if digest and found != digest:
-        fault = _digest_words(digest, found)
-    elif size is not None and path.stat().st_size != size:
-        fault = _size_words(path.stat().st_size, size)
+                         Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
+                         where=str(path)) from error
     if fault:
-        code = "hash-mismatch" if digest and found != digest else "not-a-wheel"
         raise AllRefused("wheel-invalid", Text(f"{filename} is not the expected wheel", f"{filename} 不是预期的 wheel"),
-                            (Refused(str(path), code, fault),), where=str(path), why=fault)
+                         (Refused(str(path), *fault),), where=str(path), why=fault[1])
     return Fetched(path, found, path.stat().st_size, path.absolute().as_uri(), verified=True)
 
 
@@ -238,7 +245,7 @@ def _all_refused(order: _Order, refused: Sequence[Refused]) -> AllRefused:
         digest = (Text("give the digest yourself: swift-fa install --wheel 'URL#sha256=DIGEST'",
                        "自己给出摘要：swift-fa install --wheel 'URL#sha256=摘要'"),)
     return AllRefused("download-failed", Text(f"{order.filename} could not be downloaded", f"无法下载 {order.filename}"),
-                         refused, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
+                      refused, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
 
 
 def _fetch_from(session: requests.Session, url: str, order: _Order) -> Fetched:
@@ -392,19 +399,12 @@ def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
     Raises Unreached where one answer as a whole is the wrong file.
     """
     digest = file_sha256(order.part)
-    size = order.part.stat().st_size
-    fault, code = None, "hash-mismatch"
-    if order.size is not None and size != order.size:
-        fault = _size_words(size, order.size)
-    elif order.sha256 and digest != order.sha256:
-        fault = _digest_words(order.sha256, digest)
-    else:
-        fault, code = zip_fault(order.part, members=order.sha256 is None), "not-a-wheel"
-    if fault:
+    if fault := _fault(order.part, digest, order.sha256, order.size):
         order.part.unlink()
         if continued:
             return None
-        raise Unreached(fault, code)
+        raise Unreached(fault[1], fault[0])
+    size = order.part.stat().st_size
     fetched = Fetched(order.file, digest, size, shown_url(url), bool(order.sha256) or order.vouches(url))
     order.notes.write_text(json.dumps(asdict(fetched) | {"path": order.filename}))
     order.part.replace(order.file)
@@ -480,10 +480,6 @@ def _whole(text: str | None) -> int | None:
 
 def _size_words(found: int, wanted: int) -> Words:
     return Text(f"{found} bytes instead of {wanted}", f"大小为 {found} 字节，应为 {wanted} 字节")
-
-
-def _digest_words(wanted: str, found: str) -> Words:
-    return Text(f"its sha256 is {found}, not {wanted}", f"sha256 是 {found}，而不是 {wanted}")
 
 
 def render_progress(done: int, total: int | None, rate: float, lang: str = "en", width: int = 24) -> str:

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -46,6 +46,7 @@ from swift_fa_launcher.wheels.companions import (
 )
 from swift_fa_launcher.wheels.download import NO_ROOM, file_sha256
 
+T = TypeVar("T")
 #: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
 FOLDER = ".swift-fa"
 #: Has an interpreter that starts look at a whole copy first, while entries change places.
@@ -133,9 +134,9 @@ class _Journal:
     records: tuple[str, ...] = ()
 
 
-def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None = None,
-                  proven: Sequence[str] = (), environment: Mapping[str, str] | None = None, probe: Probe | None = None,
-                  timeout: float = 300.0, say: Say = lambda words: None) -> Receipt:
+def install_wheel(wheel: Path, python: str, *, environment: Mapping[str, str], url: str = "", sha256: str | None = None,
+                  proven: Sequence[str] = (), probe: Probe | None = None, timeout: float = 300.0,
+                  say: Say = lambda words: None) -> Receipt:
     """Installs a wheel that was proven before; the same one twice is a check only, and gives the receipt of the first time.
 
     python: the training interpreter. url and sha256: for the receipt, and to know it again. environment: of the
@@ -143,7 +144,7 @@ def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None
     Raises InstallError; what was there before is then as it was.
     """
     digest = sha256 or file_sha256(wheel)
-    target = _read_target(python, {**os.environ} if environment is None else environment, timeout, say)
+    target = _read_target(python, environment, timeout, say)
     _expect_writable(target)
     with _alone(target):
         _recover(target.folder)
@@ -187,9 +188,7 @@ def recover_environment(site_packages: Path) -> bool:
 
 def read_receipt(site_packages: Path) -> Receipt | None:
     """The receipt of what the launcher installed there last; None where there is none that can be read."""
-    with suppress(DecodeError):
-        return decode(Receipt, read_group(site_packages / FOLDER / "receipt.json"))  # type: ignore[no-any-return]
-    return None
+    return _read(Receipt, site_packages / FOLDER / "receipt.json")
 
 
 # ---------------------------------------------------------------------------------------------- the steps, in order
@@ -590,9 +589,13 @@ def _clean(folder: Path) -> bool:
 
 
 def _read_journal(folder: Path) -> _Journal:
+    return _read(_Journal, folder / "journal.json") or _Journal("", "")
+
+
+def _read(kind: type[T], file: Path) -> T | None:
     with suppress(DecodeError):
-        return decode(_Journal, read_group(folder / "journal.json"))  # type: ignore[no-any-return]
-    return _Journal("", "")
+        return decode(kind, read_group(file))  # type: ignore[no-any-return]
+    return None
 
 
 # ---------------------------------------------------------------------------------------------- distributions on disk

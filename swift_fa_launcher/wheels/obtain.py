@@ -167,10 +167,9 @@ def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | N
                       progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)
     if not proof.ok:
-        raise AllRefused("wheel-refused",
-                               Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
-                               [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
-                               why=proof.reasons[0][1])
+        raise AllRefused("wheel-refused", Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
+                         [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
+                         why=proof.reasons[0][1])
     return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=proof.shown,
                          environment=means.environment, probe=probe, say=means.say)
 
@@ -195,4 +194,4 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
     return AllRefused("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
-                            refused, where=where, why=why, hint=tuple(hints))
+                      refused, where=where, why=why, hint=tuple(hints))

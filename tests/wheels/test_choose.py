@@ -342,7 +342,8 @@ def neighbours(*torches: str, label: str = "cu130") -> list[str]:
 
 
 def test_where_no_label_fits_those_of_a_neighbouring_torch_are_to_be_proven() -> None:
-    resolution = choose(neighbours("2.9", "2.13", "2.12", "2.10"), make_facts(**ON_211))
+    older = wheel("cu130torch2.10", "2.8.2")
+    resolution = choose([older, *neighbours("2.9", "2.13", "2.12", "2.10")], make_facts(**ON_211))
     assert resolution.chosen is None and resolution.ranked == ()
     assert [c.filename for c in resolution.to_prove] == neighbours("2.10", "2.12")  # none from behind a known change
     assert (resolution.plan, resolution.otherwise) == ("wheel", "source-build")
