@@ -28,7 +28,7 @@ _NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-
 _CUDA = re.compile(r"cu(?:da)?\.?(\d+(?:\.\d+)?)")
 _TORCH = re.compile(r"(?:torch|pt)\.?(\d+(?:\.\d+){0,2})")
 _ABI = re.compile(r"abi\.?(true|false|0|1)")
-_FOLDER = re.compile(r"/(cu\d{2,3})/[^/]+$")
+_FOLDER = re.compile(r"https?://.*/(cu\d{2,3})/[^/]+")
 
 
 class WheelNameError(InstallError):
@@ -96,9 +96,10 @@ def parse_wheel_name(filename: str) -> WheelName:
 
 
 def parse_claims(candidate: Candidate) -> WheelName:
-    """The claims of an offered file: its name's, and its folder's CUDA where that says none. Raises WheelNameError."""
+    """The claims of an offered file: its name's, and those of its folder in an index where it has no label. Raises
+    WheelNameError."""
     name = parse_wheel_name(candidate.filename)
-    folder = _FOLDER.search(candidate.url) if name.local is None else None
+    folder = _FOLDER.fullmatch(candidate.url) if name.local is None else None
     return replace(name, cuda=parse_label(folder[1])[1]) if folder else name
 
 
