@@ -27,6 +27,8 @@ def in_both(render: Callable[[str], str]) -> Text:
 
 #: A text for people. A plain string is the same in both languages: a command, a path, a name.
 Words: TypeAlias = Text | str
+#: Shows one short sentence of progress.
+Say: TypeAlias = Callable[[Words], None]
 
 
 def render_words(words: Words, lang: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, read_group
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.flash.name import without_password
@@ -25,7 +25,7 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn
 from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
 from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
 from swift_fa_launcher.wheels.download import file_sha256
-from swift_fa_launcher.wheels.install import Say, read_receipt
+from swift_fa_launcher.wheels.install import read_receipt
 
 _GIT_SECONDS = 10
 _DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.errors import ConfigError, InstallError, Say, Text, UsageError, Words, in_both, render_words
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.flash.hosts import is_mirror, may_offer
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from swift_fa_launcher.wheels.download import Progress
     from swift_fa_launcher.wheels.install import Receipt
     from swift_fa_launcher.wheels.obtain import Means, Obtained
-
-Say = Callable[[Words], None]
 
 
 @dataclass(frozen=True)

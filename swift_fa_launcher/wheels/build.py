@@ -23,13 +23,13 @@ from typing import IO
 
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import InstallError, Say, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.lines import OR_SDPA
 from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_architectures, build_jobs
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
-from swift_fa_launcher.wheels.install import Say, python_path
+from swift_fa_launcher.wheels.install import python_path
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture

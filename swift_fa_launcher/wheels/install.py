@@ -32,7 +32,7 @@ from packaging.utils import canonicalize_name
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
-from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.errors import InstallError, Say, Text, Words
 from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
@@ -58,8 +58,6 @@ _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: Tries the installed one on the GPU; what is wrong, or None.
 Probe = Callable[[], "Words | None"]
-#: Shows one short sentence of progress.
-Say = Callable[[Words], None]
 
 
 class NotRunning(InstallError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
+from swift_fa_launcher.errors import InstallError, Say, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
 from swift_fa_launcher.flash.implementations import FA3, FA4
 from swift_fa_launcher.flash.name import Candidate, parse_claims
@@ -26,7 +26,7 @@ from swift_fa_launcher.wheels.build import Progress as BuildProgress
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.companions import Companions, copy_into, fetch_companions
 from swift_fa_launcher.wheels.download import AllRefused, Fetched, Patience, Progress, Refused, download_wheel
-from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
+from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, install_wheel, run_tool
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
 #: Wheels that are tried: each may be a download of 200 MB.

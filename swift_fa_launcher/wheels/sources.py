@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
-from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.errors import Say, Text, Words, render_words
 from swift_fa_launcher.files import keep_answer, kept_answer
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, without_password
@@ -32,8 +32,6 @@ from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candida
 
 if TYPE_CHECKING:
     import requests
-
-Say = Callable[[Words], None]
 
 GITHUB_API = "https://api.github.com"
 #: Lists of releases that projects publish as a file of their own: asked where GitHub's API does not answer.
