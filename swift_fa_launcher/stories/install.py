@@ -136,7 +136,7 @@ def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -
     from swift_fa_launcher.wheels.build import make_build_plan, render_build_plan
 
     try:
-        plan = make_build_plan(facts, section.version, section)
+        plan = make_build_plan(facts, section)
     except InstallError as error:
         return impossible_build(resolution, error)
     return replace(resolution, remarks=(render_build_plan(plan),))
@@ -183,7 +183,7 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, p
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.section.build == "always" and choice.resolution.plan == "none":
-        make_build_plan(facts, choice.version, choice.section)  # says why not
+        make_build_plan(facts, choice.section)  # says why not
     for line in choice.resolution.remarks if choice.resolution.plan == "wheel" else ():
         say(line)
     if choice.refusals:

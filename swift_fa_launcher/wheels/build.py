@@ -71,8 +71,8 @@ class BuildPlan:
     key: str
 
 
-def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection = FlashAttnSection()) -> BuildPlan:
-    """The plan for the machine of `facts`. version: exact, a range, or None for the newest on PyPI. Pure.
+def make_build_plan(facts: Facts, section: FlashAttnSection = FlashAttnSection()) -> BuildPlan:
+    """The plan for the machine of `facts`; without a version in `section` for the newest on PyPI. Pure.
 
     Raises InstallError where nothing can be built, ConfigError for a version that is none.
     """
@@ -86,7 +86,7 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
         raise InstallError("torch-missing" if not torch else "torch-cpu-only" if torch.cuda is None else "nvcc-missing",
                            Text(f"flash-attn cannot be built here: a build needs {needs.en}",
                                 f"无法在此编译 flash-attn：编译需要{needs.zh}"), hint=(*(how for _, how in lacking), OR_SDPA))
-    requirement, archs = parse_wish(version).requirement, build_architectures(facts)
+    requirement, archs = parse_wish(section.version).requirement, build_architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
     jobs = section.max_jobs or (build_jobs(available, cpus) if available is not None else 1)
     home = known(toolchain.cuda_home) if toolchain else None

@@ -68,10 +68,10 @@ def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means:
     is what is wrong; it is as it was then.
     """
     refused: list[Refused] = []
-    untold = resolution.to_prove if probe else ()  # what symbols do not tell, a run does
-    for obtained in _obtain_each(facts, (*resolution.ranked, *untold), means, refused):
+    near = resolution.to_prove if probe else ()  # what symbols do not tell, a run does
+    for obtained in _obtain_each(facts, (*resolution.ranked, *near), means, refused):
         verified = ("sha256",) if obtained.fetched.verified else ()
-        if obtained.candidate in untold:
+        if obtained.candidate in near:
             means.say(_outweighs_its_label(obtained.candidate, facts))
         try:
             return install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
@@ -162,7 +162,7 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
 
 
 def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | None) -> Receipt:
-    plan = make_build_plan(facts, means.version or means.section.version, means.section)
+    plan = make_build_plan(facts, means.section)
     wheel = run_build(plan, python, means.cache or cache_dir(), environment=means.environment,
                       progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)

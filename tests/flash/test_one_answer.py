@@ -13,6 +13,7 @@ import pytest
 from machines import config, machine
 from preflight_cases import ALL, NO_FA
 
+from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.diagnose.diagnosis import diagnose
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.flash.fits import WheelContents
@@ -103,7 +104,7 @@ def test_a_version_without_its_label_is_the_one_that_was_asked_for() -> None:
     ("2.8.*", "flash-attn==2.8.*"), ("v2.8.*", "flash-attn==2.8.*"), ("v2.8.3", "flash-attn==2.8.3"), (None, "flash-attn"),
     (">=2.7,<2.9", "flash-attn<2.9,>=2.7"), ("2.8.3+cu12torch2.8", "flash-attn==2.8.3")])
 def test_a_build_understands_what_the_choice_understands(wish: str | None, requirement: str) -> None:
-    assert make_build_plan(machine(), wish).requirement == requirement
+    assert make_build_plan(machine(), FlashAttnSection(version=wish)).requirement == requirement
 
 
 @pytest.mark.parametrize(("transformers", "least", "under"), [("4.57.3", "2.1.0", "2.0.9"), ("5.0.0", "2.3.3", "2.3.2")])

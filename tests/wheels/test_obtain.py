@@ -202,7 +202,7 @@ def test_for_another_machine_what_the_wheel_needs_lies_beside_it(offer, means, t
 
 def test_a_build_kept_from_a_machine_alike_is_installed(install, offer, means, python, tmp_path):
     made = offer("2.8.1")
-    plan = make_build_plan(FACTS, None)
+    plan = make_build_plan(FACTS)
     kept = means.cache / "builds" / plan.key / "wheel" / made.filename
     kept.parent.mkdir(parents=True)
     kept.write_bytes((tmp_path / "2.8.1" / made.filename).read_bytes())
