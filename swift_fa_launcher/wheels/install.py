@@ -169,7 +169,7 @@ def _read_target(python: str, environment: Mapping[str, str], timeout: float, sa
 def recover_environment(site_packages: Path) -> bool:
     """Undoes what an interrupted installation left there; whether there was anything. An installation at work is let be."""
     folder = site_packages / FOLDER
-    if not any(folder.glob("work-*")) and not (folder / "journal.json").exists():
+    if not _leftovers(folder):
         return False
     from filelock import FileLock, Timeout
 
@@ -574,16 +574,21 @@ def _put_back(unit: _Unit, here: Path, work: Path) -> None:
 
 def _clean(folder: Path) -> bool:
     """Removes journal and work folders, the journal first: without it nothing is undone twice."""
-    journal, leftovers = folder / "journal.json", (*folder.glob("work-*"), *folder.glob("*.new"), folder.parent / f"{SWITCH}.new")
-    found = [path for path in (journal, *leftovers) if path.exists()]
+    found = _leftovers(folder)
     for path in found:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
-        if path == journal:
+        if path.name == "journal.json":
             _sync(folder)
     return bool(found)
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """What an installation has while it works, the journal first; `.journal.json.…` is one that was being written."""
+    return [path for path in (folder / "journal.json", *folder.glob("work-*"), *folder.glob(".*.json.*"),
+                              folder.parent / f"{SWITCH}.new") if path.exists()]
 
 
 def _read_journal(folder: Path) -> _Journal:

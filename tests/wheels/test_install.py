@@ -416,6 +416,14 @@ def test_recovery_lets_alone_what_somebody_changed_since(target, wheels):
     assert target.version == "3.0.0" and not target.leftovers()
 
 
+def test_a_journal_that_was_being_written_is_cleared_away(target, wheels):
+    """Killed there an installation has changed nothing, and left a file that nobody would ever read."""
+    target.install(wheels[0])
+    (target.site / FOLDER / ".journal.json.0badcafe").write_text("{")
+    assert recover_environment(target.site) is True and not target.leftovers() and target.version == "2.7.4"
+    assert recover_environment(target.site) is False
+
+
 def test_an_installation_at_work_is_not_recovered(target, wheels):
     process = start_install(target, wheels[1])
     while process.poll() is None and not any((target.site / FOLDER).glob("work-*")):
