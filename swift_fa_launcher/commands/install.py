@@ -66,9 +66,8 @@ def run(options: argparse.Namespace) -> int:
                       "sha256": obtained.fetched.sha256, "beside": [str(file) for file in beside]}, as_json=options.json)
         return DONE
     story.recover(facts, progress.say)
-    installed = story.install(wished, facts, choice, progress)
-    lock = story.write_lock(config, facts, choice, installed.receipt) if options.lock else None
-    receipt = installed.receipt
+    receipt = story.install(wished, facts, choice, progress)
+    lock = story.write_lock(config, facts, choice, receipt) if options.lock else None
     print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
                   **({"lock": str(lock)} if lock else {})}, as_json=options.json)

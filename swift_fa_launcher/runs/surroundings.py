@@ -120,7 +120,7 @@ def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
         return wheel
     receipt = read_receipt(site)
     if receipt and receipt.distribution == name and receipt.version == wheel["version"]:
-        wheel |= {"url": without_password(receipt.url), "sha256": receipt.sha256}
+        wheel |= {"url": without_password(receipt.url), "sha256": receipt.sha256, "proven": list(receipt.proven)}
     if file and (site / file).is_file():
         wheel |= {"extension": file, **digests.describe(site / file)}
     return wheel

@@ -13,10 +13,21 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Say, Text, Voice, Words, joined, refused_as, titled
+from swift_fa_launcher.errors import (
+    ConfigError,
+    InstallError,
+    Say,
+    Text,
+    UsageError,
+    Voice,
+    Words,
+    joined,
+    refused_as,
+    titled,
+)
 from swift_fa_launcher.files import write_whole
-from swift_fa_launcher.flash.hosts import is_mirror
-from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
+from swift_fa_launcher.flash.hosts import is_mirror, may_offer
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
@@ -30,7 +41,7 @@ from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 if TYPE_CHECKING:
     from swift_fa_launcher.findings.finding import Finding
     from swift_fa_launcher.wheels.install import Receipt
-    from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained
+    from swift_fa_launcher.wheels.obtain import Means, Obtained
 
 
 @dataclass(frozen=True)
@@ -111,8 +122,10 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     if section.build == "always":
         section = _buildable(section, implementation, say)
     torch = facts.torch
+    capabilities = [c for gpu in known(facts.gpus) or () if (c := known(gpu.compute_capability)) is not None]
+    sources = [s for s in section.sources if wish.sources or may_offer(s, BY_NAME[implementation], capabilities)]
     reports = () if section.build == "always" else read_sources(
-        section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
+        sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
         network=Network(offline=wish.offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
@@ -132,7 +145,7 @@ def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -
     from swift_fa_launcher.wheels.build import make_build_plan, render_build_plan
 
     try:
-        plan = make_build_plan(facts, section.version, section)
+        plan = make_build_plan(facts, section)
     except InstallError as error:
         return impossible_build(resolution, error)
     return replace(resolution, remarks=(render_build_plan(plan),))
@@ -170,19 +183,20 @@ def user_candidate(wheel: str) -> Candidate:
                      path.stat().st_size if path.is_file() else None)
 
 
-def install(config: ResolvedConfig, facts: Facts, choice: Choice, voice: Voice) -> Installed:
+def install(config: ResolvedConfig, facts: Facts, choice: Choice, voice: Voice) -> Receipt:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
     from swift_fa_launcher.wheels.build import make_build_plan
-    from swift_fa_launcher.wheels.obtain import NothingInstalled, install_flash_attn
+    from swift_fa_launcher.wheels.download import AllRefused
+    from swift_fa_launcher.wheels.obtain import install_flash_attn
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.section.build == "always" and choice.resolution.plan == "none":
-        make_build_plan(facts, choice.version, choice.section)  # says why not
+        make_build_plan(facts, choice.section)  # says why not
     for line in choice.resolution.remarks if choice.resolution.plan == "wheel" else ():
         voice.say(line)
     if choice.refusals:
         why = joined((titled(code, words) for code, words in choice.refusals), by="\n       ")
-        raise NothingInstalled("wheel-refused", "", where=choice.wheel, why=why)
+        raise AllRefused("wheel-refused", "", where=choice.wheel, why=why)
     return install_flash_attn(facts, choice.resolution, python, _means(choice, voice),
                               probe=(lambda: _what_is_wrong(config, voice.say)) if known(facts.gpus) else None)
 
@@ -192,7 +206,7 @@ def recover(facts: Facts, say: Say) -> bool:
     from swift_fa_launcher.wheels.install import recover_environment
 
     site = site_packages(facts)
-    if site is None or not recover_environment(str(interpreter(facts)), site_packages=site):
+    if site is None or not recover_environment(site):
         return False
     say(Text("undid an interrupted installation of flash-attn", "已撤销一次中断的 flash-attn 安装"))
     return True
@@ -232,11 +246,12 @@ def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
     """Write the exact URL and digest beside the last config file; its path."""
     if not config.files:
-        raise ConfigError("config-not-named",
-                          Text("--lock needs a config: the lock is written beside it",
-                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
-                          hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
-    offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
+        raise UsageError("config-not-named",
+                         Text("--lock needs a config: the lock is written beside it",
+                              "--lock 需要一个配置文件：锁定文件写在它旁边"),
+                         hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
+    tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
+    offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
