@@ -31,9 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except LauncherError as error:
-        if "--json" in arguments:
-            print_json({"schema": 1, "error": _error_to_json(error, lang)})
-        _print_error(error, lang)
+        _print_error(error, lang, "--json" in arguments)
         return error.exit_code
     except KeyboardInterrupt as error:
         return _print_interrupted(error, lang)
@@ -105,8 +103,11 @@ def _run(words: list[str], lang: str) -> int:
         print(f"swift-fa {__version__}")
         return DONE
     if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
         raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"),
-                         hint=(_nearest_command(name),))
+                         hint=tuple(f"swift-fa {one}" for one in near))
     from swift_fa_launcher.commands.options import load_command, make_parser
 
     options = make_parser(name, lang).parse_intermixed_args(words[1:])
@@ -128,29 +129,20 @@ def _overview(lang: str) -> str:
     return "\n\n".join([fill(about.render(lang), width), usage.render(lang), "\n".join(listed), example, more.render(lang)])
 
 
-def _nearest_command(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f"swift-fa {near[0]}" if near else "swift-fa --help"
-
-
-def _error_to_json(error: LauncherError, lang: str) -> dict[str, object]:
+def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:
     from swift_fa_launcher.config.schema import name_origins
+    from swift_fa_launcher.findings.table import words_of
 
-    return {"code": error.code, "message": render_words(error.message, lang),
-            "where": name_origins(error.where, lang), "why": name_origins(render_words(error.why, lang), lang),
-            "hint": [render_words(line, lang) for line in error.hint]}
-
-
-def _print_error(error: LauncherError, lang: str) -> None:
-    told = _error_to_json(error, lang)
-    labels = {"where": Text("where: ", "位置："), "why": Text("why: ", "原因：")}
-    tell(error.message, lang, f"swift-fa: {Text('error: ', '错误：').render(lang)}")
-    for key, label in labels.items():
-        if told[key]:
-            tell(str(told[key]), lang, f"  {label.render(lang)}", "    ")
-    for line in error.hint:
+    message, hint = words_of(error)
+    where, why = name_origins(error.where, lang), name_origins(render_words(error.why, lang), lang)
+    if as_json:
+        print_json({"schema": 1, "error": {"code": error.code, "message": render_words(message, lang), "where": where, "why": why,
+                                           "hint": [render_words(line, lang) for line in hint]}})
+    tell(message, lang, f"swift-fa: {Text('error: ', '错误：').render(lang)}")
+    for label, said in ((Text("where: ", "位置："), where), (Text("why: ", "原因："), why)):
+        if said:
+            tell(said, lang, f"  {label.render(lang)}", "    ")
+    for line in hint:
         print(advice(line, lang, width_of(sys.stderr)), file=sys.stderr)
 
 

@@ -52,15 +52,6 @@ def known(value: Maybe[T]) -> T | None:
     return None if isinstance(value, Unknown) else value
 
 
-class Complaint(Text):
-    """What was expected and found; in an f-string the English of it."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return self.en
-
-
 class DecodeError(ValueError):
     """Data that does not fit: `path` says where (`gpus[0].index`), `message` what was expected and found.
 
@@ -68,7 +59,7 @@ class DecodeError(ValueError):
     """
 
     def __init__(self, path: str, message: Text) -> None:
-        self.path, self.message = path, Complaint(*message)
+        self.path, self.message = path, message
         self.sentence = Text(f"{path}: {message.en}", f"{path}：{message.zh}") if path else message
         super().__init__(self.sentence.en)
 
@@ -131,18 +122,13 @@ def encode(value: Any) -> Any:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: item if type(item := getattr(value, name)) in _SCALARS else encode(item)
-                for name in _field_names(type(value))}
+                for name in field_types(type(value))}
     if isinstance(value, Mapping):
         return {str(k): encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, frozenset, set)):
         items = sorted(value) if isinstance(value, (set, frozenset)) else value
         return list(items) if _SCALARS.issuperset(map(type, items)) else [encode(item) for item in items]
     return value
-
-
-@cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @cache
@@ -156,8 +142,8 @@ def _decode_fields(kind: Any, data: Any, path: str) -> Any:
     _expect(isinstance(data, dict), path, _GROUP, data)
     for name in _required(kind):
         if name not in data:
-            raise DecodeError(_join(path, name), Text("is missing", "缺失"))
-    return kind(**{name: data[name] if type(data[name]) in as_is else decoder(data[name], _join(path, name))
+            raise DecodeError(dotted(path, name), Text("is missing", "缺失"))
+    return kind(**{name: data[name] if type(data[name]) in as_is else decoder(data[name], dotted(path, name))
                    for name, decoder, as_is in _fields(kind) if name in data})
 
 
@@ -192,7 +178,7 @@ def _decode_mapping(kind: Any, data: Any, path: str) -> Mapping[str, Any]:
     _expect(isinstance(data, dict), path, _GROUP, data)
     if kind is Any:
         return types.MappingProxyType({str(k): v for k, v in data.items()})
-    return types.MappingProxyType({str(k): decode(kind, v, _join(path, str(k))) for k, v in data.items()})
+    return types.MappingProxyType({str(k): decode(kind, v, dotted(path, str(k))) for k, v in data.items()})
 
 
 def _decode_version(kind: type[Version], data: Any, path: str) -> Version | Unknown:
@@ -218,5 +204,6 @@ def _expect(holds: bool, path: str, wanted: Words, data: Any) -> None:
                                      f"应为{render_words(wanted, 'zh')}，实际是 {shown}"))
 
 
-def _join(path: str, key: str) -> str:
+def dotted(path: str, key: str) -> str:
+    """The key below a path, which may be empty."""
     return f"{path}.{key}" if path else key

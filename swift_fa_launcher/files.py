@@ -32,13 +32,26 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def read_group(path: Path) -> dict[str, Any]:
     """The group of named values (a JSON object) in a file; empty where there is none that can be read."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    data = read_json(path)
     return data if isinstance(data, dict) else {}
+
+
+def text_of(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding, "replace")
+    except OSError:
+        return ""
 
 
 def stamp(file: str | Path) -> tuple[str | int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.config.schema import (
@@ -13,11 +15,15 @@ from swift_fa_launcher.config.schema import (
     SwanLabSection,
     SwiftArguments,
 )
+from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.machine.facts import Facts, parse_facts
 
 UNKNOWN = {"unknown": "could not look"}
 MODEL, DATA, OUTPUT = "org/Base-7B-Chat", "data/chat.jsonl", "out/run"
+#: The arguments of ms-swift 4.6.0's `swift sft`.
+ARGUMENTS_4_6 = {name: Argument(kind, choices and tuple(choices), default, None) for name, (kind, choices, default) in json.loads(
+    Path(__file__).with_name("ms_swift_4_6_arguments.json").read_text(encoding="utf-8")).items()}
 
 
 def gpu(index: int = 0, capability: str = "8.0", **more: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ ON = {"packing": True}
 NO_FA: dict[str, Any] = {"flash_attn": None, "packages": {"flash-attn": None}}
 BUILD = {"flash_attn": {"build": "always"}}
 HUB = {"flash_attn": {"provider": "kernel"}}
-KEPT = {"builds": True, "revision": "0" * 40, "origin": "/cache/__init__.py", "import_error": None, "taken": True}
+HUB_PACKAGES = {"kernels": "0.17.2", "transformers": "5.19.0", "ms_swift": "4.6.0"}
+KEPT = {"builds": True, "revision": "0" * 40, "origin": "/cache/__init__.py", "import_error": None}
 NEVER = {"flash_attn": {"build": "never", "mirrors": []}}
 HOPPER = {"gpus": [gpu(0, "9.0")], "packages": {"flash-attn-3": "3.0.0b1"}}
 
@@ -43,8 +44,26 @@ def model(kind: str, **more: Any) -> dict[str, Any]:
     return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "model_config": {"model_type": kind, **more}}}}
 
 
+def cards(count: int, gib: float) -> list[dict[str, Any]]:
+    return [gpu(index, memory_gib=float(gib), free_memory_gib=float(gib)) for index in range(count)]
+
+
+def sized(gib: float, **config: Any) -> dict[str, Any]:
+    return {"paths": {MODEL: {"kind": "dir", "missing_files": [], "size_gib": gib, "model_config": {
+        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **config}}}}
+
+
 def packages(**versions: str | None) -> dict[str, Any]:
     return {"packages": {name.replace("_", "-"): version for name, version in versions.items()}}
+
+
+def conflict(package: str, requires: str, installed: str | None) -> dict[str, Any]:
+    return {"requirement_conflicts": [{"package": package, "version": "1.0", "requires": requires, "installed": installed}]}
+
+
+def linear(swift: str, transformers: str, fla: str | None, conv: str | None = "1.6.0") -> dict[str, Any]:
+    """The packages that linear-attention layers compute with."""
+    return packages(ms_swift=swift, transformers=transformers, flash_linear_attention=fla, causal_conv1d=conv)
 
 
 def down(host: str, error: str = "timed out") -> dict[str, Any]:
@@ -87,7 +106,7 @@ MACHINE = [
     case("", {"gpus": [], "driver": None}, launch={"target": "slurm", "nproc_per_node": 8}),
     case("E gpu-not-visible", {}, launch={"gpus": [3]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "0,4"}, "gpus": gpus(2)}),
-    case("", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"CUDA_VISIBLE_DEVICES": "4"}}, launch={"gpus": [0]}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": " 0, 1,"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-ab"}, "gpus": [gpu(0, uuid="GPU-abcd"), gpu(1, uuid="GPU-ffff")]}),
     case("E gpu-not-visible", {"env": {"CUDA_VISIBLE_DEVICES": "GPU-77"}, "gpus": [gpu(0, uuid="GPU-abcd")]}),
@@ -95,6 +114,41 @@ MACHINE = [
     case("", {"env": {"CUDA_VISIBLE_DEVICES": "9"}, "gpus": gpus(2)}, launch={"target": "slurm", "nproc_per_node": 2}),
     case("W gpu-memory-low", {"gpus": [gpu(free_memory_gib=40.0)]}),
     case("", {"gpus": [gpu(), gpu(1, free_memory_gib=1.0)]}, launch={"gpus": [0]}),
+    # weights, gradients and two states in bfloat16: 8 bytes a parameter; deepspeed adds float32
+    *(case("E gpu-memory-short", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 40), ("o/Qwen2.5-32B", 80), ("o/a-7b", 24))),
+    case("W gpu-memory-short", {"gpus": cards(1, 48)}, {"model": "o/Llama-3.1-8B", "train_type": "full"}),  # by a rough name
+    case("", {"gpus": cards(1, 24), "host__wsl": True, "driver__version": "576.88"}, {"model": "o/a-7b", "train_type": "full"}),
+    *(case("", {"gpus": cards(1, gib)}, {"model": name, "train_type": "full"}) for name, gib in (
+        ("o/Llama-3.1-8B", 80), ("o/Qwen2.5-3B", 24), ("o/Qwen2.5-0.5B", 8), ("o/unnamed", 8), ("o/Mixtral-8x7B", 8))),
+    case("E gpu-memory-short", {"gpus": cards(1, 24), **sized(15.2)}, {"train_type": "full"}),
+    case("E gpu-memory-short", {"gpus": cards(1, 14), **sized(15.2)}),  # the weights alone
+    case("", {"gpus": cards(1, 16), **sized(15.2)}), case("", {"gpus": cards(1, 14), **sized(15.2, torch_dtype="float32")}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B"}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-32B", "quant_method": "bnb", "quant_bits": 4}),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B", "quant_method": "bnb", "quant_bits": 4}),
+    case("", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-72B-Instruct-GPTQ-Int4"}),
+    case("E gpu-memory-short", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}, launch={"nproc_per_node": 8}),
+    case("W gpus-unused", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-72B"}),  # spread over all of them
+    *(case(expect, {"gpus": cards(8, 80), **packages(deepspeed="0.18.3")}, {
+        "model": f"o/{name}", "train_type": kind, "deepspeed": stage, "save_only_model": True}, launch={"nproc_per_node": 8})
+      for expect, name, kind, stage in (
+        ("E gpu-memory-short", "Qwen2.5-14B", "full", "zero0"), ("", "Qwen2.5-3B", "full", "zero0"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", "zero2"), ("", "Qwen2.5-14B", "full", "zero2"),
+        ("", "Qwen2.5-32B", "full", "zero3"), ("E gpu-memory-short", "Qwen2.5-72B", "full", "zero3"),
+        ("", "Qwen2.5-72B", "full", "zero3_offload"), ("", "Qwen2.5-72B", "full", "ds.json"),
+        ("E gpu-memory-short", "Qwen2.5-72B", "lora", "zero2"), ("", "Qwen2.5-72B", "lora", "zero3"),
+        ("E gpu-memory-short", "Qwen2.5-32B", "full", {"zero_optimization": {"stage": 1}}),
+        ("", "Qwen2.5-14B", "full", {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}))),
+    case("", {"gpus": cards(16, 80), **packages(deepspeed="0.18.3")}, {
+        "model": "o/Qwen2.5-72B", "train_type": "full", "deepspeed": "zero3", "save_only_model": True},
+         launch={"nproc_per_node": 16}),
+    case("", {"gpus": cards(8, 80)}, {"model": "o/Qwen2.5-32B", "train_type": "full", "fsdp": "fsdp2"},
+         launch={"nproc_per_node": 8}),
+    *(case("", {"gpus": cards(1, 24)}, {"model": "o/a-7b", "train_type": "full", **less}) for less in (
+        {"freeze_parameters_ratio": 0.9}, {"optim": "lomo"}, {"freeze_llm": True})),
+    case("E gpu-memory-short", {"gpus": cards(1, 24)}, {"model": "o/Qwen2.5-14B", "train_type": "full", "optim": "adamw_8bit"}),
+    case("", {"gpus": cards(1, 48), **model("qwen2_5_vl")}, {**SDPA, "train_type": "full"}),  # its tower is frozen
     *(case("E gpu-arch-unsupported, E bf16-unsupported, E flash-attn-arch-missing", {"gpus": [gpu(0, c)]})
       for c in ("6.0", "7.0", "7.5")),
     case("E gpu-arch-unsupported", HOPPER | {"gpus": [gpu(0, "8.0")]}, FA3),
@@ -156,6 +210,16 @@ MACHINE = [
                                "packages": {"ms-swift": "3.4.1", "transformers": "4.51.3"}}),
     case("", {"host__available_memory_gib": 120.0, **path(DATA, kind="file", rows=22_000_000)}),
     case("W host-memory-low, W build-memory-low, E flash-attn-missing", {**NO_FA, "host__available_memory_gib": 3.0}, **BUILD),
+    # 69 GiB of rows: https://github.com/modelscope/ms-swift/issues/2974
+    case("E disk-space-low", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, "host__free_gib__datasets": 40.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("E disk-space-low", {"host__free_gib__datasets": 14.0, **path(DATA, kind="file", size_gib=30.0)},
+         {"dataset": [f"{DATA}#500"]}),  # all of it is loaded
+    case("E disk-space-low", {"env": {"MODELSCOPE_CACHE": "/c"}, "paths": {"/c": {"kind": "dir", "free_gib": 9.0},
+                                                                           DATA: {"kind": "file", "size_gib": 30.0}}}),
+    case("", {"env": {"MODELSCOPE_CACHE": "/c"}, "host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=30.0)}, {"streaming": True, "max_steps": 9}),
+    case("", {"host__free_gib__cache": 14.0, **path(DATA, kind="file", size_gib=9.0)}),
     case("W windows-unsupported", {"host__os": "Windows", "host__glibc": None, **ext(glibc=None)}),
     case("", {"host__os": "Windows", "host__glibc": None, "flash_attn": None}, SDPA),
     case("", {"host__wsl": True, "driver__version": "576.88"}),
@@ -166,13 +230,36 @@ FLASH_ATTN = [
     case("E flash-attn-missing, I flash-attn-missing", {"flash_attn": None, **packages(flash_attn=None, kernels="0.10.2")}),
     case("E kernel-missing", NO_FA, **HUB),
     case("E kernel-missing", packages(), {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
-    case("", {"flash_attn": None, **packages(flash_attn=None, kernels="0.17.2")}, **HUB),  # fetched when the training starts
+    case("", {"flash_attn": None, **packages(flash_attn=None, **HUB_PACKAGES)}, **HUB),  # fetched when the training starts
     *(case(expect, {"flash_attn": None, "hub_kernel": {"repo": "kernels-community/flash-attn2", **said},
-                    **packages(flash_attn=None, kernels="0.17.2")}, **HUB)
+                    **packages(flash_attn=None, **HUB_PACKAGES)}, **HUB)
       for expect, said in (("", KEPT), ("", {"builds": True}), ("E kernel-missing", {"builds": False}),
                            ("E kernel-missing", {"error": "no answer within 60 s"}),
-                           ("W kernel-mismatch", {**KEPT, "taken": False}),
                            ("E kernel-missing", {**KEPT, "probe": {"devices": [{"index": 0, "ok": False, "error": "x"}]}}))),
+    case("W kernel-mismatch", {"flash_attn": None, "hub_kernel": KEPT, **packages(
+        flash_attn=None, ms_swift="4.6.0", transformers="5.19.0", kernels="0.16.3")}, **HUB),
+    *(case(f"E flash-attn-missing, {more}", {"flash_attn": None, **packages(
+        flash_attn=None, ms_swift="4.6.0", transformers=transformers, kernels=kernels)})
+      for transformers, kernels, more in (
+          ("5.19.0", "0.17.0", "I flash-attn-missing"), ("5.19.0", "0.16.3", "W kernel-mismatch"),
+          ("5.19.0", "0.18.0", "W kernel-mismatch"), ("5.14.0", "0.15.2", "I flash-attn-missing"),
+          ("5.14.0", "0.14.1", "W kernel-mismatch"),
+          ("4.57.3", "0.12.3", "I flash-attn-missing"))),
+    case("E flash-attn-missing, W kernel-mismatch", {  # what is read in the installed transformers goes before the table
+        "flash_attn": None, "kernels_range": ">=0.21.0,<0.22.0",
+        **packages(flash_attn=None, ms_swift="4.6.0", transformers="5.19.0", kernels="0.17.0")}),
+    case("", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3")),  # it looks, and goes on without
+    *(case("E kernel-mismatch", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.13.0"), ("4.6.0", "5.8.0", "0.15.2"), ("4.0.4", "5.2.0", "0.17.0"))),
+    *(case("", packages(ms_swift=ms_swift, transformers=transformers, kernels=kernels))
+      for ms_swift, transformers, kernels in (
+          ("3.12.6", "4.57.3", "0.12.3"), ("4.6.0", "5.8.0", "0.14.1"), ("3.8.3", "4.55.4", "0.9.0"))),
+    case("E kernel-mismatch", packages(ms_swift="4.6.0", transformers="5.19.0", kernels="0.12.3"),
+         {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
+    *(case("", packages(ms_swift="4.6.0", transformers=transformers, kernels=kernels),
+           {"attn_impl": "kernels-community/flash-attn2", "packing": False})
+      for transformers, kernels in (("5.19.0", "0.17.1"), ("5.8.0", "0.13.0"))),
     case("", {"flash_attn": UNKNOWN}),
     case("E flash-attn-missing", {"flash_attn": UNKNOWN, **packages(flash_attn=None)}),
     case("E flash-attn-extension-missing", {"flash_attn__extension": UNKNOWN,
@@ -246,7 +333,19 @@ FLASH_ATTN = [
 ]
 
 LABELLED = "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-{}.whl"
+ROCM: dict[str, Any] = {"torch__version": "2.9.1+rocm6.4", "torch__hip": "6.4", "torch__cuda": None, "gpus": [], "driver": None}
+CXX20: dict[str, Any] = {**NO_FA, "torch__version": "2.14.0+cu128"}
 INSTALLING = [
+    *(case("E flash-attn-missing, W rocm-build", ROCM | NO_FA, **how) for how in ({}, BUILD, NEVER)),
+    case("E flash-attn-import-failed, W rocm-build", ROCM | {"flash_attn__import_error": "libcudart.so.12: cannot open"}),
+    case("", ROCM | NO_FA, SDPA),
+    case("", ROCM),
+    case("E flash-attn-missing, E build-torch-mismatch", CXX20, **BUILD),
+    case("E flash-attn-missing, W build-torch-mismatch", CXX20),
+    case("E flash-attn-missing", CXX20, **NEVER),
+    case("E flash-attn-missing", CXX20 | {"torch__version": "2.13.0+cu128"}, **BUILD),
+    case("E flash-attn-missing", CXX20, flash_attn={"build": "always", "version": "2.9.0"}),
+    case("", {"torch__version": "2.14.0+cu128"}, **BUILD),
     case("E flash-attn-missing, W wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}),
     case("E flash-attn-missing, E wheel-not-found", {**NO_FA, "host__machine": "ppc64le"}, **NEVER),
     case("E flash-attn-missing, E wheel-invalid", NO_FA, flash_attn={"sources": ["/home/u/flash_attl.whl"]}),
@@ -302,7 +401,9 @@ INSTALLING = [
 ]
 
 LINEAR = {**model("qwen3_5", layer_types=["linear_attention", "full_attention"]),
-          **packages(ms_swift="4.3.2", transformers="5.5.0")}
+          **packages(ms_swift="4.3.2", transformers="5.5.0", flash_linear_attention="0.4.2", causal_conv1d="1.6.0")}
+FA4_B200 = {"gpus": [gpu(0, "10.0")], "flash_attn": None, "flash_attn_4": variant(
+    "flash-attn-4", "4.0.0b31", "flash_attn/cute/__init__.py", None)}
 LONG = path(DATA, kind="file", rows=109_000_000)
 TO_3_8 = {"truncation_strategy": {"type": "Literal", "choices": ["delete", "left", "right", None]}, **{n: {} for n in (
     "model", "dataset", "packing", "attn_impl", "output_dir", "train_type", "torch_dtype", "max_length")}}
@@ -330,14 +431,97 @@ SWIFT = [
     case("E arg-missing", {}, {"dataset": None}),
     *(case("E packing-needs-flash-attn", {}, {"attn_impl": impl, **how})
       for impl in ("sdpa", "eager", None) for how in (ON, {"packing": False, "padding_free": True})),
-    case("E packing-needs-flash-attn", {"gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b4")}, FA4),
+    case("E packing-needs-flash-attn, E transformers-mismatch", {"gpus": [gpu(0, "9.0")],
+                                                                 **packages(flash_attn_4="4.0.0b4")}, FA4),
     case("E packing-lazy-tokenize", {}, {"lazy_tokenize": True}),
     case("", {}, {**SDPA, "lazy_tokenize": True}),
     case("E packing-leaks", LINEAR),
-    case("E packing-leaks", {**model("qwen3_next"), **packages(ms_swift="4.3.2", transformers="5.2.0")}),
-    case("", LINEAR, {"sequence_parallel_size": 2}),
-    case("", LINEAR | packages(ms_swift="4.3.2", transformers="5.9.0")),
+    case("E packing-leaks", LINEAR | model("qwen3_next") | linear("4.3.2", "5.2.0", "0.4.2")),
+    case("", {**LINEAR, "gpus": gpus(2)}, {"sequence_parallel_size": 2}, launch={"nproc_per_node": 2}),
+    case("", LINEAR | linear("4.3.2", "5.9.0", "0.4.2")),
     case("", LINEAR, SDPA),
+    # ms-swift 4.3 and later compute Qwen3.5's packed rows themselves, once transformers hands over where they end
+    *(case("E packing-needs-fla", LINEAR | linear(swift, tr, None)) for swift, tr in (("4.3.2", "5.9.0"), ("4.6.0", "5.14.1"))),
+    case("E packing-needs-fla", LINEAR | linear("4.4.1", "5.10.0", None), {**SDPA, "sequence_parallel_size": 2}),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", None), {**SDPA, "sequence_parallel_size": 2}),
+    case("E packing-leaks", LINEAR | linear("4.4.1", "5.8.1", None)),
+    case("E packing-leaks, W linear-attention-slow", LINEAR | model("qwen3_next") | linear("4.6.0", "5.14.1", None)),
+    case("", LINEAR | linear("4.6.0", "5.14.1", "0.4.2")),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", None), SDPA),
+    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", "0.4.2", conv=None), SDPA),
+    case("", LINEAR | linear("4.6.0", "5.14.1", "0.4.2", conv=None)),  # packed, flash-linear-attention has a convolution itself
+    case("", LINEAR | model("minimax", layer_types=["linear_attention"]) | linear("4.6.0", "5.14.1", None), SDPA),
+    case("", {**LINEAR, **linear("4.6.0", "5.14.1", None), "gpus": [], "torch__npu": "2.9.0", "torch__cuda": None,
+              "flash_attn": None}, SDPA),
+    # transformers/quantizers: `is_trainable`; FP8 becomes bfloat16 where no GPU computes in it, from transformers 5 on
+    case("E model-not-trainable", {**model("qwen3", quant_method="fp8"), **HOPPER}),
+    case("E model-not-trainable", {**HOPPER, **path("Qwen/Qwen3-8B-FP8", kind="hub", model_config={"model_type": "qwen3"})},
+         {"model": "Qwen/Qwen3-8B-FP8"}),
+    case("E model-not-trainable", model("qwen3", quant_method="fp8") | packages(ms_swift="3.12.6", transformers="4.57.3")),
+    case("", model("qwen3", quant_method="fp8") | packages(ms_swift="4.6.0", transformers="5.14.1")),  # an A100
+    case("E model-not-trainable", {**model("qwen3", quant_method="fp8"), **packages(ms_swift="4.6.0", transformers="5.14.1"),
+                                   "gpus": [gpu(0, "9.0")]}),
+    case("", path("zai-org/GLM-4.5-FP8", kind="hub"), {"model": "zai-org/GLM-4.5-FP8"}),  # of another form
+    *(case("E model-not-trainable", model("qwen2", quant_method=method), {"train_type": "full"})
+      for method in ("gptq", "awq", "bitsandbytes")),
+    *(case("", model("qwen2", quant_method=method)) for method in ("gptq", "awq", "bitsandbytes", "compressed-tensors", None)),
+    case("E model-not-trainable", model("qwen2", quant_method="awq") | packages(ms_swift="4.6.0", transformers="5.14.1",
+                                                                               gptqmodel="4.2.5")),
+    case("", model("qwen2", quant_method="awq") | packages(ms_swift="4.6.0", transformers="5.14.1", gptqmodel="5.6.0")),
+    *(case(expect, {**FA4_B200, **packages(flash_attn_4=kernel, ms_swift="4.6.0", transformers=tr)}, {**FA4, **how})
+      for expect, kernel, tr, how in (
+          ("E transformers-mismatch", "4.0.0b25", "5.14.1", {}), ("E transformers-mismatch", "4.0.0b30", "5.5.0", {}),
+          ("E transformers-mismatch", "4.0.0b30", "5.14.1", {"packing": False, "padding_free": True}),
+          ("W transformers-mismatch", "4.0.0b21", "5.14.1", {}), ("", "4.0.0b24", "5.14.1", {}), ("", "4.0.0b31", "5.14.1", {}),
+          ("", "4.0.0b30", "5.14.1", {"packing": False}), ("E transformers-mismatch", "4.0.0b31", "5.3.0", {}))),
+    case("", {**FA4_B200, "gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b30", ms_swift="4.6.0", transformers="5.14.1")},
+         FA4),
+    case("E transformers-mismatch", HOPPER | packages(ms_swift="3.5.3", transformers="4.52.4", flash_attn_3="3.0.0b1"), FA3),
+    case("E transformers-mismatch", HOPPER | packages(ms_swift="3.8.3", transformers="4.55.1",
+                                                      flash_attn_3="3.0.0b1+cu.12.8.torch.2.7"), FA3),
+    *(case(expect, {**HOPPER, **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1"), "flash_attn_3": variant(
+        "flash-attn-3", "3.0.0b1", "flash_attn_interface.py", {"file": file})}, FA3)
+      for expect, file, swift, tr in (
+          ("E transformers-mismatch", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "3.8.3", "4.56.2"),
+          ("", "flash_attn_3_cuda.cpython-311-x86_64-linux-gnu.so", "4.6.0", "5.4.0"), ("", "_C.abi3.so", "3.8.3", "4.55.4"))),
+    *(case(expect, {**HOPPER, **model(kind), **packages(ms_swift=swift, transformers=tr, flash_attn_3="3.0.0b1")}, FA3)
+      for expect, kind, swift, tr in (
+          ("E transformers-mismatch", "qwen2_moe", "3.8.3", "4.56.2"), ("E transformers-mismatch", "olmoe", "3.7.2", "4.55.4"),
+          ("", "qwen2_moe", "4.6.0", "5.5.0"), ("", "qwen3_moe", "3.8.3", "4.56.2"))),
+    *(case(expect, {"gpus": [gpu(0, capability)], **ext(cubins=["sm_80", "sm_90", "sm_100"]), **packages(
+        ms_swift="3.7.2", transformers=tr, flash_attn_3="3.0.0b1")}) for expect, capability, tr in (
+          ("E transformers-mismatch", "10.0", "4.54.1"), ("", "9.0", "4.54.1"), ("", "10.0", "4.55.1"))),
+    *(case(expect, {"gpus": [], "torch__npu": "2.5.1", "torch__cuda": None, "flash_attn": None, **packages(
+        ms_swift="3.7.2", transformers=tr, flash_attn=None)}, how) for expect, tr, how in (
+          ("E transformers-mismatch", "4.54.1", {}), ("E transformers-mismatch", "4.55.2", {}), ("", "4.55.3", {}),
+          ("", "4.53.3", {}), ("", "4.54.1", SDPA))),
+    *(case(expect, packages(ms_swift="3.12.6", transformers=tr), {"sequence_parallel_size": size}) for expect, tr, size in (
+        ("E transformers-mismatch", "4.50.3", 2), ("", "4.51.0", 2), ("", "4.50.3", 1))),
+    *(case(expect, {"flash_attn__distribution": None, "flash_attn__extension": None, **packages(
+        ms_swift="4.6.0", transformers=tr, flash_attn=None, flash_attn_4=fa4)}, SDPA) for expect, tr, fa4 in (
+          ("E flash-attn-shadowed", "5.5.4", None), ("E flash-attn-shadowed", "5.9.0", None), ("", "5.10.0", None),
+          ("", "5.3.0", None), ("", "5.5.4", "4.0.0b31"))),
+    *(case(expect, {"flash_attn_3": {"distribution": None, "origin": "/opt/x/flash_attn_interface.py"}, **packages(
+        ms_swift="4.6.0", transformers=tr, flash_attn_3=None)}, SDPA) for expect, tr in (
+          ("E flash-attn-shadowed", "5.5.4"), ("", "5.10.0"))),
+    *(case(expect, {"gpus": [gpu(0, capability)], **model("llama", head_dims=dims), **ext(cubins=["sm_80", "sm_90", "sm_100"]),
+                    "flash_attn__version": version, **packages(flash_attn=version)}) for expect, dims, capability, version in (
+          ("E flash-attn-head-dim", [64, 512], "8.0", "2.8.3"), ("", [72, 256], "8.0", "2.8.3"),
+          ("E flash-attn-head-dim", [256], "8.9", "2.5.4"), ("", [256], "8.9", "2.5.5"), ("", [256], "8.0", "2.5.4"),
+          ("", [192], "8.9", "2.5.4"))),
+    *(case(expect, {**FA4_B200, "gpus": [gpu(0, capability)], **model("qwen3_5", layer_types=["full_attention"], head_dims=dims),
+                    "flash_attn_4__version": kernel,
+                    **packages(flash_attn_4=kernel, ms_swift="4.6.0", transformers="5.14.1")}, {**FA4, "packing": False})
+      for expect, dims, capability, kernel in (
+          ("E flash-attn-head-dim", [256], "10.0", "4.0.0b10"), ("", [256], "10.0", "4.0.0b11"),
+          ("E flash-attn-head-dim", [256], "11.0", "4.0.0b15"), ("E flash-attn-head-dim", [192], "10.3", "4.0.0b31"),
+          ("E flash-attn-head-dim", [256], "12.0", "4.0.0b36"), ("", [192], "12.0", "4.0.0b36"),
+          ("", [192], "9.0", "4.0.0b31"), ("", [128], "10.0", "4.0.0b10"), ("E flash-attn-head-dim", [512], "9.0", "4.0.0b31"))),
+    # Gemma 4 as its config.json stands, and as facts of an older release tell of it
+    *(case("E flash-attn-head-dim", {**model("gemma4", head_dims=dims), **packages(ms_swift="4.6.0", transformers="5.14.1")},
+           {"packing": False}) for dims in (None, [72, 256], [72, 256, 512])),
+    case("", {**model("gemma4", head_dims=[72, 256, 512]), **packages(ms_swift="4.6.0", transformers="5.14.1")}, SDPA),
+    case("", {**model("gemma4", head_dims=[16, 32]), **packages(ms_swift="4.6.0", transformers="5.14.1")}, {"packing": False}),
     case("E packing-model-unsupported", model("ovis2_5")),
     case("", model("ovis2_5"), {"packing": False, "padding_free": True}),
     case("E packing-model-unsupported", model("gpt_oss")),
@@ -366,10 +550,10 @@ SWIFT = [
         DATA, kind="file", rows=5000, rows_checked=3, usable_rows=3, rows_over_max_length=1, mean_row_tokens=1200.0,
         row_tokens=[200, 400, 9000]),
          {"packing_length": 4096, "split_dataset_ratio": 0.01, "truncation_strategy": "split", "use_chat_template": False}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split"}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split"}),
     case("", {}, {"truncation_strategy": "split", "load_args": True}),
     case("E arg-invalid", {"ms_swift_args": TO_3_8}, {**SDPA, "truncation_strategy": "split"}),
-    case("E arg-invalid", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {"truncation_strategy": "split", "use_chat_template": False, **SDPA, "lazy_tokenize": True}),
     case("", path(DATA, kind="file", rows=5000, mean_row_tokens=UNKNOWN)),
     case("E flash-attn-dtype", {}, {"torch_dtype": "float32", "fp16": False, "bf16": False}),
     case("E flash-attn-dtype", {**model("qwen2", torch_dtype="float32")}, {"torch_dtype": None, "fp16": False}),
@@ -389,13 +573,27 @@ SWIFT = [
     case("", {**model("qwen2_5_vl"), **packages(transformers="4.53.0")}, SDPA),
     case("", packages(ms_swift="3.6.1", transformers="4.52.4")),
     case("", packages(ms_swift="4.9.0", transformers="5.40.0")),
-    case("E requirement-conflict", {"requirement_conflicts": [{"package": "vllm", "version": "0.8.5", "requires": "torch==2.6.0",
-                                                               "installed": "torch 2.8.0"}]}),
-    # ModelScope's images hold lmdeploy, whose bounds on transformers and peft lag behind
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "lmdeploy", "version": "0.7.2",
-                                                               "requires": "peft<=0.14.0", "installed": "peft 0.17.1"}]}),
-    case("W requirement-conflict", {"requirement_conflicts": [{"package": "datasets", "version": "3.6.0",
-                                                               "requires": "fsspec<=2025.3", "installed": "fsspec 2025.9"}]}),
+    *(case("W requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("vllm", "torch==2.6.0", "2.8.0"), ("vllm", "transformers<5,>=4.56.0", "transformers 5.3.0"),
+        ("lmdeploy", "peft<=0.14.0", "peft 0.17.1"),  # ModelScope's images hold it, and its bounds lag behind
+        ("sglang", "transformers==4.57.1", "5.3.0"), ("compressed-tensors", "transformers<5", "5.3.0"),
+        ("autoawq", "transformers<=4.51.3", "4.57.3"), ("xformers", "torch==2.7.0", "2.8.0"),
+        ("datasets", "fsspec<=2025.3", "2025.9"), ("deepspeed", "torch>=2.9", "2.8.0"),
+        ("liger-kernel", "transformers>=4.60", "4.57.3"), ("ms-swift", "attrdict", None),
+        ("vllm", "numba==0.61.2", None), ("torchvision", "torch==2.8.0", "2.8.1"),
+        ("peft", "torch>=2.7", "2.7.0a0+79aa17489c.nv25.4"))),
+    *(case("E requirement-conflict", conflict(package, requires, installed)) for package, requires, installed in (
+        ("ms-swift", "datasets<4.8.5,>=4.0", "4.9.0"), ("trl", "transformers>=4.60", "4.57.3"),
+        ("torchvision", "torch==2.6.0", "2.8.0"), ("transformers", "tokenizers<=0.23.0,>=0.22.0", "0.23.3"),
+        ("transformers", "huggingface-hub<1.0,>=0.34", "1.2.0"),
+        ("transformers", "safetensors>=0.4.3", None), ("ms-swift", "binpacking", None))),
+    case("E requirement-conflict", {**conflict("deepspeed", "torch>=2.9", "2.8.0"), **packages(deepspeed="0.20")},
+         {"deepspeed": "zero2"}),
+    case("E requirement-conflict", conflict("liger-kernel", "transformers>=4.60", "4.57.3"), {"use_liger_kernel": True}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing": False}),
+    case("W requirement-conflict", conflict("ms-swift", "binpacking", None), {"packing_strategy": "sequential"}),
+    case("W requirement-conflict", {**conflict("vllm", "transformers<5,>=4.56.0", "5.2.0"), **model("qwen3_5"),
+                                    **packages(ms_swift="4.0.2", transformers="5.2.0")}, SDPA),
     case("E deepspeed-missing", {}, {"deepspeed": "zero3"}),
     case("E deepspeed-launch, W gpus-unused", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": "zero3"}),
     case("", {"gpus": gpus(4), **packages(deepspeed="0.17.5")}, {"deepspeed": {"zero_optimization": {"stage": 2}}},
@@ -406,7 +604,58 @@ SWIFT = [
     # swift/llm/argument/train_args.py of 3.6.4 turns lazy_tokenize off by itself, base_args.py of 3.7.3 refuses
     case("", packages(ms_swift="3.6.4", transformers="4.52.4"), {**SDPA, "streaming": True, "max_steps": 9,
                                                                   "lazy_tokenize": True}),
-    case("E arg-invalid", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+    case("E arg-conflict", {}, {**SDPA, "streaming": True, "max_steps": 9, "lazy_tokenize": True}),
+]
+
+CONFLICTS = [
+    *(case("E arg-invalid", {}, swift) for swift in (
+        {"target_modules": "q_proj,v_proj"}, {"target_modules": ["q_proj, v_proj", "o_proj"]},
+        {"target_modules": "q_proj v_proj"}, {"modules_to_save": "embed_tokens；lm_head"}, {"report_to": "wandb,tensorboard"},
+        {"dataset": f"{DATA},data/b.jsonl"}, {"dataset": ["org/a#500 org/b:sub"]}, {"freeze_parameters": "model.a,model.b"},
+        {"interleave_prob": "0.5,0.5", "dataset": [DATA, "b.jsonl"]})),
+    case("E arg-invalid, I arg-renamed", {}, {"lora_target_modules": "q_proj,v_proj"}),
+    case("E arg-invalid", path("a,b", kind="missing"), {"dataset": "a,b"}),
+    *(case("", {}, swift) for swift in (
+        {"target_modules": "all-linear"}, {"target_modules": ["q_proj", "v_proj"]}, {"target_modules": r"^model\.(q,v)_proj$"},
+        {"model_name": "小黄, Xiao Huang"}, {"new_special_tokens": "<a>,<b>"}, {"target_regex": "q_proj,v_proj"},
+        {"dataset": "swift/self-cognition:a/b#500"})),
+    *(case("", path(name, kind="file"), {"dataset": name}) for name in ("my data/a,b.jsonl", "a.jsonl b.jsonl")),
+    case("E dataset-missing", path("my data/a.jsonl", kind="missing"), {"dataset": "my data/a.jsonl"}),
+    case("E arg-conflict", {}, {**SDPA, "group_by_length": True, "lazy_tokenize": True}),
+    case("", {}, {**SDPA, "group_by_length": True}),
+    case("E arg-missing", {}, {"optim": "galore_adamw"}),
+    case("", {}, {"optim": "galore_adamw", "optim_target_modules": "all-linear"}),
+    case("E arg-missing", {}, {"quant_method": "bnb"}),
+    case("E arg-missing", {}, {"task_type": "seq_cls"}), case("", {}, {"task_type": "seq_cls", "num_labels": 4}),
+    case("E arg-invalid", {}, {"optimizer": "moun"}), case("", {}, {"optimizer": "moun", "external_plugins": ["p.py"]}),
+    case("E arg-invalid", {}, {"loss_type": "info_nce"}), case("", {}, {"loss_type": "my_own_loss"}),
+    case("E arg-invalid", {}, {"quant_method": "fp8"}),
+    case("E arg-invalid", {}, {"adapters": ["a/b", "c/d"]}), case("", {}, {"adapters": ["a/b"]}),
+    case("E package-missing", packages(liger_kernel=None), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None, liger_kernel_nightly="0.6"), {"use_liger_kernel": True}),
+    case("", packages(liger_kernel=None), {"use_liger_kernel": "false"}),
+    case("", {}, {"use_liger_kernel": True}),  # nobody looked
+    *(case("E package-missing", packages(bitsandbytes=None), swift) for swift in (
+        {"quant_method": "bnb", "quant_bits": 4}, {"optim": "paged_adamw_8bit"}, {"optim": "adamw_8bit"})),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_torch_fused"}),
+    case("", packages(bitsandbytes=None), {"optim": "adamw_8bit", "optimizer": "muon"}),  # which asks for no other
+    case("E package-missing", packages(wandb=None), {"report_to": ["tensorboard", "wandb"]}),
+    case("", packages(wandb=None, tensorboardx="2.6", tensorboard=None)),
+    case("E package-missing", packages(tensorboard=None)),  # ms-swift's own tracker
+    case("E package-missing", packages(schedulefree="1.2.7"), {"optim": "schedule_free_radam"}),
+    case("", packages(schedulefree="1.2.7"), {"optim": "schedule_free_adamw"}),
+    case("E package-missing", packages(autoawq=None), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
+    case("", packages(autoawq="0.2.9"), {"model": "Qwen/Qwen2.5-7B-Instruct-AWQ"}),
+    case("E package-missing", packages(peft="0.20.0"), {"train_type": "bone"}),
+    case("", packages(peft="0.18.1"), {"train_type": "bone"}),
+    case("E package-missing", packages(eetq=None, kernels="0.10.2"), {"quant_method": "eetq", "quant_bits": 8}),
+    case("E package-missing", {**model("qwen2_5_vl"), **packages(qwen_vl_utils=None)}, SDPA),
+    case("", {**model("qwen2_5_vl"), **packages(qwen_vl_utils="0.0.11")}, SDPA),
+    case("", {**model("qwen2"), **packages(qwen_vl_utils=None)}),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils=None, ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
+    case("E package-missing", {**model("qwen3_vl"), **packages(qwen_vl_utils="0.0.11", ms_swift="4.6.0", transformers="5.5.0")},
+         SDPA),
 ]
 
 LAUNCH = [
@@ -415,7 +664,8 @@ LAUNCH = [
     case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
     case("W gpus-unused", {"gpus": gpus(2)}),
     case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
-    case("W gpus-unused", {"gpus": gpus(8)}, {"device_map": "auto"}, launch={"nproc_per_node": 6}),
+    case("W gpus-unused, E arg-conflict, E arg-conflict", {"gpus": gpus(8)}, {"device_map": "auto"},
+         launch={"nproc_per_node": 6}),
     case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
     case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),
     case("", {"env": {"NVIDIA_VISIBLE_DEVICES": "all", "HIP_VISIBLE_DEVICES": "0", "LOCAL_CACHE": "x", "MASTER": "1"}}),
@@ -429,12 +679,66 @@ LAUNCH = [
     case("", {"env": {"RANK": "0", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("E launch-nested", {"env": {"RANK": "3", "WORLD_SIZE": "4"}, "gpus": gpus(4)}, launch={"nproc_per_node": 4}),
     case("", {"env": {"TORCHELASTIC_ERROR_FILE": "/tmp/e.json"}, "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
-    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),
+    case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2}),  # the launcher takes a free one
+    case("", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"NPROC_PER_NODE": "2"}}),
     case("", {"ports_in_use": [29500]}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29500}),
+    case("E port-in-use", {"ports_in_use": [29500], "gpus": gpus(2), "env": {"MASTER_PORT": "29500"}},
+         launch={"nproc_per_node": 2}),
+    case("E port-in-use", {"ports_in_use": [29700]}, launch={"nproc_per_node": 1, "master_port": 29700}),  # torchrun all the same
+    case("", {"ports_in_use": [29700]}, launch={"master_port": 29700}),
+    case("E port-in-use", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"ports_in_use": [29500], "gpus": gpus(2)}, launch={"nproc_per_node": 2, "master_port": 29501}),
     case("", {"ports_in_use": [29500]}, launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"}),
-    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "master_addr": a})
+    *(case("E master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": 1, "master_addr": a})
       for a in (None, "localhost", "127.0.0.1", "::1")),
+    *(case("W master-addr-loopback", {}, launch={"nnodes": 2, "node_rank": rank, "master_addr": a})
+      for a in (None, "127.0.0.1") for rank in (None, 0)),
+    # ms-swift's examples/train/multi-node: swift/train_node1.sh, train_node2.sh, torchrun's, dlc/train.sh
+    case("W master-addr-loopback", {"gpus": gpus(4), "env": {
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+        "NPROC_PER_NODE": "4"}}),
+    case("", {"gpus": gpus(4)}, env={"CUDA_VISIBLE_DEVICES": "0,1,2,3", "NNODES": "2", "NODE_RANK": "1", "NPROC_PER_NODE": "4",
+                                     "MASTER_ADDR": "10.0.0.5", "MASTER_PORT": "29500"}),
+    case("", {"gpus": gpus(8), "env": {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "dlc-master-0", "MASTER_PORT": "23456",
+                                       "NPROC_PER_NODE": "8", "NNODES": "2", "NODE_RANK": "1"}}),
+    case("", {"gpus": gpus(2), "env": {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "job-node-0-0"}},
+         launch={"nproc_per_node": 2, "nnodes": 2}),
+    *(case("", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": word}}) for word in ("gpu", "auto", "2")),
+    case("W gpus-unused", {"gpus": gpus(2), "env": {"NPROC_PER_NODE": "1"}}),
+
+    *(case("E launch-env-conflict", {"gpus": gpus(4)}, env={variable: told}, launch={"nproc_per_node": 2, "gpus": [0, 1], **more})
+      for variable, told, more in (
+          ("CUDA_VISIBLE_DEVICES", "2,3", {}), ("CUDA_VISIBLE_DEVICES", "0,1,2,3", {}), ("CUDA_VISIBLE_DEVICES", "", {}),
+          ("NPROC_PER_NODE", "4", {}), ("NPROC_PER_NODE", "x", {}), ("NNODES", "2", {"nnodes": 1}),
+          ("MASTER_PORT", "29501", {"master_port": 29502}))),
+    case("E launch-env-conflict", {"gpus": gpus(4), "env": {"NPROC_PER_NODE": "4"}},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+    case("W launch-env-conflict", {"gpus": gpus(4), "env": {"CUDA_VISIBLE_DEVICES": "2,3"}}, launch={"gpus": [0]}),
+    case("W launch-env-conflict", {"env": {"MASTER_ADDR": "10.0.0.6"}}, launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"gpus": gpus(4), "env": {variable: told}}, launch={
+        "gpus": [0, 1], "nproc_per_node": 2, "nnodes": 2, "node_rank": 1, "master_addr": "node-0.train", "master_port": 29501})
+      for variable, told in (
+          ("CUDA_VISIBLE_DEVICES", "0,1,2,3"), ("CUDA_VISIBLE_DEVICES", "1, 0"), ("CUDA_VISIBLE_DEVICES", "GPU-8aa0,GPU-13cc"),
+          ("NPROC_PER_NODE", "2"), ("NNODES", "2"), ("NODE_RANK", "1"), ("NODE_RANK", ""), ("MASTER_ADDR", "10.0.0.5"),
+          ("MASTER_ADDR", "node-0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29501"))),
+    case("", {"gpus": gpus(2)}, env={"CUDA_VISIBLE_DEVICES": "0, 1", "NPROC_PER_NODE": "2"},
+         launch={"gpus": [0, 1], "nproc_per_node": 2}),
+
+    *(case("E node-rank-mismatch", {"env": {rank: "1", nodes: "2"}},
+           launch={"nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.5"})
+      for rank, nodes in (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
+                          ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))),
+    case("E node-rank-mismatch", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),  # torchrun takes 0
+    case("E node-rank-mismatch", {"env": {"RANK": "0", "WORLD_SIZE": "2", "NODE_RANK": "1"}},
+         launch={"nnodes": 2, "master_addr": "10.0.0.5"}),
+    *(case("", {"env": {"SLURM_NODEID": node, "SLURM_NNODES": nodes}},
+           launch={"nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.5"})
+      for node, nodes in (("1", "2"), ("3", "4"), ("0", "4"))),  # two launches in one job of four nodes
+    case("", {"env": {"SLURM_NODEID": "1", "SLURM_NNODES": "2"}}),
+    case("", {"env": {"RANK": "1", "WORLD_SIZE": "4"}, "gpus": gpus(2)},  # WORLD_SIZE counts processes here
+         launch={"nnodes": 2, "nproc_per_node": 2, "node_rank": 0, "master_addr": "10.0.0.5"}),
     case("", {"env": {"MASTER_ADDR": "node-0.train"}}, launch={"nnodes": 2}),
     # Kubeflow's first node is told `localhost`, the others its name
     case("", {"env": {"MASTER_ADDR": "localhost", "RANK": "0", "WORLD_SIZE": "2"}},
@@ -506,6 +810,28 @@ PATHS = [
               **packages(ms_swift="3.4.1", transformers="4.51.3")}, RESUME),
 ]
 
+
+def zero_files(ranks: int) -> list[str]:
+    return ["latest", "trainer_state.json", "model.safetensors", "global_step9",
+            *(f"global_step9/bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(ranks))]
+
+
+def zero(ranks: int, cards: int) -> dict[str, Any]:
+    return {**path(RESUMED, kind="dir", files=zero_files(ranks)), "gpus": gpus(cards), **packages(deepspeed="0.18.3")}
+
+
+PATHS += [
+    case("E checkpoint-world-size", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("E checkpoint-world-size", zero(8, 8), {**RESUME, "deepspeed": "zero3"},
+         launch={"nproc_per_node": 8, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("E checkpoint-world-size", zero(4, 1), {**RESUME, "deepspeed": "zero1"}),
+    case("", zero(4, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2"}, launch={"nproc_per_node": 4, "nnodes": 2, "master_addr": "10.0.0.5"}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": "zero2", "resume_only_model": True}, launch={"nproc_per_node": 4}),
+    case("", zero(8, 4), {**RESUME, "deepspeed": {"zero_optimization": {"stage": 2, "elastic_checkpoint": True}}},
+         launch={"nproc_per_node": 4}),
+]
+
 OFF = {"swanlab": {"mode": "offline"}}
 SWANLAB = [
     case("E swanlab-missing", packages(swanlab=None)),
@@ -552,4 +878,4 @@ SWANLAB = [
     case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
 ]
 
-ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *LAUNCH, *PATHS, *SWANLAB]
+ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *CONFLICTS, *LAUNCH, *PATHS, *SWANLAB]

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def start(tmp_path: Path, name: str = "one", text: str = "swift: {seed: 1}\n", h
     config = resolve_config([file], overrides)
     run_id, root = new_run_id(name, now), tmp_path / "runs"
     plan = make_plan(config, facts, run_id=run_id, run_dir=str(root / run_id), cwd=str(work))
-    record = make_record(config, plan, run_id, now, pid_started=1.0)
+    record = replace(make_record(config, plan, run_id, now), pid_started=1.0)
     around = collect_surroundings(config, facts, work, lambda words: None)
     findings = (Finding("gpu-none", WARNING, "none"),)
     return start_record(root, record, render_record(record, config, facts, findings, plan, around, hidden))

@@ -70,6 +70,13 @@ def test_a_wrong_command_line_is_exit_2_and_one_clear_message(words: list[object
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
 
 
+def test_an_error_without_a_hint_of_its_own_prints_the_remedy_of_its_code() -> None:
+    done = swift_fa("train", "nix.yaml", "--json")
+    (fix,) = TABLE["config-missing"].fix
+    assert f"  -> {fix.en}\n" in done.stderr and json.loads(done.stdout)["error"]["hint"] == [fix.en]
+    assert f"  -> {fix.zh}\n" in swift_fa("train", "nix.yaml", "--lang", "zh").stderr
+
+
 def test_errors_are_spoken_in_chinese_too(tmp_path: Path) -> None:
     for done in (swift_fa("train", "nix.yaml", "--lang", "zh"), swift_fa("train", "nix.yaml", LANG="zh_CN.UTF-8"),
                  swift_fa("--lang", "zh", "train", "nix.yaml")):

@@ -222,10 +222,7 @@ def _effective(config: ResolvedConfig, facts: Facts, name: str, default: Any) ->
 
 
 def shared_settings(config: ResolvedConfig, datasets: Sequence[str], *, name: str, output: str) -> tuple[str, ...]:
-    """What all variants have in common: the rows, one epoch, every step logged; nothing saved, evaluated or reported.
-
-    name: of the run. output: folder of the training's own files.
-    """
+    """What all variants have in common: the rows, one epoch, every step logged; nothing saved, evaluated or reported."""
     tags = list(dict.fromkeys((*config.run.tags, TAG)))
     return ("swift.num_train_epochs=1", "swift.save_strategy='no'", "swift.eval_strategy='no'", "swift.split_dataset_ratio=0",
             "swift.logging_steps=1", "swift.report_to=none", "swanlab.mode=disabled",
@@ -315,10 +312,7 @@ def changes_nothing(bench: Bench, division: Sequence[str]) -> bool:
 
 
 def make_key(config: ResolvedConfig, facts: Facts, data: Mapping[str, Any], *, flash: bool) -> dict[str, Any]:
-    """Everything that a variant's numbers depend on, as far as config and facts tell it: plain data for JSON.
-
-    config: the variant's. data: model, datasets and plugins by name, each with a digest of its files.
-    """
+    """Everything that a variant's numbers depend on, for JSON. data: model, datasets and plugins, each with its files' digest."""
     arguments = translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments
     packages = (*_PACKAGES, *(_FLASH_PACKAGES if flash else ()))
     return encode({  # type: ignore[no-any-return]
@@ -452,17 +446,18 @@ def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
             "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}
 
 
-def results_from_json(data: Any) -> tuple[tuple[Result, ...], Rate | None]:
-    """The measured variants and the matrix rate of an earlier bench.json; none of what is not whole."""
+def results_from_json(data: Any) -> tuple[tuple[Result, ...], Rate | None, bool]:
+    """The measured variants and the matrix rate of an earlier bench.json, and whether that is all that it has measured."""
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
-        return (), None
+        return (), None, False
     listed = data.get("variants")
-    found = [_result_from_json(one) for one in (listed if isinstance(listed, list) else ()) if isinstance(one, Mapping)]
+    found = [_result_from_json(one) for one in (listed if isinstance(listed, list) else ())
+             if isinstance(one, Mapping) and one.get("status") == MEASURED]
     try:
         rate = decode(Rate, data.get("matrix"))
     except DecodeError:
         rate = None
-    return tuple(one for one in found if one), rate
+    return tuple(one for one in found if one), rate, None not in found
 
 
 def _result_from_json(data: Mapping[str, Any]) -> Result | None:
@@ -472,7 +467,7 @@ def _result_from_json(data: Mapping[str, Any]) -> Result | None:
         return None
     name, key, settings = data.get("name"), data.get("key"), data.get("settings")
     whole = name in VARIANTS and isinstance(key, Mapping) and min(measured.seconds, measured.steps) > 0
-    if data.get("status") != MEASURED or not whole:
+    if not whole:
         return None
     return Result(str(name), MEASURED, run=_of(str, data.get("run")), key=key, measured=measured, reused=True,
                   settings=tuple(map(str, settings)) if isinstance(settings, list) else ())

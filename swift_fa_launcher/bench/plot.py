@@ -34,8 +34,7 @@ def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple
         axes.invert_yaxis()
         axes.set_xlim(0, widest * 1.62)
         axes.set_xticks([])
-        for side in ("top", "right", "bottom", "left"):
-            axes.spines[side].set_visible(False)
+        axes.spines[:].set_visible(False)
         axes.tick_params(axis="y", length=0, colors=INK)
         axes.set_title("Training speed, real tokens a second", loc="left", fontsize=11.5, color=INK)
         figure.supxlabel(_caption(bench, [found for _, found in shown]), x=0.01, ha="left", fontsize=8.5, color=FAINT)

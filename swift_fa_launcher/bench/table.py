@@ -4,48 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from swift_fa_launcher.bench.bench import (
-    BASELINE,
-    DIVIDED,
-    ENOUGH_STEPS,
-    FAILED,
-    INTERRUPTED,
-    MEASURED,
-    SKIPPED,
-    VARIANTS,
-    Bench,
-    Measured,
-    Result,
-    matrix_share,
-    ratio,
-    unsure,
-)
-from swift_fa_launcher.errors import Text, Words, titled
+from swift_fa_launcher.bench import bench as benches
+from swift_fa_launcher.errors import Text, Words, joined, titled
 from swift_fa_launcher.layout import cells, pad
 
 _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdpa", "× sdpa"),
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
            Text("peak memory", "峰值内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
            Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
-_STATUS = {SKIPPED: Text("skipped", "跳过"), FAILED: Text("failed", "失败"), INTERRUPTED: Text("interrupted", "已中断")}
+_COMMA = Text(", ", "，")
+_STATUS = {benches.SKIPPED: Text("skipped", "跳过"), benches.FAILED: Text("failed", "失败"),
+           benches.INTERRUPTED: Text("interrupted", "已中断")}
 
 
-def render_table(bench: Bench, titles: Mapping[str, Text], lang: str) -> str:
-    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it.
-
-    titles: of the variants, where they are not the usual ones.
-    """
+def render_table(bench: benches.Bench, titles: Mapping[str, Text], lang: str) -> str:
+    """The results as a Markdown table that also reads well on a screen, and the notes that belong to it."""
     rows = [[title.render(lang) for title in _TITLES]]
-    rows += [_table_row(bench, one, titles.get(one.variant, VARIANTS[one.variant]), lang) for one in bench.results]
+    rows += [_table_row(bench, one, titles.get(one.variant, benches.VARIANTS[one.variant]), lang) for one in bench.results]
     return "\n".join([*_columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
 
 
-def _table_row(bench: Bench, result: Result, title: Text, lang: str) -> list[str]:
+def _table_row(bench: benches.Bench, result: benches.Result, title: Text, lang: str) -> list[str]:
     found = result.measured
     if found is None:
         return [title.render(lang), _STATUS[result.status].render(lang), *[""] * (len(_TITLES) - 2)]
-    times, share = ratio(bench, found), matrix_share(found, bench.rate)
-    mark = " ?" if unsure(bench, found) else ""
+    times, share = benches.ratio(bench, found), benches.matrix_share(found, bench.rate)
+    mark = " ?" if benches.unsure(bench, found) else ""
     return [title.render(lang), f"{found.tokens_per_second:,.0f}", f"{times:.2f}{mark}" if times else "",
             f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
             f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}", f"{found.padding:.1%}",
@@ -63,23 +47,22 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], rule, *lines[1:]]
 
 
-def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
+def _notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
     found = [one.measured for one in bench.results if one.measured]
     yield _what_ran(bench, found)
     yield from _missing_notes(bench, titles)
     for one in bench.results:
-        if one.variant in DIVIDED and one.measured:
-            title, now = titles.get(one.variant, VARIANTS[one.variant]), one.measured
+        if one.variant in benches.DIVIDED and one.measured:
+            title, now = titles.get(one.variant, benches.VARIANTS[one.variant]), one.measured
             yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
                        f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
     if len({one.tokens for one in found}) > 1:
-        listed = [f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured]
-        yield Text(f"the variants did not see the same tokens: {', '.join(listed)}",
-                   f"各变体看到的 token 数不同：{'，'.join(listed)}")
-    if any(unsure(bench, one) for one in found):
-        yield Text(f"?: of fewer than {ENOUGH_STEPS} steps, so that the first, which warms up, may decide it: compare the steady "
-                   "tokens/s, or take more rows (--rows)",
-                   f"?：不足 {ENOUGH_STEPS} 步，第一步（预热）可能左右结果：请比较稳定 tokens/s，或用更多行（--rows）")
+        listed = joined((f"{one.variant} {one.measured.tokens:,}" for one in bench.results if one.measured), by=_COMMA)
+        yield titled(Text("the variants did not see the same tokens", "各变体看到的 token 数不同"), listed)
+    if any(benches.unsure(bench, one) for one in found):
+        yield Text(f"?: of fewer than {benches.ENOUGH_STEPS} steps, so that the first, which warms up, may decide it: compare "
+                   "the steady tokens/s, or take more rows (--rows)",
+                   f"?：不足 {benches.ENOUGH_STEPS} 步，第一步（预热）可能左右结果：请比较稳定 tokens/s，或用更多行（--rows）")
     if found:
         yield Text("tokens/s: tokens that are not padding over the time of the training (train_runtime); steady: without "
                    "the first step, which warms up; final loss: over the last fifth of the tokens",
@@ -88,18 +71,17 @@ def _notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
         yield from _rate_notes(bench, found)
 
 
-def _missing_notes(bench: Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
+def _missing_notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
     """Why variants have no numbers; those with one reason together."""
     grouped: dict[tuple[str, Words], list[Text]] = {}
     for one in bench.results:
-        if one.status != MEASURED:
-            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, VARIANTS[one.variant]))
+        if one.status != benches.MEASURED:
+            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, benches.VARIANTS[one.variant]))
     for (status, reason), names in grouped.items():
-        listed = Text("; ".join(name.en for name in names), "；".join(name.zh for name in names))
-        yield titled(listed, titled(_STATUS[status], reason))
+        yield titled(joined(names), titled(_STATUS[status], reason))
 
 
-def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
+def _what_ran(bench: benches.Bench, found: Sequence[benches.Measured]) -> Text:
     about = bench.about
     device = next((one.device for one in found if one.device), None)
     cards = max((one.cards for one in found), default=1)
@@ -107,21 +89,19 @@ def _what_ran(bench: Bench, found: Sequence[Measured]) -> Text:
     told = [str(about.get("model") or ""), f"{cards} × {device}" if device and cards > 1 else device or "",
             *(f"{name} {versions[name]}" for name in ("ms-swift", "transformers", "torch", "flash-attn") if name in versions)]
     rows, tokens = max((one.examples for one in found), default=0), max((one.tokens for one in found), default=0)
-    words = [part for part in told if part]
-    when = str(about.get("updated") or "")[:10]
-    return Text(", ".join([*words, *([f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch"] if found else []), when]),
-                "，".join([*words, *([f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch"] if found else []), when]))
+    seen = Text(f"{rows:,.0f} row{plural(rows)}, {tokens:,} tokens, one epoch",
+                f"{rows:,.0f} 行，{tokens:,} 个 token，一个 epoch")
+    return joined((*told, seen if found else "", str(about.get("updated") or "")[:10]), by=_COMMA)
 
 
-def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
+def _rate_notes(bench: benches.Bench, found: Sequence[benches.Measured]) -> Iterable[Text]:
     rate = bench.rate
     if rate is None:
         yield Text(f"no share of the matrix rate: {bench.rate_problem}", f"没有矩阵速率占比：{bench.rate_problem}")
         return
     fast = rate.flops >= 1e12
-    told = (f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}", rate.dtype,
-            f"{rate.size} × {rate.size}")
-    product = Text(", ".join(told), "，".join(told))
+    product = joined((f"{rate.flops / (1e12 if fast else 1e9):,.0f} {'TFLOP/s' if fast else 'GFLOP/s'}", rate.dtype,
+                      f"{rate.size} × {rate.size}"), by=_COMMA)
     counted = next((one for one in found if one.parameters), None)
     if counted is None or counted.experts:
         yield Text(f"matrix product: {product.en}; no share: how many parameters a token meets is not known",
@@ -134,14 +114,14 @@ def _rate_notes(bench: Bench, found: Sequence[Measured]) -> Iterable[Text]:
                "使用 gradient checkpointing 时再加 2 × 全部参数；不计注意力本身的乘法")
 
 
-def render_line(bench: Bench, result: Result) -> Text:
+def render_line(bench: benches.Bench, result: benches.Result) -> Text:
     """One line for the screen when a variant has ended."""
     found = result.measured
     if found is None:
         return titled(_STATUS[result.status], result.reason)
-    times, speed = ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
-    mark = " ?" if unsure(bench, found) else ""
-    faster = f"{times:.2f} × {BASELINE}{mark}" if times and result.variant != BASELINE else ""
+    times, speed = benches.ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
+    mark = " ?" if benches.unsure(bench, found) else ""
+    faster = f"{times:.2f} × {benches.BASELINE}{mark}" if times and result.variant != benches.BASELINE else ""
     before = Text(", measured before", "，此前已测") if result.reused else Text("", "")
     memory, seconds = f"{found.peak_memory_gib:.1f} GiB", f"{found.seconds:.0f}"
     return Text(f"{speed}{f' ({faster})' if faster else ''}, {memory}, {found.steps} step{plural(found.steps)} in "

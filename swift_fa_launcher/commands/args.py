@@ -22,9 +22,9 @@ EXAMPLE = "swift-fa args learning_rate"
 def declare(parser: Parser) -> None:
     parser.option("pattern", nargs="?", default="", metavar="PATTERN", help=Text(
         "part of a name or of its help; * and ? match any text", "名称或说明的一部分；* 和 ? 匹配任意文字"))
-    parser.option("--python", metavar="FILE", help=Text("the Python that has ms-swift (default: the one that runs "
-                                                        "swift-fa)",
-                                                        "装有 ms-swift 的 Python（默认是运行 swift-fa 的那个）"))
+    parser.option("--python", metavar="FILE", help=Text(
+        "the Python that has ms-swift (default: the one that runs swift-fa)",
+        "装有 ms-swift 的 Python（默认是运行 swift-fa 的那个）"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,10 +38,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
     elif not found:
-        near = likely(options.pattern, arguments)
         raise LauncherError("args-none-match",
                             Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
-                            hint=(*(f"swift-fa args {name}" for name in near), *(() if near else ("swift-fa args",))))
+                            hint=tuple(f"swift-fa args {name}" for name in likely(options.pattern, arguments)))
     else:
         print("\n".join(_argument_text(name, argument, width_of(sys.stdout)) for name, argument in found))
     return DONE

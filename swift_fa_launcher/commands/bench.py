@@ -37,8 +37,7 @@ def run(options: argparse.Namespace) -> int:
     wish = story.Wish(_variant_names(options.variants), _row_count(options.rows), Path(options.out) if options.out else None,
                       not options.no_install, allowed(options.allow))
     progress = Progress(options.lang)
-    ended = story.run_bench(files, overrides, wish, say=progress.say, progress=progress.download, build_progress=progress.build,
-                            on_step=progress.training)
+    ended = story.run_bench(files, overrides, wish, progress)
     progress.clear()
     if options.json:
         print_json(bench_to_json(ended.bench, options.lang))

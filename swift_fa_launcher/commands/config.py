@@ -16,8 +16,8 @@ EXAMPLE = "swift-fa config configs/qwen7b-lora.yaml --explain"
 
 def declare(parser: Parser) -> None:
     parser.config_words(needed=False)
-    parser.option("--explain", action="store_true", help=Text("show where each value comes from", "显示每个值的来源"))
-    parser.option("--defaults", action="store_true", help=Text("show the built-in defaults", "显示内置的默认值"))
+    parser.flag("--explain", Text("show where each value comes from", "显示每个值的来源"))
+    parser.flag("--defaults", Text("show the built-in defaults", "显示内置的默认值"))
 
 
 def run(options: argparse.Namespace) -> int:

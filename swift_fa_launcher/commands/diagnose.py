@@ -51,6 +51,5 @@ def _log_of(word: str, root: Path) -> Path:
         raise UsageError("log-unreadable", Text(f"{word} is a folder", f"{word} 是一个目录"),
                          why=Text("it is neither a log nor the folder of a recorded run",
                                   "它既不是日志文件，也不是运行记录的目录"),
-                         hint=(*(f"swift-fa diagnose {shlex.quote(str(file))}" for file in logs[:3]),
-                               *(() if logs else ("swift-fa diagnose FOLDER/train.log",))))
+                         hint=tuple(f"swift-fa diagnose {shlex.quote(str(file))}" for file in logs[:3]))
     return path

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if code and code not in TABLE:
         near = difflib.get_close_matches(code, TABLE, n=1)
         raise UsageError("code-unknown", Text(f"there is no code {code}", f"没有代码 {code}"),
-                         hint=(f"swift-fa explain {near[0]}" if near else "swift-fa explain",))
+                         hint=tuple(f"swift-fa explain {name}" for name in near))
     if options.json:
         print_json({"schema": 1, **page.entry_to_json(code, options.lang)} if code else
                    {"schema": 1, "findings": [page.entry_to_json(one, options.lang) for one in TABLE]})

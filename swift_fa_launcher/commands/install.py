@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE, REFUSED
 from swift_fa_launcher.commands.options import Parser, split_words
-from swift_fa_launcher.commands.screen import Progress, print_json, print_result
+from swift_fa_launcher.commands.screen import Progress, print_json, print_result, width_of
 from swift_fa_launcher.errors import Text, UsageError, render_words
+from swift_fa_launcher.layout import fill
 
 if TYPE_CHECKING:
     from swift_fa_launcher.stories.install import Choice
@@ -21,11 +23,10 @@ def declare(parser: Parser) -> None:
     parser.config_words(needed=False)
     parser.option("--version", metavar="SPEC", help=Text(
         'install this version: exact (2.8.3) or a range (">=2.7,<2.9")', '安装这个版本：确切版本（2.8.3）或范围（">=2.7,<2.9"）'))
-    parser.option("--wheel", metavar="FILE_OR_URL", help=Text("install exactly this wheel; if it ends with "
-                                                              "#sha256=..., the digest is checked",
-                                                              "只安装这个 wheel；末尾若有 #sha256=...，则会校验"))
-    parser.option("--from-source", action="store_true", help=Text(
-        "build from source, even if a wheel fits", "即使有合适的 wheel 也从源码编译"))
+    parser.option("--wheel", metavar="FILE_OR_URL", help=Text(
+        "install exactly this wheel; if it ends with #sha256=..., the digest is checked",
+        "只安装这个 wheel；末尾若有 #sha256=...，则会校验"))
+    parser.flag("--from-source", Text("build from source, even if a wheel fits", "即使有合适的 wheel 也从源码编译"))
     parser.option("--index", action="append", default=[], metavar="URL_OR_FILE", help=Text(
         "ask this source instead of those in the config (may be repeated)", "查询这个来源，代替配置中的来源（可重复）"))
     parser.option("--mirror", action="append", default=[], metavar="PREFIX", help=Text(
@@ -36,13 +37,11 @@ def declare(parser: Parser) -> None:
                                                        "为这些环境信息所描述的机器选择；须与 --dry-run 或 --download-only 同用"))
     parser.option("--download-only", metavar="FOLDER", nargs="?", const=".", help=Text(
         "download and check the wheel; install nothing", "下载并检验 wheel，不安装"))
-    parser.option("--lock", action="store_true", help=Text(
-        "write the exact URL and digest to a file beside the config", "把确切的 URL 和摘要写入配置旁的文件"))
-    parser.option("--offline", action="store_true", help=Text(
-        "use only the indexes and wheels on this machine", "只用本机已有的索引和 wheel"))
-    parser.option("--dry-run", action="store_true", help=Text("show the choice and the reasons; download and install "
-                                                              "nothing",
-                                                              "只显示选择结果和原因；不下载，不安装"))
+    parser.flag("--lock", Text("write the exact URL and digest to a file beside the config",
+                               "把确切的 URL 和摘要写入配置旁的文件"))
+    parser.flag("--offline", Text("use only the indexes and wheels on this machine", "只用本机已有的索引和 wheel"))
+    parser.flag("--dry-run", Text("show the choice and the reasons; download and install nothing",
+                                  "只显示选择结果和原因；不下载，不安装"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,17 +62,14 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _print_choice(choice, options)
     if options.download_only is not None:
-        obtained, beside = story.download(facts, choice, Path(options.download_only), offline=options.offline,
-                                          say=progress.say, progress=progress.download)
+        obtained, beside = story.download(facts, choice, Path(options.download_only), progress, offline=options.offline)
         print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
                       "sha256": obtained.fetched.sha256, "beside": [str(file) for file in beside]}, as_json=options.json)
         return DONE
     story.recover(facts, progress.say)
-    installed = story.install(wished, facts, choice, say=progress.say, progress=progress.download,
-                              build_progress=progress.build)
+    receipt = story.install(wished, facts, choice, progress)
     added = () if options.offline else story.install_beside(config, facts, check_all(config, facts), progress.say)
-    lock = story.write_lock(config, facts, choice, installed.receipt) if options.lock else None
-    receipt = installed.receipt
+    lock = story.write_lock(config, facts, choice, receipt) if options.lock else None
     print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
                   **({"beside": list(added)} if added else {}), **({"lock": str(lock)} if lock else {})}, as_json=options.json)
@@ -103,6 +99,7 @@ def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
         print_json({**choice_to_json(choice.resolution, options.lang), "sources": sources,
                     "refusals": [{"code": code, "reason": reason} for code, reason in refused]}, indent=None)
     else:
-        print(render_choice(choice.resolution, options.lang))
-        print("".join(f"  {code}: {reason}\n" for code, reason in refused), end="")
+        width = width_of(sys.stdout)
+        print(render_choice(choice.resolution, options.lang, width))
+        print("".join(fill(f"{code}: {reason}\n", width, "  ", "    ") for code, reason in refused), end="")
     return REFUSED if choice.resolution.plan == "none" else DONE

@@ -64,6 +64,10 @@ class Parser(argparse.ArgumentParser):
         if not action.option_strings:
             self._typed.append(_typed(action))
 
+    def flag(self, name: str, help: Text) -> None:
+        """Declare an option that takes no value."""
+        self.option(name, action="store_true", help=help)
+
     def config_words(self, *, needed: bool = True) -> None:
         """Declare config files and settings; `split_words` takes them apart."""
         optional = Text("", "") if needed else Text(" (optional)", "（可不写）")
@@ -115,7 +119,7 @@ def make_parser(name: str, lang: str) -> Parser:
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
-    parser.option("--json", action="store_true", help=Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
+    parser.flag("--json", Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
     return parser
 
 
@@ -129,20 +133,16 @@ def _help_lines(action: argparse.Action, width: int) -> list[str]:
 def _called(action: argparse.Action) -> str:
     """An option as it is typed: `--index URL_OR_FILE`."""
     if not action.option_strings:
-        return _metavar(action)
-    value = "" if action.nargs == 0 else f" [{_metavar(action)}]" if action.nargs == "?" else f" {_metavar(action)}"
+        return str(action.metavar)
+    value = "" if action.nargs == 0 else f" [{action.metavar}]" if action.nargs == "?" else f" {action.metavar}"
     return ", ".join(action.option_strings) + value
 
 
 def _typed(action: argparse.Action) -> str:
     """A word in the usage line: `RUN`, `[PATTERN]`, `[key=value ...]`."""
-    word = _metavar(action)
+    word = str(action.metavar)
     return f"[{word} ...]" if action.nargs == "*" else f"[{word}]" if action.nargs == "?" else \
         " ".join([word] * (action.nargs if isinstance(action.nargs, int) else 1))
-
-
-def _metavar(action: argparse.Action) -> str:
-    return str(action.metavar or action.dest.upper())
 
 
 def _in_both_languages(message: str) -> Words:
@@ -169,19 +169,8 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
             raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
                              hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError("config-not-named", Text("no config named", "没有指定配置文件"),
-                         hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
     return files, [word for word in words if _SETTING.match(word)]
-
-
-def settings(words: Sequence[str]) -> list[str]:
-    """The words, all of which are settings. Raises UsageError for one that is none."""
-    for word in words:
-        _refuse_bare_key(word)
-        if not _SETTING.match(word):
-            raise UsageError("setting-invalid", Text(f"not a setting: {word}", f"不是有效的设置：{word}"),
-                             hint=("swift.learning_rate=1e-4",))
-    return list(words)
 
 
 def _refuse_bare_key(word: str) -> None:

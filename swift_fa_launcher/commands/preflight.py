@@ -18,23 +18,23 @@ def declare(parser: Parser) -> None:
     parser.option("--facts", metavar="FILE", help=Text(
         "check saved facts instead of this machine; - reads standard input", "检查保存的环境信息而非本机；- 表示标准输入"))
     parser.option("--save-facts", metavar="FILE", help=Text("save this machine's facts", "保存本机的环境信息"))
-    parser.option("--no-probe", action="store_true", help=Text(
-        "do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
-    parser.option("--offline", action="store_true", help=Text("do not use the network", "不访问网络"))
+    parser.flag("--no-probe", Text("do not try flash attention on the GPUs", "不在 GPU 上试运行 flash attention"))
+    parser.flag("--offline", Text("do not use the network", "不访问网络"))
     parser.shared("--allow")
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.decode import known
     from swift_fa_launcher.findings.finding import blocking, status
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.machine.saved import read_facts, write_facts
     from swift_fa_launcher.stories import launch as story
 
-    files, overrides = split_words(options, needed=False)
-    judgement = story.preflight(files, overrides, saved=read_facts(options.facts) if options.facts else None,
-                                allow=allowed(options.allow), offline=options.offline, probe=not options.no_probe,
-                                say=Progress(options.lang).say)
+    config = resolve_config(*split_words(options, needed=False))
+    facts = read_facts(options.facts) if options.facts else story.look(
+        config, offline=options.offline, probe=not options.no_probe, say=Progress(options.lang).say)
+    judgement = story.judge(config, facts, allowed(options.allow))
     if options.save_facts:
         write_facts(judgement.facts, Path(options.save_facts))
         tell(Text(f"facts saved to {options.save_facts}", f"环境信息已保存到 {options.save_facts}"), options.lang)

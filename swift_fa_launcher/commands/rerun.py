@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swift_fa_launcher.commands.options import Parser, allowed, settings
+from swift_fa_launcher.commands.options import Parser, allowed
 from swift_fa_launcher.commands.screen import Progress, tell
 from swift_fa_launcher.commands.train import start
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
@@ -21,12 +21,10 @@ EXAMPLE = "swift-fa rerun latest swift.seed=2"
 
 def declare(parser: Parser) -> None:
     declare_again(parser)
-    parser.option("--exact", action="store_true", help=Text("use the recorded command unchanged except for the run's "
-                                                            "id and folder; takes no settings",
-                                                            "原样使用记录的命令，只换运行的 id 和文件夹；不接受设置"))
-    parser.option("--strict", action="store_true", help=Text("do not start if anything that can change the result "
-                                                             "differs",
-                                                             "只要有可能影响结果的差异，就不启动"))
+    parser.flag("--exact", Text("use the recorded command unchanged except for the run's id and folder; takes no settings",
+                                "原样使用记录的命令，只换运行的 id 和文件夹；不接受设置"))
+    parser.flag("--strict", Text("do not start if anything that can change the result differs",
+                                 "只要有可能影响结果的差异，就不启动"))
 
 
 def declare_again(parser: Parser) -> None:
@@ -34,20 +32,18 @@ def declare_again(parser: Parser) -> None:
     parser.run_word()
     parser.option("words", nargs="*", metavar="key=value", help=Text(
         "settings that win over the recorded ones", "优先于记录的设置"))
-    parser.option("--dry-run", action="store_true", help=Text(
-        "print the differences and the command; start nothing", "只打印差异和命令，不启动"))
+    parser.flag("--dry-run", Text("print the differences and the command; start nothing", "只打印差异和命令，不启动"))
     parser.shared("--no-install", "--allow", "--root")
 
 
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.stories import launch as story
 
-    overrides = settings(options.words)
-    if options.exact and overrides:
+    if options.exact and options.words:
         root = [] if options.root == "runs" else ["--root", options.root]
         raise UsageError("options-conflict", Text("--exact takes no settings", "--exact 不接受设置"),
                          hint=(shlex.join(["swift-fa", "rerun", options.run, "--exact", *root]),))
-    again = story.rerun(Path(options.root).absolute(), options.run, overrides, exact=options.exact,
+    again = story.rerun(Path(options.root).absolute(), options.run, options.words, exact=options.exact,
                         allow=allowed(options.allow), say=Progress(options.lang).say)
     print_again(again, options.lang)
     if options.strict and again.unexpected:

@@ -26,9 +26,8 @@ def declare(parser: Parser) -> None:
     parser.option("--since", metavar="TIME", help=Text(
         "only runs that started after this time: 2026-11-23, 2026-11-23T18:30, 36h, 7d",
         "只列出此后启动的运行：2026-11-23、2026-11-23T18:30、36h、7d"))
-    parser.option("--until", metavar="TIME", help=Text("only runs that started before this time; a date includes "
-                                                       "that day",
-                                                       "只列出此前启动的运行；写日期则含当天"))
+    parser.option("--until", metavar="TIME", help=Text(
+        "only runs that started before this time; a date includes that day", "只列出此前启动的运行；写日期则含当天"))
     parser.option("--end", metavar="RUN", help=Text(
         "stop this run, even if its launcher died", "停止这次运行，即使其启动器已经退出"))
 

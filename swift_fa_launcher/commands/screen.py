@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.errors import Text, Voice, Words, render_words
 from swift_fa_launcher.layout import advice, fill
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def diagnosis_text(diagnosis: Diagnosis, lang: str, width: int | None) -> str:
     return "\n".join([*lines, *(advice(line, lang, width) for line in diagnosis.fix)])
 
 
-class Progress:
+class Progress(Voice):
     """What a command says while it works: sentences, and one line that renews itself on a terminal."""
 
     def __init__(self, lang: str) -> None:
@@ -108,24 +108,20 @@ class Progress:
 
     def download(self, done: int, whole: int | None, rate: float) -> None:
         """How much has come, how fast, how long still; nothing where the line cannot renew itself."""
-        if sys.stderr.isatty():
-            from swift_fa_launcher.wheels.download import render_progress
+        from swift_fa_launcher.wheels.download import render_progress
 
-            self._renew(render_progress(done, whole, rate, self._lang), last=bool(whole) and done >= (whole or 0))
+        self._renew(render_progress(done, whole, rate, self._lang), last=whole is not None and done >= whole > 0)
 
     def build(self, step: int, steps: int, line: str) -> None:
         """The compiler's own count; one in ten where the line cannot renew itself."""
-        if sys.stderr.isatty():
-            self._renew(f"... [{step}/{steps}] {line}", last=step == steps)
-        elif step == steps or step % max(1, steps // 10) == 0:
+        renewed = self._renew(f"... [{step}/{steps}] {line}", last=step == steps)
+        if not renewed and (step == steps or step % max(1, steps // 10) == 0):
             print(f"... [{step}/{steps}]", file=sys.stderr, flush=True)
 
     def training(self, place: str, step: int, steps: int) -> None:
         """How far a training is; now and then where the line cannot renew itself."""
         line = "... " + Text(f"{place}: step {step}/{steps}", f"{place}：第 {step}/{steps} 步").render(self._lang)
-        if sys.stderr.isatty():
-            self._renew(line)
-        elif time.monotonic() - self._at >= _STEP_SECONDS:
+        if not self._renew(line) and time.monotonic() - self._at >= _STEP_SECONDS:
             print(line, file=sys.stderr, flush=True)
             self._at = time.monotonic()
 
@@ -135,7 +131,11 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         self._shown = False
 
-    def _renew(self, line: str, *, last: bool = False) -> None:
+    def _renew(self, line: str, *, last: bool = False) -> bool:
+        """Show the line in the place of the one before; False where no line can renew itself."""
+        if not sys.stderr.isatty():
+            return False
         line = line[:(width_of(sys.stderr) or 80) - 1]  # a line that wraps cannot be renewed
         print(f"\r{line}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
         self._shown = not last
+        return True

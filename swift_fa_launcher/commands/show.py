@@ -17,8 +17,8 @@ EXAMPLE = "swift-fa show latest"
 def declare(parser: Parser) -> None:
     parser.run_word()
     parser.shared("--root")
-    parser.option("--requirements", action="store_true", help=Text(
-        "print a pip requirements file with the packages of the run", "打印该运行所用各包的 pip requirements 文件"))
+    parser.flag("--requirements", Text("print a pip requirements file with the packages of the run",
+                                       "打印该运行所用各包的 pip requirements 文件"))
 
 
 def run(options: argparse.Namespace) -> int:

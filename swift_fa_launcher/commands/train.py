@@ -21,15 +21,16 @@ EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run
 
 def declare(parser: Parser) -> None:
     parser.config_words()
-    parser.option("--dry-run", action="store_true", help=Text("print the command; start nothing", "只打印命令，不启动"))
+    parser.flag("--dry-run", Text("print the command; start nothing", "只打印命令，不启动"))
     parser.shared("--no-install", "--allow")
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.stories import launch as story
 
-    files, overrides = split_words(options)
-    prepared = story.prepare(files, overrides, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
+    config = resolve_config(*split_words(options))
+    prepared = story.prepare(config, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
     return start(prepared, options, install=not options.no_install)
 
 
@@ -37,6 +38,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too."""
     from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.stories import launch as story
+    from swift_fa_launcher.stories.rehearse import rehearse_launch
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
@@ -44,8 +46,8 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     story.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):
         screen.print_table(prepared.judgement, options.lang, to_stderr=True)
-        prepared = story.mend(prepared, allow=allowed(options.allow), say=progress.say, progress=progress.download,
-                              build_progress=progress.build)
+        prepared = story.mend(prepared, allowed(options.allow), progress)
+    prepared = rehearse_launch(prepared, allow=allowed(options.allow), say=progress.say)
     screen.print_table(prepared.judgement, options.lang, to_stderr=True)
     if options.json and blocking(prepared.judgement.findings):
         screen.print_json({"schema": 1, "status": "blocked",

@@ -6,6 +6,7 @@ since every leaf must keep the file and line that wrote it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import re
@@ -20,8 +21,8 @@ import yaml
 
 from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import CHOICES, SECTIONS, Origin, ResolvedConfig, SwiftArguments, origin_below
-from swift_fa_launcher.decode import DecodeError, decode, encode, field_types
-from swift_fa_launcher.errors import ConfigError, Text, Words, render_words
+from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
+from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 
@@ -97,7 +98,8 @@ def parse_layer(text: str, file: Path) -> Layer:
     except yaml.YAMLError as error:
         raise _yaml_error(error, file) from None
     except RecursionError:
-        raise ConfigError("config-not-yaml", Text("nested too deep", "嵌套层数过多"), where=str(file)) from None
+        deep = Text("nested too deep, or an alias contains itself", "嵌套层数过多，或别名（alias）包含自身")
+        raise ConfigError("config-not-yaml", deep, where=str(file)) from None
     if not isinstance(data, dict):
         raise ConfigError("config-section-invalid",
                           Text("settings must stand under sections (swift:, launch:, ...)",
@@ -113,25 +115,17 @@ class _NodeReader:
         self.file = file
         self.origins: dict[str, Origin] = {}
         self._loader = _Loader("")
-        self._open: set[int] = set()
         self._nodes = 0
 
     def read(self, node: yaml.Node, key: str) -> Any:
         self._nodes += 1
-        if self._nodes > _MAX_NODES or id(node) in self._open:
-            raise self._error(node, key, Text("this alias contains itself", "别名（alias）包含自身"))
+        if self._nodes > _MAX_NODES:
+            raise self._error(node, key, Text("too many values: an alias multiplies them", "值过多：别名（alias）成倍展开"))
         if node.tag not in _PLAIN_TAGS:
             raise self._error(node, key, Text(f"the tag {node.tag.replace(_YAML_TAG, '!!')} is not allowed in a config",
                                               f"配置中不允许使用标签 {node.tag.replace(_YAML_TAG, '!!')}"),
                               why=Text("tags can build objects; a config holds plain values only",
                                        "标签会构造对象，而配置只能包含普通值"))
-        self._open.add(id(node))
-        try:
-            return self._read_plain(node, key)
-        finally:
-            self._open.discard(id(node))
-
-    def _read_plain(self, node: yaml.Node, key: str) -> Any:
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -152,7 +146,7 @@ class _NodeReader:
                 raise self._error(name_node, key, Text("a key must be plain text", "键必须是普通文本"))
             first = written[name_node.value]
             if first is not name_node and name_node.tag != f"{_YAML_TAG}merge":
-                raise self._error(name_node, _join(key, name_node.value),
+                raise self._error(name_node, dotted(key, name_node.value),
                                   Text("this key is written twice", "该键重复出现"),
                                   why=Text(f"first on line {first.start_mark.line + 1}",
                                            f"第一次出现在第 {first.start_mark.line + 1} 行"))
@@ -163,7 +157,7 @@ class _NodeReader:
         data = {}
         for name_node, value_node in node.value:
             name = str(name_node.value)
-            data[name] = self.read(value_node, _join(key, name))
+            data[name] = self.read(value_node, dotted(key, name))
         if not data:
             self._note(node, key, None)
         return data
@@ -217,11 +211,9 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        beside = [other.name for other in file.parent.glob("*") if other.suffix in (".yaml", ".yml")]
-        near = difflib.get_close_matches(file.name, beside, n=1, cutoff=0.75)
-        hint = (Text(f"did you mean {file.with_name(near[0])}?", f"是否想用 {file.with_name(near[0])}？"),) if near else ()
+        beside = [str(other) for other in file.parent.glob("*.y*ml")]
         raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
-                          hint=hint) from None
+                          hint=did_you_mean(str(file), beside)) from None
     except UnicodeDecodeError as error:
         raise ConfigError("config-unreadable", Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"),
                           where=via, why=str(error)) from None
@@ -236,8 +228,7 @@ def _override_layer(words: str) -> Layer:
     key = key.strip()
     if not equals or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)+", key):
         raise ConfigError("setting-invalid", Text(f"not a setting: {words}", f"不是有效的设置：{words}"), where="command line",
-                          why=Text("a setting is section.key=value", "设置的形式为 section.key=value"),
-                          hint=("swift.learning_rate=1e-4",))
+                          why=Text("a setting is section.key=value", "设置的形式为 section.key=value"))
     value = _override_value(text, words)
     parts = key.split(".")
     data: Any = value
@@ -245,7 +236,7 @@ def _override_layer(words: str) -> Layer:
         data = {part: data}
     below = [k for k, _ in leaves(value)] if isinstance(value, dict) else []
     origin = Origin("override", text=words)
-    return Layer(data, {_join(key, k): origin for k in below} or {key: origin})
+    return Layer(data, {dotted(key, k): origin for k in below} or {key: origin})
 
 
 def _override_value(text: str, words: str) -> Any:
@@ -274,23 +265,24 @@ def _override_value(text: str, words: str) -> Any:
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
     data: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-    _refuse(error for layer in layers for error in _unknown_names(layer))
+    sections = {name: _SECTION_TYPES.get(name) for name in SECTIONS}
+    _refuse(error for layer in layers for error in _unknown_names(layer.origins, layer.data, sections))
     for layer in layers:
         _merge(data, origins, layer.data, layer.origins, "")
     values = _interpolate(data, origins)
     swift, env = values.get("swift") or {}, _decode_env(values.get("env") or {}, origins)
-    sections = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
-    plain = {"swift": swift, **{name: encode(section) for name, section in sections.items()}, "env": dict(env)}
+    typed = {name: _decode_section(name, kind, values.get(name), origins) for name, kind in _SECTION_TYPES.items()}
+    plain = {"swift": swift, **{name: encode(section) for name, section in typed.items()}, "env": dict(env)}
     return ResolvedConfig(swift=SwiftArguments(swift), env=env, origins=MappingProxyType(origins),
                           values=MappingProxyType({name: plain[name] for name in SECTIONS}), files=files,
-                          overrides=overrides, **sections)
+                          overrides=overrides, **typed)
 
 
 def _merge(data: dict[str, Any], origins: dict[str, Origin], above: Mapping[str, Any], written: Mapping[str, Origin],
            prefix: str) -> None:
     """Lay `above` over `data`, key by key; lists and scalars are replaced whole, a null section changes nothing."""
     for name, value in above.items():
-        key = _join(prefix, name)
+        key = dotted(prefix, name)
         if isinstance(value, dict) and value:
             if not isinstance(data.get(name), dict):
                 _drop(origins, key)
@@ -316,37 +308,27 @@ def _refuse(errors: Iterable[ConfigError]) -> None:
     found = [*errors]
     if len(found) == 1:
         raise found[0]
-    lines = [[render_words(words, lang) for words in (error.where, error.message, *error.hint) if words]
-             for error in found for lang in ("en", "zh")]
     if found:
         raise ConfigError("config-key-unknown",
                           Text(f"{len(found)} entries of the config are wrong", f"配置中有 {len(found)} 处错误"),
-                          hint=tuple(Text("; ".join(en), "；".join(zh)) for en, zh in zip(lines[::2], lines[1::2], strict=True)))
+                          hint=tuple(joined((error.where, error.message, *error.hint)) for error in found))
 
 
-def _unknown_names(layer: Layer) -> Iterator[ConfigError]:
-    """Unknown sections and keys, and values where a section belongs, with the nearest name."""
-    for section, value in layer.data.items():
-        origin = origin_below(layer.origins, section)
-        if section not in SECTIONS:
-            yield _unknown_key(section, SECTIONS, origin, Text("section", "段（section）"))
-        elif value is not None and not isinstance(value, dict):
-            yield ConfigError("config-section-invalid",
-                              Text(f"the section {section} holds keys and values, not {value!r}",
-                                   f"段 {section} 应包含键和值，而不是 {value!r}"), where=_place(origin, section))
-        elif section in _SECTION_TYPES:
-            yield from _unknown_keys(_SECTION_TYPES[section], value or {}, section, layer)
-
-
-def _unknown_keys(kind: type, value: Mapping[str, Any], prefix: str, layer: Layer) -> Iterator[ConfigError]:
-    hints = field_types(kind)
+def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hints: Mapping[str, Any],
+                   prefix: str = "") -> Iterator[ConfigError]:
+    """Unknown sections and keys, and values where a section belongs, with the nearest name. hints: name to type."""
     for name, below in value.items():
-        key = _join(prefix, name)
+        key = dotted(prefix, name)
+        origin = origin_below(origins, key)
         if name not in hints:
-            yield _unknown_key(key, [_join(prefix, k) for k in hints], origin_below(layer.origins, key),
-                               Text("key", "键"))
+            what = Text("key", "键") if prefix else Text("section", "段（section）")
+            yield _unknown_key(key, [dotted(prefix, k) for k in hints], origin, what)
+        elif not prefix and below is not None and not isinstance(below, dict):
+            yield ConfigError("config-section-invalid",
+                              Text(f"the section {name} holds keys and values, not {below!r}",
+                                   f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
-            yield from _unknown_keys(hints[name], below, key, layer)
+            yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
 
 def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:
@@ -365,7 +347,7 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
 def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
     """`data` with every `${…}` resolved by OmegaConf; a failure names the leaf that asked."""
     if not any(mark in str(value) for _, value in leaves(data) for mark in ("${", "???")):
-        return {name: _copy(value) for name, value in data.items()}
+        return copy.deepcopy(data)
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -379,33 +361,19 @@ def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[st
     return {str(name): _plain(tree, name, str(name), origins) for name in tree}
 
 
-def _copy(value: Any) -> Any:
-    """Plain data anew, as OmegaConf gives it back: tuples as lists."""
-    if isinstance(value, dict):
-        return {str(k): _copy(v) for k, v in value.items()}
-    return [_copy(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
 def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> Any:
-    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf import DictConfig, ListConfig
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         value = parent[name]
-        if value is None and OmegaConf.is_missing(parent, name):
-            raise _needs_value(key, origins)
     except OmegaConfBaseException as error:
         raise _interpolation_error(error, key, origins) from None
     if isinstance(value, DictConfig):
-        return {str(k): _plain(value, k, _join(key, str(k)), origins) for k in value}
+        return {str(k): _plain(value, k, dotted(key, str(k)), origins) for k in value}
     if isinstance(value, ListConfig):
         return [_plain(value, i, key, origins) for i in range(len(value))]
     return value
-
-
-def _needs_value(key: str, origins: Mapping[str, Origin]) -> ConfigError:
-    return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"),
-                       where=_place(origins.get(key), key))
 
 
 def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origin]) -> ConfigError:
@@ -416,11 +384,11 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
         return ConfigError("config-interpolation-failed",
                            Text(f"{key} needs the environment variable {name}, which is not set",
                                 f"{key} 需要环境变量 {name}，但它没有设置"), where=_place(origin, key),
-                           hint=(f"export {name}=…",
+                           hint=(f"export {name}=VALUE",
                                  Text(f"or give a default: ${{oc.env:{name},default}}",
                                       f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):
-        return _needs_value(key, origins)
+        return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
     return ConfigError("config-interpolation-failed",
                        Text(f"the interpolation in {key} cannot be resolved", f"无法解析 {key} 的插值"),
                        where=_place(origin, key), why=_first_line(error))
@@ -430,31 +398,25 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     try:
         section = decode(kind, _lenient(kind, value or {}, origins, name))
     except DecodeError as error:
-        key = _join(name, error.path)
+        key = dotted(name, error.path)
         raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
                           where=_place(_origin_near(origins, key), key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")
         if section_name == name and getattr(section, field_name) not in choices:
             found = getattr(section, field_name)
-            near = difflib.get_close_matches(str(found), choices, n=1)
-            hint = (Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ()
             raise ConfigError("config-value-invalid",
                               Text(f"{key} must be {', '.join(choices[:-1])} or {choices[-1]}, not {found!r}",
                                    f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
-                              where=_place(origins.get(key), key), hint=hint)
+                              where=_place(origins.get(key), key), hint=did_you_mean(str(found), choices))
     return section
 
 
-def _lenient(kind: type, value: Mapping[str, Any], origins: Mapping[str, Origin], prefix: str) -> dict[str, Any]:
+def _lenient(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
     """What an environment variable or a quick hand writes: "8" for 8, "true" for true, one item for a list of it."""
-    return {name: _lenient_value(field_types(kind).get(name), item, origins, _join(prefix, name))
-            for name, item in value.items()}
-
-
-def _lenient_value(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _lenient(hint, value, origins, key)  # type: ignore[arg-type]
+        hints = field_types(hint)  # type: ignore[arg-type]
+        return {name: _lenient(hints.get(name), item, origins, dotted(key, name)) for name, item in value.items()}
     wanted = str(hint)
     if "tuple" in wanted and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         value = [value]
@@ -510,17 +472,8 @@ def _place(origin: Origin | None, key: str) -> str:
 def _yaml_error(error: yaml.YAMLError, file: Path) -> ConfigError:
     mark = getattr(error, "problem_mark", None)
     where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-    problem = getattr(error, "problem", None) or _first_line(error)
-    hint: tuple[Words, ...] = ()
-    if "\\t" in problem or "'\\t'" in str(error):
-        hint = (Text("indent with spaces, not tabs", "请用空格而不是制表符缩进"),)
-    return ConfigError("config-not-yaml", Text("this is not valid YAML", "不是合法的 YAML"), where=where, why=problem,
-                       hint=hint)
+    return ConfigError("config-not-yaml", where=where, why=getattr(error, "problem", None) or _first_line(error))
 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

@@ -25,6 +25,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "swanlab.mode": SWANLAB_MODES,
     "launch.target": ("local", "slurm"),
     "preflight.probe": ("auto", "never"),
+    "preflight.rehearsal": ("auto", "always", "never"),
     "run.speedups": ("exact", "all", "never"),
 }
 
@@ -137,6 +138,7 @@ class PreflightSection:
     allow: tuple[str, ...] = ()
     probe: str = "auto"
     timeout: float = 60.0  # seconds for the probe
+    rehearsal: str = "auto"  # the training in small before it starts
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,11 @@ class ResolvedConfig:
     def origin(self, key: str) -> Origin | None:
         """Where a dotted key was written; for a list or group without an origin of its own, its first leaf's."""
         return origin_below(self.origins, key)
+
+    def is_default(self, key: str) -> bool:
+        """Whether nobody wrote the key: its value is the launcher's own."""
+        origin = self.origin(key)
+        return origin is not None and origin.layer == "default"
 
 
 SECTIONS = ("swift", "flash_attn", "swanlab", "launch", "env", "preflight", "run")

@@ -50,12 +50,13 @@ class Family:
 
     since "" marks a name that transformers brought or took away: which one holds is known from the installed arguments
     only. values: what the first name's values are called under the later names. joins: a list that is added to what the
-    new name holds.
+    new name holds. apart: where both names are there they are two settings.
     """
 
     names: tuple[tuple[str, str], ...]
     values: Mapping[Any, Any] = field(default_factory=dict)
     joins: bool = False
+    apart: bool = False
 
 
 #: Arguments of which only the name changed: by the versions that brought the old and the new one, `old > new`.
@@ -96,7 +97,8 @@ FAMILIES: tuple[Family, ...] = (
     Family((("2", "custom_train_dataset_path"), ("2", "dataset")), joins=True),
     Family((("2", "custom_val_dataset_path"), ("2", "val_dataset")), joins=True),
     Family((("2", "lora_modules"), ("3", "adapters")), joins=True),
-    Family((("", "group_by_length"), ("", "train_sampling_strategy")), {True: "group_by_length", False: None}),
+    # ms-swift 4 has the old name as its own and never looks at transformers 5's (trainers/mixin.py, get_train_dataloader)
+    Family((("", "group_by_length"), ("", "train_sampling_strategy")), {True: "group_by_length", False: None}, apart=True),
     Family((("", "adafactor"), ("", "optim")), {True: "adafactor", False: None}),
 )
 
@@ -162,8 +164,9 @@ def translate(swift: Mapping[str, Any], known_args: Arguments | None = None, ms_
     renamed: list[Rename] = []
     clashes: list[Clash] = []
     rank = strength or {}
+    written = frozenset(key.replace("-", "_") for key in swift)
     for key, value in swift.items():
-        name, new_value, joins = _installed(key, value, known_args, ms_swift)
+        name, new_value, joins = _installed(key, value, known_args, ms_swift, written)
         above = rank.get(key, 0) - rank.get(keys.get(name, key), 0)
         if name != key.replace("-", "_"):
             renamed.append(Rename(key, name, value, new_value))
@@ -190,14 +193,16 @@ def translate_config(config: ResolvedConfig, known_args: Arguments | None,
 
 
 def strengths(config: ResolvedConfig) -> Mapping[str, int]:
-    """How high the layer of each `swift` key stands: 0 the built-in defaults, then the files, then the command line."""
-    order = {file: index + 1 for index, file in enumerate(config.files)}
-    ranks: dict[str, int] = {}
-    for key in config.swift:
-        origin = config.origin(f"swift.{key}")
-        if origin is not None and origin.layer != "default":
-            ranks[key] = order.get(origin.file, 1) if origin.file else len(order) + 1
-    return ranks
+    """How high the layer of each `swift` key stands."""
+    return {key: strength(config, f"swift.{key}") for key in config.swift}
+
+
+def strength(config: ResolvedConfig, key: str) -> int:
+    """How high the layer of a dotted key stands: 0 the built-in defaults, then the files, then the command line."""
+    origin, order = config.origin(key), {file: index + 1 for index, file in enumerate(config.files)}
+    if origin is None or origin.layer == "default":
+        return 0
+    return order.get(origin.file, 1) if origin.file else len(order) + 1
 
 
 def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[str, str]:
@@ -206,15 +211,15 @@ def written_texts(config: ResolvedConfig, translation: Translation) -> Mapping[s
     return {name: origin.scalar for name, origin in origins.items() if origin and origin.scalar is not None}
 
 
-def _installed(key: str, value: Any, known_args: Arguments | None,
-               ms_swift: Version | None) -> tuple[str, Any, bool]:
+def _installed(key: str, value: Any, known_args: Arguments | None, ms_swift: Version | None,
+               written: frozenset[str]) -> tuple[str, Any, bool]:
     """Name and value of one argument in the installed generation, and whether it adds to what stands there."""
     name = key.replace("-", "_")
     for family in FAMILIES:
         spelled = [n for _, n in family.names]
         if name not in spelled:
             continue
-        target = _target(family, name, known_args, ms_swift)
+        target = _target(family, name, known_args, ms_swift, written)
         if target is not None and target != name:
             return target, _crossed(family, value, forward=spelled.index(name) < spelled.index(target)), family.joins
     if known_args and name not in known_args and name.startswith("no_") and isinstance(value, bool):
@@ -224,9 +229,14 @@ def _installed(key: str, value: Any, known_args: Arguments | None,
     return name, value, False
 
 
-def _target(family: Family, name: str, known_args: Arguments | None, ms_swift: Version | None) -> str | None:
+def _target(family: Family, name: str, known_args: Arguments | None, ms_swift: Version | None,
+            written: frozenset[str]) -> str | None:
+    """What the installed generation calls `name`. A name of its own stays, unless another of the same argument is written
+    too: two of them reach ms-swift as one, by the layers and not by which it prefers."""
     if known_args is not None:
-        return next((n for _, n in reversed(family.names) if n in known_args), None)
+        there = [n for _, n in reversed(family.names) if n in known_args]
+        stays = name in there and (family.apart or not written & {n for _, n in family.names} - {name})
+        return None if stays else next(iter(there), None)
     if ms_swift is None or not all(since for since, _ in family.names):
         return None
     return next((n for since, n in reversed(family.names) if ms_swift.release >= Version(since).release), None)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.diagnose.context import Context
 from swift_fa_launcher.diagnose.signatures import Kind
-from swift_fa_launcher.diagnose.verdict import SIZES, Sighting, collect_sightings, lingering_codes, rank
+from swift_fa_launcher.diagnose.verdict import Sighting, lingering_codes, rank, read_log
 from swift_fa_launcher.errors import LauncherError, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.table import TABLE, fill, fill_fix, value_names
 
@@ -24,6 +26,12 @@ _CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
 _SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _COLON = Text(": ", "：")
+#: Settings that an advice lowers, from what the log tells of them; and the others that it may name.
+_SIZES = ("per_device_train_batch_size", "max_length", "dataset_num_proc", "dataloader_num_workers")
+_ADVISED = (*_SIZES, "ddp_timeout", "swanlab_folder")
+#: What to install for a module of another name.
+_DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "fla": "flash-linear-attention",
+                  "auto_gptq": "auto-gptq", "awq": "autoawq", "Crypto": "pycryptodome", "git": "gitpython", "attr": "attrs"}
 #: Exit codes that a signal leaves: as Python and shells say them, and as ms-swift hands a negative one on (mod 256).
 _KILLED, _STOPPED = frozenset({-9, 137, 247}), frozenset({-15, 143, 241, -2, 130, 254, -1, 129, 255})
 
@@ -52,21 +60,28 @@ class Diagnosis:
 def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
     """What went wrong, the cause before its consequences; never empty: a lone `unknown` says that nothing is known.
 
-    exit_code: of the run, where it is known. With 0 nothing failed, and only what harms without failing is told.
+    exit_code: of the run, where it is known. With 0 nothing failed, and only what the run did not do is told.
     """
     last = _Last(chunks)
-    sightings = collect_sightings(last)
+    reading = read_log(last)
     if exit_code == 0:
-        sightings = tuple(s for s in sightings if s.kind is Kind.HINT)
-    ranked = rank(sightings, failed=bool(exit_code), trying=lingering_codes(last.lines()))
-    found = tuple(make_diagnosis(sighting) for sighting in ranked)
+        reading = replace(reading, sightings=tuple(s for s in reading.sightings if s.kind is Kind.OUTCOME))
+    ranked = rank(reading, failed=bool(exit_code), trying=lingering_codes(last.lines()))
+    found = tuple(make_diagnosis(sighting, reading.context) for sighting in ranked)
     if exit_code and not [one for one in found if one.code != "unknown"]:
-        ended = "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
+        ended = _told_by(exit_code, reading.context)
         if ended:
             means, seen = TABLE[ended].means, Text(f"exit code {exit_code}", f"退出码 {exit_code}")
             return (Diagnosis(ended, 0, seen.en, Text(f"{means.en}: {seen.en}", f"{means.zh}：{seen.zh}"),
                               fill_fix(TABLE[ended].fix, {})), *found)
     return found or (_nothing(exit_code, last.beginning),)
+
+
+def _told_by(exit_code: int, context: Context) -> str | None:
+    """The code that the exit code alone tells."""
+    if context.trained:
+        return "failed-after-training"
+    return "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
 
 
 def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
@@ -79,20 +94,26 @@ def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosi
                             why=error.strerror or str(error)) from error
 
 
-def make_diagnosis(sighting: Sighting) -> Diagnosis:
+def make_diagnosis(sighting: Sighting, context: Context) -> Diagnosis:
     """The sighting in words."""
-    code, values = sighting.signature.code, _advised(sighting)
-    advice, detail = TABLE[code], _detail(sighting.signature.detail, values)
-    summary = in_both(lambda lang: render_words(advice.means, lang) + (
+    signature, values = sighting.signature, _advised(sighting, context)
+    entry = TABLE[signature.code]
+    says = entry.says.get(way) if (way := signature.way if isinstance(signature.way, str) else signature.way(context)) else None
+    means = fill(says.summary if says else entry.means, values)
+    fix = says.fix if says and says.fix is not None else entry.fix
+    detail = _detail(signature.detail, values)
+    summary = in_both(lambda lang: render_words(means, lang) + (
         _COLON.render(lang) + said if (said := " ".join(render_words(detail, lang).split())) else ""))
-    return Diagnosis(code, sighting.line, sighting.evidence, summary, fill_fix(advice.fix, values))
+    return Diagnosis(signature.code, sighting.line, sighting.evidence, summary, fill_fix(fix, values))
 
 
-def _advised(sighting: Sighting) -> dict[str, str]:
+def _advised(sighting: Sighting, context: Context) -> dict[str, str]:
     """The values; half of each size that the log tells and that can be halved; and how long processes waited for each other
     and could wait instead, in seconds, where that may help."""
-    values = {name: value for name, value in sighting.values.items() if name not in SIZES or int(value) > 1}
-    values |= {f"half_{name}": str(int(values[name]) // 2) for name in SIZES if name in values}
+    told = {name: context.settings[name] for name in _ADVISED if name in context.settings}
+    values = {**told, **sighting.values, "gpu_name": context.gpu or ""}
+    values = {name: value for name, value in values.items() if name not in _SIZES or int(value) > 1}
+    values |= {f"half_{name}": str(int(values[name]) // 2) for name in _SIZES if name in values}
     shown = re.search(r"Timeout\(ms\)=(\d{4,})", sighting.evidence)
     waited = int(shown[1]) // 1000 if shown else int(values.get("ddp_timeout", 0))
     if 0 < waited < _SWIFT_WAITS:
@@ -101,6 +122,8 @@ def _advised(sighting: Sighting) -> dict[str, str]:
         values["longer"] = str(_SWIFT_WAITS)
     if sighting.signature.code == "launch-env-misspelt":  # of which logs show one
         values |= {"meant": "NPROC_PER_NODE", "setting": "launch.nproc_per_node"}
+    if package := values.get("package"):
+        values["package"] = shlex.quote(_DISTRIBUTIONS.get(package, package))
     return values
 
 

@@ -51,6 +51,8 @@ _STAMP_TEXT = (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\s(?:(?:stdout|stderr) [FP]
 _STAMP = re.compile(rf"^\s{{0,4}}(?:{_STAMP_TEXT})+")
 _HEAD = re.compile(rf"^\s{{0,4}}(?:{_STAMP_TEXT}|(?:{_SPEAKER_NAME})\s?)+")
 _FRAME = re.compile(r'\s*File ".*", line \d+')
+_TRACEBACK = "Traceback (most recent call last)"
+_IGNORED = re.compile(r"(?:Exception ignored in|--- Logging error ---).*\s*$")
 _QUOTED = 2_000  # bytes before a line in which the frame that quotes it is looked for
 
 
@@ -84,6 +86,16 @@ class Line:
         return f"{past}\n{self.text}"
 
     @cached_property
+    def beside(self) -> str:
+        """The lines before, whoever spoke, and the line itself."""
+        return f"{_plain(self.past, _CONTEXT)}\n{self.text}"
+
+    @cached_property
+    def ignored(self) -> bool:
+        """Whether the traceback that it ends is one that Python tells of and goes on: of a `__del__`, or of logging."""
+        return bool(_IGNORED.search(self.around[:max(0, self.around.rfind(_TRACEBACK))]))
+
+    @cached_property
     def quoted(self) -> bool:
         """Whether it is source code that a traceback shows: indented further than the `File "…", line N` that it follows."""
         who = self._who
@@ -102,7 +114,7 @@ class Line:
     @cached_property
     def frames(self) -> str:
         """`around` from the last traceback's head on."""
-        return self.around[max(0, self.around.rfind("Traceback (most recent call last)")):]
+        return self.around[max(0, self.around.rfind(_TRACEBACK)):]
 
 
 def read_lines(chunks: Iterable[bytes], needles: Sequence[tuple[bytes, ...]], ticks: Sequence[bytes],
@@ -166,8 +178,8 @@ def _depth(line: str) -> int:
     return len(said) - len(said.lstrip())
 
 
-def _plain(raw: bytes) -> str:
-    return _ESCAPES.sub("", raw[:_LONGEST].decode("utf-8", "replace"))
+def _plain(raw: bytes, most: int = _LONGEST) -> str:
+    return _ESCAPES.sub("", raw[:most].decode("utf-8", "replace"))
 
 
 def _judge(fresh: Sequence[bytes], flat: bytes, wanted: Needles, ticks: Sequence[bytes],

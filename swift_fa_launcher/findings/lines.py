@@ -22,8 +22,8 @@ FROM_ELSEWHERE: tuple[Words, ...] = (
          "--facts node.json --download-only DIR`，最后在本机运行 `swift-fa install --wheel DIR/FILE`"))
 LIST_ARGUMENTS = Text("see what the installed ms-swift accepts: swift-fa args NAME", "查看已安装的 ms-swift 接受什么：swift-fa args NAME")
 ANOTHER_PYTHON = Text("or train with another Python: launch.python=PATH", "或换一个 Python 来训练：launch.python=PATH")
-OFFLINE = Text("record offline and upload later with `swanlab sync`: swanlab.mode=offline",
-               "离线记录，之后用 swanlab sync 上传：swanlab.mode=offline")
+OFFLINE = Text("record offline and upload later with `swanlab sync FOLDER`: swanlab.mode=offline",
+               "离线记录，之后用 `swanlab sync FOLDER` 上传：swanlab.mode=offline")
 SYNC = Text("the recorded data is on this disk; upload it: swanlab sync {swanlab_folder}",
             "已记录的数据在本地磁盘上，上传命令：swanlab sync {swanlab_folder}")
 HF_MIRROR = "export HF_ENDPOINT=https://hf-mirror.com"

@@ -7,26 +7,28 @@ list serves a check, which knows the machine, and a log, which may say less.
 
 from __future__ import annotations
 
-import difflib
-import re
+import string
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from swift_fa_launcher.errors import Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, Text, UsageError, Words, did_you_mean, in_both, render_words
 from swift_fa_launcher.findings.areas import ENTRIES
+from swift_fa_launcher.findings.areas.run import WAYS
 from swift_fa_launcher.findings.entry import Entry
 from swift_fa_launcher.findings.finding import SEVERITIES, Finding, Severity
 
 #: The area of each code, in the order of display.
 AREA_OF: Mapping[str, str] = {code: area for area, entries in ENTRIES.items() for code in entries}
 #: All entries by code, in the order of display.
-TABLE: Mapping[str, Entry] = {code: entry for entries in ENTRIES.values() for code, entry in entries.items()}
+TABLE: Mapping[str, Entry] = {code: replace(entry, says={**entry.says, **WAYS.get(code, {})})
+                              for entries in ENTRIES.values() for code, entry in entries.items()}
 #: Codes that only a log shows; no check yields them.
 DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
 USUAL: Mapping[str, Any] = {"pip": "pip", "origin": ""}
-_VALUE = re.compile(r"(?<!\{)\{(\w+)[^{}]*\}(?!\})")
+_parts = string.Formatter().parse
 
 
 def found(code: str, says: str = "", /, *, severity: Severity | None = None, context: Mapping[str, Any] | None = None,
@@ -61,13 +63,13 @@ def fill_fix(lines: Iterable[Words], values: Mapping[str, Any]) -> tuple[Words, 
 
 def value_names(words: Words) -> tuple[str, ...]:
     """The values that a text names."""
-    return tuple(_VALUE.findall(render_words(words, "en")))
+    return tuple(name for _, name, _, _ in _parts(render_words(words, "en")) if name)
 
 
 def with_names(words: Words) -> Words:
     """The text for a reader who has no values: `{gpus}` becomes `GPUS`, `{pip}` what it usually is."""
     def named(text: str) -> str:
-        return _VALUE.sub(lambda m: str(USUAL.get(m[1], m[1].upper())), text).replace("{{", "{").replace("}}", "}")
+        return "".join(plain + (str(USUAL.get(name, name.upper())) if name else "") for plain, name, _, _ in _parts(text))
     return named(words) if isinstance(words, str) else Text(named(words.en), named(words.zh))
 
 
@@ -76,10 +78,15 @@ def require_codes(names: Iterable[str], where: str) -> tuple[str, ...]:
     who named it."""
     for name in names:
         if name not in TABLE or AREA_OF[name] == "launcher":
-            near = difflib.get_close_matches(name, [code for code in TABLE if AREA_OF[code] != "launcher"], n=1)
             raise UsageError("code-unknown", Text(f"there is no finding code {name}", f"没有检查代码 {name}"), where=where,
-                             hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else ())
+                             hint=did_you_mean(name, (code for code in TABLE if AREA_OF[code] != "launcher")))
     return tuple(names)
+
+
+def words_of(error: LauncherError) -> tuple[Words, tuple[Words, ...]]:
+    """What an error says and what mends it: its own words, else those of its code."""
+    entry = TABLE[error.code]
+    return error.message or with_names(entry.means), error.hint or tuple(map(with_names, entry.fix))
 
 
 class _Shown(dict[str, Any]):

@@ -40,8 +40,9 @@ MENDED_BY_INSTALL = frozenset((
 
 
 def needs_install(config: ResolvedConfig, facts: Facts) -> bool:
-    """Whether flash-attn is to be installed: wanted, allowed, and missing, broken or of another version than asked."""
-    if config.flash_attn.install != "auto" or on_ascend(facts) or config.swift.attn_impl not in BY_NAME:
+    """Whether flash-attn is to be installed: wanted, allowed, and missing, broken or of another version than asked. Not on an AMD
+    machine: what is installed and built here is for CUDA."""
+    if config.flash_attn.install != "auto" or on_ascend(facts) or on_rocm(facts) or config.swift.attn_impl not in BY_NAME:
         return False
     flash_attn = wanted_flash_attn(config, facts)
     return (is_missing(config, facts) or missing_variant(config, facts) is not None or too_old(config, facts) is not None
@@ -62,17 +63,15 @@ def _asks_another(config: ResolvedConfig, facts: Facts) -> bool:
 
 
 def no_public_wheel(facts: Facts) -> str | None:
-    """What nobody publishes wheels for and this machine has: a "torch", a "processor", no "glibc", "rocm"; None where there
-    may be some."""
+    """What nobody publishes wheels for and this machine has: a "torch", a "processor", no "glibc"; None where there may
+    be some."""
     version, host = torch_version(facts), facts.host
     machine = known(host.machine)
     if version is not None and version.is_prerelease:
         return "torch"
     if machine is not None and machine.lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
         return "processor"
-    if host.glibc is None and known(host.os) == "Linux":
-        return "glibc"
-    return "rocm" if on_rocm(facts) else None
+    return "glibc" if host.glibc is None and known(host.os) == "Linux" else None
 
 
 def must_build(config: ResolvedConfig, facts: Facts) -> bool:
@@ -81,6 +80,24 @@ def must_build(config: ResolvedConfig, facts: Facts) -> bool:
     compiled = config.swift.attn_impl not in FA4.names  # FA4 is plain Python
     on_windows = known(facts.host.os) == "Windows"
     return compiled and not on_windows and (build == "always" or (build == "auto" and no_public_wheel(facts) is not None))
+
+
+#: The first torch whose headers want C++20, and the releases of flash-attn that ask the compiler for C++17 by name, as
+#: FlashAttention 3 does (setup.py). https://github.com/Dao-AILab/flash-attention/issues/2863
+WANTS_CXX20 = Version("2.14")
+ASK_FOR_CXX17 = tuple(map(Version, (
+    "2.8.3.post2", "2.8.3.post1", "2.8.3", "2.8.2", "2.8.1", "2.8.0.post2", "2.7.4.post1", "2.7.3", "2.6.3", "2.5.9.post1")))
+
+
+def asks_for_old_cxx(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether what would be built here asks for an older C++ than torch's headers take."""
+    version = torch_version(facts)
+    try:
+        wish = parse_wish(config.flash_attn.version)
+    except ConfigError:
+        return False
+    return version is not None and version.release[:2] >= WANTS_CXX20.release and any(
+        wish.takes(release, None) for release in ASK_FOR_CXX17)
 
 
 def builds(config: ResolvedConfig, facts: Facts) -> bool:

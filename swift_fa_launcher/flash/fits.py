@@ -7,22 +7,23 @@ platform, torch) `make_need` refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
+from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.hosts import is_mirrored, is_trusted
-from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2
-from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA3, Implementation
+from swift_fa_launcher.flash.name import Candidate, WheelName
 from swift_fa_launcher.flash.symbols import torch_abi
 from swift_fa_launcher.flash.tags import extension_python, interpreter_pairs, platforms, takes_pair
-from swift_fa_launcher.flash.versions import Wish, needed_driver, oldest_release, parse_wish
+from swift_fa_launcher.flash.versions import STABLE_ABI, Wish, may_load, needed_driver, oldest_release, parse_wish
 from swift_fa_launcher.machine.facts import Extension, Facts, Gpu
 
 T = TypeVar("T")
@@ -35,11 +36,6 @@ Misfit = tuple[str, Words]
 class WheelContents:
     """What a wheel's file turned out to hold, read without running it; a field that nobody looked at is Unknown."""
 
-    magic: Maybe[str] = NOT_COLLECTED  # the first bytes in hexadecimal; a zip begins with 504b
-    zip_ok: Maybe[bool] = NOT_COLLECTED
-    zip_error: Maybe[str] = NOT_COLLECTED
-    sha256: Maybe[str] = NOT_COLLECTED
-    sha256_expected: Maybe[str] = NOT_COLLECTED
     name: Maybe[str] = NOT_COLLECTED  # of METADATA
     version: Maybe[Version] = NOT_COLLECTED  # of METADATA
     extension: Maybe[str] = NOT_COLLECTED  # the extension module's file name
@@ -75,6 +71,11 @@ class Need:
     minimum: tuple[Version, str]  # and who asks for it
     mirrors: tuple[str, ...]
     allow_unverified: bool
+    provable: bool  # this torch lies here, to look symbols up in, and a GPU to try on
+
+    @property
+    def implementation(self) -> Implementation:
+        return BY_DISTRIBUTION[self.distribution]
 
 
 def make_need(facts: Facts, implementation: str, version: str | None, mirrors: Sequence[str] = (),
@@ -95,18 +96,8 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
         platforms(os, machine, None if facts.host.glibc is None else NOT_COLLECTED), glibc,
         known(torch.version) if torch else None, known(torch.cuda) if torch else None,
         known(torch.cxx11_abi) if torch else None, known(facts.gpus) or (), known(driver.version) if driver else None,
-        parse_wish(version), oldest_release(facts, implementation), tuple(mirrors), allow_unverified)
-
-
-def list_misfits(facts: Facts, candidate: Candidate, *, implementation: str = "flash_attn", version: str | None = None,
-                 contents: WheelContents | Extension | None = None) -> tuple[Misfit, ...]:
-    """Every reason for which this wheel is refused here; empty where it fits. Raises as `make_need`."""
-    need = make_need(facts, implementation, version, allow_unverified=True)
-    try:
-        name = parse_wheel_name(candidate.filename)
-    except WheelNameError as error:
-        return (("not-a-wheel", error.message),)
-    return tuple(misfits(name, need, make_contents(contents)))
+        parse_wish(version), oldest_release(facts, implementation), tuple(mirrors), allow_unverified,
+        bool(os == "Linux" and torch and known(torch.origin) and known(facts.gpus)))
 
 
 def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Misfit]:
@@ -116,18 +107,10 @@ def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Mi
             yield code, words
 
 
-def parse_contents(data: Mapping[str, Any]) -> WheelContents:
-    """Contents from plain data. Raises DecodeError."""
-    contents: WheelContents = decode(WheelContents, dict(data))
-    return contents
-
-
-def make_contents(found: WheelContents | Extension | None) -> WheelContents:
+def make_contents(extension: Extension) -> WheelContents:
     """What is known of an extension alone as a wheel's contents."""
-    if isinstance(found, Extension):
-        shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
-        return WheelContents(extension=found.file, **{name: getattr(found, name) for name in shared})
-    return found or NOTHING_READ
+    shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
+    return WheelContents(extension=extension.file, **{name: getattr(extension, name) for name in shared})
 
 
 # What is needed -----------------------------------------------------------------------------------------------------
@@ -174,10 +157,13 @@ def _other_platform(name: WheelName, need: Need, contents: WheelContents) -> Wor
 
 
 def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    here = f"torch {need.torch}" if need.torch else "no torch"
+    if is_stable(name) and (need.torch is None or need.torch < STABLE_ABI):
+        return _for_another(f"torch {STABLE_ABI} and newer", here)
     if name.torch:
-        if need.torch is None or name.torch.release[:2] != need.torch.release[:2]:
-            return _for_another(f"torch {name.torch}", f"torch {need.torch}" if need.torch else "no torch")
-        if need.torch.is_devrelease or (need.torch.pre and need.torch.pre[0] == "a"):
+        if need.torch is None or (is_of_other_torch(name, need) and not is_proven(name, need, contents)):
+            return _for_another(f"torch {name.torch}", here)
+        if _is_unreleased(need.torch):
             return Text(f"torch {need.torch} is a vendor or nightly build, which public wheels do not fit",
                         f"torch {need.torch} 是厂商版或 nightly 版，公开的 wheel 不适用")
     lacking = known(contents.unresolved) or ()
@@ -185,6 +171,37 @@ def _other_torch(name: WheelName, need: Need, contents: WheelContents) -> Words 
         return Text(f"torch {need.torch} lacks symbols that it needs ({len(lacking)}), such as {lacking[0]}",
                     f"torch {need.torch} 缺少它需要的 {len(lacking)} 个符号，例如 {lacking[0]}")
     return None
+
+
+def is_of_other_torch(name: WheelName, need: Need) -> bool:
+    """Whether its label names another minor of torch."""
+    return name.torch is not None and need.torch is not None and name.torch.release[:2] != need.torch.release[:2]
+
+
+def is_proven(name: WheelName, need: Need, contents: WheelContents) -> bool:
+    """Whether a wheel for another torch loads with this one all the same: its symbols were looked up, and all are there."""
+    return known(contents.unresolved) == () and _is_near(name, need)
+
+
+def may_be_proven(name: WheelName, need: Need, contents: WheelContents) -> bool:
+    """Whether nothing stands against a wheel but its label's torch, and its own symbols may speak for it."""
+    return (need.provable and isinstance(contents.unresolved, Unknown) and _is_near(name, need)
+            and [code for code, _ in misfits(name, need, contents)] == ["torch-mismatch"])
+
+
+def _is_near(name: WheelName, need: Need) -> bool:
+    return bool(name.torch and need.torch and not _is_unreleased(need.torch)
+                and may_load(need.implementation, name.torch, need.torch))
+
+
+def _is_unreleased(torch: Version) -> bool:
+    """Whether it is a vendor's or nightly build: 2.6.0a0+nv25.01, 2.11.0.dev20260101."""
+    return torch.is_devrelease or bool(torch.pre and torch.pre[0] == "a")
+
+
+def is_stable(name: WheelName) -> bool:
+    """Whether it is built for no torch in particular: PyTorch's own FlashAttention 3."""
+    return name.distribution == FA3.distribution and name.local is None and "abi3" in name.abis
 
 
 def _other_cuda(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
@@ -202,8 +219,7 @@ def _other_abi(name: WheelName, need: Need, contents: WheelContents) -> Words | 
     inside = torch_abi(known(contents.unresolved) or known(contents.undefined) or ())
     for made_for, claim in ((name.abi, ""), (inside, " (its symbols)")):
         if made_for is not None and need.abi is not None and made_for is not need.abi:
-            return _for_another(f"cxx11abi{made_for}{claim}".replace("True", "TRUE").replace("False", "FALSE"),
-                                f"cxx11abi{need.abi}".replace("True", "TRUE").replace("False", "FALSE"))
+            return _for_another(f"cxx11abi{str(made_for).upper()}{claim}", f"cxx11abi{str(need.abi).upper()}")
     return None
 
 
@@ -216,6 +232,14 @@ def _newer_glibc(name: WheelName, need: Need, contents: WheelContents) -> Words 
     if needed and need.glibc and needed > need.glibc:
         return _for_another(f"glibc {needed}", f"glibc {need.glibc}")
     return None
+
+
+def may_lack_code(name: WheelName, need: Need) -> bool:
+    """Whether a published wheel may have no code for one of the GPUs: 12.8 is the first CUDA that compiles for compute
+    capability 10 and 12, and flash-attn's setup.py compiles for 8.0, 9.0, 10.0 and 12.0 where nothing else is asked."""
+    majors = {c.major for gpu in need.gpus if (c := known(gpu.compute_capability)) is not None}
+    early = name.cuda is not None and Version("12") < name.cuda < Version("12.8")
+    return 11 in majors or (early and max(majors, default=0) >= 10)
 
 
 def is_official(name: WheelName) -> bool:
@@ -252,24 +276,11 @@ def _unwanted_version(name: WheelName, need: Need, contents: WheelContents) -> W
     return None
 
 
-def _no_wheel(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    magic, inside, version = known(contents.magic), known(contents.name), known(contents.version)
-    if magic is not None and not magic.lower().startswith("504b"):
-        return Text(f"not a zip: it begins with {magic}", f"不是 zip 文件：开头是 {magic}")
-    if contents.zip_ok is False and not _other_digest(name, need, contents):
-        why = known(contents.zip_error) or ""
-        return Text(f"a damaged zip {why}".strip(), f"zip 文件已损坏 {why}".strip())
-    if (inside and re.sub(r"[-_.]+", "-", inside).lower() != name.distribution) or (
-            version and version.public != name.version.public):
+def _other_metadata(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
+    inside, version = known(contents.name), known(contents.version)
+    if (inside and canonicalize_name(inside) != name.distribution) or (version and version.public != name.version.public):
         said = f"{inside or ''} {version or ''}".strip()
         return Text(f"its METADATA says {said}", f"其 METADATA 写的是 {said}")
-    return None
-
-
-def _other_digest(name: WheelName, need: Need, contents: WheelContents) -> Words | None:
-    expected, found = known(contents.sha256_expected), known(contents.sha256)
-    if expected and found and expected.lower() != found.lower():
-        return Text(f"its sha256 is {found}, it should be {expected}", f"sha256 是 {found}，应为 {expected}")
     return None
 
 
@@ -299,9 +310,8 @@ _REASONS: tuple[tuple[str, _Reason], ...] = (
     ("glibc-too-new", _newer_glibc),
     ("arch-missing", _missing_arch),
     ("version-excluded", _unwanted_version),
-    ("not-a-wheel", _no_wheel),
-    ("hash-mismatch", _other_digest),
+    ("not-a-wheel", _other_metadata),
 )
 
 #: All codes, from what is furthest from fitting to what fits and lost.
-CODES = ("not-a-wheel", *(code for code, _ in _REASONS if code != "not-a-wheel"), "unverified", "not-best")
+CODES = ("not-a-wheel", *(code for code, _ in _REASONS[:-1]), "unverified", "not-best")

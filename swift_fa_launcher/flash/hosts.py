@@ -10,7 +10,10 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-from swift_fa_launcher.flash.implementations import FA4
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from swift_fa_launcher.flash.implementations import BY_NAME, DISTRIBUTIONS, FA2, FA4, Implementation
 
 GITHUB, PYPI = "https://github.com", "pypi.org"
 #: Public prefixes that serve GitHub's files, for a config that names none of them.
@@ -71,11 +74,15 @@ def shown_url(url: str) -> str:
 def source_hosts(sources: Iterable[str], mirrors: Iterable[str], attn_impl: str | None) -> tuple[Mapping[str, str], bool]:
     """({host: the address to ask it by} of the places that wheels come from, whether a source needs none).
 
-    Without mirrors, or with "direct", GitHub itself. PyPI has wheels of FlashAttention 4 alone, of the others only the sources.
+    Without mirrors, or with "direct", GitHub itself. The page of an implementation that is not wanted is not asked. PyPI has
+    wheels of FlashAttention 4 alone, of the others only the sources.
     """
     hosts: dict[str, str] = {}
     local = False
+    wanted = BY_NAME.get(attn_impl or "", FA2)
     for source in tuple(sources) or ("github:",):
+        if not may_offer(source, wanted):
+            continue
         if source.startswith("github:"):
             addresses = [GITHUB if mirror.strip() == DIRECT else mirror for mirror in tuple(mirrors) or (DIRECT,)]
         elif "://" in source and not source.startswith("file:"):
@@ -86,6 +93,15 @@ def source_hosts(sources: Iterable[str], mirrors: Iterable[str], attn_impl: str 
             hosts.setdefault(host_of(address), f"{'http' if address.startswith('http:') else 'https'}://{host_of(address)}/")
     idle = "" if attn_impl in FA4.names else PYPI
     return {host: address for host, address in hosts.items() if host not in ("", idle)}, local
+
+
+def may_offer(source: str, wanted: Implementation, capabilities: Iterable[Version] = ()) -> bool:
+    """Whether a source can have what is wanted. An index's page of one project has nothing of another, and nothing for GPUs
+    (their compute capabilities; none: not known) that the implementation does not run on."""
+    project = canonicalize_name(source.rstrip("/").rpartition("/")[2]) if source.startswith("http") else ""
+    majors = {capability.major for capability in capabilities}
+    return project not in DISTRIBUTIONS or (
+        project == wanted.distribution and (not majors or any(major in wanted.majors for major in majors)))
 
 
 def is_trusted(url: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from swift_fa_launcher.errors import Text
@@ -52,3 +53,7 @@ IMPLEMENTATIONS = (FA2, FA3, FA4)
 DISTRIBUTIONS = tuple(each.distribution for each in IMPLEMENTATIONS)
 BY_NAME: Mapping[str, Implementation] = {name: each for each in IMPLEMENTATIONS for name in each.names}
 BY_DISTRIBUTION: Mapping[str, Implementation] = {each.distribution: each for each in IMPLEMENTATIONS}
+
+#: The transformers that hand over `max_seqlen` of packed rows as a tensor without dimensions, not as a number
+#: (modeling_flash_attention_utils.py, prepare_fa_kwargs_from_position_ids; ms-swift's get_packed_seq_params does as well).
+TENSOR_LENGTHS = SpecifierSet(">=5.4", prereleases=True)

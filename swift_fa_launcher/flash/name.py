@@ -6,12 +6,14 @@ The build that a flash-attn wheel is for stands only in the local part of its ve
     +cu12torch2.8cxx11abiTRUE     Dao-AILab/flash-attention: CUDA's major, torch's minor, the C++ ABI
     +cu124torch2.6                mjun0812/flash-attention-prebuild-wheels; FA3 adds a commit: +cu126torch2.8gite2743ab
     +cu.12.8.torch.2.11           Astral's index
+
+PyTorch's index of FlashAttention 3 has one name, without a label, in a folder for each CUDA: `/whl/cu130/flash_attn_3-3.0.0-…`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,11 +23,12 @@ from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.errors import InstallError, Text
 
-_NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-+]+)(?:\+(?P<local>[^-]+))?"
-                   r"(?:-(?P<build>\d[^-]*))?-(?P<pythons>[^-]+)-(?P<abis>[^-]+)-(?P<platforms>[A-Za-z0-9_.]+)\.whl")
+_NAME = re.compile(r"(?P<distribution>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-+]+)(?:\+(?P<local>[A-Za-z0-9_.+!]+))?"
+                   r"(?:-(?P<build>\d[\w.]*))?-(?P<pythons>[\w.]+)-(?P<abis>[\w.]+)-(?P<platforms>[A-Za-z0-9_.]+)\.whl", re.ASCII)
 _CUDA = re.compile(r"cu(?:da)?\.?(\d+(?:\.\d+)?)")
 _TORCH = re.compile(r"(?:torch|pt)\.?(\d+(?:\.\d+){0,2})")
 _ABI = re.compile(r"abi\.?(true|false|0|1)")
+_FOLDER = re.compile(r"https?://.*/(cu\d{2,3})/[^/]+")
 
 
 class WheelNameError(InstallError):
@@ -92,17 +95,23 @@ def parse_wheel_name(filename: str) -> WheelName:
                      tuple(pythons.split(".")), tuple(abis.split(".")), tuple(platforms.split(".")))
 
 
+def parse_claims(candidate: Candidate) -> WheelName:
+    """The claims of an offered file: its name's, and those of its folder in an index where it has no label. Raises
+    WheelNameError."""
+    name = parse_wheel_name(candidate.filename)
+    folder = _FOLDER.fullmatch(candidate.url) if name.local is None else None
+    return replace(name, cuda=parse_label(folder[1])[1]) if folder else name
+
+
 def _not_a_wheel(filename: str) -> WheelNameError:
     shown = filename if len(filename) <= 120 else f"{filename[:117]}..."
+    why = Text("a wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl", "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl")
+    if not filename.endswith(".whl"):
+        why = Text("its name does not end in .whl", "文件名不以 .whl 结尾")
     keep = Text("keep the name that the file was published under; pip and uv read it",
                 "请保留文件发布时的原名，pip 和 uv 都要读取文件名")
-    if not filename.endswith(".whl"):
-        return WheelNameError("wheel-name-invalid", Text(f"{shown!r} is not a wheel", f"{shown!r} 不是 wheel 文件"),
-                              why=Text("its name does not end in .whl", "文件名不以 .whl 结尾"), hint=(keep,))
-    return WheelNameError("wheel-name-invalid",
-                          Text(f"{shown!r} is not a valid wheel file name", f"{shown!r} 不是合法的 wheel 文件名"),
-                          why=Text("a wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
-                                   "wheel 的文件名应为 名称-版本-PYTHON-ABI-平台.whl"), hint=(keep,))
+    return WheelNameError("wheel-name-invalid", Text(f"{shown!r} is not a wheel's file name", f"{shown!r} 不是 wheel 文件名"),
+                          why=why, hint=(keep,))
 
 
 @lru_cache(maxsize=1024)

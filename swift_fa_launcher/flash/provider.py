@@ -20,6 +20,7 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel, ModelCo
 from swift_fa_launcher.machine.reading import (
     has_no_gpu,
     is_absent,
+    kernels_taken,
     on_ascend,
     on_other_accelerator,
     on_rocm,
@@ -134,7 +135,8 @@ def _why_not_kernel_unasked(config: ResolvedConfig, facts: Facts, kernel: HubKer
         yield asks
     if not kernel.cached:
         yield Text("no kernel of the hub that fits is in the cache", "缓存中没有适用的 hub kernel")
-    if kernel.taken is False:
+    kernels, taken = facts.package("kernels"), kernels_taken(facts)
+    if kernels and (taken is None or kernels not in taken[0]):
         yield Text("transformers does not take this kernels", "transformers 不支持这个版本的 kernels")
     yield from why_not_kernel(config, facts)
 

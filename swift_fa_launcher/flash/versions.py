@@ -11,12 +11,38 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.errors import ConfigError, Text
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, Implementation
 from swift_fa_launcher.machine.facts import Facts
 
 #: flash-attn releases whose binaries older drivers cannot load, though they import: compressed kernels, taken back in 2.8.2.
 #: https://github.com/Dao-AILab/flash-attention/issues/1749, /pull/1751
 RELEASE_DRIVERS: Mapping[Version, Version] = {Version("2.8.1"): Version("550")}
+
+
+#: torch releases that took away a function which FlashAttention 2 calls, or its form: what was built before does not load from
+#: there on. 2.8: SetDevice; 2.10, 2.14: c10_cuda_check_implementation; 2.13: materialize_cow_storage. And those that brought
+#: one: what was built from there on does not load before. Read from PyPI's torch 2.5.1 to 2.15.0, see docs/wheels.md;
+#: https://github.com/unslothai/unsloth/pull/7495
+TAKEN_AWAY = tuple(map(Version, ("2.8", "2.10", "2.13", "2.14")))
+BROUGHT = tuple(map(Version, ("2.6", "2.9", "2.11")))
+#: FlashAttention 3 built with this torch or a newer one calls only torch's stable ABI, as this one had it (hopper/setup.py,
+#: TORCH_TARGET_VERSION; https://github.com/Dao-AILab/flash-attention/issues/1730).
+STABLE_ABI = Version("2.9")
+#: Minors between the torch that a wheel was built with and the one that it is tried with.
+FARTHEST = 3
+
+
+def may_load(implementation: Implementation, built: Version, torch: Version) -> bool:
+    """Whether a wheel that was built for another torch may load with this one: nothing that is known stands against it.
+
+    Its symbols decide then.
+    """
+    older, newer = sorted(Version(f"{each.major}.{each.minor}") for each in (built, torch))
+    if implementation is FA3 and older >= STABLE_ABI:
+        return True
+    changes = TAKEN_AWAY if built < torch else (*TAKEN_AWAY, *BROUGHT)
+    return (older.major == newer.major and newer.minor - older.minor <= FARTHEST
+            and not any(older < changed <= newer for changed in changes))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
-from swift_fa_launcher.errors import LaunchError, Text
+from swift_fa_launcher.errors import LaunchError, Text, joined, refused_as
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
 from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE
@@ -43,15 +43,6 @@ SECOND_CTRL_C = 0.5  # seconds; a wrapper such as `uv run` repeats the first Ctr
 SCREEN_LIMIT = 1 << 18  # bytes that wait for a slow terminal before the training waits too
 SCREEN_PATIENCE = 2.0  # seconds for a stuck terminal once an interrupted training has ended
 ORPHAN_TICK = 0.05  # seconds; only after the keeper was killed
-
-
-@dataclass(frozen=True)
-class Started:
-    """The training runs. pid: its process and process group."""
-
-    pid: int
-    keeper: int
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -76,29 +67,24 @@ class Outcome:
 
 def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, run_id: str, grace: float,
                  stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, redact: Sequence[bytes] = (),
-                 on_line: Callable[[bytes], None] | None = None, on_start: Callable[[Started], None] | None = None,
-                 on_signal: Callable[[int], None] | None = None, finish_timeout: float | None = None,
-                 ended_marker: Callable[[bytes], bool] | None = None) -> Outcome:
+                 on_line: Callable[[bytes], None] = lambda line: None, finish_timeout: float | None = None,
+                 ended_marker: Callable[[bytes], bool] = lambda line: False) -> Outcome:
     """Runs `command` to its end, that of all its descendants included, and says how it went.
 
     env is complete; RUN_ID_VARIABLE and, where unset, PYTHONUNBUFFERED are added to it. The training reads /dev/null.
     Its output goes to stdout and stderr (ours by default) and to `log`, with the `redact` texts replaced. SIGINT,
     SIGTERM, SIGHUP and SIGQUIT are passed on, unless they were ignored, and KILL follows `grace` seconds later; a
-    second Ctrl-C kills at once; Ctrl-Z stops the training too. on_line gets each line without its end; on_signal each
-    signal that is passed on. When `ended_marker` holds for a line and the training still runs `finish_timeout` seconds
-    after the last such line, it is ended. To be called from the main thread; elsewhere no signal is noticed.
+    second Ctrl-C kills at once; Ctrl-Z stops the training too. on_line gets each line without its end. When `ended_marker`
+    holds for a line and the training still runs `finish_timeout` seconds after the last such line, it is ended. To be called
+    from the main thread; elsewhere no signal is noticed.
 
     Raises LaunchError when the training cannot be started.
     """
     environment = {"PYTHONUNBUFFERED": "1", **env, RUN_ID_VARIABLE: run_id}
-    training = _Training(grace, _Watch(on_line, on_start, on_signal, finish_timeout, ended_marker))
+    training = _Training(grace, on_line, finish_timeout, ended_marker)
     with ExitStack() as stack:
-        try:
+        with refused_as(LaunchError("log-not-written", where=str(log))):
             training.log = Log(log)
-        except OSError as error:
-            message = Text("the log cannot be written", "无法写入日志")
-            hint = Text("choose another folder: run.root=FOLDER", "换一个目录：run.root=目录")
-            raise LaunchError("log-not-written", message, where=str(log), why=str(error.strerror), hint=(hint,)) from error
         stack.callback(training.log.close)
         training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
@@ -154,35 +140,14 @@ class _Stream:
 
     def __init__(self, screen: Screen, redactor: Redactor) -> None:
         self.screen, self.redactor, self.lines = screen, redactor, Lines()
-        pipe, self.child_end = os.pipe()
+        pipe, child_end = os.pipe()
         os.set_blocking(pipe, False)
-        self.pipe: int | None = pipe
-
-    def close_pipe(self) -> None:
-        if self.pipe is not None:
-            os.close(self.pipe)
-        self.pipe = None
-
-    def close_child_end(self) -> None:
-        if self.child_end >= 0:
-            os.close(self.child_end)
-        self.child_end = -1
+        self.pipe, self.child_end = open(pipe, "rb", buffering=0), open(child_end, "wb", buffering=0)  # noqa: SIM115
 
     def close(self) -> None:
-        self.close_pipe()
-        self.close_child_end()
+        self.pipe.close()
+        self.child_end.close()
         self.screen.close()
-
-
-@dataclass
-class _Watch:
-    """What the caller wants to know of, as `run_training` says."""
-
-    on_line: Callable[[bytes], None] | None
-    on_start: Callable[[Started], None] | None
-    on_signal: Callable[[int], None] | None
-    finish_timeout: float | None
-    ended_marker: Callable[[bytes], bool] | None
 
 
 class _Training:
@@ -192,13 +157,15 @@ class _Training:
     signals: _Signals
     process: subprocess.Popen[bytes]  # the keeper
 
-    def __init__(self, grace: float, watch: _Watch) -> None:
-        self.grace, self.watch = grace, watch
+    def __init__(self, grace: float, on_line: Callable[[bytes], None], finish_timeout: float | None,
+                 ended_marker: Callable[[bytes], bool]) -> None:
+        self.grace, self.on_line, self.finish_timeout, self.ended_marker = grace, on_line, finish_timeout, ended_marker
         self.streams: list[_Stream] = []
         self.channel: socket.socket | None = None
         self.inbox = bytearray()
         self.spare: frozenset[int] = frozenset()  # children of ours that are none of the training's
-        self.started: Started | None = None
+        self.child: int | None = None  # the training's process and process group
+        self.started: datetime | None = None
         self.failed: tuple[Any, ...] | None = None  # step, errno, why
         self.status: int | None = None
         self.ended: datetime | None = None
@@ -214,6 +181,7 @@ class _Training:
         self.screens_until: float | None = None
         self.over = False  # no process is left
         self.notes: list[Text] = []
+        self.watches = True
 
     # The story
 
@@ -231,7 +199,7 @@ class _Training:
             self.channel = None
             raise _launch_error(("keeper", 0, str(error)), (sys.executable,), Path()) from error
         for stream in self.streams:
-            stream.close_child_end()
+            stream.child_end.close()
         with suppress(OSError):  # a keeper that went away is noticed by the end of its socket
             self.channel.sendall(keeper.encode_message(message))
         self.channel.setblocking(False)
@@ -251,7 +219,7 @@ class _Training:
         if self.channel is not None:
             self.channel.close()
             for stream in self.streams:
-                stream.close_pipe()
+                stream.pipe.close()
             self.process.wait()
 
     def outcome(self) -> Outcome:
@@ -268,10 +236,9 @@ class _Training:
         if self.log.error is not None:
             why, lost = self.log.error.strerror, self.log.lost
             self.note(f"{lost} bytes of output are missing in the log: {why}", f"日志缺少 {lost} 字节输出：{why}")
-        detail = Text("; ".join(note.en for note in self.notes), "；".join(note.zh for note in self.notes))
-        return Outcome(code, number, self.started.at if self.started else now, self.ended or now,
+        return Outcome(code, number, self.started or now, self.ended or now,
                        interrupted=self.asked is not None and code != 0, ended_after_training=self.ended_after_training,
-                       detail=detail if self.notes else None, asked=self.asked)
+                       detail=joined(self.notes) if self.notes else None, asked=self.asked)
 
     def note(self, en: str, zh: str) -> None:
         self.notes.append(Text(en, zh))
@@ -287,8 +254,8 @@ class _Training:
             actions[self.channel.fileno()] = self.listen
             poll.register(self.channel, select.POLLIN)
         for stream in self.streams:
-            if stream.pipe is not None and not self.holds_back(stream):
-                actions[stream.pipe] = partial(self.read, stream)
+            if not stream.pipe.closed and not self.holds_back(stream):
+                actions[stream.pipe.fileno()] = partial(self.read, stream)
                 poll.register(stream.pipe, select.POLLIN)
             if stream.screen.fd is not None and stream.screen.pending:
                 actions[stream.screen.fd] = partial(stream.screen.write, b"")
@@ -315,43 +282,35 @@ class _Training:
 
     def read(self, stream: _Stream) -> None:
         """Takes one piece of output; closes the pipe at its end, or when it is empty and nobody is left to fill it."""
-        try:
-            data = os.read(stream.pipe, 1 << 16) if stream.pipe is not None else b""
-        except BlockingIOError:
-            if not self.over:
-                return
-            data = b""
+        data = stream.pipe.read(1 << 16)  # None: it is empty
         if data:
             self.emit(stream, stream.redactor.feed(data))
-        else:
+        elif data is not None or self.over:
             self.emit(stream, stream.redactor.finish())
-            stream.close_pipe()
+            stream.pipe.close()
 
     def drain(self) -> bool:
         """Takes what the ended training left in the pipes; True when all of it is written."""
         for stream in self.streams:
-            while stream.pipe is not None and not self.holds_back(stream):
+            while not stream.pipe.closed and not self.holds_back(stream):
                 self.read(stream)
-        return all(stream.pipe is None and not stream.screen.pending for stream in self.streams)
+        return all(stream.pipe.closed and not stream.screen.pending for stream in self.streams)
 
     def emit(self, stream: _Stream, data: bytes) -> None:
         if not data:
             return
         self.log.write(data)
         stream.screen.write(data)
-        if self.watch.on_line is not None or self.watch.ended_marker is not None:
-            for line in stream.lines.feed(data):
-                self.look_at(line)
+        for line in stream.lines.feed(data) if self.watches else ():
+            self.look_at(line)
 
     def look_at(self, line: bytes) -> None:
-        watch = self.watch
         try:
-            if watch.ended_marker is not None and watch.finish_timeout is not None and watch.ended_marker(line):
-                self.finish_at = time.monotonic() + watch.finish_timeout
-            if watch.on_line is not None:
-                watch.on_line(line)
+            if self.finish_timeout is not None and self.ended_marker(line):
+                self.finish_at = time.monotonic() + self.finish_timeout
+            self.on_line(line)
         except Exception as error:  # a mistake of ours must not end days of training
-            watch.on_line = watch.ended_marker = None
+            self.watches = False
             self.note(f"the output was no longer watched: {error!r}", f"已停止监视输出：{error!r}")
 
     # The keeper
@@ -378,9 +337,7 @@ class _Training:
 
     def take_message(self, kind: str, *values: Any) -> None:
         if kind == "started":
-            self.started = Started(values[0], self.process.pid, datetime.now(timezone.utc))
-            if self.watch.on_start is not None:
-                self.watch.on_start(self.started)
+            self.child, self.started = values[0], datetime.now(timezone.utc)
         elif kind == "failed":
             self.failed, self.bye = values, True
         elif kind == "asked":
@@ -438,8 +395,6 @@ class _Training:
             self.asked = self.asked if self.status is not None else self.asked or number
             self.send("pass", number)
             self.keeper_until = self.keeper_until or now + self.grace + keeper.GIVE_UP + 5.0
-            if self.watch.on_signal is not None:
-                self.watch.on_signal(number)
 
     def drop_screens(self) -> None:
         self.screens_until = None
@@ -466,7 +421,7 @@ class _Training:
         for pid in (found := keeper.descendants(os.getpid(), self.spare)):
             with suppress(ChildProcessError):
                 ended, status = os.waitpid(pid, os.WNOHANG)
-                if ended and self.started is not None and ended == self.started.pid:
+                if ended and ended == self.child:
                     self.take_status(status)
         if self.orphans_kill_at is not None and now >= self.orphans_kill_at:
             keeper.signal_all(found, signal.SIGKILL)
@@ -490,7 +445,7 @@ def make_exit_code(status: int | None, asked: int | None) -> tuple[int, int | No
 
 def _launch_error(failed: tuple[Any, ...], command: Sequence[str], cwd: Path) -> LaunchError:
     step, number, why = failed
-    message, where = Text("the training could not be started", "无法启动训练"), command[0]
+    where, message = command[0], Text("the training could not be started", "无法启动训练")
     hint: tuple[Text, ...] = ()
     if step == "keeper":
         message, where = Text("the process that guards the training could not be started", "无法启动守护进程"), sys.executable

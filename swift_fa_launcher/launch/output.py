@@ -45,12 +45,8 @@ class Redactor:
 
     def _beginning(self, data: bytes) -> int:
         """Where the longest end of `data` starts that is the beginning of a secret and not the whole of it."""
-        longest = max((self._overlap(data, secret) for secret in self._secrets), default=0)
-        return len(data) - longest
-
-    @staticmethod
-    def _overlap(data: bytes, secret: bytes) -> int:
-        return next((n for n in range(min(len(secret) - 1, len(data)), 0, -1) if data.endswith(secret[:n])), 0)
+        return min((at for secret in self._secrets for at in range(max(0, len(data) - len(secret) + 1), len(data))
+                    if secret.startswith(data[at:])), default=len(data))
 
 
 class Lines:

@@ -10,18 +10,19 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import render_arguments, translate_config, written_texts
-from swift_fa_launcher.decode import decode, encode, known
+from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.errors import Text
-from swift_fa_launcher.launch.monitor import make_attention_job, make_monitor_job, make_speedups_job
+from swift_fa_launcher.flash.provider import KERNEL, PACKAGE, choose_provider
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import LAUNCH_VARIABLES, chosen_port, interpreter
 from swift_fa_launcher.secrets import is_secret_name
 
 SCHEMA = 1
@@ -29,9 +30,6 @@ SCHEMA = 1
 #: Given to the training through --external_plugins; told what to do by the variable, a JSON object.
 PLUGIN = str(PurePath(__file__).parents[1] / "training" / "swift_fa_plugin.py")
 PLUGIN_VARIABLE = "SWIFT_FA_PLUGIN"
-
-#: ms-swift's launch variables, in the order in which it hands them to torchrun (swift/cli/main.py, 3.8 to 4.6).
-_TORCHRUN_VARIABLES = ("NPROC_PER_NODE", "MASTER_PORT", "NNODES", "NODE_RANK", "MASTER_ADDR")
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,15 @@ class LaunchPlan:
     run_dir: str
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain data; `plan_from_json` reads it back."""
+        """The plan as plain data; `decode` reads it back."""
         return {"schema": SCHEMA, **encode(self)}
-
-
-def plan_from_json(data: Mapping[str, Any]) -> LaunchPlan:
-    """The inverse of `LaunchPlan.to_json`. Raises DecodeError for other data."""
-    return decode(LaunchPlan, data)  # type: ignore[no-any-return]
 
 
 def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str, cwd: str) -> LaunchPlan:
     """The plan for this config on the machine of these facts."""
     settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
-    own_jobs = {"attention": make_attention_job(config, facts), "speedups": make_speedups_job(config, run_dir),
-                "monitor": make_monitor_job(config, run_dir)}
+    own_jobs = {"attention": _attention_job(config, facts), "speedups": _speedups_job(config, run_dir),
+                "monitor": monitor_job(config, run_dir)}
     jobs = {**settings.jobs, **{name: job for name, job in own_jobs.items() if job}}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))
@@ -74,10 +67,44 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     words = render_arguments(arguments, written_texts(config, translated), known_arguments)
     open_env = {name: value for name, value in config.env.items() if not is_secret_name(name)}
     plugin_env = {PLUGIN_VARIABLE: json.dumps(jobs, ensure_ascii=False)} if jobs else {}
-    env = {**_launch_env(config), **settings.env, **plugin_env, **open_env, "SWIFT_FA_RUN_ID": run_id}
+    launch = _launch_env(config, facts)
+    # what `launch` writes goes first and before `env`, as every check reads it
+    env = {"PYTHONUNBUFFERED": "1", **launch, **settings.env, **plugin_env, **open_env, **launch, "SWIFT_FA_RUN_ID": run_id}
     secrets = dict.fromkeys((*settings.secrets, *(name for name in config.env if name not in open_env)))
     return LaunchPlan(argv=("swift", "sft", *words), starts=(*_program(config, facts, env), *words),
                       env=MappingProxyType(env), secrets=tuple(secrets), cwd=cwd, run_dir=run_dir)
+
+
+def monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """The folder for its files, and why the model must run flash attention ("" where it need not); None for no monitor.
+
+    Packing counts as asking for it, unless the user allowed packing without.
+    """
+    if not config.run.monitor:
+        return None
+    swift = config.swift
+    if "flash" in (swift.attn_impl or ""):
+        wants = f"attn_impl={swift.attn_impl}"
+    elif swift.packs and "packing-needs-flash-attn" not in config.preflight.allow:
+        wants = "packing" if swift.flag("packing") else "padding_free"
+    else:
+        wants = ""
+    return {"folder": run_dir, "wants": wants}
+
+
+def _speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """How much may change (`exact`: not one bit; `all`: up to rounding) and the folder that is told; None for no speed-ups."""
+    level = config.run.speedups
+    return None if level == "never" else {"level": level, "folder": run_dir}
+
+
+def _attention_job(config: ResolvedConfig, facts: Facts) -> dict[str, Any] | None:
+    """What takes the package's place; None where nothing does."""
+    provider, kernel = choose_provider(config, facts), known(facts.hub_kernel)
+    if provider is None or provider.name == PACKAGE or not provider.there:
+        return None
+    named = {"repo": kernel.repo, "revision": kernel.revision} if kernel and provider.name == KERNEL else {}
+    return {"provider": provider.name, **named}
 
 
 def render_command(plan: LaunchPlan, lang: str = "en") -> str:
@@ -104,15 +131,13 @@ def _argument_groups(words: tuple[str, ...]) -> list[list[str]]:
     return groups
 
 
-def _launch_env(config: ResolvedConfig) -> dict[str, str]:
-    launch = config.launch
-    env = {"PYTHONUNBUFFERED": "1"}  # behind a pipe Python would hold its output back
-    if launch.gpus is not None:
-        # CUDA numbers the fastest card first unless told to count as nvidia-smi does
-        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(str(gpu) for gpu in launch.gpus)}
-    numbers = {"NPROC_PER_NODE": launch.nproc_per_node, "NNODES": launch.nnodes, "NODE_RANK": launch.node_rank,
-               "MASTER_ADDR": launch.master_addr, "MASTER_PORT": launch.master_port}
-    return env | {name: str(value) for name, value in numbers.items() if value is not None}
+def _launch_env(config: ResolvedConfig, facts: Facts) -> dict[str, str]:
+    launch = replace(config.launch, master_port=chosen_port(config, facts) or config.launch.master_port)
+    given = {name: getattr(launch, key.partition(".")[2]) for name, key in LAUNCH_VARIABLES.items()}
+    # CUDA numbers the fastest card first unless told to count as nvidia-smi does
+    env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if launch.gpus is not None else {}
+    return env | {name: ",".join(map(str, value)) if name == "CUDA_VISIBLE_DEVICES" else str(value)
+                  for name, value in given.items() if value is not None}
 
 
 def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -121,22 +146,17 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
     Source: swift/cli/main.py of 3.8.3, 3.12.6, 4.0.4 and 4.6.0, which all run `python swift/cli/sft.py ARGUMENTS`, or
     `python -m torch.distributed.run` with the launch variables as options and the same script.
     """
-    python = _interpreter(config, facts)
+    python = interpreter(facts) or config.launch.python or "python"
     swift = known(facts.swift)
     module = known(swift.module) if swift else None
     if module is None:
         return (python, "-m", "swift.cli.main", "sft")
     script = str(PurePath(module).parent / "cli" / "sft.py")
-    seen = {name: env.get(name, facts.env.get(name)) for name in _TORCHRUN_VARIABLES}
+    seen = {name: env.get(name, facts.env.get(name)) for name in LAUNCH_VARIABLES if name != "CUDA_VISIBLE_DEVICES"}
     if seen["NPROC_PER_NODE"] is None and seen["NNODES"] is None:
         return (python, script)
     options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]
     return (python, "-m", "torch.distributed.run", *options, script)
-
-
-def _interpreter(config: ResolvedConfig, facts: Facts) -> str:
-    python = known(facts.python)
-    return (known(python.executable) if python else None) or config.launch.python or "python"
 
 
 def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:

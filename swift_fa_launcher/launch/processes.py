@@ -25,7 +25,6 @@ class RunProcess:
 
     pid: int
     started: datetime
-    command: tuple[str, ...]
     keeper: bool
 
 
@@ -68,9 +67,8 @@ def _run_id(pid: int) -> str | None:
 
 
 def _run_process(process: Any) -> RunProcess:
-    command = tuple(process.cmdline())
     started = datetime.fromtimestamp(process.create_time(), timezone.utc)
-    return RunProcess(process.pid, started, command, keeper.__file__ in command)
+    return RunProcess(process.pid, started, keeper.__file__ in process.cmdline())
 
 
 def find_run_processes(run_id: str) -> tuple[RunProcess, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -15,16 +15,17 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, decode
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.machine import host, installed, network, paths, swanlab_login
 from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.machine.flash_attention import collect_flash_attn, find_torchs_own
 from swift_fa_launcher.machine.gpus import collect_gpus
-from swift_fa_launcher.machine.hub import has_login
-from swift_fa_launcher.machine.interpreter import end_running, find_interpreter, only_step, run_script, start_until
+from swift_fa_launcher.machine.hub import datasets_cache, has_login
+from swift_fa_launcher.machine.interpreter import ending_scripts, find_interpreter, only_step, run_script, start_until
 from swift_fa_launcher.machine.probe import prove_flash_attn
+from swift_fa_launcher.machine.reading import DEFAULT_PORT, NODE_VARIABLES, launch_number
 from swift_fa_launcher.machine.requirements import find_conflicts
 from swift_fa_launcher.machine.row_tokens import with_row_tokens
 
@@ -32,9 +33,6 @@ TARGET = Path(__file__).with_name("target.py")
 #: Seconds for the training interpreter's answer: a tenth as a rule, far more from a cold network file system.
 TARGET_TIMEOUT = 60.0
 ON_LOGIN_NODE = Unknown("this is a login node: the training runs elsewhere (launch.target: slurm)")
-MASTER_PORT = 29500
-
-Say = Callable[[Words], None]
 
 
 def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool = True,
@@ -49,18 +47,20 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
     cwd, environment = Path.cwd(), {**os.environ, **config.env}
     login = swanlab_login.find_login(environment, cwd, config.swanlab.host)
     over = Event()
-    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, _ending_scripts(over):
+    with ThreadPoolExecutor(8, "facts", start_until, (over,)) as pool, ending_scripts(over):
         answer = pool.submit(ask_target, config.launch.python or sys.executable, environment, cwd)
         on_login_node = config.launch.target == "slurm"
         devices = pool.submit(lambda: (ON_LOGIN_NODE, ON_LOGIN_NODE) if on_login_node else collect_gpus())
         toolchain = pool.submit(host.collect_toolchain, environment)
         path_facts = pool.submit(lambda: with_row_tokens(paths.collect_paths(config, environment), config, environment, cwd, say))
-        port = config.launch.master_port or MASTER_PORT
+        port = launch_number(config, Facts(env=kept_environment(environment)), "master_port") or DEFAULT_PORT
         ports = pool.submit(host.collect_ports_in_use, range(port, port + 16))
         report = answer.result()
         seen = make_installed(report, environment, cwd, login)
         site = report["python"]["site_packages"] if isinstance(report, dict) else None
         host_facts = host.collect_host(host.standing_places(site, config.swift.text("output_dir")))
+        rows = {"datasets": host.room_for_rows(datasets_cache(environment))}
+        host_facts = replace(host_facts, free_gib={**host_facts.free_gib, **rows})
         gpus, driver = devices.result()
         facts = Facts(
             where=socket.gethostname(), collected_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -71,16 +71,6 @@ def collect_facts(config: ResolvedConfig, *, offline: bool = False, probe: bool 
         if isinstance(report, dict):
             facts = prove_flash_attn(facts, report, config, environment, cwd, may_run=probe, say=say)
         return network.with_network(facts, plan, replies.result(), has_login(environment))
-
-
-@contextmanager
-def _ending_scripts(over: Event) -> Iterator[None]:
-    """Ends what runs in the training interpreter when this is left by an error or by Ctrl-C."""
-    try:
-        yield
-    except BaseException:
-        end_running(over)
-        raise
 
 
 def _ask_network(plan: network.Plan, environment: Mapping[str, str], offline: bool,
@@ -113,7 +103,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     """
     if not isinstance(report, dict):
         why = report or Unknown("there is no such Python interpreter")
-        names = ("torch", "torch_attention", "packages", "requirement_conflicts", "swift",
+        names = ("torch", "torch_attention", "packages", "requirement_conflicts", "kernels_range", "swift",
                  *(variant.field for variant in IMPLEMENTATIONS))
         return {"python": report, **dict.fromkeys(names, why),
                 "swanlab": swanlab_login.make_swanlab(login, environment, cwd, why)}
@@ -122,7 +112,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
     return {
         "python": decode(Python, report["python"]), "torch": torch, "packages": packages,
         "requirement_conflicts": find_conflicts(report["distributions"], report["python"]["version"]),
-        "swift": installed.collect_swift(report, environment),
+        "kernels_range": installed.collect_kernels_range(report), "swift": installed.collect_swift(report, environment),
         "swanlab": swanlab_login.make_swanlab(login, environment, cwd, swanlab),
         "torch_attention": find_torchs_own(torch),
         **{variant.field: collect_flash_attn(report, variant, torch) for variant in IMPLEMENTATIONS}}
@@ -135,7 +125,8 @@ KEPT = frozenset((
     "SWANLAB_RUN_ID", "SWANLAB_RESUME", "SWANLAB_MODE", "SWANLAB_LOG_DIR", "SWANLAB_LOGDIR", "SWANLAB_API_HOST",
     "SWANLAB_SAVE_DIR", "SWANLAB_ROOT", "MODELSCOPE_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",
     "USE_HF", "CUDA_HOME", "CUDA_PATH", "HOME", "USER", "LANG", "MAX_JOBS", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
-    "LD_LIBRARY_PATH", "SLURM_JOB_ID", "SLURM_NTASKS", "NCCL_SHM_DISABLE", "SWIFT_SINGLE_DEVICE_MODE"))
+    "LD_LIBRARY_PATH", "SLURM_JOB_ID", "SLURM_NTASKS", "NCCL_SHM_DISABLE", "SWIFT_SINGLE_DEVICE_MODE",
+    "PET_MASTER_ADDR", *(name for pair in NODE_VARIABLES for name in pair)))
 
 
 def kept_environment(environment: Mapping[str, str]) -> dict[str, str | None]:

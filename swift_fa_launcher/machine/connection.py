@@ -27,11 +27,12 @@ Timeouts = tuple[float, float]
 
 
 class Unreached(Exception):
-    """An address that gives nothing. code: of the finding that says so. broke_off: it may answer when it is asked once more."""
+    """An address that gives nothing. code: of the finding that says so. broke_off: it may answer when it is asked once more,
+    after `wait` seconds where it said so."""
 
-    def __init__(self, words: Words, code: str = "mirror-unreachable", *, broke_off: bool = False) -> None:
+    def __init__(self, words: Words, code: str = "mirror-unreachable", *, broke_off: bool = False, wait: float = 0.0) -> None:
         super().__init__(render_words(words, "en"))
-        self.words, self.code, self.broke_off = words, code, broke_off
+        self.words, self.code, self.broke_off, self.wait = words, code, broke_off, wait
 
 
 # Ways out -------------------------------------------------------------------------------------------------------------
@@ -139,11 +140,8 @@ def innermost(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def within(seconds: float, act: Callable[[], T]) -> T:
-    """What `act` returns or raises; TimeoutError where it takes longer, and then it goes on unheard.
-
-    A socket's own time-out begins anew with every byte, so that a server could hold a caller for ever.
-    """
+def begin(act: Callable[[], T]) -> Callable[[float | None], T]:
+    """Starts `act`; what comes back waits so many seconds for what it returns or raises. It never keeps a process alive."""
     answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -152,14 +150,25 @@ def within(seconds: float, act: Callable[[], T]) -> T:
         except BaseException as error:
             answers.put((None, error))
 
+    def wait(seconds: float | None) -> T:
+        try:
+            value, error = answers.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError(f"no answer within {seconds:g} s") from None
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
     threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]
+    return wait
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` returns or raises; TimeoutError where it takes longer, and then it goes on unheard.
+
+    A socket's own time-out begins anew with every byte, so that a server could hold a caller for ever.
+    """
+    return begin(act)(seconds)
 
 
 RESET = Text("connection reset", "连接被重置")

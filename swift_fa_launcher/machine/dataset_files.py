@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,21 +21,15 @@ SAMPLE = 1000
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
 GIB = 2**30
+_BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 
 class UnreadableRows(ValueError):
-    """The file cannot be read by `datasets`, so none of its rows is; line from 1, or None where it is not known."""
+    """The file cannot be read by `datasets`, so none of its rows is; line from 1, None where it is not known. total: its rows."""
 
-    def __init__(self, line: int | None, why: str) -> None:
+    def __init__(self, line: int | None, why: str, total: Maybe[int] = Unknown("the file cannot be read")) -> None:
         super().__init__(why)
-        self.line, self.why = line, why
-
-
-class NoRows(UnreadableRows):
-    """There are none in the file."""
-
-    def __init__(self) -> None:
-        super().__init__(1, "it has no rows")
+        self.line, self.why, self.total = line, why, total
 
 
 class UnseenRows(ValueError):
@@ -65,8 +60,7 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
         return unseen(plain, str(error))
     except UnreadableRows as error:
         line: Maybe[int] = error.line if error.line is not None else Unknown("its line is not known")
-        rows: Maybe[int] = 0 if isinstance(error, NoRows) else Unknown("the file cannot be read")
-        return replace(plain, rows=rows, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
+        return replace(plain, rows=error.total, rows_checked=0, usable_rows=0, first_bad=FirstBad(line, error.why))
     bad = judge_rows(sampled.rows, renamed, task == "seq_cls")
     first = next(iter(bad), None)
     return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
@@ -82,7 +76,7 @@ def read_sample(file: Path) -> Sampled:
     if not sampled.rows and sampled.total != 0:
         raise UnseenRows("its rows are too long to read")
     if not sampled.rows:
-        raise NoRows
+        raise UnreadableRows(1, "it has no rows", 0)
     return sampled
 
 
@@ -137,19 +131,12 @@ def _read_list(head: bytes, size: int) -> Sampled:
         return Sampled(spread([(None, row) for row in rows], SAMPLE), len(rows))
     decoder, at, found = json.JSONDecoder(), text.index("[") + 1, list[tuple[int | None, Any]]()
     while len(found) < SAMPLE:
-        at = _skip(text, at)
         try:
-            row, at = decoder.raw_decode(text, at)
+            row, at = decoder.raw_decode(text, _BETWEEN_ROWS.match(text, at).end())  # type: ignore[union-attr]
         except ValueError:
             break  # the end of what was read
         found.append((None, row))
     return Sampled(found, Unknown("the rows of a large JSON list are not counted"))
-
-
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n,":
-        at += 1
-    return at
 
 
 def _read_csv(file: Path, size: int) -> Sampled:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from packaging.version import Version
 
@@ -45,7 +44,7 @@ class Symbol:
 
 
 class ElfFile:
-    """An open ELF file; close it, or use it in a `with`. Raises ElfError, also from its methods, and OSError.
+    """An ELF file, open within its `with`. Raises ElfError, also from its methods, and OSError.
 
     Tables stay where they are, in the mapped file: those of a large library take 100 MB.
     """
@@ -56,23 +55,15 @@ class ElfFile:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError:
                 raise ElfError("the file is empty") from None
-        try:
-            self._sections = self._read_sections()
-            self._strings = self.section(".dynstr")
-            self._symbols = self.section(".dynsym")
-            self._hash = self._read_hash_header()
-        except BaseException:
-            self.close()
-            raise
+        self._sections = self._read_sections()
+        self._strings = self.section(".dynstr")
+        self._symbols = self.section(".dynsym")
+        self._hash = self._read_hash_header()
 
     def __enter__(self) -> ElfFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._data.close()
 
     def section(self, name: str) -> Section:
@@ -164,10 +155,7 @@ class ElfFile:
                 for name, kind, _, _, offset, length in headers}
 
     def _read(self, form: str, offset: int) -> tuple[int, ...]:
-        try:
-            return struct.unpack_from(form, self._data, offset)
-        except (struct.error, OverflowError):
-            raise ElfError("it is truncated or damaged") from None
+        return _unpack(form, self._data, offset)
 
     def _table(self, form: str, name: str) -> list[tuple[int, ...]]:
         with self.view(name) as view:
@@ -296,7 +284,7 @@ def _architectures(elf: ElfFile) -> tuple[Maybe[tuple[str, ...]], Maybe[tuple[st
     try:
         with elf.view(".nv_fatbin") as section:
             found = read_architectures(section)
-    except (ElfError, FatbinError) as error:
+    except ElfError as error:
         return Unknown(str(error)), Unknown(str(error))
     return found["cubin"], found["ptx"]
 
@@ -310,12 +298,11 @@ MAGIC = 0xBA55ED50
 PTX, CUBIN = 1, 2
 
 
-class FatbinError(ValueError):
-    """The section does not hold together: what was read of it may not be all."""
-
-
 def read_architectures(section: bytes | memoryview) -> dict[str, tuple[str, ...]]:
-    """{"cubin": ("sm_80", …), "ptx": ("compute_90", …)}, each in order of the architecture. Raises FatbinError."""
+    """{"cubin": ("sm_80", …), "ptx": ("compute_90", …)}, each in order of the architecture.
+
+    Raises ElfError where the section does not hold together: what was read of it may not be all.
+    """
     cubins: set[int] = set()
     ptx: set[int] = set()
     at = 0
@@ -323,12 +310,12 @@ def read_architectures(section: bytes | memoryview) -> dict[str, tuple[str, ...]
         _, _, header, size = _unpack("<IHHQ", section, at)
         start, at = at + header, at + header + size
         if header < 16 or at > len(section):
-            raise FatbinError("the GPU code section is truncated or damaged")
+            raise ElfError("the GPU code section is truncated or damaged")
         while start < at:
             kind, _, entry, length = _unpack("<HHIQ", section, start)
             (architecture,) = _unpack("<I", section, start + 28)
             if entry < 32 or start + entry + length > at:
-                raise FatbinError("the GPU code section is damaged")
+                raise ElfError("the GPU code section is damaged")
             if kind in (PTX, CUBIN):
                 (ptx if kind == PTX else cubins).add(architecture)
             start += entry + length
@@ -343,13 +330,13 @@ def _next_binary(section: bytes | memoryview, at: int) -> int:
         if word == MAGIC:
             return at
         if word:
-            raise FatbinError("the GPU code section holds something that is no fat binary")
+            raise ElfError("the GPU code section holds something that is no fat binary")
         at += 4
     return len(section)
 
 
-def _unpack(form: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]:
+def _unpack(form: str, data: bytes | memoryview | mmap.mmap, offset: int) -> tuple[int, ...]:
     try:
         return struct.unpack_from(form, data, offset)
-    except struct.error:
-        raise FatbinError("the GPU code section is truncated") from None
+    except (struct.error, OverflowError):
+        raise ElfError("it is truncated or damaged") from None

@@ -29,7 +29,7 @@ class Host:
     memory_gib: Maybe[float] = NOT_COLLECTED  # the cgroup's limit where there is one
     available_memory_gib: Maybe[float] = NOT_COLLECTED
     shm_gib: Maybe[float] = NOT_COLLECTED
-    free_gib: Mapping[str, Maybe[float]] = field(default_factory=dict)  # site_packages, tmp, cache, output
+    free_gib: Mapping[str, Maybe[float]] = field(default_factory=dict)  # site_packages, tmp, cache, output, datasets
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,6 @@ class HubKernel(FlashAttn):
     repo: Maybe[str] = NOT_COLLECTED
     revision: Maybe[str] = NOT_COLLECTED  # a commit
     builds: Maybe[bool] = NOT_COLLECTED  # whether there is one for this torch, CUDA and machine
-    taken: Maybe[bool] = NOT_COLLECTED  # whether the installed transformers takes this `kernels`
     error: Maybe[str] = None  # why it could not be had
 
     @property
@@ -175,7 +174,8 @@ class ModelConfig:
     architectures: Maybe[tuple[str, ...]] = NOT_COLLECTED
     layer_types: Maybe[tuple[str, ...]] = NOT_COLLECTED
     torch_dtype: Maybe[str] = NOT_COLLECTED
-    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED
+    head_dims: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of every layer, towers for images among them
+    quant_method: Maybe[str] = NOT_COLLECTED  # how the weights are quantised; None: they are not
     max_length: Maybe[int] = NOT_COLLECTED  # ms-swift's max_length where the config sets none
     attention_needs: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of "softcap", "sinks", "dropout", "window"
     own_code: Maybe[bool] = NOT_COLLECTED  # whether its class is in files of the model
@@ -196,7 +196,7 @@ class PathFacts:
     rows_over_max_length: Maybe[int] = NOT_COLLECTED
     mean_row_tokens: Maybe[float] = NOT_COLLECTED  # over the checked rows, cut at max_length
     row_tokens: Maybe[tuple[int, ...]] = NOT_COLLECTED  # of the checked usable rows, in the file's order, uncut
-    size_gib: Maybe[float] = NOT_COLLECTED
+    size_gib: Maybe[float] = NOT_COLLECTED  # of a file; of a model: its weights
     first_bad: Maybe[FirstBad] = NOT_COLLECTED
     cached: Maybe[bool] = NOT_COLLECTED
     known_to_hub: Maybe[bool] = NOT_COLLECTED
@@ -211,6 +211,40 @@ class PathFacts:
 class Reach:
     ok: Maybe[bool] = NOT_COLLECTED
     error: Maybe[str] = NOT_COLLECTED
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training of few layers, on the process with the most memory."""
+
+    depth: int
+    peak_gib: Maybe[float] = None  # allocated
+    batch_seconds: Maybe[float] = None  # forward and backward
+    rest_seconds: Maybe[float] = None  # of an optimizer step, beside its batches
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What the training in small showed, and what it foretells of the whole one.
+
+    cannot: why it could not be rehearsed, which says nothing of the training. error: how it failed, code: the cause that its
+    log names. The rest is None where it is not known.
+    """
+
+    cannot: Maybe[str] = None
+    error: Maybe[str] = None
+    code: Maybe[str] = None
+    out_of_memory: bool = False  # already in small
+    layers: Maybe[int] = None
+    trials: tuple[Trial, ...] = ()
+    attention: Maybe[str] = None  # what carried it out, in the monitor's words
+    losses: tuple[float, ...] = ()  # of the deepest one; nan and inf as they are
+    learned: Maybe[float] = None  # share of the tokens that is trained on
+    peak_gib: Maybe[float] = None  # allocated, foretold for the fullest GPU
+    gpu_gib: Maybe[float] = None  # what that GPU has
+    step_seconds: Maybe[float] = None  # foretold, for an optimizer step
+    tokens_per_second: Maybe[float] = None  # foretold, of all processes
+    epoch_steps: Maybe[int] = None
 
 
 @dataclass(frozen=True)
@@ -232,12 +266,14 @@ class Facts:
     hub_kernel: Maybe[HubKernel] = NOT_COLLECTED  # looked for where it is wanted
     packages: Maybe[Mapping[str, Maybe[Version]]] = NOT_COLLECTED  # by canonical name; None: not installed
     requirement_conflicts: Maybe[tuple[RequirementConflict, ...]] = NOT_COLLECTED
+    kernels_range: Maybe[str] = NOT_COLLECTED  # of `kernels`, as the installed transformers asks for it; None: it does not ask
     ms_swift_args: Maybe[Mapping[str, Argument]] = NOT_COLLECTED
     swift: Maybe[Swift] = NOT_COLLECTED
     swanlab: Maybe[SwanLab] = NOT_COLLECTED
     env: Mapping[str, str | None] = field(default_factory=dict)
     ports_in_use: Maybe[tuple[int, ...]] = NOT_COLLECTED
     paths: Mapping[str, Maybe[PathFacts]] = field(default_factory=dict)
+    rehearsal: Maybe[Rehearsal] = NOT_COLLECTED
     network: Mapping[str, Maybe[Reach]] = field(default_factory=dict)  # by host name; the model hub is "model-hub"
 
     def package(self, name: str) -> Version | None:

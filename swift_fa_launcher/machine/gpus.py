@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,7 @@ def _without_nvml(why: str) -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
 
 def has_nvidia_device(root: Path = Path("/")) -> bool:
     """Whether the kernel shows an NVIDIA device or driver (WSL has it in a library folder of its own)."""
-    signs = (root / "proc/driver/nvidia/version", root / "usr/lib/wsl/lib/libnvidia-ml.so.1",
-             Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32/nvml.dll"))
+    signs = (root / "proc/driver/nvidia/version", root / "usr/lib/wsl/lib/libnvidia-ml.so.1")
     return bool(glob.glob(str(root / "dev/nvidia[0-9]*"))) or any(sign.exists() for sign in signs)
 
 
@@ -65,7 +63,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
                    uuid=handle)
     memory, capability = ask(nvml.nvmlDeviceGetMemoryInfo, handle), ask(nvml.nvmlDeviceGetCudaComputeCapability, handle)
     return Gpu(
-        index=index, name=_text(ask(nvml.nvmlDeviceGetName, handle)), uuid=_text(ask(nvml.nvmlDeviceGetUUID, handle)),
+        index=index, name=ask(nvml.nvmlDeviceGetName, handle), uuid=ask(nvml.nvmlDeviceGetUUID, handle),
         compute_capability=capability if isinstance(capability, Unknown) else Version("{}.{}".format(*capability)),
         memory_gib=memory if isinstance(memory, Unknown) else round(memory.total / GIB, 2),
         free_memory_gib=memory if isinstance(memory, Unknown) else round(memory.free / GIB, 2))
@@ -73,10 +71,6 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 def _driver(nvml: Any) -> Driver:
     cuda = nvml.nvmlSystemGetCudaDriverVersion()  # 12040 for 12.4
-    driver: Driver = decode(Driver, {"version": _text(nvml.nvmlSystemGetDriverVersion()),
+    driver: Driver = decode(Driver, {"version": nvml.nvmlSystemGetDriverVersion(),
                                      "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}"})
     return driver
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.files import text_of
 from swift_fa_launcher.machine.facts import Host, Toolchain
 
 GIB = 2**30
@@ -44,11 +45,8 @@ def standing_places(site_packages: str | None, output: str | None) -> dict[str, 
 
 def collect_glibc() -> Maybe[Version]:
     """The running glibc; None where the C library is another one (musl, Windows, macOS)."""
-    try:
-        name, _, text = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")  # "glibc 2.36"
-        return Version(text) if name == "glibc" else None
-    except (AttributeError, ValueError, OSError, InvalidVersion):
-        return None
+    name, version = platform.libc_ver()
+    return Version(version) if name == "glibc" else None
 
 
 def _usable_cpus() -> Maybe[int]:
@@ -59,10 +57,7 @@ def _usable_cpus() -> Maybe[int]:
 
 
 def collect_memory(root: Path = Path("/")) -> tuple[Maybe[float], Maybe[float]]:
-    """Total and available memory in GiB: the cgroup's where its limit is the lower one.
-
-    root: where /proc and /sys are looked for.
-    """
+    """Total and available memory in GiB: the cgroup's where its limit is the lower one."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -77,7 +72,7 @@ def _cgroup_memory(root: Path) -> Iterable[tuple[float, float]]:
 
     What the page cache holds of files counts as use in the kernel's figure, but can be given back: it is left out.
     """
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         _, controllers, group = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
             base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
@@ -89,21 +84,14 @@ def _cgroup_memory(root: Path) -> Iterable[tuple[float, float]]:
         parts = Path(group.strip("/")).parts
         for depth in range(len(parts), -1, -1):
             folder = base.joinpath(*parts[:depth])
-            limit, used = _number(_read(folder / names[0])), _number(_read(folder / names[1]))
+            limit, used = _number(text_of(folder / names[0])), _number(text_of(folder / names[1]))
             if limit is not None and limit < 2**60:  # v1 writes almost 2**63 for "no limit"
-                cache = re.search(rf"^{names[2]} (\d+)$", _read(folder / "memory.stat"), re.M)
+                cache = re.search(rf"^{names[2]} (\d+)$", text_of(folder / "memory.stat"), re.M)
                 yield limit, max(0.0, (used or 0.0) - (float(cache[1]) if cache else 0.0))
 
 
 def _number(text: str) -> float | None:
     return float(text) if text.strip().isdigit() else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def nearest_existing(path: Path) -> Path:
@@ -120,6 +108,16 @@ def free_gib(path: Path) -> Maybe[float]:
         return round(shutil.disk_usage(nearest_existing(path)).free / GIB, 2)
     except OSError as error:
         return Unknown(f"{path}: {error.strerror or error}")
+
+
+def room_for_rows(cache: Path) -> Maybe[float]:
+    """GiB for the rows of datasets: what is free, and what holds rows that were loaded before and are not loaded again."""
+    free = free_gib(cache)
+    try:
+        held = sum(file.stat().st_size for file in cache.glob("*/*/*/*/*.arrow")) / GIB
+    except OSError as error:
+        return Unknown(f"{cache}: {error.strerror or error}")
+    return free if free is None or isinstance(free, Unknown) else round(free + held, 2)
 
 
 def _total_gib(path: Path) -> Maybe[float]:
@@ -146,15 +144,11 @@ def find_nvcc(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
     also where it holds no nvcc.
     """
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
-    if home:
-        nvcc = Path(home) / "bin" / "nvcc"
-        return home, str(nvcc) if os.access(nvcc, os.X_OK) else None
-    if found := shutil.which("nvcc", path=environment.get("PATH")):
+    if not home and (found := shutil.which("nvcc", path=environment.get("PATH"))):
         return str(Path(found).resolve().parent.parent), found
-    default = Path("/usr/local/cuda")
-    if default.exists():
-        return str(default), str(default / "bin/nvcc") if os.access(default / "bin/nvcc", os.X_OK) else None
-    return None, None
+    home = home or ("/usr/local/cuda" if os.path.exists("/usr/local/cuda") else None)
+    nvcc = f"{home}/bin/nvcc"
+    return home, nvcc if home and os.access(nvcc, os.X_OK) else None
 
 
 def _version_of(program: str | None, pattern: str, *arguments: str) -> Maybe[Version]:

@@ -21,11 +21,16 @@ def uses_huggingface(name: str, environment: Mapping[str, str], use_hf: bool | N
     return bool(use_hf) or environment.get("USE_HF", "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
-def cached_folder(name: str, kind: str, environment: Mapping[str, str], huggingface: bool) -> Path | None:
-    """The local copy of a hub's model or dataset (`kind`: "models" or "datasets"); None where there is none."""
-    owner, _, bare = name.partition("/")
-    places = _huggingface if huggingface else _modelscope
+def cached_folder(text: str, kind: str, environment: Mapping[str, str], use_hf: bool | None) -> Path | None:
+    """The local copy of what a config calls `text` on a hub (`kind`: "models" or "datasets"); None where there is none."""
+    owner, _, bare = hub_name(text).partition("/")
+    places = _huggingface if uses_huggingface(text, environment, use_hf) else _modelscope
     return next((folder for folder in places(owner, bare, kind, environment) if _has_files(folder)), None)
+
+
+def datasets_cache(environment: Mapping[str, str]) -> Path:
+    """Where ms-swift writes the rows that it loads (swift/dataset/loader.py; modelscope/hub/utils/utils.py, get_cache_dir)."""
+    return expand_user(environment.get("MODELSCOPE_CACHE") or str(_cache(environment) / "modelscope" / "hub")) / "datasets"
 
 
 def _huggingface(owner: str, bare: str, kind: str, environment: Mapping[str, str]) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Looks for FlashAttention 2 as a kernel of the hub, by way of `kernels`. Run by path with the training interpreter.
 
 Argument: a JSON object with `way`: "cached" (what lies in the cache already), "ask" (else whether the hub has a build), "fetch"
-(else into the cache). Prints lines of MARKER and JSON: {"repo", "taken"}, then what was found of "revision", "origin", "builds",
+(else into the cache). Prints lines of MARKER and JSON: {"repo"}, then what was found of "revision", "origin", "builds",
 or {"error"}. A kernel is loaded, to see whether it can be: `kernels` refuses what is not for this torch, CUDA and machine.
 """
 
@@ -74,10 +74,8 @@ def load_plugin() -> Any:
 
 
 def look(way: str) -> dict[str, Any]:
-    from transformers import utils
-
     repo, version = wanted()
-    tell({"repo": repo, "taken": bool(getattr(utils, "is_kernels_available", bool)())})
+    tell({"repo": repo})
     plugin = load_plugin()
     for revision in cached(repo):
         with suppress(Exception):  # for another torch, another version, a part of it only

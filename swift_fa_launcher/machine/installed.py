@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from swift_fa_launcher.config import needed_packages
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.elf import read_cxx11_abi
@@ -25,7 +26,7 @@ Report = Mapping[str, Any]
 ASKED_FOR = (
     "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "kernels", "peft",
     "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
-    "packaging", "psutil", "wheel", "setuptools", "pip", "uv",
+    "packaging", "psutil", "wheel", "setuptools", "pip", "uv", *needed_packages.DISTRIBUTIONS,
 )
 
 
@@ -93,6 +94,20 @@ def read_version_file(file: Path) -> dict[str, str | None] | Unknown:
     return constants if constants.get("__version__") else Unknown(f"{file} does not say a version")
 
 
+def collect_kernels_range(report: Report) -> Maybe[str]:
+    """The releases of `kernels` with which the installed transformers looks for hub kernels, as a specifier; None where it
+    takes any (utils/import_utils.py, `is_kernels_available`), or where there is no transformers."""
+    origin = module_file(report, "transformers")
+    if origin is None:
+        return None
+    file = origin.parent / "utils" / "import_utils.py"
+    try:
+        bounds = dict(re.findall(r'^KERNELS_(MIN|MAX)_VERSION = "([\w.]+)"', file.read_text("utf-8"), re.M))
+    except (OSError, ValueError) as error:
+        return Unknown(f"{file}: {error}")
+    return ",".join(f"{sign}{bounds[end]}" for end, sign in (("MIN", ">="), ("MAX", "<")) if end in bounds) or None
+
+
 def torch_libraries(report: Report, folder: Path) -> Path:
     """The folder of torch's libraries: its own `lib`, or conda's, where conda-forge's build has them."""
     shared = Path(report["prefix"]) / "lib"
@@ -137,8 +152,6 @@ def _starts_ms_swift(script: Path) -> Maybe[bool]:
             head = file.read(4096)
     except OSError as error:
         return Unknown(f"{script}: {error.strerror}")
-    if script.suffix.lower() == ".exe":  # Windows wraps the script in a program, the text stands in a zip at its end
-        return Unknown("a Windows starter program")
     return re.search(rb"\bswift\.cli\.main\b", head) is not None
 
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,17 @@ def start_until(over: threading.Event) -> None:
     _thread.over = over
 
 
-def end_running(over: threading.Event) -> None:
-    """Kills every script that runs now, and lets the threads that start until `over` start no more: what an interrupted
-    caller does for the scripts of its threads."""
-    over.set()
-    for script in tuple(_running):
-        script.end()
+@contextlib.contextmanager
+def ending_scripts(over: threading.Event) -> Iterator[None]:
+    """Where this is left by an error or by Ctrl-C, every script that runs is killed, and the threads that start until `over`
+    start no more."""
+    try:
+        yield
+    except BaseException:
+        over.set()
+        for script in tuple(_running):
+            script.end()
+        raise
 
 
 def parse_answer(output: str, code: int) -> Answer:
@@ -164,10 +169,7 @@ def signal_name(number: int) -> str:
 def kill_group(child: subprocess.Popen[bytes]) -> None:
     """Kills a child that leads a process group, and the group."""
     with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:  # Windows has no process groups of this kind
-            child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def only_step(answer: Answer, who: str) -> dict[str, Any] | Unknown:

@@ -7,6 +7,7 @@ lines are taken that begin in short windows all over the file: a line begins in 
 from __future__ import annotations
 
 import random
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -123,12 +124,9 @@ def _lines_beginning(opened: BinaryIO, place: int, width: int) -> dict[int, byte
     """The lines whose first byte lies in the window, by where they begin."""
     opened.seek(max(0, place - 1))
     data = (b"\n" if place == 0 else b"") + opened.read(width if place else width - 1)
-    starts, at = [], data.find(b"\n")
-    while at >= 0:
-        starts.append(place + at)
-        at = data.find(b"\n", at + 1)
     lines = {}
-    for start in starts:
+    for end in re.finditer(b"\n", data):
+        start = place + end.start()
         opened.seek(start)
         lines[start] = opened.readline(LONGEST_LINE)
     return lines

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.decode import Unknown, known
+from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 from swift_fa_launcher.machine.probe import visible
-from swift_fa_launcher.machine.reading import visible_gpus
+from swift_fa_launcher.machine.reading import interpreter, visible_gpus
 
 SCRIPT = Path(__file__).with_name("matrix_script.py")
 TIMEOUT = 180.0  # seconds; some five with torch's import, far more from a cold network file system
@@ -22,8 +22,7 @@ TIMEOUT = 180.0  # seconds; some five with torch's import, far more from a cold 
 def measure_matrix_rate(config: ResolvedConfig, facts: Facts) -> Mapping[str, Any] | Unknown:
     """`flops` (a second), `dtype`, `size` and `device` of a large matrix product on the first card of the training, on the
     processor where it trains there; Unknown(why) where nothing was measured."""
-    python = known(facts.python)
-    executable = known(python.executable) if python else None
+    executable = interpreter(facts)
     if executable is None:
         return Unknown("the training interpreter does not answer")
     gpus = visible_gpus(config, facts).gpus

@@ -40,6 +40,8 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
                  if isinstance(inner := said.get(key), dict)), {})
     if isinstance(text.get("text_config"), dict):  # thinker_config has it one level further down
         text = text["text_config"]
+    thinker = said.get("thinker_config")
+    tower = thinker.get("vision_config") if isinstance(thinker, dict) else None
     both = {**said, **{key: value for key, value in text.items() if value is not None}}
     dtype = both.get("torch_dtype") or both.get("dtype")
     architectures = said.get("architectures")
@@ -47,7 +49,8 @@ def make_model_config(said: Mapping[str, Any]) -> ModelConfig:
         model_type=_text(said.get("model_type")), torch_dtype=_text(dtype), layer_types=_layer_types(both),
         architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else None,
         max_length=min((both[key] for key in LENGTHS if type(both.get(key)) is int and both[key] > 0), default=None),
-        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config"))})) or None,
+        head_dims=tuple(sorted({*_head_dims(both), *_head_dims(said.get("vision_config")), *_head_dims(tower)})) or None,
+        quant_method=_quant_method(both.get("quantization_config")),
         attention_needs=tuple(_attention_needs(both)), own_code="auto_map" in said)
 
 
@@ -78,18 +81,23 @@ def _layer_types(said: Mapping[str, Any]) -> tuple[str, ...] | None:
     return None
 
 
+def _quant_method(said: Any) -> str | None:
+    """`fp8`, `gptq`, …; None where the weights are not quantised, or no longer when they are loaded."""
+    return _text(said.get("quant_method")) if isinstance(said, dict) and said.get("dequantize") is not True else None
+
+
 def _head_dims(said: Any) -> Iterator[int]:
-    """The head sizes that attention is called with."""
+    """The head sizes that attention is called with. In Qwen2-VL's tower `hidden_size` is the language model's."""
     if not isinstance(said, dict):
         return
     heads = next((said[key] for key in ("num_attention_heads", "num_heads", "n_head") if key in said), None)
-    hidden = next((said[key] for key in ("hidden_size", "embed_dim", "n_embd") if key in said), None)
+    hidden = next((said[key] for key in ("embed_dim", "hidden_size", "n_embd") if key in said), None)
     sizes = [said.get("head_dim")]
     if isinstance(said.get("qk_nope_head_dim"), int) and isinstance(said.get("qk_rope_head_dim"), int):
         sizes = [said["qk_nope_head_dim"] + said["qk_rope_head_dim"]]
     elif sizes[0] is None and isinstance(heads, int) and isinstance(hidden, int) and heads > 0:
         sizes = [hidden // heads]
-    yield from (size for size in sizes if isinstance(size, int) and 0 < size <= 1024)
+    yield from (size for size in (*sizes, said.get("global_head_dim")) if type(size) is int and 0 < size <= 1024)
 
 
 #: What a saved adapter fixes (peft's LoraConfig), and ms-swift's names for it (swift/tuners, swift/arguments/tuner_args.py).
@@ -121,6 +129,19 @@ def missing_model_files(folder: Path) -> Maybe[tuple[str, ...]]:
             weights = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
             wanted += [file.name for file in weights] or ["model.safetensors"]
         return tuple(sorted(name for name in wanted if not (folder / name).is_file() or _is_pointer(folder / name)))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return Unknown(f"{folder}: {error}")
+
+
+def weights_gib(folder: Path) -> Maybe[float]:
+    """The size of the weights that a model is loaded with: what their index says, else what their files take."""
+    try:
+        for pattern in ("*.safetensors", "*.bin"):
+            for index in sorted(folder.glob(f"{pattern}.index.json")):
+                return round(float(read_json(index)["metadata"]["total_size"]) / 2**30, 3)
+            if files := [file for file in folder.glob(pattern) if file.name != "training_args.bin" and not _is_pointer(file)]:
+                return round(sum(file.stat().st_size for file in files) / 2**30, 3)
+        return None
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         return Unknown(f"{folder}: {error}")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
@@ -13,7 +11,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.flash.hosts import host_of, source_hosts
 from swift_fa_launcher.flash.implementations import BY_NAME
-from swift_fa_launcher.machine.connection import innermost, open_session, request
+from swift_fa_launcher.machine.connection import innermost, open_session, request, within
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Reach
 from swift_fa_launcher.machine.hub import hub_name, uses_huggingface
 from swift_fa_launcher.machine.swanlab_login import DEFAULT_SERVER, Login
@@ -47,20 +45,14 @@ class Reply:
 
 def ask_all(questions: Sequence[Question], environment: Mapping[str, str], deadline: float = DEADLINE) -> dict[str, Reply]:
     """The reply to each question by its key; none for what had not answered when `deadline` seconds were over."""
-    replies: queue.SimpleQueue[tuple[str, Reply]] = queue.SimpleQueue()
-    for question in questions:
-        # Daemons: one that hangs in a name look-up must not keep the program from ending.
-        threading.Thread(target=lambda q=question: replies.put((q.key, ask(q, environment))), daemon=True).start()
-    found: dict[str, Reply] = {}
-    end = time.monotonic() + deadline
-    while len(found) < len(questions):
+    def reply(question: Question) -> Reply:
         try:
-            key, reply = replies.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            break
-        found[key] = reply
-    return {question.key: found.get(question.key, Reply(None, f"no answer within {deadline:g} s"))
-            for question in questions}
+            return within(deadline, lambda: ask(question, environment))
+        except TimeoutError as error:
+            return Reply(None, str(error))
+
+    with ThreadPoolExecutor(max(1, len(questions))) as pool:
+        return {question.key: answer for question, answer in zip(questions, pool.map(reply, questions), strict=True)}
 
 
 def ask(question: Question, environment: Mapping[str, str]) -> Reply:

@@ -14,8 +14,8 @@ from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
 from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
-from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
-from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config
+from swift_fa_launcher.machine.hub import cached_folder, hub_name
+from swift_fa_launcher.machine.model_files import missing_model_files, read_adapter, read_model_config, weights_gib
 
 MODEL, DATASET, ADAPTER, CHECKPOINT, OUTPUT, FILE = "model", "dataset", "adapter", "checkpoint", "output", "file"
 ON_HUB = (MODEL, DATASET, ADAPTER)
@@ -35,6 +35,7 @@ VARIABLES = ("SWANLAB_LOG_DIR", "MODELSCOPE_CACHE")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".tsv", ".arrow", ".py", ".bin", ".safetensors", ".gz")
 MAX_FILES = 1000
 NOT_ASKED = Unknown("the hub was not asked")
+NOT_HERE = Unknown("it is not on this machine")
 #: How the names of file systems begin that other machines share. FUSE's are, as a rule: ceph, juicefs, s3fs.
 NETWORK_FILE_SYSTEMS = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "glusterfs", "fuse.", "wekafs", "panfs")
 
@@ -78,7 +79,8 @@ def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str,
     if named.role == DATASET and facts.kind == "file":
         return _dataset(path, facts, config)
     if facts.kind == "dir" and named.role == MODEL:
-        return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path))
+        return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path),
+                       size_gib=weights_gib(path))
     if facts.kind == "dir" and named.role == CHECKPOINT:
         there = read_checkpoint(path)
         return replace(facts, args=read_adapter(path), files=there.files[:MAX_FILES], missing_files=there.absent,
@@ -115,17 +117,18 @@ def _place(path: Path) -> PathFacts:
     there = nearest_existing(path)
     kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
     writable = os.access(there, os.W_OK | os.X_OK) if there.is_dir() else kind == "file" and os.access(path, os.W_OK)
-    return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there),
+    return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there, _mounts()),
                      entries=sum(1 for _ in path.iterdir()) if kind == "dir" else None)
 
 
 def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]) -> PathFacts:
     """A hub's model or dataset, as far as there is a local copy."""
-    huggingface = uses_huggingface(named.text, environment, config.swift.flag("use_hf"))
     kind = "datasets" if named.role == DATASET else "models"
-    folder = cached_folder(hub_name(named.text), kind, environment, huggingface)
-    known = read_model_config(folder) if folder and named.role == MODEL else Unknown("it is not on this machine")
-    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED, model_config=known)
+    folder = cached_folder(named.text, kind, environment, config.swift.flag("use_hf"))
+    model = folder if named.role == MODEL else None
+    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED,
+                     model_config=read_model_config(model) if model else NOT_HERE,
+                     size_gib=weights_gib(model) if model else NOT_HERE)
 
 
 def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
@@ -138,18 +141,16 @@ def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
     return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, task)
 
 
-def mount_kind(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Maybe[str]:
+def _mounts() -> dict[str, str]:
+    """Mount point to file system; of two at one point the later, which hides the other."""
+    import psutil
+
+    return {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
+
+
+def mount_kind(path: Path, mounts: Mapping[str, str]) -> str:
     """ "local", "nfs" (any file system that other machines share) or "tmpfs": what holds an existing path."""
-    try:
-        lines = mounts.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return Unknown("this system does not list its mounts")
-    best, kind = "", "local"
-    for line in lines:
-        _, point, file_system, *_ = [*line.split(), "", "", ""]
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # a space is written \040
-        if len(point) >= len(best) and path.is_relative_to(point or "/none"):
-            best, kind = point, file_system
+    kind = mounts.get(max((point for point in mounts if path.is_relative_to(point)), key=len, default=""), "local")
     if kind in ("tmpfs", "ramfs"):
         return "tmpfs"
     return "nfs" if kind.startswith(NETWORK_FILE_SYSTEMS) and "overlay" not in kind else "local"

@@ -20,12 +20,19 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2, IMPLEMENTATIONS, TORCHS_OWN, Implementation
-from swift_fa_launcher.machine.facts import Driver, Facts, FlashAttn, Gpu, ModelConfig, Probe, ProbedDevice
+from swift_fa_launcher.flash.implementations import (
+    BY_NAME,
+    FA2,
+    IMPLEMENTATIONS,
+    TENSOR_LENGTHS,
+    TORCHS_OWN,
+    Implementation,
+)
+from swift_fa_launcher.machine.facts import Driver, Facts, FlashAttn, Gpu, Probe, ProbedDevice
 from swift_fa_launcher.machine.flash_attention import explain, extension_files, unproven
 from swift_fa_launcher.machine.installed import Report, known_path
 from swift_fa_launcher.machine.interpreter import Answer, run_script
-from swift_fa_launcher.machine.reading import visible_gpus
+from swift_fa_launcher.machine.reading import model_config, visible_gpus
 
 SCRIPT = Path(__file__).with_name("probe_script.py")
 HALF_PRECISION = ("bfloat16", "float16")
@@ -43,6 +50,7 @@ class Job:
     driver: Maybe[Driver] = None
     dtype: str = "bfloat16"
     head_dims: tuple[int, ...] = USUAL_HEAD_DIMS
+    tensor_lengths: bool = False  # as the installed transformers calls the kernel for packed rows
     files: tuple[Path, ...] = ()
     script: Path = SCRIPT
 
@@ -142,6 +150,7 @@ def make_job(variant: Implementation, gpus: tuple[Gpu, ...], facts: Facts, repor
         files += [folder / "version.py", folder / "lib/libtorch_cpu.so", folder / "lib/libtorch_cuda.so"]
     return Job(python=report["python"]["executable"], module=variant.module, gpus=gpus, driver=facts.driver,
                dtype=wanted_dtype(config, facts), head_dims=wanted_head_dims(config, facts),
+               tensor_lengths=hands_tensor_lengths(config, facts),
                files=tuple(file for file in files if file))
 
 
@@ -149,20 +158,21 @@ def wanted_dtype(config: ResolvedConfig, facts: Facts) -> str:
     """The half precision that attention will compute in: the trainer's flags, the config's type, the model's own."""
     if config.swift.flag("bf16") or config.swift.flag("fp16"):
         return "bfloat16" if config.swift.flag("bf16") else "float16"
-    model = _model(config, facts)
+    model = model_config(config, facts)
     named = (config.swift.text("torch_dtype"), known(model.torch_dtype) if model else None)
     return next((dtype for dtype in named if dtype in HALF_PRECISION), "bfloat16")
 
 
 def wanted_head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...]:
     """The head sizes of the model's config, else the usual ones."""
-    model = _model(config, facts)
+    model = model_config(config, facts)
     return (known(model.head_dims) if model else None) or USUAL_HEAD_DIMS
 
 
-def _model(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
-    path = facts.path(config.swift.text("model"))
-    return known(path.model_config) if path else None
+def hands_tensor_lengths(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether transformers will hand the kernel the length of the longest row as a tensor."""
+    transformers = facts.package("transformers")
+    return config.swift.packs and transformers is not None and transformers in TENSOR_LENGTHS
 
 
 def with_tried(attention: FlashAttn, tried: Tried, gpus: tuple[Gpu, ...] | Unknown) -> FlashAttn:
@@ -196,6 +206,7 @@ def answer_key(job: Job, environment: Mapping[str, str]) -> str:
     """A name for everything that the answer depends on."""
     stamps = [stamp(file) for file in (*job.files, job.script, Path(job.python))]
     told = {"stamps": stamps, "python": job.python, "module": job.module, "dtype": job.dtype, "dims": job.head_dims,
+            "tensor": job.tensor_lengths,
             "gpus": [(g.index, str(g.uuid), str(g.name)) for g in job.gpus], "driver": str(job.driver),
             "paths": [environment.get(name) for name in ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")]}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
@@ -221,7 +232,8 @@ def run_probe(job: Job, environment: Mapping[str, str], cwd: Path, timeout: floa
 
 def describe(job: Job, gpus: Sequence[Gpu]) -> str:
     """The script's argument."""
-    return json.dumps({"module": job.module, "devices": len(gpus), "dtype": job.dtype, "head_dims": job.head_dims})
+    return json.dumps({"module": job.module, "devices": len(gpus), "dtype": job.dtype, "head_dims": job.head_dims,
+                       "tensor_lengths": job.tensor_lengths})
 
 
 def visible(gpus: Iterable[Gpu]) -> dict[str, str]:

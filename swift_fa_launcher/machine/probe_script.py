@@ -1,9 +1,10 @@
 """Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
 
 Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen, or a hub
-kernel as OWNER/NAME@REVISION),
-`devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`. Prints a line of MARKER and JSON after
-each step, so that what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, …}.
+kernel as OWNER/NAME@REVISION), `devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`,
+`tensor_lengths` (whether transformers hands over the longest row's length as a tensor). Prints a line of MARKER and JSON after
+each step, so that what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, "error": …,
+"cases": …}.
 
 Each case runs forward and backward against attention in float32, and the same computed plainly in `dtype`: a kernel may
 be off by what the number format costs, and no more (the yardstick of flash-attn's own tests, tests/test_flash_attn.py).
@@ -78,8 +79,8 @@ def gradients(compute: Any, inputs: Any, upstream: Any) -> list[Any]:
     return [t.detach().float() for t in (output, *(leaf.grad for leaf in leaves))]
 
 
-def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int, dtype: Any,
-             device: str) -> tuple[float, float]:
+def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int, dtype: Any, device: str,
+             tensor_lengths: bool) -> tuple[float, float]:
     """The largest error of one case and what the number format allows, as (error, allowed); the worst tensor's."""
     import torch  # type: ignore[import-not-found,unused-ignore]
 
@@ -95,8 +96,9 @@ def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int,
     def kernel(*tensors: Any) -> Any:
         if packed:
             ends = torch.tensor([0, *lengths], device=device).cumsum(0).to(torch.int32)
+            longest = ends.diff().max() if tensor_lengths else max(lengths)
             given = module.flash_attn_varlen_func(*tensors, cu_seqlens_q=ends, cu_seqlens_k=ends, causal=True,
-                                                  max_seqlen_q=max(lengths), max_seqlen_k=max(lengths))
+                                                  max_seqlen_q=longest, max_seqlen_k=longest)
         else:
             given = module.flash_attn_func(*(t.unsqueeze(0) for t in tensors), causal=True)
         given = given[0] if isinstance(given, tuple) else given
@@ -116,7 +118,7 @@ def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int,
     return worst
 
 
-def run_device(module: Any, index: int, dtype: str, head_dims: list[int]) -> list[dict[str, Any]]:
+def run_device(module: Any, index: int, dtype: str, head_dims: list[int], tensor_lengths: bool) -> list[dict[str, Any]]:
     import torch  # type: ignore[import-not-found,unused-ignore]
 
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -124,7 +126,7 @@ def run_device(module: Any, index: int, dtype: str, head_dims: list[int]) -> lis
     for head_dim in head_dims:
         ways = (("fixed", (sum(LENGTHS),), False), ("varlen", LENGTHS, True))
         for name, lengths, packed in ways if hasattr(module, "flash_attn_func") else ways[1:]:
-            error, allowed = run_case(module, lengths, packed, head_dim, getattr(torch, dtype), f"cuda:{index}")
+            error, allowed = run_case(module, lengths, packed, head_dim, getattr(torch, dtype), f"cuda:{index}", tensor_lengths)
             number = error if math.isfinite(error) else None  # JSON has no nan
             cases.append({"case": f"{name}, head_dim {head_dim}", "error": number, "allowed": allowed})
     torch.cuda.synchronize(index)
@@ -141,7 +143,7 @@ def main() -> None:
     for index in range(job["devices"]):
         try:
             tell({"device": index, "error": None,
-                  "cases": run_device(module, index, job["dtype"], job["head_dims"])})
+                  "cases": run_device(module, index, job["dtype"], job["head_dims"], job["tensor_lengths"])})
         except Exception as error:
             tell({"device": index, "error": f"{type(error).__name__}: {error}".splitlines()[0], "cases": []})
 

@@ -5,18 +5,45 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ProbedDevice
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, ProbedDevice
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
+
+#: Where torchrun's first node listens if nobody says otherwise (torch/distributed/run.py).
+DEFAULT_PORT = 29500
+
+#: What ms-swift's own launcher reads (swift/cli/main.py), in the order in which it hands it to torchrun, and what CUDA
+#: reads; each with the setting of `launch` that writes it.
+LAUNCH_VARIABLES = {
+    "NPROC_PER_NODE": "launch.nproc_per_node", "MASTER_PORT": "launch.master_port", "NNODES": "launch.nnodes",
+    "NODE_RANK": "launch.node_rank", "MASTER_ADDR": "launch.master_addr", "CUDA_VISIBLE_DEVICES": "launch.gpus",
+}
+
+#: What a platform calls a node's rank, and the number of nodes: Slurm, Kubeflow and torchrun itself, Kubeflow's older
+#: operator and PAI-DLC, ModelArts and Volcano, Volcengine.
+NODE_VARIABLES = (("SLURM_NODEID", "SLURM_NNODES"), ("PET_NODE_RANK", "PET_NNODES"), ("RANK", "WORLD_SIZE"),
+                  ("VC_TASK_INDEX", "MA_NUM_HOSTS"), ("MLP_ROLE_INDEX", "MLP_WORKER_NUM"))
+
+#: By the first transformers of each: what `kernels` it takes hub kernels with, for facts that do not say
+#: (KERNELS_MIN_VERSION and KERNELS_MAX_VERSION in utils/import_utils.py of 4.56.2 to 5.19.0).
+KERNELS_TAKEN = (("5.18", ">=0.17.0,<0.18.0"), ("5.15", ">=0.16.0,<0.17.0"), ("5.13", ">=0.15.2,<0.16.0"), ("5.2", ">=0.10.2"),
+                 ("5.0", ">=0.9.0"), ("4.56", ""))
+#: Which `kernels` on a transformers that names no newest one, by its generation, fails while it is imported: it wants a newer
+#: huggingface_hub than 4's, or a revision that 5's does not give (integrations/hub_kernels.py; tried with 4.56.2 to 5.14.0).
+KERNELS_BREAK = {4: "0.13", 5: "0.15"}
 
 #: PyTorch's own indexes, for builds that PyPI does not have: `torch==2.8.0+cu128`.
 TORCH_INDEXES = "https://download.pytorch.org/whl"
@@ -28,10 +55,36 @@ def is_absent(facts: Facts, package: str) -> bool:
     return packages is not None and package in packages and packages[package] is None
 
 
+def interpreter(facts: Facts) -> str | None:
+    """The training interpreter's executable; None where it does not answer."""
+    python = known(facts.python)
+    return known(python.executable) if python else None
+
+
+def site_packages(facts: Facts) -> Path | None:
+    """Where the training interpreter's packages are installed; None where it does not answer."""
+    python = known(facts.python)
+    site = known(python.site_packages) if python else None
+    return Path(site) if site else None
+
+
+def is_installed(facts: Facts, requirement: str) -> bool:
+    """Whether a distribution of these versions is there; any is where the requirement is empty."""
+    if not requirement:
+        return True
+    wanted = Requirement(requirement)
+    version = facts.package(wanted.name)
+    return version is not None and wanted.specifier.contains(version.base_version)
+
+
+def lacks(facts: Facts, *names: str) -> bool:
+    """Whether none of these distributions is among those that are installed; False where nobody looked."""
+    return known(facts.packages) is not None and not any(facts.package(name) for name in names)
+
+
 def pip(facts: Facts, *words: str) -> str:
     """A pip command for the training interpreter; without words, what such a command begins with."""
-    python = known(facts.python)
-    executable = (known(python.executable) if python else None) or "python"
+    executable = interpreter(facts) or "python"
     quoted = (f'"{word}"' if set(word) & set("<>[]!*; ") else word for word in words)
     return " ".join((f'"{executable}"' if " " in executable else executable, "-m pip", *quoted))
 
@@ -78,6 +131,90 @@ def setting(config: ResolvedConfig, name: str) -> str:
     value = config.swift.get(name)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     return f"{name}={shown}{written(config, f'swift.{name}')}"
+
+
+def shown_deepspeed(config: ResolvedConfig) -> str:
+    """`deepspeed=zero3 (configs/a.yaml:12)`; a configuration that is written out is not shown."""
+    value = config.swift.get("deepspeed")
+    return setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
+        f"deepspeed{written(config, 'swift.deepspeed')}"
+
+
+def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
+    """deepspeed's `zero_optimization`, of a name that ms-swift knows (swift/config) or of what is written out; None where
+    deepspeed is not used, or its configuration is a file."""
+    value = swift.get("deepspeed")
+    if isinstance(value, str):
+        if named := re.fullmatch(r"zero([0-3])(_offload)?", value):
+            offload = {"device": "cpu"}
+            return {"stage": int(named[1]), **({"offload_optimizer": offload} if named[2] else {}),
+                    **({"offload_param": offload} if value == "zero3_offload" else {})}
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    zero = value.get("zero_optimization", {}) if isinstance(value, Mapping) else None
+    return zero if isinstance(zero, Mapping) else None
+
+
+def strategy(swift: SwiftArguments, name: str) -> str | None:
+    """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
+    return "no" if swift.get(name) is False else swift.text(name)
+
+
+def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
+    """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
+    swift = config.swift
+    if strategy(swift, "eval_strategy") == "no":
+        return False
+    if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
+        return True
+    ratio = swift.number("split_dataset_ratio")
+    if "split_dataset_ratio" not in swift:
+        declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
+        ratio = declared.default if declared and isinstance(declared.default, (int, float)) else \
+            0.0 if is_installed(facts, "ms-swift>=3.6") else None
+    return None if ratio is None else ratio > 0 and not swift.flag("streaming")
+
+
+def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
+    """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
+    asked = config.swift.text("torch_dtype")
+    if asked and asked != "auto":
+        return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
+    path = facts.path(config.swift.get("model"))
+    model = known(path.model_config) if path else None
+    own = known(model.torch_dtype) if model else None
+    return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
+
+
+#: Lists in whose items neither a comma nor a blank can stand, of ms-swift 3.8 to 4.6: those of files and hub names, and others.
+_LISTS_OF_FILES = ("dataset", "val_dataset", "cached_dataset", "cached_val_dataset", "custom_dataset_info", "external_plugins",
+                   "custom_register_path", "adapters")
+_LISTS = (*_LISTS_OF_FILES, "eval_dataset", "target_modules", "target_parameters", "modules_to_save", "freeze_parameters",
+          "trainable_parameters", "galore_target_modules", "report_to", "callbacks", "interleave_prob", "reft_layers")
+#: What can only be a file or a hub name of its own, with a subset and a count behind it.
+_ONE_FILE = re.compile(r"(?:\S+\.(?:jsonl?|csv|txt|parquet|py)|[\w.-]+/[\w.-]+)(?::[\w/.-]+)?(?:#\d+)?")
+
+
+def parted_list(facts: Facts, name: str, value: Any) -> list[str] | None:
+    """The items that were meant where a text of a list holds several, parted by commas or blanks; None where none does.
+    ms-swift takes such a text for one name."""
+    texts = [str(item) for item in (value if isinstance(value, (list, tuple)) else (value,)) if item is not None]
+    parts = [part for text in texts for part in _parts(facts, name, text)] if name in _LISTS else texts
+    return parts if len(parts) > len(texts) else None
+
+
+def _parts(facts: Facts, name: str, text: str) -> list[str]:
+    parts = [part for part in re.split(r"[,;，；\s]+", text.strip()) if part]
+    if len(parts) < 2 or re.search(r"[][(){}|\\^$]", text):  # a pattern
+        return [text]
+    if name not in _LISTS_OF_FILES:
+        return parts
+    path = facts.path(text)
+    kind = known(path.kind) if path else None
+    told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
+    return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
 
 
 def typed(key: str, value: Any) -> str:
@@ -188,18 +325,71 @@ def is_login_node(config: ResolvedConfig, facts: Facts) -> bool:
 
 def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
     """`nproc_per_node`, `nnodes`, `node_rank` or `master_port` in effect: the config's, else the environment's."""
-    value = getattr(config.launch, name)
+    value, told = getattr(config.launch, name), environment(config, facts, name.upper())
+    if value is None and name == "nproc_per_node" and told in ("gpu", "auto"):  # torchrun's words for one on each GPU
+        return len(visible_gpus(config, facts).gpus or ()) or None
     if value is None:
         try:
-            value = int(environment(config, facts, name.upper()) or "")
+            value = int(told or "")
         except ValueError:
             return None
     return int(value)
 
 
+def launch_written(config: ResolvedConfig, facts: Facts, name: str) -> str:
+    """` (configs/a.yaml:12)`, ` ($MASTER_PORT)`: where a setting of `launch` that is in effect was written; empty: nowhere."""
+    if getattr(config.launch, name) is not None:
+        return written(config, f"launch.{name}")
+    variable = name.upper()
+    inherited = f" (${variable})" if facts.env.get(variable) else ""
+    return written(config, f"env.{variable}") if variable in config.env else inherited
+
+
+def uses_torchrun(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether ms-swift starts the training through torchrun, be it one process (swift/cli/main.py, `use_torchrun`)."""
+    return any(getattr(config.launch, name) is not None or environment(config, facts, name.upper()) is not None
+               for name in ("nproc_per_node", "nnodes"))
+
+
+def chosen_port(config: ResolvedConfig, facts: Facts) -> int | None:
+    """The master_port that the launcher chooses: on one node, where nobody wrote one and torchrun's own is taken.
+
+    ms-swift hands on only what is written, and torchrun looks for a free one by itself only in torch releases of 2026
+    (https://github.com/pytorch/pytorch/pull/175699).
+    """
+    used = known(facts.ports_in_use) or ()
+    if DEFAULT_PORT not in used or config.launch.target == "slurm" or not uses_torchrun(config, facts) \
+            or (launch_number(config, facts, "nnodes") or 1) > 1 or launch_number(config, facts, "master_port") is not None:
+        return None
+    return free_port(used, DEFAULT_PORT)
+
+
+def free_port(used: tuple[int, ...], above: int) -> int | None:
+    return next((port for port in range(max(above, 1023) + 1, 65536) if port not in used), None)
+
+
+def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
+    """What the config.json of the model says."""
+    path = facts.path(config.swift.get("model"))
+    return known(path.model_config) if path else None
+
+
 def process_count(config: ResolvedConfig, facts: Facts) -> int:
     """Training processes over all nodes, as far as config and environment say."""
     return (launch_number(config, facts, "nproc_per_node") or 1) * (launch_number(config, facts, "nnodes") or 1)
+
+
+def kernels_taken(facts: Facts) -> tuple[SpecifierSet, Version | None] | None:
+    """The releases of `kernels` that the installed transformers can get its attention with, and from which on it cannot even be
+    imported, None where it looks first; None where it knows nothing of kernels."""
+    transformers, told = facts.package("transformers"), facts.kernels_range
+    by_release = next((taken for first, taken in KERNELS_TAKEN if transformers and transformers >= Version(first)), None)
+    if transformers is None or by_release is None:
+        return None
+    taken = by_release if isinstance(told, Unknown) else told or ""
+    breaks = None if "<" in taken else KERNELS_BREAK.get(transformers.major)
+    specifier = ",".join(part for part in (taken, f"<{breaks}" if breaks else "") if part)
+    return SpecifierSet(specifier, prereleases=True), Version(breaks) if breaks else None
 
 
 def wanted_flash_attn(config: ResolvedConfig, facts: Facts) -> FlashAttn | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
 from swift_fa_launcher.machine.dataset_files import UnreadableRows, UnseenRows, as_columns, judge_rows, read_sample
 from swift_fa_launcher.machine.facts import PathFacts
-from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.hub import cached_folder
 from swift_fa_launcher.machine.interpreter import find_interpreter, only_step, run_script
 from swift_fa_launcher.machine.paths import DATASET, MODEL, Named, local_path
 from swift_fa_launcher.machine.rows import Conversation, has_media, make_reader, row_limit
@@ -33,7 +33,6 @@ TIMEOUT = 30.0
 BUDGET = 4_000_000
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
 
-Say = Callable[[Words], None]
 Paths = Mapping[str, Maybe[PathFacts]]
 
 
@@ -116,8 +115,7 @@ def find_tokenizer(config: ResolvedConfig, environment: Mapping[str, str]) -> Pa
     model = config.swift.text("model")
     folder = local_path(Named(model, MODEL)) if model else None
     if model and folder and not folder.is_dir():
-        huggingface = uses_huggingface(model, environment, config.swift.flag("use_hf"))
-        folder = cached_folder(hub_name(model), "models", environment, huggingface)
+        folder = cached_folder(model, "models", environment, config.swift.flag("use_hf"))
     if folder is None:
         raise NotCounted("the model is not on this machine")
     if not (folder / "tokenizer.json").is_file():

@@ -199,10 +199,7 @@ class ChatTemplate:
         for name in ("chat_template.jinja", "chat_template.json"):
             file = os.path.join(folder, name)
             if os.path.isfile(file):
-                if name.endswith(".json"):
-                    return read_json(file).get("chat_template")
-                with open(file, encoding="utf-8") as opened:
-                    return opened.read()
+                return read_json(file).get("chat_template") if name.endswith(".json") else read_text(file)
         given = settings.get("chat_template")
         if isinstance(given, list):
             given = {each["name"]: each["template"] for each in given}.get("default")
@@ -290,10 +287,7 @@ class Counter:
 
 
 def read_json(file):
-    if not os.path.isfile(file):
-        return {}
-    with open(file, encoding="utf-8") as opened:
-        return json.load(opened)
+    return json.loads(read_text(file)) if os.path.isfile(file) else {}
 
 
 def read_text(file):
@@ -338,10 +332,8 @@ def count_rows(job):
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as opened:
-        job = json.load(opened)
     try:
-        return count_rows(job)
+        return count_rows(read_json(sys.argv[1]))
     except CannotCount as error:
         return {"error": str(error)}
     except Exception as error:  # no `tokenizers`, a tokenizer file that is none

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from swift_fa_launcher.errors import FactsError, FactsNotWritten, Text, Words
+from swift_fa_launcher.errors import FactsError, LauncherError, Text, Words, refused_as
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.machine.facts import Facts, facts_to_json, parse_facts
 
@@ -30,21 +30,14 @@ def read_facts(source: str | Path) -> Facts:
 
 
 def _unreadable(where: str, why: Words) -> FactsError:
-    return FactsError("facts-unreadable", Text("the saved facts cannot be read", "无法读取保存的环境信息"), where=where,
-                      why=why,
-                      hint=(Text("write them again: swift-fa preflight CONFIG --save-facts FILE",
-                                 "重新写出：swift-fa preflight CONFIG --save-facts FILE"),))
+    return FactsError("facts-unreadable", where=where, why=why)
 
 
 def write_facts(facts: Facts, path: str | Path) -> None:
-    """Writes the facts as JSON: completely or not at all. Raises FactsNotWritten where the file cannot be written."""
+    """Writes the facts as JSON: completely or not at all. Raises LauncherError where the file cannot be written."""
     target, text = Path(path), f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"
-    try:
+    with refused_as(LauncherError("facts-not-written", where=str(target))):
         if target.exists() and not target.is_file() and not target.is_dir():  # /dev/stdout is not to be replaced by a file
             target.write_text(text, encoding="utf-8")
         else:
-            target = target.resolve()  # a link stays one
-            write_whole(target, text)
-    except OSError as error:
-        raise FactsNotWritten("facts-not-written", Text("the facts cannot be written", "无法写出环境信息"), where=str(target),
-                              why=error.strerror or str(error)) from None
+            write_whole(target.resolve(), text)  # a link stays one

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from packaging.version import Version
 
 from swift_fa_launcher.decode import Maybe, Unknown, known
+from swift_fa_launcher.files import text_of
+from swift_fa_launcher.flash.hosts import host_of
 from swift_fa_launcher.machine.facts import SwanLab
 
 DEFAULT_SERVER = "https://api.swanlab.cn"
@@ -48,7 +49,7 @@ def find_login(environment: Mapping[str, str], cwd: Path, host: str | None) -> L
         return Login("env", server, key)
     places = (cwd / ".swanlab" / ".netrc", _home(environment) / ".netrc")
     saved = next((login for file in places if (login := read_login(file))), None)
-    if saved and (server is None or server_name(server) == server_name(saved[0])):
+    if saved and (server is None or host_of(server) == host_of(saved[0])):
         return Login("login", saved[0], saved[1])
     lower = [folder / name for folder in (cwd / ".swanlab", _home(environment))  # the environment wins over these
              for name in ("config.yaml", "config.yml")]
@@ -69,7 +70,7 @@ def make_swanlab(login: Login, environment: Mapping[str, str], cwd: Path, instal
 
 def key_shape(key: str, server: str | None) -> str:
     """ "ok" or "malformed". Another server's keys are only asked to be printable, without white space."""
-    ours = server is None or server_name(server) == server_name(DEFAULT_SERVER)
+    ours = server is None or host_of(server) == host_of(DEFAULT_SERVER)
     return "ok" if (KEY.fullmatch(key) if ours else re.fullmatch(r"[!-~]+", key)) else "malformed"
 
 
@@ -94,10 +95,7 @@ def stray_settings(environment: Mapping[str, str], cwd: Path) -> Iterator[tuple[
 
 def read_settings(file: Path) -> frozenset[str]:
     """The SwanLab settings that a YAML file or a .env makes, by name; none where it cannot be read."""
-    try:
-        text = file.read_text("utf-8-sig", "replace")
-    except OSError:
-        return frozenset()
+    text = text_of(file, "utf-8-sig")
     if file.name == ".env":
         names = re.findall(r"^\s*(?:export\s+)?swanlab_(\w+)\s*=", text, re.M | re.I)
         return frozenset(name.lower() for name in names)
@@ -112,11 +110,7 @@ def read_get_run(module: Maybe[Path]) -> Maybe[str]:
     if module is None or isinstance(module, Unknown):
         return module
     for place in ("sdk/internal/run/__init__.py", "data/run/main.py"):
-        try:
-            source = (module.parent / place).read_text("utf-8", "replace")
-        except OSError:
-            continue
-        if function := re.search(r"^def get_run\(.*?(?=^\S)", source, re.M | re.S):
+        if function := re.search(r"^def get_run\(.*?(?=^\S)", text_of(module.parent / place), re.M | re.S):
             return "raises" if re.search(r"^\s+raise\b", function[0], re.M) else "none"
     return Unknown("get_run() was not found in this SwanLab's source")
 
@@ -130,12 +124,3 @@ def _unquoted(value: str) -> str:
     """A variable's value without the pair of quotes that a shell may have left around it, as SwanLab reads it."""
     value = value.strip()
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
-
-
-def server_name(url: str) -> tuple[str, int | None]:
-    """Host and port of a server that may be written without a scheme."""
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    try:
-        return parts.hostname or url, parts.port
-    except ValueError:
-        return url, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
@@ -31,12 +31,11 @@ Packages = Mapping[str, Maybe[Version]]
 
 def collect_swift_arguments(python: str, module: str | None = None, packages: Maybe[Packages] = None, *,
                             environment: Mapping[str, str] | None = None, cwd: Path | None = None,
-                            say: Callable[[Words], None] = lambda text: None) -> Maybe[Mapping[str, Argument]]:
+                            say: Say = lambda text: None) -> Maybe[Mapping[str, Argument]]:
     """Name to argument, in the parser's order; Unknown(why) where there is no ms-swift or it cannot be read.
 
-    python: the training interpreter. module: the file that `import swift` runs there, packages: what is installed there,
-    as the facts say. environment and cwd: the training's. say: told before anything that takes over a second. Reading
-    the sources takes 0.3 s, importing ms-swift, where the sources do not tell, some 7 s, a kept answer 2 ms.
+    module: the file that `import swift` runs in that Python. Reading the sources takes 0.3 s, importing ms-swift, where the
+    sources do not tell, some 7 s, a kept answer 2 ms.
     """
     installed = known(packages)
     if installed is not None and "ms-swift" in installed and installed["ms-swift"] is None:
@@ -52,7 +51,7 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
     return _make_arguments(answer["arguments"])
 
 
-def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Callable[[Words], None]) -> dict[str, Any] | Unknown:
+def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> dict[str, Any] | Unknown:
     """The script's answer with "arguments" and "files"."""
     who = "reading ms-swift's arguments"
     answer = only_step(run_script(python, TARGET, environment=environment, cwd=cwd, timeout=READ_TIMEOUT), who)

@@ -14,6 +14,7 @@ if sys.path and sys.path[0] and __file__.startswith(sys.path[0]):
 import ast
 import builtins
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import operator
@@ -116,7 +117,7 @@ class Module:
 
 class Reader:
     def __init__(self):
-        self.modules, self.packages, self.versions = {}, {}, {}
+        self.modules, self.packages = {}, {}
         self.seen = []  # files that were read as text, folders that were listed
 
     # --- finding things ---
@@ -181,14 +182,12 @@ class Reader:
         return self.find(module, name, seen)
 
     def version(self, distribution):
-        """The installed version as numbers, by the name of its .dist-info folder; None where there is none."""
-        if not self.versions:
-            for entry in reversed(sys.path):
-                for name in os.listdir(entry or ".") if os.path.isdir(entry or ".") else ():
-                    found = re.match(r"([\w.]+)-(\d+(?:\.\d+)*).*\.dist-info$", name)
-                    if found:
-                        self.versions[found.group(1).lower()] = tuple(int(n) for n in found.group(2).split("."))
-        return self.versions.get(distribution)
+        """The installed version's release as numbers; None where there is none."""
+        try:
+            release = re.match(r"[\d.]*", importlib.metadata.version(distribution) or "")
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        return tuple(int(number) for number in release.group().split(".") if number)
 
     # --- values ---
 

@@ -20,7 +20,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from typing import Any
 
 MARKER = "swift-fa-target:"
-MODULES = ("torch", "flash_attn", "flash_attn_interface", "flash_attn_3", "swift", "swanlab")
+MODULES = ("torch", "transformers", "flash_attn", "flash_attn_interface", "flash_attn_3", "swift", "swanlab")
 EXTENSIONS = ("flash_attn_2_cuda", "flash_attn_3_cuda")
 DIRECT_URLS = ("flash-attn", "flash-attn-3", "flash-attn-4")
 
@@ -62,31 +62,32 @@ def python() -> dict[str, Any]:
     }
 
 
+def read(*path: str) -> str:
+    """The text of a file; empty where it cannot be read."""
+    try:
+        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def read_header(path: str) -> dict[str, Any] | None:
     """Name, version and requirements of a METADATA file; None where it has no name or cannot be read."""
     found: dict[str, Any] = {"name": None, "version": None, "requires": []}
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.strip():
-                    break
-                key, _, value = line.partition(":")
-                if key == "Requires-Dist":
-                    found["requires"].append(value.strip())
-                elif key in ("Name", "Version"):
-                    found[key.lower()] = value.strip()
-    except OSError:
-        return None
+    for line in read(path).splitlines():
+        if not line.strip():
+            break
+        key, _, value = line.partition(":")
+        if key == "Requires-Dist":
+            found["requires"].append(value.strip())
+        elif key in ("Name", "Version"):
+            found[key.lower()] = value.strip()
     return found if found["name"] else None
 
 
 def egg_requires(folder: str) -> list[str]:
     """The requirements of an old-style .egg-info folder, which keeps them beside PKG-INFO; extras left out."""
-    try:
-        with open(os.path.join(folder, "requires.txt"), encoding="utf-8", errors="replace") as file:
-            return [line.strip() for line in file.read().split("[")[0].splitlines() if line.strip()]
-    except OSError:
-        return []
+    return [line.strip() for line in read(folder, "requires.txt").split("[")[0].splitlines() if line.strip()]
 
 
 def distributions() -> dict[str, dict[str, Any]]:
@@ -129,9 +130,8 @@ def extension_files(module: str) -> list[str]:
 
 def direct_url(place: str) -> str | None:
     try:
-        with open(os.path.join(place, "direct_url.json"), encoding="utf-8") as file:
-            return str(json.load(file)["url"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(read(place, "direct_url.json"))["url"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -30,7 +30,7 @@ _NOT_JUDGED = Text("not checked: attn_impl is not the name of an attention imple
                    "未检查：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
 _COMMA, _IN_BRACKETS = Text(", ", "，"), Text("  ({})", "（{}）")
-_ONLY_WHERE_FOUND = ("run", "launcher")  # areas that no check looks at
+_ONLY_WHERE_FOUND = ("rehearsal", "run", "launcher")  # areas that no check looks at
 
 
 def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Facts, lang: str,
@@ -133,10 +133,15 @@ def _swift(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
 
 
 def _launch(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:
-    launch = config.launch
-    gpus = "" if launch.gpus is None else f"GPU {','.join(map(str, launch.gpus))}"
-    return (gpus, _count(launch.nproc_per_node or 1, Text("process", "个进程"), "es"),
-            _count(launch.nnodes, Text("node", "个节点"), "s") if launch.nnodes else "")
+    """What the plan will do: the variables of `env` and of the environment count, where `launch` says nothing."""
+    given, visible = config.launch.gpus, reading.environment(config, facts, "CUDA_VISIBLE_DEVICES")
+    gpus = ",".join(map(str, given)) if given is not None else visible
+    processes, nodes, rank = (reading.launch_number(config, facts, n) for n in ("nproc_per_node", "nnodes", "node_rank"))
+    port, taken = reading.chosen_port(config, facts), reading.DEFAULT_PORT
+    return (f"GPU {gpus}" if gpus else "", _count(processes or 1, Text("process", "个进程"), "es"),
+            _count(nodes, Text("node", "个节点"), "s") if nodes else "",
+            f"node_rank {rank}" if rank is not None and (nodes or 1) > 1 else "",
+            Text(f"master_port {port} ({taken} is taken)", f"master_port {port}（{taken} 已被占用）") if port else "")
 
 
 def _data(config: ResolvedConfig, facts: Facts) -> tuple[Words, ...]:

@@ -13,12 +13,12 @@ from typing import Any
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
-from swift_fa_launcher.launch.plan import LaunchPlan, plan_from_json
+from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
-from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference
-from swift_fa_launcher.runs.output import read_swanlab
+from swift_fa_launcher.runs.output import Checkpoint, list_checkpoints, newest_complete, read_swanlab
 from swift_fa_launcher.runs.record import RunRecord, recorded_layers
 from swift_fa_launcher.runs.report import upload_command
 from swift_fa_launcher.runs.store import Entry, run_word
@@ -77,14 +77,11 @@ def read_plan(entry: Entry) -> LaunchPlan:
     file = entry.folder / "plan.json"
     try:
         text = file.read_text(encoding="utf-8")
-        plan = plan_from_json(json.loads(text))
+        plan: LaunchPlan = decode(LaunchPlan, json.loads(text))
     except (OSError, ValueError) as error:
-        raise RecordError("record-unreadable", Text("the recorded plan cannot be read", "无法读取记录的启动计划"),
-                          where=str(file), why=str(error)) from None
+        raise RecordError("record-unreadable", where=str(file), why=str(error)) from None
     if REDACTED in text:
-        raise RecordError("record-lacks-secrets",
-                          Text("the recorded plan does not hold its secret values", "记录的启动计划没有保存其中的密钥"),
-                          where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
+        raise RecordError("record-lacks-secrets", where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     return plan
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ GROUPS = ("config", "command", "environment", "packages", "wheel", "machine", "g
 #: Differences that say where a run was and when a file was touched, and change nothing in what is computed.
 _HARMLESS = {"machine": ("host", "cpus", "memory"), "git": ("branch",), "data": ("time",)}
 #: Of the environment that facts keep: who, where and under which job, not how.
-_PERSONAL = frozenset(("HOME", "USER", "LANG", "VIRTUAL_ENV", "CONDA_PREFIX", "SLURM_JOB_ID", "SWIFT_FA_RUN_ID"))
+_PERSONAL = frozenset(("HOME", "USER", "LANG", "VIRTUAL_ENV", "CONDA_PREFIX", "SLURM_JOB_ID", "SLURM_NODEID", "MASTER_PORT",
+                       "SWIFT_FA_RUN_ID"))
 #: Of what the monitor measured: what says nothing of the training.
 _NO_RESULT = ("monitor_share", "memory_of")
 
@@ -108,7 +110,8 @@ class _Side:
     def _command(self) -> Iterator[tuple[str, Any]]:
         words = [self.neutral(str(word)) for word in self.plan.get("argv") or ()]
         starts = [str(word) for word in self.plan.get("starts") or ()]
-        yield "program", " ".join(starts[:len(starts) - len(words) + 2]) or None
+        program = " ".join(starts[:len(starts) - len(words) + 2])
+        yield "program", re.sub(r" --master_port \d+", "", program) or None  # the launcher takes whichever is free
         yield "cwd", self.plan.get("cwd")
         name, given = "command", list[str]()
         for word in [*words, "--"]:
@@ -148,7 +151,8 @@ class _Side:
         yield "branch", git.get("branch")
         diff = self.texts.get("git.diff")
         files = sorted({str(line)[3:] for line in git.get("changed") or () if not str(line).startswith("??")})
-        yield "uncommitted changes", f"{', '.join(files)} ({_short(diff)})" if diff else None
+        digest = hashlib.sha256((diff or "").encode()).hexdigest()[:12]
+        yield "uncommitted changes", f"{', '.join(files)} ({digest})" if diff else None
 
     def _data(self) -> Iterator[tuple[str, Any]]:
         for item in _mappings(self.parsed("data.json")):
@@ -183,7 +187,3 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 def _seen(value: Any) -> Any:
     """A fact for people; one that could not be looked at differs from nothing but itself."""
     return f"unknown: {value['unknown']}" if isinstance(value, Mapping) and set(value) == {"unknown"} else value
-
-
-def _short(text: str | None) -> str:
-    return hashlib.sha256((text or "").encode()).hexdigest()[:12]

@@ -1,16 +1,19 @@
-"""What a training leaves behind: its version folder, how far it came, its SwanLab run."""
+"""What a training leaves behind: its version folder, how far it came, its checkpoints, its SwanLab run."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from swift_fa_launcher.errors import Words
 from swift_fa_launcher.files import read_group
+from swift_fa_launcher.machine.checkpoint import find_faults
+from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
 
 Number = TypeVar("Number", int, float)
 
@@ -40,6 +43,15 @@ class Progress:
     runtime: float | None = None  # seconds of the whole training, once it has ended
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """step: the N of `checkpoint-N`. problem: why a training cannot go on from it; empty where it can."""
+
+    path: Path
+    step: int
+    problem: Words = ""
+
+
 def parse_version_folder(line: bytes) -> str | None:
     """The folder `<output_dir>/v<N>-<time>` that a line of ms-swift's log names, if it does."""
     found = _VERSION_FOLDER.search(line) or _LOGGING_FILE.search(line)
@@ -50,11 +62,6 @@ def parse_step(line: bytes) -> tuple[int, int] | None:
     """The step and how many there are, where a line of ms-swift's log says what it logged at one."""
     found = _STEP.search(line)
     return (int(found[1]), int(found[2])) if found else None
-
-
-def says_training_ended(line: bytes) -> bool:
-    """Whether a line of ms-swift's log says that its work is done."""
-    return TRAINING_ENDED in line
 
 
 def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
@@ -89,6 +96,29 @@ def parse_progress(tail: str) -> Progress:
         "loss", "train_loss", "train_runtime", "train_speed(s/it)", "train_speed(iter/s)"))  # the last two: 4.x, 3.x
     return Progress(step=_as(int, step) or _as(int, seen.get("step")), steps=_as(int, steps), loss=loss, train_loss=mean,
                     runtime=runtime, speed=round(1 / rate, 6) if rate and not speed else speed)
+
+
+def list_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+    """Every `checkpoint-N` of a version folder, newest first; none where there is no such folder."""
+    try:
+        numbered = [(int(p.name.rpartition("-")[2]), p) for p in folder.glob("checkpoint-*")
+                    if p.name.rpartition("-")[2].isdigit() and p.is_dir()]
+    except (OSError, ValueError):  # ValueError: a name that no file can have, in a damaged record
+        return ()
+    return tuple(Checkpoint(path, step, _problem(path)) for step, path in sorted(numbered, reverse=True))
+
+
+def newest_complete(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The one to go on from."""
+    return next((checkpoint for checkpoint in checkpoints if not checkpoint.problem), None)
+
+
+def _problem(folder: Path) -> Words:
+    try:
+        faults = find_faults(read_checkpoint(folder))
+    except OSError as error:
+        return f"{folder.name}: {error.strerror or error}"
+    return faults.words if faults else ""
 
 
 def read_swanlab(run_dir: Path) -> Mapping[str, Any]:

@@ -26,19 +26,19 @@ from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
-from swift_fa_launcher.errors import RecordError, Text, Words
+from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
     from swift_fa_launcher.findings.finding import Finding
+    from swift_fa_launcher.launch.local import Outcome
     from swift_fa_launcher.launch.plan import LaunchPlan
     from swift_fa_launcher.machine.facts import Facts
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
-_USUAL_SIZE = 2**16  # bytes; hardly any run.json is larger
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
 _OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
@@ -114,26 +114,20 @@ def _named_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
-    """Write the record of a run that is about to start; its folder. Raises RecordError where it cannot be written.
-
-    texts: what `render_record` made.
-    """
+    """Write what `render_record` made of a run that is about to start; its folder. Raises RecordError."""
     folder, draft = root / record.id, root / f".{record.id}.new"
-    try:
+    with refused_as(RecordError("record-not-written", where=str(folder))):
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
-                _write(draft / name, text)
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                write_whole(draft / name, text, durable=True)
             draft.rename(folder)
         except BaseException:
             import shutil
 
             shutil.rmtree(draft, ignore_errors=True)
             raise
-    except OSError as error:
-        raise RecordError("record-not-written", Text("cannot write the run record", "无法写入运行记录"), where=str(folder),
-                          why=error.strerror or str(error),
-                          hint=(Text("give another folder: run.root=FOLDER", "换一个目录：run.root=目录"),)) from None
     return folder
 
 
@@ -146,7 +140,8 @@ def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = f"{folder}/run.json"
     try:
-        data = json.loads(_read(file).decode("utf-8"))
+        with open(file, "rb", buffering=0) as opened:  # thousands are read, and path objects and buffers cost as much again
+            data = json.loads(opened.readall().decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
@@ -164,21 +159,8 @@ def read_record(folder: Path) -> RunRecord:
         raise _damaged(file, str(error)) from None
 
 
-def _read(file: str) -> bytes:
-    """A whole file by as few system calls as it takes: thousands are read, and path and file objects cost as much again."""
-    opened = os.open(file, os.O_RDONLY)
-    try:
-        data = part = os.read(opened, _USUAL_SIZE)
-        while len(part) == _USUAL_SIZE:
-            part = os.read(opened, _USUAL_SIZE)
-            data += part
-        return data
-    finally:
-        os.close(opened)
-
-
 def _damaged(file: str, why: Words) -> RecordError:
-    return RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"), where=file, why=why)
+    return RecordError("record-unreadable", where=file, why=why)
 
 
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
@@ -221,15 +203,6 @@ def recorded_layers(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(files, key=lambda file: int(file.parent.name)))
 
 
-def _write(file: Path, text: str) -> None:
-    """Names that are no UTF-8 are escaped: in JSON as JSON does, so that they are read back as they were."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _render_run(record: RunRecord, hidden: Sequence[str]) -> str:
     data = encode(record)
     return _json({"schema": SCHEMA, **redact_data(data, hidden), **{name: data[name] for name in _OWN_WORDS}})
@@ -241,20 +214,22 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
                       default=lambda other: redact(str(other), hidden)) + "\n"
 
 
-def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, pid_started: float | None,
-                name: str | None = None, parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
+def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
+                parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
+    import psutil
+
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
-                     resumed_from=resumed_from,
-                     host=socket.gethostname(), pid=os.getpid(), pid_started=pid_started,
+                     resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
+                     pid_started=psutil.Process().create_time(),
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
 
 
-def close_record(record: RunRecord, *, ended: datetime, exit_code: int, signal: int | None, interrupted: bool,
-                 detail: str | None) -> RunRecord:
+def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:
     """The record with its end."""
-    status = "interrupted" if interrupted else "finished" if exit_code == 0 else "failed"
-    return replace(record, status=status, ended=ended.isoformat(timespec="seconds"), exit_code=exit_code, signal=signal,
-                   detail=detail)
+    status = "interrupted" if outcome.interrupted else "finished" if outcome.exit_code == 0 else "failed"
+    return replace(record, status=status, ended=outcome.ended.isoformat(timespec="seconds"), exit_code=outcome.exit_code,
+                   signal=outcome.signal, detail=outcome.detail.en if outcome.detail else None,
+                   unsent=outcome.ended_after_training)

@@ -6,16 +6,17 @@ import json
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
+from swift_fa_launcher.files import read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
-from swift_fa_launcher.runs.checkpoints import Checkpoint, list_checkpoints, newest_complete
-from swift_fa_launcher.runs.diff import GROUPS, Difference
+from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
-from swift_fa_launcher.runs.output import Progress
+from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 
@@ -32,7 +33,7 @@ _READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
-    return {"schema": 1, **entry_to_json(entry), "findings": _read_json(entry.folder / "findings.json") or [],
+    return {"schema": 1, **entry_to_json(entry), "findings": read_json(entry.folder / "findings.json") or [],
             "measured": _measured(entry), "monitor": read_monitor(entry.folder),
             "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
                              "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
@@ -98,10 +99,8 @@ def render_differences(found: Sequence[Difference], lang: str) -> str:
     from swift_fa_launcher.config.schema import name_origins  # here, since a list of runs does without the schema
 
     lines = []
-    for group in GROUPS:
-        members = [one for one in found if one.group == group]
-        if members:
-            lines.append(_GROUPS[group].render(lang))
+    for group, members in groupby(found, key=lambda one: one.group):
+        lines.append(_GROUPS[group].render(lang))
         for one in members:
             lines.append(f"  {one.key}")
             lines += [f"    {sign} {_shown(value)}{f'  # {name_origins(origin, lang)}' if origin else ''}"
@@ -114,10 +113,10 @@ def render_duration(record: RunRecord, now: datetime | None = None) -> str:
     """How long the run took, or has taken by `now`: "1h 02m", "3m 07s", "12s"; empty where it has no end."""
     try:
         end = moment_of(record.ended) if record.ended else now
-        seconds = int((end - moment_of(record.started)).total_seconds()) if end else None
+        if end is None:
+            return ""
+        seconds = int((end - moment_of(record.started)).total_seconds())
     except ValueError:
-        return ""
-    if seconds is None:
         return ""
     minutes, seconds = divmod(max(seconds, 0), 60)
     hours, minutes = divmod(minutes, 60)
@@ -190,7 +189,7 @@ def _render_upload(record: RunRecord, lang: str) -> str:
 
 def _render_found(entry: Entry, lang: str, width: int | None) -> str:
     """The findings that the run was started with; recorded in English."""
-    found = [f for f in _read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
+    found = [f for f in read_json(entry.folder / "findings.json") or [] if isinstance(f, dict)]
     lines = [fill(f"{f.get('code')}  {f.get('summary')}", width, f"  {f.get('severity')}  ", "    ")
              for f in found if f.get("severity") != "info"]
     return "\n".join([Text("findings at the start", "启动时的检查结果").render(lang), *lines]) if lines else ""
@@ -203,7 +202,8 @@ def _render_diagnoses(record: RunRecord, lang: str, width: int | None) -> str:
         said = [f"    {one['evidence']}"] if one.get("code") == "unknown" and one.get("evidence") else []
         lines += [fill(f"{one.get('code')}: {one.get('summary')}{place}", width, "  ", "    "), *said,
                   *(f"    -> {fix}" for fix in one.get("fix") or ())]
-    return "\n".join([Text("why it failed", "失败原因").render(lang), *lines]) if lines else ""
+    title = Text("why it failed", "失败原因") if record.exit_code else Text("what it did not do", "没有达到的目的")
+    return "\n".join([title.render(lang), *lines]) if lines else ""
 
 
 def _render_checkpoints(checkpoints: Sequence[Checkpoint], lang: str) -> str:
@@ -232,13 +232,6 @@ def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoi
 def _checkpoints(entry: Entry) -> tuple[Checkpoint, ...]:
     record = entry.record
     return list_checkpoints(Path(record.cwd, record.output_dir)) if record and record.output_dir else ()
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _shown(value: Any) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.errors import RecordError, Text
+from swift_fa_launcher.errors import RecordError, refused_as
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.machine.reading import TORCH_INDEXES, torch_label
 
@@ -20,26 +20,19 @@ def render_requirements(folder: Path) -> str:
     What came from an address is named by it, with its digest where that is known; what came from a folder cannot be
     had elsewhere and stands as a comment.
     """
-    why, lines = "", list[str]()
-    try:
+    unrecorded = RecordError("packages-not-recorded", where=str(folder))
+    with refused_as(unrecorded):
         lines = (folder / "packages.txt").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        why = error.strerror or str(error)
     packages = dict(line.split("==", 1) for line in lines if "==" in line)
     if not packages:
-        raise RecordError("packages-not-recorded", Text("the packages of this run are not recorded", "该运行没有记录软件包"),
-                          where=str(folder), why=why)
+        raise unrecorded
     sources, wheels, facts = (read_group(folder / name) for name in ("sources.json", "wheels.json", "facts.json"))
     python = facts.get("python")
     version = python.get("version") if isinstance(python, dict) else None
-    head = [f"# {folder.name}, Python {version}", *_indexes(packages.get("torch", ""))]
+    label = torch_label(packages.get("torch", ""))
+    head = [f"# {folder.name}, Python {version}", *([f"--extra-index-url {TORCH_INDEXES}/{label}"] if label else [])]
     return "\n".join([*head, *(_line(name, version, sources.get(name) or {}, wheels.get(name) or {})
                                for name, version in packages.items() if name not in _LEFT_OUT)]) + "\n"
-
-
-def _indexes(torch: str) -> Iterator[str]:
-    if label := torch_label(torch):
-        yield f"--extra-index-url {TORCH_INDEXES}/{label}"
 
 
 def _line(name: str, version: str, source: Mapping[str, Any], wheel: Mapping[str, Any]) -> str:

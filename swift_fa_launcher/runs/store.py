@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import decode
-from swift_fa_launcher.errors import RecordError, Text, UsageError, Words
+from swift_fa_launcher.errors import RecordError, Text, UsageError, Words, did_you_mean
 from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
 from swift_fa_launcher.runs.record import RunRecord, read_record
@@ -134,8 +133,7 @@ def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
     """`find_run`, and its record. Raises RecordError also where that cannot be read."""
     entry = find_run(root, word)
     if entry.record is None:
-        raise RecordError("record-unreadable", Text("this run record cannot be read", "无法读取该运行记录"),
-                          where=str(entry.folder), why=entry.problem)
+        raise RecordError("record-unreadable", where=str(entry.folder), why=entry.problem)
     return entry, entry.record
 
 
@@ -171,9 +169,8 @@ def _find(root: Path, word: str) -> Entry:
         raise RecordError("run-not-found", Text(f"there is no run {word}", f"没有运行 {word}"),
                           why=Text(f"there is no folder {root}", f"目录 {root} 不存在"), hint=(_ANOTHER_ROOT,))
     names = [e.folder.name for e in entries] + [e.record.name for e in entries if e.record]
-    near = difflib.get_close_matches(word, names, n=1)
     raise RecordError("run-not-found", Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),
-                      hint=(Text(f"did you mean {near[0]}?", f"是否想写 {near[0]}？"),) if near else (list_command(root),))
+                      hint=did_you_mean(word, names) or (list_command(root),))
 
 
 def _entry(folder: Path) -> Entry:
@@ -225,15 +222,12 @@ def _lives(record: RunRecord) -> bool:
 def _fits(entry: Entry, wanted: Wanted) -> bool:
     record, folder = entry.record, entry.folder.name
     name = record.name if record else folder[16:-5]
+    started = _started(entry) if wanted.since or wanted.until else None
     return ((wanted.name is None or fnmatch.fnmatchcase(name, wanted.name))
             and (wanted.tag is None or (record is not None and wanted.tag in record.tags))
             and (wanted.state is None or entry.state == wanted.state)
-            and ((wanted.since is None and wanted.until is None) or _started_within(entry, wanted.since, wanted.until)))
-
-
-def _started_within(entry: Entry, since: datetime | None, until: datetime | None) -> bool:
-    started = _started(entry)
-    return started is not None and (since is None or since <= started) and (until is None or started <= until)
+            and (wanted.since is None or (started is not None and wanted.since <= started))
+            and (wanted.until is None or (started is not None and started <= wanted.until)))
 
 
 def moment_of(text: str) -> datetime:

@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import Text
-from swift_fa_launcher.files import keep_answer, read_group
+from swift_fa_launcher.errors import Say, Text
+from swift_fa_launcher.files import keep_answer, read_group, text_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
+from swift_fa_launcher.flash.name import without_password
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
-from swift_fa_launcher.machine.hub import cached_folder, hub_name, uses_huggingface
+from swift_fa_launcher.machine.hub import cached_folder
 from swift_fa_launcher.machine.paths import DATASET, OUTPUT, Named, local_path, looks_like_hub_name, named_paths
+from swift_fa_launcher.machine.reading import site_packages
 from swift_fa_launcher.wheels.download import file_sha256
-from swift_fa_launcher.wheels.install import Say, read_receipt
+from swift_fa_launcher.wheels.install import read_receipt
 
 _GIT_SECONDS = 10
 _DIFF_LIMIT = 20 * 2**20  # bytes; a larger diff is cut and says so
@@ -61,10 +62,9 @@ def collect_surroundings(config: ResolvedConfig, facts: Facts, cwd: Path, say: S
     data = tuple(_data(config, {**os.environ, **config.env}, digests))
     wheels = {each.distribution: wheel for each in IMPLEMENTATIONS
               if (wheel := _wheel(known(getattr(facts, each.field)), digests))}
-    python = known(facts.python)
-    site = known(python.site_packages) if python else None
+    site = site_packages(facts)
     digests.save()
-    return Surroundings(git, diff, wheels, _sources(Path(site)) if site else {}, data)
+    return Surroundings(git, diff, wheels, _sources(site) if site else {}, data)
 
 
 # Code
@@ -95,19 +95,14 @@ def _git(folder: Path, *words: str) -> str | None:
 # Packages
 
 
-def _sources(site_packages: Path) -> dict[str, Any]:
+def _sources(site: Path) -> dict[str, Any]:
     """Package to pip's note of where it came from: an address, a checkout, a folder (PEP 610); no login in it."""
     found = {}
-    for note in sorted(site_packages.glob("*.dist-info/direct_url.json")):
+    for note in sorted(site.glob("*.dist-info/direct_url.json")):
         if "url" in (data := read_group(note)):
             name = note.parent.name.partition("-")[0].replace("_", "-").lower()
-            found[name] = {**data, "url": _without_login(str(data["url"]))}
+            found[name] = {**data, "url": without_password(str(data["url"]))}
     return found
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
@@ -125,7 +120,7 @@ def _wheel(found: FlashAttn | None, digests: Digests) -> dict[str, Any]:
         return wheel
     receipt = read_receipt(site)
     if receipt and receipt.distribution == name and receipt.version == wheel["version"]:
-        wheel |= {"url": _without_login(receipt.url), "sha256": receipt.sha256}
+        wheel |= {"url": without_password(receipt.url), "sha256": receipt.sha256, "proven": list(receipt.proven)}
     if file and (site / file).is_file():
         wheel |= {"extension": file, **digests.describe(site / file)}
     return wheel
@@ -150,8 +145,8 @@ def _described(named: Named, config: ResolvedConfig, environment: Mapping[str, s
     path, revision = local_path(named), None
     kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
     if kind == "missing" and looks_like_hub_name(named.text):
-        huggingface = uses_huggingface(named.text, environment, config.swift.flag("use_hf"))
-        folder = cached_folder(hub_name(named.text), "datasets" if named.role == DATASET else "models", environment, huggingface)
+        what = "datasets" if named.role == DATASET else "models"
+        folder = cached_folder(named.text, what, environment, config.swift.flag("use_hf"))
         if folder is None:
             return {"kind": "hub", "revision": None}
         kind, path, revision = "hub", folder, _revision(folder)
@@ -174,10 +169,7 @@ def _revision(folder: Path) -> str | None:
     """The revision of a hub's cached copy: the snapshot's name, or what ModelScope's older layout notes in `.mv`."""
     if folder.parent.name == "snapshots":
         return folder.name
-    try:
-        return (folder / ".mv").read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
+    return text_of(folder / ".mv").strip() or None
 
 
 # Digests

@@ -15,7 +15,7 @@ from pathlib import Path
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import ResolvedConfig
-from swift_fa_launcher.errors import LaunchError, Text, Words
+from swift_fa_launcher.errors import LaunchError, Say, Text
 from swift_fa_launcher.runs.store import list_command
 
 #: Seconds; a training chooses its folder some ten seconds after its start. One that takes longer is waited for no more.
@@ -23,7 +23,7 @@ PATIENCE = 90.0
 
 
 @contextmanager
-def output_turn(config: ResolvedConfig, cwd: Path, say: Callable[[Words], None],
+def output_turn(config: ResolvedConfig, cwd: Path, say: Say,
                 patience: float = PATIENCE) -> Iterator[Callable[[], None]]:
     """Hold the output folder of a training; gives what to call once it has a version folder of its own.
 

@@ -8,39 +8,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift_fa_launcher.bench import bench as benches
 from swift_fa_launcher.bench.table import render_line, render_table
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig, name_origins
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Voice, Words, joined, refused_as, titled
+from swift_fa_launcher.files import text_of, write_whole
 from swift_fa_launcher.findings.finding import Finding, blocking
+from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
+from swift_fa_launcher.machine.network import Question, Reply
 from swift_fa_launcher.machine.reading import visible_gpus
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.secrets import redact, redact_data
-from swift_fa_launcher.stories.launch import Finished, Prepared, Say, launch, look, mend, prepare_config, refuse_target
+from swift_fa_launcher.stories.launch import Finished, Prepared, launch, look, mend, prepare, refuse_target
 
-if TYPE_CHECKING:
-    from swift_fa_launcher.machine.network import Question, Reply
-    from swift_fa_launcher.wheels.build import Progress as BuildProgress
-    from swift_fa_launcher.wheels.download import Progress
-
-#: Gets a variant, as in "(2/6) packing", the step that its training has made, and how many there are.
-OnStep = Callable[[str, int, int], None]
 FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
-_ANOTHER_FOLDER = Text("write into another folder: --out FOLDER", "写入别的目录：--out 目录")
 
 
 @dataclass(frozen=True)
@@ -82,10 +77,7 @@ class _Course:
     config: ResolvedConfig
     facts: Facts
     folder: Path
-    say: Say
-    progress: Progress | None = None
-    build_progress: BuildProgress = lambda step, steps, line: None
-    on_step: OnStep = lambda place, step, steps: None
+    voice: Voice
     asked: dict[Question, Reply] = field(default_factory=dict)
     variants: Mapping[str, benches.Variant] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)  # what the config names, with a digest of its files
@@ -101,11 +93,8 @@ class _Course:
     def resolve(self, words: Sequence[str]) -> ResolvedConfig:
         """The config of a variant. Its datasets are the user's, cut: what is said of them names where they were written."""
         config = resolve_config(self.files, words)
-        key = "swift.dataset"
-        written = self.config.origins.get(key)
-        if written is None or key not in config.origins:
-            return config
-        return replace(config, origins={**config.origins, key: written})
+        written = self.config.origins.get("swift.dataset")
+        return replace(config, origins={**config.origins, "swift.dataset": written}) if written else config
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -118,17 +107,14 @@ class _Course:
         return dict(redact_data(key, secret_values(config, os.environ)))
 
 
-def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, *, say: Say, progress: Progress | None = None,
-              build_progress: BuildProgress = lambda step, steps, line: None,
-              on_step: OnStep = lambda place, step, steps: None) -> Ended:
+def run_bench(files: Sequence[Path], overrides: Sequence[str], wish: Wish, voice: Voice) -> Ended:
     """Measure the variants that are wanted and not measured yet; results are written after each.
 
     A variant that this machine cannot run is skipped, one whose training fails is kept as failed; the others go on.
     Raises LauncherError where nothing could begin: the config is wrong, there is no training interpreter, or another bench
     writes into the folder.
     """
-    course = _begin(files, overrides, wish, say)
-    course.progress, course.build_progress, course.on_step = progress, build_progress, on_step
+    course = _begin(files, overrides, wish, voice)
     with _held(course.folder):
         return _run(course)
 
@@ -142,8 +128,7 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LaunchError("bench-folder-busy", Text("another bench is writing into this folder", "另一个 bench 正在写入此目录"),
-                          where=str(folder), hint=(_ANOTHER_FOLDER,)) from None
+        raise LaunchError("bench-folder-busy", where=str(folder)) from None
     except (OSError, NotImplementedError):  # a file system without locks is no reason not to measure
         pass
     try:
@@ -170,25 +155,21 @@ def _run(course: _Course) -> Ended:
     return Ended(bench, course.folder, _titles(course), _exit_code(course, bench, names), course.exit_code is not None)
 
 
-def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, say: Say) -> _Course:
+def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, voice: Voice) -> _Course:
     config = resolve_config(files, overrides)
     refuse_target(config)
     if (config.launch.nnodes or 1) > 1:
-        raise LaunchError("bench-one-machine", Text("bench runs on one machine only", "bench 只能在单台机器上运行"),
-                          where="launch.nnodes", hint=("launch.nnodes=1",))
-    facts = look(config, offline=True, probe=False, say=say)
+        raise LaunchError("bench-one-machine", where="launch.nnodes")
+    facts = look(config, offline=True, probe=False, say=voice.say)
     folder = (wish.out or Path("bench", benches.file_name(run_name(config)))).absolute()
-    try:
+    why = Text("this is a file", "这是一个文件") if folder.is_file() else ""
+    with refused_as(LaunchError("bench-not-written", where=str(folder), why=why)):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
-    except OSError as error:
-        why = Text("this is a file", "这是一个文件") if folder.is_file() else error.strerror or str(error)
-        raise LaunchError("bench-not-written", Text("the results cannot be written", "无法写入结果"), where=str(folder),
-                          why=why, hint=(_ANOTHER_FOLDER,)) from None
     made = {name: benches.make_variant(name, config, facts) for name in benches.VARIANTS}
-    return _Course(files, overrides, wish, config, facts, folder, say,
+    return _Course(files, overrides, wish, config, facts, folder, voice,
                    variants={name: variant for name, variant in made.items() if variant},
-                   data=_digest_data(collect_surroundings(config, facts, Path.cwd(), say)))
+                   data=_digest_data(collect_surroundings(config, facts, Path.cwd(), voice.say)))
 
 
 def _digest_data(around: Surroundings) -> dict[str, str]:
@@ -216,40 +197,36 @@ def _earlier(course: _Course, wanted: Sequence[str]) -> benches.Bench:
     """The bench as it stands in the folder: every result that still holds. What does not is put aside, as is a file that is
     damaged or a newer launcher's."""
     data = _read_json(course.folder / FILE)
-    results, rate = benches.results_from_json(data)
-    foreign = data is not None and (not isinstance(data, dict) or data.get("schema") != benches.SCHEMA)
+    results, rate, whole = benches.results_from_json(data)
     machine = benches.describe_machine(course.config, course.facts)
     same_machine = isinstance(data, dict) and data.get("machine") == machine
-    bench = benches.Bench(_about(course, machine), rate=rate if same_machine else None)
+    about = {"started": _now(), "configs": [str(file) for file in course.files],
+             "overrides": [redact(word, course.hidden) for word in course.overrides],
+             "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": machine}
+    bench = benches.Bench(about, rate=rate if same_machine else None)
     passed = dict[str, list[str]]()
-    for name in benches.VARIANTS:
-        found = next((one for one in results if one.variant == name), None)
-        if found is not None and (why := _outdated(course, bench, found)):
-            if name in wanted:
-                course.say(Text(f"measuring {name} again, because this differs: {why}",
-                                f"重新测量 {name}，因为以下不同：{why}"))
-            else:
-                passed.setdefault(why, []).append(name)
-        elif found is not None:
+    for found in results:
+        why, name = _outdated(course, bench, found), found.variant
+        if not why:
             bench = bench.with_result(found)
+        elif name in wanted:
+            course.voice.say(Text(f"measuring {name} again, because this differs: {why}",
+                                  f"重新测量 {name}，因为以下不同：{why}"))
+        else:
+            passed.setdefault(why, []).append(name)
     for why, names in passed.items():
-        course.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
-                        f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
-    listed = data.get("variants") if isinstance(data, dict) else None
-    measured = [one for one in (listed if isinstance(listed, list) else ())
-                if isinstance(one, dict) and one.get("status") == benches.MEASURED]  # also what cannot be read whole
-    if foreign or len(bench.results) < len(measured):
+        course.voice.say(Text(f"what was measured of {', '.join(names)} does not compare, since this differs: {why}",
+                              f"{'、'.join(names)} 之前的结果无法比较，因为以下不同：{why}"))
+    if data is not None and (not whole or len(bench.results) < len(results)):
         _keep_old(course)
     return bench
 
 
 def _read_json(file: Path) -> Any:
     """What the file says, its text where that is no JSON; None where there is nothing."""
+    text = text_of(file)
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        return json.loads(text) if text else None
-    except OSError:
-        return None
+        return json.loads(text or "null")
     except (ValueError, RecursionError):
         return text
 
@@ -270,22 +247,14 @@ def _keep_old(course: _Course) -> None:
     """Numbers that no longer hold here may still be wanted; each time under a name of its own. Raises LaunchError where
     they cannot be kept: the file is about to be written over."""
     file = course.folder / FILE
-    try:
+    moving = Text("the earlier results cannot be moved aside", "无法另存之前的结果")
+    with refused_as(LaunchError("bench-not-written", moving, where=str(file))):
         data = file.read_bytes()
         written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
         names = (f"bench.{written:%Y%m%d-%H%M%S}{more}.json" for more in ("", *(f"-{i}" for i in range(2, 1000))))
         old = next(old for name in names if not (old := file.with_name(name)).exists() or old.read_bytes() == data)
         old.write_bytes(data)
-    except OSError as error:
-        raise LaunchError("bench-not-written", Text("the earlier results cannot be moved aside", "无法另存之前的结果"),
-                          where=str(file), why=error.strerror or str(error), hint=(_ANOTHER_FOLDER,)) from None
-    course.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
-
-
-def _about(course: _Course, machine: Mapping[str, Any]) -> dict[str, Any]:
-    return {"started": _now(), "configs": [str(file) for file in course.files],
-            "overrides": [redact(word, course.hidden) for word in course.overrides],
-            "model": course.config.swift.text("model"), "rows": course.wish.rows, "machine": dict(machine)}
+    course.voice.say(Text(f"the earlier results are kept in {old}", f"之前的结果保存在 {old}"))
 
 
 def _now() -> str:
@@ -300,83 +269,64 @@ def _step(course: _Course, bench: benches.Bench, name: str, place: str) -> bench
     found = bench.result(name)
     if found is None or found.status != benches.MEASURED:
         bench, found = _measure(course, bench, name, place)
-        reason = found.reason
-        found = replace(found, reason=in_both(lambda lang: redact(render_words(reason, lang), course.hidden)))
+        found = replace(found, reason=Text(*redact_data(joined((found.reason,)), course.hidden)))
         bench = _save(course, bench.with_result(found))
     line = render_line(bench, found)
-    course.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
+    course.voice.say(Text(f"{place}: {line.en}", f"{place}：{line.zh}"))
     return bench
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A variant that can be trained. division: its settings of the batch."""
-
-    variant: benches.Variant
-    division: Sequence[str]
-    prepared: Prepared
 
 
 def _measure(course: _Course, bench: benches.Bench, name: str, place: str) -> tuple[benches.Bench, benches.Result]:
     """What becomes of a variant; and the bench, with the machine's rate once anything can train at all."""
-    ready = _ready(course, bench, name)
-    if not isinstance(ready, _Ready):
-        return bench, benches.Result(name, benches.SKIPPED, ready)
-    return _with_rate(course, bench), _train(course, ready, name, place)
-
-
-def _ready(course: _Course, bench: benches.Bench, name: str) -> _Ready | Words:
-    """The variant's launch, or why it is skipped."""
     variant = course.variants.get(name)
     if variant is None:
-        return Text("gradient checkpointing and dropout are off in this config already",
-                    "此配置已关闭 gradient checkpointing 和 dropout")
+        return bench, benches.Result(name, benches.SKIPPED, Text(
+            "gradient checkpointing and dropout are off in this config already",
+            "此配置已关闭 gradient checkpointing 和 dropout"))
     division, why = benches.division_settings(bench) if name in benches.DIVIDED else ((), "")
-    if why:
-        return why
-    if name == "same_examples" and benches.changes_nothing(bench, division):
-        return Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
+    if not why and name == "same_examples" and benches.changes_nothing(bench, division):
+        why = Text("packing runs with this batch already: it cannot be divided", "packing 已使用此批大小，无法再减小")
+    prepared = why or _prepare(course, course.settings(variant, division))
+    if not isinstance(prepared, Prepared):
+        return bench, benches.Result(name, benches.SKIPPED, prepared)
+    bench = _with_rate(course, bench)
+    key = course.key(prepared.judgement.config, prepared.judgement.facts, variant)
+    return bench, replace(_train(course, prepared, name, place), settings=(*variant.settings, *division), key=key)
+
+
+def _prepare(course: _Course, words: Sequence[str]) -> Prepared | Words:
+    """The launch of a variant, with flash-attn installed where that is wanted and all that is missing; or why it is skipped."""
+    from swift_fa_launcher.stories.install import would_mend
+
     try:
-        prepared = _prepare(course, course.settings(variant, division))
+        prepared = prepare(course.resolve(words), allow=course.wish.allow, say=course.voice.say, asked=course.asked)
     except (LauncherError, OSError) as error:
         return _words(error)
+    judgement = prepared.judgement
+    mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
+    if mendable and not course.install_problem:
+        try:
+            prepared = mend(prepared, course.wish.allow, course.voice)
+        except (LauncherError, OSError) as error:
+            course.install_problem = _words(error)
     errors = blocking(prepared.judgement.findings)
-    return _join(errors, course.install_problem) if errors else _Ready(variant, division, prepared)
+    return _join(errors, course.install_problem) if errors else prepared
 
 
-def _train(course: _Course, ready: _Ready, name: str, place: str) -> benches.Result:
-    variant, prepared = ready.variant, ready.prepared
-    course.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
-                    f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
+def _train(course: _Course, prepared: Prepared, name: str, place: str) -> benches.Result:
+    course.voice.say(Text(f"{place}: training, its output goes to {prepared.plan.run_dir}/train.log",
+                          f"{place}：正在训练，输出写入 {prepared.plan.run_dir}/train.log"))
 
     def notice(line: bytes) -> None:
         if step := parse_step(line):
-            course.on_step(place, *step)
+            course.voice.training(place, *step)
 
     try:
         with open(os.devnull, "wb") as nowhere:
-            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.say, on_line=notice)
+            finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.voice.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return benches.Result(name, benches.FAILED, _words(error))
-    return replace(_judge(course, finished, name), settings=(*variant.settings, *ready.division),
-                   key=course.key(prepared.judgement.config, prepared.judgement.facts, variant))
-
-
-def _prepare(course: _Course, words: Sequence[str]) -> Prepared:
-    """The launch of a variant, with flash-attn installed where that is wanted and all that is missing."""
-    from swift_fa_launcher.stories.install import would_mend
-
-    prepared = prepare_config(course.resolve(words), allow=course.wish.allow, say=course.say, asked=course.asked)
-    judgement = prepared.judgement
-    mendable = course.wish.install and would_mend(judgement.config, judgement.facts, judgement.findings)
-    if not mendable or course.install_problem:
-        return prepared
-    try:
-        return mend(prepared, allow=course.wish.allow, say=course.say, progress=course.progress,
-                    build_progress=course.build_progress)
-    except LauncherError as error:
-        course.install_problem = _words(error)
-        return prepared
+    return replace(_judge(course, finished, name), run=str(finished.folder))
 
 
 def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
@@ -385,14 +335,12 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
     if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
         course.exit_code = 128 + outcome.asked
     if outcome.interrupted:
-        return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"),
-                              run=str(folder))
+        return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"))
     log = folder / "train.log"
     if outcome.exit_code != 0:
-        ended = f"exit code {outcome.exit_code}; {log}"
-        causes = finished.diagnoses[:1]
-        return benches.Result(name, benches.FAILED, in_both(lambda lang: "; ".join(
-            [*(f"{one.code}: {render_words(one.summary, lang)}" for one in causes), ended])), run=str(folder))
+        causes = (titled(one.code, one.summary) for one in finished.diagnoses[:1])
+        why = joined((*causes, f"exit code {outcome.exit_code}", str(log)))
+        return benches.Result(name, benches.FAILED, why)
     gpus = visible_gpus(course.config, course.facts).gpus
     measured = benches.make_measured(read_monitor(folder), read_monitor_lines(folder),
                                      runtime=finished.record.result.get("runtime"),
@@ -400,33 +348,29 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
                                      gpus=len(gpus) if gpus else None)
     if measured is None:
         return benches.Result(name, benches.FAILED, Text(f"it trained, but its monitor wrote nothing: {log}",
-                                                         f"训练完成，但监视器没有写入数据：{log}"), run=str(folder))
-    return benches.Result(name, benches.MEASURED, run=str(folder), measured=measured)
+                                                         f"训练完成，但监视器没有写入数据：{log}"))
+    return benches.Result(name, benches.MEASURED, measured=measured)
 
 
 def _join(findings: Sequence[Finding], more: Words) -> Text:
     """What blocks a variant: the first finding, the codes of the others, why flash-attn could not be installed, and what
     mends the first."""
-    first, others = findings[0], [one.code for one in findings[1:] if one.code != findings[0].code]
-
-    def told(lang: str) -> str:
-        colon, comma = (": ", ", ") if lang == "en" else ("：", "、")
-        parts = (first.code + colon + name_origins(render_words(first.summary, lang), lang),
-                 comma.join(dict.fromkeys(others)), render_words(more, lang))
-        mends = render_words(first.fix[0], lang) if first.fix else ""
-        if mends.endswith((":", "：")):  # the head of what follows it: how to do without what this variant is about
-            mends = mends.rpartition("；" if "；" in mends else "; ")[0]
-        return ("; " if lang == "en" else "；").join(part for part in parts if part) + (f" -> {mends}" if mends else "")
-
-    return in_both(told)
+    first = findings[0]
+    others = dict.fromkeys(one.code for one in findings[1:] if one.code != first.code)
+    summary, mends = joined((first.summary,)), joined(first.fix[:1])
+    if mends.en.endswith(":"):  # the head of what follows it: how to do without what this variant is about
+        mends = Text(mends.en.rpartition("; ")[0], mends.zh.rpartition("；")[0])
+    summary = Text(summary.en, name_origins(summary.zh, "zh"))
+    told = joined((titled(first.code, summary), joined(others, by=Text(", ", "、")), more))
+    return joined((told, mends), by=" -> ")
 
 
 def _words(error: LauncherError | OSError) -> Words:
     """An error on one line."""
     if not isinstance(error, LauncherError):
         return str(error)
-    return in_both(lambda lang: " ".join(": ".join(filter(None, (
-        render_words(error.message, lang), error.where, render_words(error.why, lang)))).split()))
+    told = joined((words_of(error)[0], error.where, error.why), by=": ")
+    return Text(*(" ".join(line.split()) for line in told))
 
 
 # The matrix rate, the files
@@ -436,7 +380,7 @@ def _with_rate(course: _Course, bench: benches.Bench) -> benches.Bench:
     """The bench with the machine's rate, measured once."""
     if bench.rate is not None or bench.rate_problem:
         return bench
-    course.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
+    course.voice.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
     told = measure_matrix_rate(course.config, course.facts)
     if isinstance(told, Unknown):
         return replace(bench, rate_problem=told.why)
@@ -450,12 +394,11 @@ def _save(course: _Course, bench: benches.Bench) -> benches.Bench:
     texts = {FILE: json.dumps(benches.bench_to_json(bench), ensure_ascii=False, indent=1, default=str) + "\n",
              TABLE: render_table(bench, _titles(course), "en")}
     for name, text in texts.items():
-        part = course.folder / f".{name}.{os.getpid()}"
         try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(course.folder / name)
+            write_whole(course.folder / name, text)
         except OSError as error:
-            course.say(Text(f"{course.folder / name} cannot be written: {error}", f"无法写入 {course.folder / name}：{error}"))
+            place = course.folder / name
+            course.voice.say(Text(f"{place} cannot be written: {error}", f"无法写入 {place}：{error}"))
     return bench
 
 
@@ -468,6 +411,6 @@ def _plot(course: _Course, bench: benches.Bench) -> None:
 
         write_plots(bench, _titles(course), course.folder)
     except ImportError as error:
-        course.say(Text(f"no plot: {error} (pip install matplotlib)", f"没有图：{error}（pip install matplotlib）"))
+        course.voice.say(Text(f"no plot: {error} (pip install matplotlib)", f"没有图：{error}（pip install matplotlib）"))
     except Exception as error:  # matplotlib fails in many ways: fonts, caches, backends
-        course.say(Text(f"no plot: {type(error).__name__}: {error}", f"没有图：{type(error).__name__}: {error}"))
+        course.voice.say(Text(f"no plot: {type(error).__name__}: {error}", f"没有图：{type(error).__name__}: {error}"))

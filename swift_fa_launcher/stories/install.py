@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,25 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError, InstallError, Text, UsageError, Words, in_both, render_words
+from swift_fa_launcher.errors import (
+    ConfigError,
+    InstallError,
+    Say,
+    Text,
+    UsageError,
+    Voice,
+    Words,
+    joined,
+    refused_as,
+    titled,
+)
 from swift_fa_launcher.files import write_whole
-from swift_fa_launcher.flash.hosts import is_mirror
-from swift_fa_launcher.flash.implementations import FA2, FA3, FA4
+from swift_fa_launcher.flash.hosts import is_mirror, may_offer
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts, Torch
-from swift_fa_launcher.machine.reading import visible_gpus
+from swift_fa_launcher.machine.reading import interpreter, site_packages, visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
 from swift_fa_launcher.wheels.explain import explain, impossible_build
 from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
@@ -29,12 +40,9 @@ from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 # What fetches, builds, proves and installs is imported where it is needed: a choice is to be had in a third of a second.
 if TYPE_CHECKING:
     from swift_fa_launcher.findings.finding import Finding
-    from swift_fa_launcher.wheels.build import Progress as BuildProgress
-    from swift_fa_launcher.wheels.download import Progress
     from swift_fa_launcher.wheels.install import Receipt
-    from swift_fa_launcher.wheels.obtain import Installed, Means, Obtained
+    from swift_fa_launcher.wheels.obtain import Means, Obtained
 
-Say = Callable[[Words], None]
 #: Codes of findings that a package beside flash-attn mends, and the package.
 MENDED_BESIDE: Mapping[str, str] = dict.fromkeys(("packing-needs-fla", "linear-attention-slow"), "flash-linear-attention")
 
@@ -127,8 +135,10 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     if section.build == "always":
         section = _buildable(section, implementation, say)
     torch = facts.torch
+    capabilities = [c for gpu in known(facts.gpus) or () if (c := known(gpu.compute_capability)) is not None]
+    sources = [s for s in section.sources if wish.sources or may_offer(s, BY_NAME[implementation], capabilities)]
     reports = () if section.build == "always" else read_sources(
-        section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
+        sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
         network=Network(offline=wish.offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
@@ -139,7 +149,7 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
         resolution = explain(resolution, facts, reports, implementation=implementation, version=section.version)
     for report in reports:
         if report.error and resolution.plan != "none":  # else the remarks have it
-            say(Text(*(f"{report.spec}: {render_words(report.error, lang)}" for lang in ("en", "zh"))))
+            say(titled(report.spec, report.error))
     return Choice(resolution, reports, section, implementation, section.version, environment=environment)
 
 
@@ -148,7 +158,7 @@ def _as_build(resolution: Resolution, facts: Facts, section: FlashAttnSection) -
     from swift_fa_launcher.wheels.build import make_build_plan, render_build_plan
 
     try:
-        plan = make_build_plan(facts, section.version, section)
+        plan = make_build_plan(facts, section)
     except InstallError as error:
         return impossible_build(resolution, error)
     return replace(resolution, remarks=(render_build_plan(plan),))
@@ -186,41 +196,36 @@ def user_candidate(wheel: str) -> Candidate:
                      path.stat().st_size if path.is_file() else None)
 
 
-def install(config: ResolvedConfig, facts: Facts, choice: Choice, *, say: Say, progress: Progress | None = None,
-            build_progress: BuildProgress = lambda step, steps, line: None) -> Installed:
+def install(config: ResolvedConfig, facts: Facts, choice: Choice, voice: Voice) -> Receipt:
     """Fetch, prove and install what was chosen, and try it as the training would use it. Raises InstallError."""
     from swift_fa_launcher.wheels.build import make_build_plan
-    from swift_fa_launcher.wheels.obtain import NothingInstalled, install_flash_attn
+    from swift_fa_launcher.wheels.download import AllRefused
+    from swift_fa_launcher.wheels.obtain import install_flash_attn
 
     python, facts = _python(config, facts), _with_cards_used(config, facts)
     if choice.section.build == "always" and choice.resolution.plan == "none":
-        make_build_plan(facts, choice.version, choice.section)  # says why not
+        make_build_plan(facts, choice.section)  # says why not
     for line in choice.resolution.remarks if choice.resolution.plan == "wheel" else ():
-        say(line)
+        voice.say(line)
     if choice.refusals:
-        why = in_both(lambda lang: "\n       ".join(f"{code}: {render_words(words, lang)}" for code, words in choice.refusals))
-        raise NothingInstalled("wheel-refused", Text("this wheel does not fit this machine", "该 wheel 不适用于本机"),
-                               where=choice.wheel, why=why,
-                               hint=(Text("let swift-fa choose: swift-fa install",
-                                          "由 swift-fa 选择：swift-fa install"),))
-    return install_flash_attn(facts, choice.resolution, python, _means(choice, say, progress, build_progress),
-                              probe=(lambda: _what_is_wrong(config, say)) if known(facts.gpus) else None)
+        why = joined((titled(code, words) for code, words in choice.refusals), by="\n       ")
+        raise AllRefused("wheel-refused", "", where=choice.wheel, why=why)
+    return install_flash_attn(facts, choice.resolution, python, _means(choice, voice),
+                              probe=(lambda: _what_is_wrong(config, voice.say)) if known(facts.gpus) else None)
 
 
 def recover(facts: Facts, say: Say) -> bool:
     """Undo what an interrupted installation left in the training environment; whether there was anything."""
     from swift_fa_launcher.wheels.install import recover_environment
 
-    python = known(facts.python)
-    site = known(python.site_packages) if python else None
-    if python is None or site is None or not recover_environment(str(known(python.executable)), site_packages=Path(site)):
+    site = site_packages(facts)
+    if site is None or not recover_environment(site):
         return False
     say(Text("undid an interrupted installation of flash-attn", "已撤销一次中断的 flash-attn 安装"))
     return True
 
 
-def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False, say: Say,
-             progress: Progress | None = None) -> tuple[Obtained, tuple[Path, ...]]:
+def download(facts: Facts, choice: Choice, into: Path, voice: Voice, *, offline: bool) -> tuple[Obtained, tuple[Path, ...]]:
     """Fetch and prove for the machine of `facts`, and leave the file in `into`; (it, the files that it needs beside it)."""
     from swift_fa_launcher.wheels.obtain import elsewhere, fetch_beside, obtain_wheel
 
@@ -228,19 +233,19 @@ def download(facts: Facts, choice: Choice, into: Path, *, offline: bool = False,
         raise InstallError("options-conflict",
                            Text("--download-only fetches ready-made wheels and builds nothing",
                                 "--download-only 只下载现成的 wheel，不编译"),
-                           hint=(Text("leave out --from-source, or set flash_attn.build=auto",
-                                      "去掉 --from-source，或设置 flash_attn.build=auto"),))
-    means = _means(choice, say, progress)
+                           hint=(Text("leave out --from-source", "去掉 --from-source"),
+                                 Text("or, where the config sets it: flash_attn.build=auto",
+                                      "或改掉配置中的设置：flash_attn.build=auto")))
+    means = _means(choice, voice)
     obtained = obtain_wheel(elsewhere(facts), choice.resolution, means, into=into)
     return obtained, () if offline else fetch_beside(facts, obtained, means).files
 
 
-def _means(choice: Choice, say: Say, progress: Progress | None,
-           build_progress: BuildProgress = lambda step, steps, line: None) -> Means:
+def _means(choice: Choice, voice: Voice) -> Means:
     from swift_fa_launcher.wheels.obtain import Means
 
-    return Means(choice.section, choice.implementation, choice.version, progress=progress, build_progress=build_progress,
-                 read_log=_cause, environment=choice.environment, say=say)
+    return Means(choice.section, choice.implementation, choice.version, progress=voice.download, build_progress=voice.build,
+                 read_log=_cause, environment=choice.environment, say=voice.say)
 
 
 def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
@@ -258,17 +263,13 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
                          Text("--lock needs a config: the lock is written beside it",
                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
                          hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
-    offered = next((c for c in choice.resolution.ranked if c.filename == receipt.filename), None)
+    tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
+    offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
     path = lock_path(config.files[-1])
-    try:
+    with refused_as(InstallError("lock-not-written", where=str(path))):
         write_whole(path, render_lock(lock))
-    except OSError as error:
-        raise InstallError("lock-not-written",
-                           Text("flash-attn is installed, but its lock cannot be written",
-                                "flash-attn 已安装，但无法写入锁定文件"), where=str(path),
-                           why=error.strerror or str(error)) from None
     return path
 
 
@@ -277,15 +278,10 @@ def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
     if not config.files or wish.version or wish.build or wish.sources:
         return []
     path = lock_path(config.files[-1])
-    try:
-        return [lock_candidate(parse_lock(path.read_text(encoding="utf-8"), str(path)))]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("lock-unreadable", Text("the flash-attn lock cannot be read", "无法读取 flash-attn 的锁定文件"),
-                          where=str(path),
-                          why=Text("it is not UTF-8 text", "不是 UTF-8 文本") if isinstance(error, UnicodeDecodeError)
-                          else error.strerror or str(error)) from None
+    with refused_as(ConfigError("lock-unreadable", where=str(path))):
+        return [lock_candidate(parse_lock(path.read_text("utf-8", "replace"), str(path)))]
 
 
 def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
@@ -317,11 +313,10 @@ def _with_cards_used(config: ResolvedConfig, facts: Facts) -> Facts:
 
 
 def _python(config: ResolvedConfig, facts: Facts) -> str:
-    python = known(facts.python)
-    if python is None:
-        raise InstallError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
-                           where=config.launch.python or sys.executable, hint=("launch.python=PATH",))
-    return known(python.executable) or config.launch.python or sys.executable
+    named = config.launch.python or sys.executable
+    if known(facts.python) is None:
+        raise InstallError("interpreter-silent", where=named)
+    return interpreter(facts) or named
 
 
 def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:

@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from swift_fa_launcher.cache import keep_traceback
-from swift_fa_launcher.config.layers import expand_user, resolve_config
+from swift_fa_launcher.config.layers import expand_user
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, encode, known
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import LauncherError, LaunchError, Say, Text, Voice, Words, joined, refused_as, titled
 from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
-from swift_fa_launcher.findings.table import require_codes
+from swift_fa_launcher.findings.table import require_codes, words_of
 from swift_fa_launcher.flash.building import needs_install
 from swift_fa_launcher.flash.provider import KERNEL, choose_provider, kernel_look
 from swift_fa_launcher.launch.local import Outcome, run_training
@@ -32,12 +33,12 @@ from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
+from swift_fa_launcher.machine.reading import interpreter, site_packages
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
-from swift_fa_launcher.preflight.checks import check_all
+from swift_fa_launcher.preflight.checks import settle
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
-from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
@@ -48,12 +49,7 @@ from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 if TYPE_CHECKING:
     from swift_fa_launcher.diagnose.diagnosis import Diagnosis
     from swift_fa_launcher.machine.network import Question, Reply
-    from swift_fa_launcher.wheels.build import Progress as BuildProgress
-    from swift_fa_launcher.wheels.download import Progress
 
-#: Shows one short sentence of progress.
-Say = Callable[[Words], None]
-_COLON = Text(": ", "：")
 _UNWRITTEN = Text("the run record cannot be written", "无法写入运行记录")
 _UNWATCHED = Text("could not read the training's output", "无法读取训练的输出")
 
@@ -108,15 +104,18 @@ class Finished:
 def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say,
          asked: dict[Question, Reply] | None = None) -> Facts:
     """What this machine, its training interpreter and the paths of the config are like. asked: as in `collect_facts`."""
-    facts = collect_facts(config, offline=offline, probe=probe, say=say, asked=asked)
-    if _undo_interrupted_install(facts, say):
-        facts = collect_facts(config, offline=offline, probe=probe, say=say, asked=asked)
+    collect = partial(collect_facts, config, offline=offline, probe=probe, say=say, asked=asked)
+    facts = collect()
+    site = site_packages(facts)
+    if site and (site / INSTALL_FOLDER).is_dir():  # of a killed installation, which is undone before anything is judged by it
+        from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
+
+        facts = collect() if recover(facts, say) else facts
     if known(facts.python) is None:
         why = facts.python.why if isinstance(facts.python, Unknown) else Text("there is no such program", "没有这个程序")
         origin = config.origin("launch.python")
-        raise LaunchError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
-                          where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}", why=why,
-                          hint=("launch.python=PATH",))
+        raise LaunchError("interpreter-silent", why=why,
+                          where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}")
     facts = replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
     way = kernel_look(config, facts) if probe else None
     return _with_hub_kernel(config, facts, "cached" if offline else way, say) if way else facts
@@ -124,17 +123,6 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
 
 def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -> Facts:
     return replace(facts, hub_kernel=collect_hub_kernel(config, facts, way, {**os.environ, **config.env}, Path.cwd(), say))
-
-
-def _undo_interrupted_install(facts: Facts, say: Say) -> bool:
-    """What a killed installation left is undone before anything is judged by it; whether there was anything."""
-    python = known(facts.python)
-    site = known(python.site_packages) if python else None
-    if site is None or not Path(site, INSTALL_FOLDER).is_dir():
-        return False
-    from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
-
-    return recover(facts, say)
 
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
@@ -150,10 +138,10 @@ def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argume
 
 
 def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Mapping[str, Argument]]:
-    python, swift = known(facts.python), known(facts.swift)
-    if python is None:
+    swift = known(facts.swift)
+    if known(facts.python) is None:
         return Unknown("the training interpreter does not answer")
-    return collect_swift_arguments(known(python.executable) or config.launch.python or sys.executable,
+    return collect_swift_arguments(interpreter(facts) or config.launch.python or sys.executable,
                                    known(swift.module) if swift else None, facts.packages,
                                    environment={**os.environ, **config.env}, say=say)
 
@@ -164,38 +152,26 @@ def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Ju
     Raises UsageError for a code in the config's list that is none.
     """
     require_codes(config.preflight.allow, f"{config.origin('preflight.allow')}: preflight.allow")
-    return Judgement(config, facts, lower_allowed(check_all(config, facts), (*config.preflight.allow, *allow)))
+    config, findings = settle(config, facts)
+    return Judgement(config, facts, lower_allowed(findings, (*config.preflight.allow, *allow)))
 
 
-def preflight(files: Sequence[Path], overrides: Sequence[str], *, saved: Facts | None, allow: Sequence[str],
-              offline: bool, probe: bool, say: Say) -> Judgement:
-    """The checks alone: on this machine, or on saved facts."""
-    config = resolve_config(files, overrides)
-    return judge(config, saved or look(config, offline=offline, probe=probe, say=say), allow)
+def prepare(config: ResolvedConfig, *, allow: Sequence[str], say: Say, asked: dict[Question, Reply] | None = None,
+            name: str | None = None) -> Prepared:
+    """Facts, findings and plan of a launch on this machine. Starts and changes nothing. asked: as in `collect_facts`. name: for
+    a config that names no run."""
+    return plan_launch(judge(config, look(config, say=say, asked=asked), allow), name)
 
 
-def prepare(files: Sequence[Path], overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Prepared:
-    """Config, facts, findings and plan of a launch on this machine. Starts and changes nothing."""
-    return prepare_config(resolve_config(files, overrides), allow=allow, say=say)
-
-
-def prepare_config(config: ResolvedConfig, *, allow: Sequence[str], say: Say,
-                   asked: dict[Question, Reply] | None = None) -> Prepared:
-    """`prepare` for what is resolved already. asked: as in `collect_facts`."""
-    return plan_launch(judge(config, look(config, say=say, asked=asked), allow))
-
-
-def mend(prepared: Prepared, *, allow: Sequence[str], say: Say, progress: Progress | None = None,
-         build_progress: BuildProgress = lambda step, steps, line: None) -> Prepared:
+def mend(prepared: Prepared, allow: Sequence[str], voice: Voice) -> Prepared:
     """The same launch with flash-attn installed, judged and planned anew. Raises InstallError; the old one is back then."""
     from swift_fa_launcher.stories import install as flow_install  # here, since most starts install nothing
 
     config, facts = prepared.judgement.config, prepared.judgement.facts
     if needs_install(config, facts):
-        choice = flow_install.choose(config, facts, say=say)
-        flow_install.install(config, facts, choice, say=say, progress=progress, build_progress=build_progress)
-    flow_install.install_beside(config, facts, blocking(prepared.judgement.findings), say)
-    return _judged_anew(prepared, look(config, say=say), allow)
+        flow_install.install(config, facts, flow_install.choose(config, facts, say=voice.say), voice)
+    flow_install.install_beside(config, facts, blocking(prepared.judgement.findings), voice.say)
+    return _judged_anew(prepared, look(config, say=voice.say), allow)
 
 
 def _judged_anew(prepared: Prepared, facts: Facts, allow: Sequence[str]) -> Prepared:
@@ -212,12 +188,19 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
         return prepared
     fetched = _with_hub_kernel(config, facts, "fetch", say)
     prepared = _judged_anew(prepared, fetched, tuple(f.code for f in findings if f.allowed))
-    errors, provider = blocking(prepared.judgement.findings), choose_provider(config, fetched)
-    if errors or (provider and not provider.there):
-        code, why = (errors[0].code, errors[0].summary) if errors else ("kernel-missing", str(fetched.hub_kernel))
-        raise LaunchError("launch-blocked", Text(f"not started: {code}", f"未启动：{code}"), why=why,
-                          hint=errors[0].fix if errors else ())
+    _refuse(prepared.judgement)
+    provider = choose_provider(config, fetched)
+    if provider and not provider.there:
+        raise LaunchError("launch-blocked", Text("not started: kernel-missing", "未启动：kernel-missing"),
+                          why=str(fetched.hub_kernel))
     return prepared
+
+
+def _refuse(judgement: Judgement) -> None:
+    if errors := blocking(judgement.findings):
+        codes = ", ".join(dict.fromkeys(f.code for f in errors))
+        why = errors[0].summary if errors[0].code.startswith("kernel-") else ""
+        raise LaunchError("launch-blocked", Text(f"not started: {codes}", f"未启动：{codes}"), why=why)
 
 
 def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
@@ -231,15 +214,12 @@ def plan_launch(judgement: Judgement, name: str | None = None) -> Prepared:
 
 
 def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow: Sequence[str], say: Say) -> Again:
-    """A recorded run through today's launcher, or exact: by its recorded plan. Changes to its working folder; starts nothing.
-
-    Raises LaunchError where the record does not allow it.
-    """
+    """A recorded run through today's launcher, or exact: by its recorded plan. Changes to its working folder; starts nothing."""
     entry, record = readable_run(root, word)
     repeats.refuse_to_repeat(entry, record)
     _enter(record)
     config = repeats.repeated_config(entry, record, overrides, exact=exact)
-    prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
+    prepared = prepare(config, allow=allow, say=say, name=record.name)
     if exact:
         recorded = repeats.read_plan(entry)
         prepared = replace(prepared, plan=repeats.renew_plan(recorded, prepared.run_id, prepared.plan.run_dir))
@@ -247,18 +227,15 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
 
 
 def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Again:
-    """A recorded run that goes on from its newest whole checkpoint. Changes to its working folder; starts nothing.
-
-    Raises LaunchError where it cannot go on.
-    """
+    """A recorded run that goes on from its newest whole checkpoint. Changes to its working folder; starts nothing."""
     entry, record = readable_run(root, word)
     there = repeats.continue_run(entry, record, overrides)
     _enter(record)
     original = replace(record, overrides=())
     there = repeats.continue_swanlab(there, entry, record, repeats.repeated_config(entry, original, there.overrides))
     config = repeats.repeated_config(entry, original, there.overrides)
-    prepared = plan_launch(judge(config, look(config, say=say), allow), record.name)
-    prepared = replace(prepared, parent=record.id, resumed_from=str(there.checkpoint.path), earlier=there.earlier)
+    prepared = replace(prepare(config, allow=allow, say=say, name=record.name), parent=record.id,
+                       resumed_from=str(there.checkpoint.path), earlier=there.earlier)
     return _again(entry, prepared, there.overrides, there, say)
 
 
@@ -274,13 +251,8 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeat
 
 def _enter(record: records.RunRecord) -> None:
     """Make the run's working folder ours: its paths are relative to it."""
-    try:
+    with refused_as(LaunchError("run-folder-gone", where=record.cwd)):
         os.chdir(record.cwd)
-    except OSError as error:
-        raise LaunchError("run-folder-gone",
-                          Text(f"the folder where {record.id} was started cannot be entered",
-                               f"无法进入 {record.id} 的启动目录"), where=record.cwd,
-                          why=error.strerror or str(error)) from None
 
 
 def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say: Say,
@@ -289,6 +261,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
 
     Raises LaunchError where findings block or nothing can be started.
     """
+    refuse_target(prepared.judgement.config)
     _refuse(prepared.judgement)
     prepared = _with_what_it_awaits(prepared, say)
     with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
@@ -306,6 +279,10 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
     failures: list[str] = []  # beside the training
 
+    def write(record: records.RunRecord) -> None:
+        with _only_said(_UNWRITTEN, say, failures):
+            records.update_record(folder, record, hidden)
+
     def notice(line: bytes) -> None:
         nonlocal record
         with _only_said(_UNWATCHED, say, failures):
@@ -314,36 +291,30 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
             if found and found != record.output_dir:  # at once: a launcher that is killed writes no end
                 has_folder()
                 record = replace(record, output_dir=found)
-                with _only_said(_UNWRITTEN, say, failures):
-                    records.update_record(folder, record, hidden)
+                write(record)
 
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
     try:
-        outcome = run_training(plan.starts, env=_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
+        outcome = run_training(plan.starts, env=training_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
                                run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
                                redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
                                finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
-                               ended_marker=outputs.says_training_ended)
+                               ended_marker=lambda line: outputs.TRAINING_ENDED in line)
     except LaunchError as error:
-        with _only_said(_UNWRITTEN, say, failures):
-            records.update_record(folder,
-                                  replace(record, status="failed", exit_code=error.exit_code, detail=str(error)),
-                                  hidden)
+        detail = joined(words_of(error)[:1]).en
+        write(replace(record, status="failed", exit_code=error.exit_code, detail=detail))
         raise
     # The training has had its say: from here on nothing takes its exit code from it.
-    record = _ended(record, outcome)
-    with _only_said(_UNWRITTEN, say, failures):  # at once: a long log takes a while to read, and that may be cut off
-        records.update_record(folder, record, hidden)
+    record = records.close_record(record, outcome)
+    write(record)  # at once: a long log takes a while to read, and that may be cut off
     diagnoses: tuple[Diagnosis, ...] = ()
-    if outcome.exit_code != 0 and not outcome.interrupted:
+    if not outcome.interrupted:
         with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
             diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
-    with _only_said(_UNWRITTEN, say, failures):
-        told = [record.detail, *dict.fromkeys(failures)] if record.detail else list(dict.fromkeys(failures))
-        records.update_record(folder, replace(record, detail="; ".join(told) or None), hidden)
+    write(replace(record, detail="; ".join(filter(None, (record.detail, *failures))) or None))
     return Finished(record, folder, outcome, diagnoses)
 
 
@@ -353,8 +324,7 @@ def _only_said(what: Text, say: Say, failures: list[str]) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        why = _why(error)
-        told = in_both(lambda lang: f"{what.render(lang)}{_COLON.render(lang)}{render_words(why, lang)}")
+        told = titled(what, _why(error))
         if told.en not in failures:
             failures.append(told.en)
             say(told)
@@ -365,7 +335,8 @@ def _why(error: BaseException) -> Words:
     if isinstance(error, KeyboardInterrupt):
         return Text("interrupted", "已中断")
     if isinstance(error, LauncherError):
-        return in_both(lambda lang: _COLON.render(lang).join(filter(None, (render_words(error.message, lang), error.where))))
+        message, where = words_of(error)[0], error.where
+        return titled(message, where) if where else message
     if isinstance(error, OSError):
         return error.strerror or str(error)  # which temporary file it was is of no use
     return f"{type(error).__name__}: {error} ({keep_traceback()})"
@@ -399,23 +370,14 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
 
 
 def _make_record(prepared: Prepared) -> records.RunRecord:
-    import psutil
-
     return records.make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
-                               pid_started=psutil.Process().create_time(), name=prepared.name, parent=prepared.parent,
-                               resumed_from=prepared.resumed_from)
+                               name=prepared.name, parent=prepared.parent, resumed_from=prepared.resumed_from)
 
 
 def _texts(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
     assert prepared.around is not None
     return records.render_record(record, prepared.judgement.config, prepared.judgement.facts,
                                  prepared.judgement.findings, prepared.plan, prepared.around, hidden)
-
-
-def _ended(record: records.RunRecord, outcome: Outcome) -> records.RunRecord:
-    record = records.close_record(record, ended=outcome.ended, exit_code=outcome.exit_code, signal=outcome.signal,
-                                  interrupted=outcome.interrupted, detail=outcome.detail.en if outcome.detail else None)
-    return replace(record, unsent=outcome.ended_after_training)
 
 
 def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
@@ -426,39 +388,29 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
     if not record.output_dir:
         return record
     output = Path(record.cwd, record.output_dir)
-    checkpoint = newest_complete(list_checkpoints(output))
+    checkpoint = outputs.newest_complete(outputs.list_checkpoints(output))
     return replace(record, checkpoint=str(checkpoint.path) if checkpoint else None,
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
 
 def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
-    from swift_fa_launcher.diagnose.diagnosis import diagnose_file  # here, since most trainings do not fail
+    """Why it failed; with exit code 0, what it did not do."""
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     if not log.is_file():  # gone, a folder, or a pipe, which would be waited for
         raise LauncherError("log-unreadable", Text("the log is not a file any more", "日志已不是文件"), where=str(log))
-    return diagnose_file(log, exit_code=exit_code)
+    found = diagnose_file(log, exit_code=exit_code)
+    return found if exit_code else tuple(one for one in found if one.code != "unknown")
 
 
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
-        raise LaunchError("target-unsupported",
-                          Text("launch.target=slurm is not supported yet: preflight can check it, but train starts "
-                               "only on this machine",
-                               "launch.target=slurm 尚未实现：preflight 可以检查，train 只能在本机启动"),
-                          hint=("launch.target=local",))
+        raise LaunchError("target-unsupported", why=Text("preflight can check it, but train starts only on this machine",
+                                                         "preflight 可以检查，train 只能在本机启动"))
 
 
-def _refuse(judgement: Judgement) -> None:
-    refuse_target(judgement.config)
-    errors = blocking(judgement.findings)
-    if errors:
-        raise LaunchError("launch-blocked",
-                          Text(f"not started: {', '.join(dict.fromkeys(f.code for f in errors))}",
-                               f"未启动：{', '.join(dict.fromkeys(f.code for f in errors))}"))
-
-
-def _environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
+def training_environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:
     """The child's whole environment: ours, the secrets that the config hands on, what the plan sets."""
     secrets = {name: config.env[name] for name in plan.secrets if name in config.env}
     return {**os.environ, **secrets, **notification_secrets(config), **plan.env}

@@ -160,6 +160,7 @@ class Monitor:
                    "examples_per_step": round(examples / shared / steps, 2)}
         if is_first():
             line = {"step": step, "loss": logs["loss"], **figures, "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30,
+                    "allocated_gib": allocated(device) / 2 ** 30,
                     "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own}
             with open(str(self.folder / "monitor.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -317,6 +318,13 @@ def peak_memory(device: Any) -> int:
     """Bytes, the most until now: what torch held of the device, or what the process held of the machine."""
     of_device = device_memory(device)
     return of_device(device) if of_device else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def allocated(device: Any) -> int:
+    """Bytes, the most that tensors of this process took of its device; 0 on the CPU."""
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def from_all(numbers: list[int], device: Any) -> list[list[int]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Job = dict[str, Any]  # a concern's entry
 
 VARIABLE = "SWIFT_FA_PLUGIN"
+BEGUN = "swift_fa_begun"
 LOGIN_PAUSES = (1.0, 3.0)  # seconds between the tries to reach SwanLab's server
 
 
@@ -35,6 +36,9 @@ def start() -> None:
 
     if get_worker_info() is not None:
         return  # ms-swift 4.6 loads plugins once more in each dataloader worker that it spawns
+    if BEGUN in sys.modules:
+        return  # a rehearsal trains twice in one process: everything is in its place already
+    sys.modules[BEGUN] = sys
     for name, job in json.loads(os.environ.get(VARIABLE, "{}")).items():
         CONCERNS[name](job)
 

@@ -23,13 +23,13 @@ from typing import IO
 
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words
+from swift_fa_launcher.errors import InstallError, Say, Text, Words, in_both, render_words
 from swift_fa_launcher.findings.lines import OR_SDPA
 from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_architectures, build_jobs
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.interpreter import kill_group
-from swift_fa_launcher.wheels.install import Say, python_path
+from swift_fa_launcher.wheels.install import python_path
 
 UNITS = 73  # files to compile
 UNIT_SECONDS = 260  # of one core, for one architecture
@@ -71,8 +71,8 @@ class BuildPlan:
     key: str
 
 
-def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection = FlashAttnSection()) -> BuildPlan:
-    """The plan for the machine of `facts`. version: exact, a range, or None for the newest on PyPI. Pure.
+def make_build_plan(facts: Facts, section: FlashAttnSection = FlashAttnSection()) -> BuildPlan:
+    """The plan for the machine of `facts`; without a version in `section` for the newest on PyPI. Pure.
 
     Raises InstallError where nothing can be built, ConfigError for a version that is none.
     """
@@ -86,7 +86,7 @@ def make_build_plan(facts: Facts, version: str | None, section: FlashAttnSection
         raise InstallError("torch-missing" if not torch else "torch-cpu-only" if torch.cuda is None else "nvcc-missing",
                            Text(f"flash-attn cannot be built here: a build needs {needs.en}",
                                 f"无法在此编译 flash-attn：编译需要{needs.zh}"), hint=(*(how for _, how in lacking), OR_SDPA))
-    requirement, archs = parse_wish(version).requirement, build_architectures(facts)
+    requirement, archs = parse_wish(section.version).requirement, build_architectures(facts)
     cpus, available = known(facts.host.cpus), known(facts.host.available_memory_gib)
     jobs = section.max_jobs or (build_jobs(available, cpus) if available is not None else 1)
     home = known(toolchain.cuda_home) if toolchain else None
@@ -141,7 +141,7 @@ def cached_build(plan: BuildPlan, cache: Path) -> Path | None:
     return min((cache / "builds" / plan.key / "wheel").glob("*.whl"), default=None)
 
 
-def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str] | None = None,
+def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping[str, str],
               progress: Progress = lambda step, steps, line: None, say: Say = lambda words: None,
               read_log: ReadLog = lambda log, code: None) -> Path:
     """The wheel, from the cache or built now by `python`, whose environment stays as it is; the log lies beside it.
@@ -149,7 +149,6 @@ def run_build(plan: BuildPlan, python: str, cache: Path, *, environment: Mapping
     What the build imports and the environment lacks is installed into the build's own folder. environment: of the
     training. Raises InstallError with what the compiler said, and what `read_log` makes of it.
     """
-    environment = {**os.environ} if environment is None else environment
     folder = cache / "builds" / plan.key
     from filelock import FileLock
 

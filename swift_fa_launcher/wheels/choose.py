@@ -17,15 +17,19 @@ from swift_fa_launcher.flash.fits import (
     Misfit,
     Need,
     WheelContents,
+    is_of_other_torch,
     is_official,
-    make_contents,
+    is_stable,
     make_need,
+    may_be_proven,
+    may_lack_code,
     misfits,
     unverified,
 )
 from swift_fa_launcher.flash.implementations import FA2
-from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_wheel_name, without_password
-from swift_fa_launcher.machine.facts import Extension, Facts
+from swift_fa_launcher.flash.name import Candidate, WheelName, WheelNameError, parse_claims, without_password
+from swift_fa_launcher.layout import advice, fill
+from swift_fa_launcher.machine.facts import Facts
 
 _Named = tuple[Candidate, WheelName]
 
@@ -46,7 +50,9 @@ class Resolution:
 
     ranked: all that fit, best first, so that the installer can try the next. verdicts: one per candidate, best first;
     of those passed over, the ones that came nearest first. plan: "wheel", "source-build" or "none". remarks: what else
-    is to be said of the plan, one sentence each. advice: what to do, one line or command each.
+    is to be said of the plan, one sentence each. advice: what to do, one line or command each. to_prove: where none fits by
+    its label, the best of each neighbouring torch, nearest first; it is taken if its symbols and a run on the GPU speak for it.
+    otherwise: the plan where none of these does.
     """
 
     chosen: Candidate | None
@@ -55,43 +61,50 @@ class Resolution:
     plan: str
     remarks: tuple[Words, ...] = ()
     advice: tuple[Words, ...] = ()
+    to_prove: tuple[Candidate, ...] = ()
+    otherwise: str = "none"
 
 
 def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementation: str = "flash_attn",
                  version: str | None = None, build: str = "auto", mirrors: Sequence[str] = (),
-                 allow_unverified: bool = False,
-                 contents: Mapping[str, WheelContents | Extension] | None = None) -> Resolution:
+                 allow_unverified: bool = False, contents: Mapping[str, WheelContents] | None = None) -> Resolution:
     """The best of `candidates` for the machine of `facts`, and a verdict on each: the first reason that holds.
 
     version: exact, a range of PEP 440, or None for the best that fits. build: `flash_attn.build`; "never" where the
     user named the wheel. contents: by file name, what a wheel's file was found to hold. Cards that the training will
     not use are to be left out of `facts.gpus`.
 
-    Best means, in this order: nothing known that speaks against it; CUDA's minor equal to torch's; an ABI that is named
-    or goes without saying; the highest version; CUDA's nearest minor; a digest; the order in which it was offered.
+    Best means, in this order: torch's minor in its label; nothing known that speaks against it; CUDA's minor equal to
+    torch's; an ABI that is named or goes without saying; the highest version; CUDA's nearest minor; a digest; the order in
+    which it was offered.
     Raises ConfigError for a version that is none, InstallError where the facts do not say enough to choose.
     """
     need = make_need(facts, implementation, version, mirrors, allow_unverified)
-    inside = {filename: make_contents(found) for filename, found in (contents or {}).items()}
+    inside = contents or {}
     fitting: list[_Named] = []
+    near: list[_Named] = []
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
-    by_name: dict[str, WheelName | Misfit] = {}  # a list offers many a file more than once
+    seen: dict[str, tuple[WheelName | None, Misfit | None, bool]] = {}  # a list offers many files more than once
     for candidate in candidates:
-        filename = candidate.filename
-        if filename not in by_name:
-            by_name[filename] = _judge(filename, need, inside.get(filename, NOTHING_READ))
-        judged = by_name[filename]
-        if isinstance(judged, WheelName) and (words := unverified(candidate, need)):
-            judged = "unverified", words
-        if isinstance(judged, WheelName):
-            fitting.append((candidate, judged))
-        else:
-            passed[judged[0]].append(Verdict(candidate, False, *judged))
+        key = candidate.filename if "+" in candidate.filename else candidate.url
+        if key not in seen:
+            seen[key] = _judge(candidate, need, inside.get(candidate.filename, NOTHING_READ))
+        claims, misfit, provable = seen[key]
+        if (misfit is None or provable) and (words := unverified(candidate, need)):
+            misfit, provable = ("unverified", words), False
+        if misfit:
+            passed[misfit[0]].append(Verdict(candidate, False, *misfit))
+        if claims and (misfit is None or provable):
+            (near if misfit else fitting).append((candidate, claims))
     ranked = tuple(candidate for candidate, _ in _rank(fitting, need, inside))
-    plan = _make_plan(facts, bool(ranked), build, implementation)
-    chosen = ranked[0] if plan == "wheel" else None
+    nearest: dict[Version | None, Candidate] = {}  # of a torch's wheels all call the same of it
+    for candidate, name in () if ranked or build == "always" else _rank(near, need, inside):
+        nearest.setdefault(name.torch, candidate)
+    plan = _make_plan(facts, bool(ranked or nearest), build, implementation)
+    otherwise = _make_plan(facts, False, build, implementation) if nearest else "none"
+    chosen = ranked[0] if ranked and plan == "wheel" else None
     verdicts = (*_verdicts_on_fitting(ranked, chosen), *(v for code in reversed(CODES) for v in passed[code]))
-    return Resolution(chosen, ranked, verdicts, plan)
+    return Resolution(chosen, ranked, verdicts, plan, to_prove=tuple(nearest.values()), otherwise=otherwise)
 
 
 def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
@@ -104,6 +117,7 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
         "candidates": [{"filename": v.candidate.filename, "accepted": v.accepted, "code": v.code,
                         "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
         "plan": resolution.plan,
+        **({"to_prove": [each.filename for each in resolution.to_prove]} if resolution.to_prove else {}),
         **({"remark": ("；" if lang == "zh" else "; ").join(render_words(line, lang) for line in resolution.remarks),
             "advice": [render_words(line, lang) for line in resolution.advice]} if resolution.remarks else {}),
     }
@@ -114,20 +128,26 @@ _NO_WHEEL: Mapping[str, Words] = {
     "source-build": Text("no wheel is used: flash-attn will be built from source",
                          "不使用 wheel：将从源码编译 flash-attn"),
     "none": Text("no wheel fits", "没有合适的 wheel"),
+    "wheel": Text("no wheel is labelled for this torch; these, for a neighbouring one, are tried in turn, and one is taken only "
+                  "if its symbols, glibc, CUDA and GPU code fit and a run on the GPU succeeds:",
+                  "没有标明适用于此 torch 的 wheel；将依次尝试以下相邻版本的 wheel，只有符号、glibc、CUDA 和 GPU 代码都相符、"
+                  "且在 GPU 上试运行成功才会采用："),
 }
 
 
-def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> str:
+def render_choice(resolution: Resolution, lang: str = "en", width: int | None = None, limit: int = 5) -> str:
     """The choice as text: the chosen wheel, then for each code how many were passed over, and `limit` of them."""
-    lines: list[Words] = []
+    lines, remarks = list[str](), [render_words(line, lang) for line in resolution.remarks]
     if chosen := resolution.chosen:
         digest: Words = chosen.sha256 or Text("none given", "未给出")
         lines += [chosen.filename, f"  {without_password(chosen.url)}", f"  sha256: {render_words(digest, lang)}"]
-        lines += [_WARNING.render(lang) + render_words(line, lang) for line in resolution.remarks]
+        lines += [fill(_WARNING.render(lang) + line, width, rest="  ") for line in remarks]
     else:
-        asked = resolution.verdicts or resolution.plan != "none" or not resolution.remarks
-        lines += [*((_NO_WHEEL[resolution.plan],) if asked else ()), *resolution.remarks]
-    lines += [f"  -> {render_words(line, lang)}" for line in resolution.advice]
+        asked = resolution.verdicts or resolution.plan != "none" or not remarks
+        remarks = [*([render_words(_NO_WHEEL[resolution.plan], lang)] if asked else []), *remarks]
+        lines += [fill(line, width, rest="  ") for line in remarks]
+        lines += [f"  {candidate.filename}" for candidate in resolution.to_prove[:limit]]
+    lines += [advice(line, lang, width) for line in resolution.advice]
     passed: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in resolution.verdicts:
         if verdict.code:
@@ -135,21 +155,22 @@ def render_choice(resolution: Resolution, lang: str = "en", limit: int = 5) -> s
     for code, verdicts in passed.items():
         others = [v for v in verdicts if not v.candidate.filename.endswith((".tar.gz", ".zip"))]  # nobody chooses among those
         archives = len(verdicts) - len(others)
-        lines.append(Text(f"{code}: {len(verdicts)}{f'  (source archives: {archives})' if archives else ''}",
-                          f"{code}: {len(verdicts)}{f'  （其中源码包 {archives} 个）' if archives else ''}"))
-        lines += [f"  {v.candidate.filename}  {render_words(v.reason, lang)}" for v in others[:limit]]
+        among = Text(f"  (source archives: {archives})", f"  （其中源码包 {archives} 个）").render(lang) if archives else ""
+        lines.append(f"{code}: {len(verdicts)}{among}")
+        lines += [fill(f"{v.candidate.filename}  {render_words(v.reason, lang)}", width, "  ", "      ") for v in others[:limit]]
         if more := max(0, len(others) - limit):
-            lines.append(Text(f"  and {more} more", f"  另有 {more} 个"))
-    return "\n".join(render_words(line, lang) for line in lines)
+            lines.append(Text(f"  and {more} more", f"  另有 {more} 个").render(lang))
+    return "\n".join(lines)
 
 
-def _judge(filename: str, need: Need, contents: WheelContents) -> WheelName | Misfit:
-    """The first reason that a file of this name has against itself, whoever offers it; else what its name says."""
+def _judge(candidate: Candidate, need: Need, contents: WheelContents) -> tuple[WheelName | None, Misfit | None, bool]:
+    """(what a file claims, the first reason against it, whoever offers it, whether its symbols may outweigh that one)."""
     try:
-        name = parse_wheel_name(filename)
+        name = parse_claims(candidate)
     except WheelNameError as error:
-        return "not-a-wheel", error.message
-    return next(misfits(name, need, contents), name)
+        return None, ("not-a-wheel", error.message), False
+    misfit = next(misfits(name, need, contents), None)
+    return name, misfit, bool(misfit and misfit[0] == "torch-mismatch" and may_be_proven(name, need, contents))
 
 
 def _rank(fitting: Sequence[_Named], need: Need, contents: Mapping[str, WheelContents]) -> list[_Named]:
@@ -158,23 +179,29 @@ def _rank(fitting: Sequence[_Named], need: Need, contents: Mapping[str, WheelCon
     def key(item: _Named) -> tuple[int, ...]:
         candidate, name = item
         distance = _cuda_distance(name.cuda, need.cuda)
-        return (_doubts(name, need, contents.get(candidate.filename, NOTHING_READ)), distance > 0,
+        return (_torch_distance(name, need), _doubts(name, need, contents.get(candidate.filename, NOTHING_READ)), distance > 0,
                 name.abi is None and not _has_one_abi(need), newest_first[name.version], distance,
-                _platform_rank(name, need), candidate.sha256 is None)
+                not is_stable(name), _platform_rank(name, need), candidate.sha256 is None)
 
     return sorted(fitting, key=key)  # stable: between equals the order of the sources decides
+
+
+def _torch_distance(name: WheelName, need: Need) -> int:
+    """0 for the same minor, or none named; then the older ones, nearest first: of a newer torch more may be asked."""
+    if not is_of_other_torch(name, need) or name.torch is None or need.torch is None:
+        return 0
+    gap = need.torch.minor - name.torch.minor
+    return gap if gap > 0 else 100 - gap
 
 
 def _doubts(name: WheelName, need: Need, contents: WheelContents) -> int:
     """How many things speak against a wheel without proving anything; what was read leaves no doubt."""
     doubts = 0
     if isinstance(contents.undefined, Unknown) and isinstance(contents.unresolved, Unknown):
-        doubts += name.torch is None and "none" not in name.abis  # compiled for a torch that nobody named
+        unnamed = name.torch is None and "none" not in name.abis  # compiled for a torch that nobody named
+        doubts += unnamed and not is_stable(name)
         doubts += _is_likely_of_other_abi(name, need)
-    if isinstance(contents.cubins, Unknown) and name.cuda and Version("12") < name.cuda < Version("12.8"):
-        # 12.8 is the first CUDA that compiles for compute capability 10 and 12
-        doubts += any((c := known(gpu.compute_capability)) is not None and c.major >= 10 for gpu in need.gpus)
-    return doubts
+    return doubts + (isinstance(contents.cubins, Unknown) and may_lack_code(name, need))
 
 
 def _is_likely_of_other_abi(name: WheelName, need: Need) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -42,8 +43,7 @@ class Companions:
     failure: str = ""
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(NamedTuple):
     """pip or uv, up to the word "install", for the environment that is installed into."""
 
     command: tuple[str, ...]
@@ -160,7 +160,7 @@ def fetch_companions(requires: Iterable[str], facts: Facts, into: Path, run: Run
         code, said = run([*pip, "download", "--no-deps", "--dest", str(scratch), *target, *pins])
         if code:
             return Companions(names, failure=last_line(said))
-        return Companions(names, tuple(_keep(file, into) for file in sorted(scratch.glob("*.whl"))))
+        return Companions(names, tuple(copy_into(file, into) for file in sorted(scratch.glob("*.whl"))))
 
 
 def _closure(roots: Sequence[Requirement], resolved: Mapping[str, Mapping[str, Any]], there: Container[str],
@@ -177,10 +177,13 @@ def _closure(roots: Sequence[Requirement], resolved: Mapping[str, Mapping[str, A
     return tuple(pins.values())
 
 
-def _keep(file: Path, into: Path) -> Path:
-    part = into / f"{file.name}.part"
-    part.write_bytes(file.read_bytes())
-    return part.replace(into / file.name)
+def copy_into(file: Path, folder: Path) -> Path:
+    """The file of the same name in `folder`, which is never there in part."""
+    target, part = folder / file.name, folder / f"{file.name}.part"
+    if target.resolve() != file.resolve():
+        shutil.copyfile(file, part)
+        part.replace(target)
+    return target
 
 
 def _read_report(report: Path) -> dict[str, Mapping[str, Any]]:

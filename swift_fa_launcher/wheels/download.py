@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words, titled
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
+from swift_fa_launcher.flash.name import parse_wheel_name
 from swift_fa_launcher.machine.connection import NO_ANSWER, Unreached, connection_words, exchange, follow, open_session
 from swift_fa_launcher.wheels.listing import split_digest
 
@@ -69,36 +70,20 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Why an address was given up; code as in the contract's list of passed-over candidates and findings."""
+class Refused:
+    """An address or a wheel that was tried and given up; code as in the list of passed-over candidates, or of a finding."""
 
-    url: str
+    what: str
     code: str
     reason: Words
 
 
-class DownloadError(InstallError):
-    """No address gave the wheel; `refusals` has one reason per address."""
+class AllRefused(InstallError):
+    """Nothing that was tried will do; `refused` has every reason of each."""
 
-    def __init__(self, code: str, message: Words, refusals: Sequence[Refusal] = (), **details: Any) -> None:
+    def __init__(self, code: str, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
         super().__init__(code, message, **details)
-        self.refusals = tuple(refusals)
-
-
-class _Refused(Exception):
-    """This address will not give the wheel; the next one may."""
-
-    def __init__(self, code: str, reason: Words) -> None:
-        super().__init__(render_words(reason, "en"))
-        self.code, self.reason = code, reason
-
-
-class _BrokenOff(_Refused):
-    """The answer ended early or asks to come back: worth another try at the same address after `wait` seconds."""
-
-    def __init__(self, reason: Words, wait: float = 0.0) -> None:
-        super().__init__("mirror-unreachable", reason)
-        self.wait = wait
+        self.refused = tuple(refused)
 
 
 @dataclass(frozen=True)
@@ -130,17 +115,18 @@ class _Order:
 
 
 def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
-                   expected_sha256: str | None = None, allow_unverified: bool = False, progress: Progress | None = None,
-                   patience: Patience = Patience(), environment: Mapping[str, str] | None = None) -> Fetched:
+                   allow_unverified: bool = False, progress: Progress | None = None, patience: Patience = Patience(),
+                   environment: Mapping[str, str] | None = None) -> Fetched:
     """The wheel in `cache`/wheels, from the cache or from the first of `urls` that gives it.
 
     urls: addresses in order of preference, `candidate.url` itself among them where the origin may be asked.
-    expected_sha256: from a lock or the user; it goes before the digest that the candidate's source gave.
-    environment: of the training, for proxies and certificates. Raises DownloadError with a reason per address.
+    environment: of the training, for proxies and certificates. Raises AllRefused with a reason per address, WheelNameError for a
+    name that is none.
     """
-    filename = parse_file_name(candidate.filename)
+    filename = candidate.filename
+    parse_wheel_name(filename)  # a name, and no path
     origin, said = split_digest(candidate.url)
-    digest = (expected_sha256 or candidate.sha256 or said or "").lower() or None
+    digest = (candidate.sha256 or said or "").lower() or None
     if urlsplit(origin).scheme in ("", "file"):
         return _local_wheel(filename, origin, digest, candidate.size)
     key = digest or f"url-{hashlib.sha256(origin.encode()).hexdigest()[:24]}"
@@ -155,14 +141,6 @@ def download_wheel(candidate: Candidate, urls: Sequence[str], cache: Path, *,
             return _cached(order) or _fetch(order, urls or (origin,))
     except OSError as error:
         raise _disk_error(error, order.file.parent) from error
-
-
-def parse_file_name(text: str) -> str:
-    """`text` where it is the plain name of a wheel. Raises DownloadError for a path, or another kind of file."""
-    if not re.fullmatch(r"[A-Za-z0-9_.+!-]{1,240}\.whl", text):
-        raise DownloadError("wheel-name-invalid",
-                            Text(f"not the file name of a wheel: {text!r}", f"不是 wheel 文件名：{text!r}"))
-    return text
 
 
 def file_sha256(path: Path) -> str:
@@ -192,23 +170,30 @@ def zip_fault(path: Path, *, members: bool) -> Words | None:
     return Text(f"a damaged zip: {bad} has a wrong CRC", f"zip 文件已损坏：{bad} 的 CRC 不对") if bad else None
 
 
+def _fault(path: Path, found: str, sha256: str | None, size: int | None) -> tuple[str, Words] | None:
+    """(code, what is wrong) of a whole file whose digest is `found`; None for the wheel that was wanted."""
+    actual = path.stat().st_size
+    if size is not None and actual != size:
+        return "hash-mismatch", _size_words(actual, size)
+    if sha256 and found != sha256:
+        return "hash-mismatch", Text(f"its sha256 is {found}, not {sha256}", f"sha256 是 {found}，而不是 {sha256}")
+    fault = zip_fault(path, members=sha256 is None)
+    return ("not-a-wheel", fault) if fault else None
+
+
 def _local_wheel(filename: str, address: str, digest: str | None, size: int | None) -> Fetched:
     """A wheel that lies on this machine already: looked at where it is, never copied."""
     path = Path(unquote(urlsplit(address).path)) if address.startswith("file:") else Path(address)
     try:
-        found, fault = file_sha256(path), zip_fault(path, members=digest is None)
+        found = file_sha256(path)
+        fault = _fault(path, found, digest, size)
     except OSError as error:
-        raise DownloadError("wheel-unreadable",
-                            Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
-                            where=str(path)) from error
-    if digest and found != digest:
-        fault = _digest_words(digest, found)
-    elif size is not None and path.stat().st_size != size:
-        fault = _size_words(path.stat().st_size, size)
+        raise AllRefused("wheel-unreadable",
+                         Text(f"the wheel cannot be read: {error.strerror}", f"无法读取 wheel：{error.strerror}"),
+                         where=str(path)) from error
     if fault:
-        code = "hash-mismatch" if digest and found != digest else "not-a-wheel"
-        raise DownloadError("wheel-invalid", Text(f"{filename} is not the expected wheel", f"{filename} 不是预期的 wheel"),
-                            (Refusal(str(path), code, fault),), where=str(path), why=fault)
+        raise AllRefused("wheel-invalid", Text(f"{filename} is not the expected wheel", f"{filename} 不是预期的 wheel"),
+                         (Refused(str(path), *fault),), where=str(path), why=fault[1])
     return Fetched(path, found, path.stat().st_size, path.absolute().as_uri(), verified=True)
 
 
@@ -228,19 +213,19 @@ def _cached(order: _Order) -> Fetched | None:
 
 
 def _fetch(order: _Order, urls: Sequence[str]) -> Fetched:
-    refusals, usable = [], []
+    refused, usable = [], []
     for url in dict.fromkeys(split_digest(url)[0] for url in urls):
         if order.sha256 or order.allow_unverified or order.vouches(url):
             usable.append(url)
         else:
-            refusals.append(Refusal(shown_url(url), "unverified", _UNVERIFIED))
+            refused.append(Refused(shown_url(url), "unverified", _UNVERIFIED))
     with open_session() as session:
         for url in _fastest_first(usable, order):
             try:
                 return _fetch_from(session, url, order)
-            except _Refused as refused:
-                refusals.append(Refusal(shown_url(url), refused.code, refused.reason))
-    raise _all_refused(order, refusals)
+            except Unreached as trouble:  # this address will not give the wheel; the next one may
+                refused.append(Refused(shown_url(url), trouble.code, trouble.words))
+    raise _all_refused(order, refused)
 
 
 _UNVERIFIED = Text("the wheel comes from a mirror or over a connection without TLS, and it cannot be verified: "
@@ -250,43 +235,43 @@ _UNVERIFIED = Text("the wheel comes from a mirror or over a connection without T
                    "flash_attn.allow_unverified=true 则会不经验证就安装并运行它")
 
 
-def _all_refused(order: _Order, refusals: Sequence[Refusal]) -> DownloadError:
-    lines = [titled(refusal.url, refusal.reason) for refusal in refusals]
+def _all_refused(order: _Order, refused: Sequence[Refused]) -> AllRefused:
+    lines = [titled(each.what, each.reason) for each in refused]
     why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
     by_hand = Text("download it elsewhere, then install it: swift-fa install --wheel FILE",
                    "在别处下载，然后安装：swift-fa install --wheel FILE")
     digest: tuple[Words, ...] = ()
-    if any(r.code == "unverified" for r in refusals):
+    if any(r.code == "unverified" for r in refused):
         digest = (Text("give the digest yourself: swift-fa install --wheel 'URL#sha256=DIGEST'",
                        "自己给出摘要：swift-fa install --wheel 'URL#sha256=摘要'"),)
-    return DownloadError("download-failed", Text(f"{order.filename} could not be downloaded", f"无法下载 {order.filename}"),
-                         refusals, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
+    return AllRefused("download-failed", Text(f"{order.filename} could not be downloaded", f"无法下载 {order.filename}"),
+                      refused, where=shown_url(order.origin), why=why, hint=(*digest, by_hand))
 
 
 def _fetch_from(session: requests.Session, url: str, order: _Order) -> Fetched:
-    """The whole file from one address, over as many answers as it takes. Raises _Refused."""
+    """The whole file from one address, over as many answers as it takes. Raises Unreached."""
     for attempt in range(order.patience.tries):
         try:
             continued = _receive(session, url, order)
-        except _BrokenOff as broken:
-            if attempt + 1 == order.patience.tries:
+        except Unreached as trouble:
+            if not trouble.broke_off or attempt + 1 == order.patience.tries:
                 raise
-            time.sleep(broken.wait or order.patience.pause)
+            time.sleep(trouble.wait or order.patience.pause)
             continue
         if fetched := _accept(order, url, continued):
             return fetched
-    raise _Refused("mirror-unreachable", Text("the connection broke off every time", "连接每次都中断"))
+    raise Unreached(Text("the connection broke off every time", "连接每次都中断"))
 
 
 def _receive(session: requests.Session, url: str, order: _Order) -> bool:
     """One answer, appended to the part; whether it continued bytes that were there before.
 
-    Raises _BrokenOff where it can be continued, _Refused where this address is no good.
+    Raises Unreached, `broke_off` where it can be continued.
     """
     start, headers = _start(order, url)
     with _ask(session, url, order, headers) as answer:
         if not (order.sha256 or order.allow_unverified or is_trusted(answer.url)):
-            raise _Refused("unverified", _UNVERIFIED)  # this machine sends us to another one
+            raise Unreached(_UNVERIFIED, "unverified")  # this machine sends us to another one
         start, total = _judge_answer(answer, start, order)
         order.notes.write_text(json.dumps({"part_of": url, "validator": _validator(answer)}))
         with order.part.open("r+b" if start else "wb") as stream:
@@ -294,7 +279,7 @@ def _receive(session: requests.Session, url: str, order: _Order) -> bool:
             stream.seek(start)
             end = _copy(answer, stream, start, total, order)
     if total is not None and end < total:
-        raise _BrokenOff(Text(f"the connection ended after {end} of {total} bytes", f"连接在 {end}/{total} 字节处中断"))
+        raise _broken_off(Text(f"the connection ended after {end} of {total} bytes", f"连接在 {end}/{total} 字节处中断"))
     return start > 0
 
 
@@ -319,25 +304,24 @@ def _validator(answer: requests.Response) -> str | None:
 
 
 def _judge_answer(answer: requests.Response, start: int, order: _Order) -> tuple[int, int | None]:
-    """From which byte on this answer goes, and how many the file has in all. Raises _Refused or _BrokenOff."""
+    """From which byte on this answer goes, and how many the file has in all. Raises Unreached."""
     if answer.status_code == 416 and start:
         order.part.unlink()
-        raise _BrokenOff(Text("the server has no further bytes; starting over", "服务器没有更多字节，从头下载"))
+        raise _broken_off(Text("the server has no further bytes; starting over", "服务器没有更多字节，从头下载"))
     _judge_status(answer, order.patience)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise _Refused("not-a-wheel", Text("the server sends the file re-encoded", "服务器发送的是重新编码的文件"))
+        raise Unreached(Text("the server sends the file re-encoded", "服务器发送的是重新编码的文件"), "not-a-wheel")
     total = _whole(answer.headers.get("Content-Length"))
     if answer.status_code == 206:
         found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if not found or int(found.group(1)) != start:
             order.part.unlink(missing_ok=True)
-            raise _BrokenOff(Text("the server sends another part of the file than requested",
-                                  "服务器返回的不是所请求的部分"))
+            raise _broken_off(Text("the server sends another part of the file than requested", "服务器返回的不是所请求的部分"))
         total = _whole(found.group(2))
     else:
         start = 0
     if order.size is not None and total is not None and total != order.size:
-        raise _Refused("hash-mismatch", _size_words(total, order.size))
+        raise Unreached(_size_words(total, order.size), "hash-mismatch")
     _expect_room(order, (total or order.size or 0) - start)
     return start, total if total is not None else order.size
 
@@ -351,28 +335,37 @@ def _judge_status(answer: requests.Response, patience: Patience) -> None:
     if status in (429, 503):
         wait = _whole(answer.headers.get("Retry-After"))
         if wait is not None and wait <= patience.retry_after:
-            raise _BrokenOff(words, wait)
+            raise _broken_off(words, wait)
     expired = status in (401, 403, 410) and answer.history  # of a signed link; the first address gives a new one
     if expired or status in (500, 502, 504):
-        raise _BrokenOff(words)
-    raise _Refused("mirror-unreachable", words)
+        raise _broken_off(words)
+    raise Unreached(words)
+
+
+def _broken_off(words: Words, wait: float = 0.0) -> Unreached:
+    return Unreached(words, broke_off=True, wait=wait)
 
 
 def _copy(answer: requests.Response, stream: BinaryIO, start: int, total: int | None, order: _Order) -> int:
-    """The answer's body into `stream`; how many bytes the file has then."""
-    limit = total if total is not None else LARGEST
-    end, watch = start, _Pace(order.patience)
-    shown, rate = time.monotonic(), 0.0
-    since = end
+    """The answer's body into `stream`; how many bytes the file has then. Gives up what goes on, but too slowly to ever end."""
+    limit, patience = total if total is not None else LARGEST, order.patience
+    end = since = watched = start
+    shown = watched_at = time.monotonic()
+    rate = 0.0
     for chunk in _chunks(answer):
         if end == 0 and (fault := _not_a_zip(chunk)):
-            raise _Refused("not-a-wheel", fault)
+            raise Unreached(fault, "not-a-wheel")
         end += len(chunk)
         if end > limit:
-            raise _Refused("hash-mismatch", _size_words(end, limit))
+            raise Unreached(_size_words(end, limit), "hash-mismatch")
         stream.write(chunk)
-        watch.saw(len(chunk))
-        if (now := time.monotonic()) - shown > 0.1:
+        now = time.monotonic()
+        if (over := now - watched_at) >= patience.slow:
+            if end - watched < patience.slow_rate * over:
+                slow = f"{(end - watched) / over:.0f}"
+                raise Unreached(Text(f"too slow: {slow} bytes per second", f"太慢：每秒 {slow} 字节"))
+            watched, watched_at = end, now
+        if now - shown > 0.1:
             rate = (end - since) / (now - shown) if not rate else 0.8 * rate + 0.2 * (end - since) / (now - shown)
             shown, since = now, end
             order.progress(end, total, rate)
@@ -380,25 +373,8 @@ def _copy(answer: requests.Response, stream: BinaryIO, start: int, total: int | 
     return end
 
 
-class _Pace:
-    """Gives an address up when it goes on, but too slowly to ever end."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience, self._since, self._bytes = patience, time.monotonic(), 0
-
-    def saw(self, count: int) -> None:
-        self._bytes += count
-        over = time.monotonic() - self._since
-        if over < self._patience.slow:
-            return
-        if self._bytes < self._patience.slow_rate * over:
-            rate = f"{self._bytes / over:.0f}"
-            raise _Refused("mirror-unreachable", Text(f"too slow: {rate} bytes per second", f"太慢：每秒 {rate} 字节"))
-        self._since, self._bytes = time.monotonic(), 0
-
-
 def _chunks(answer: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, in pieces of what is there: one byte a second is seen as such. Raises _BrokenOff."""
+    """The body as it arrives, in pieces of what is there: one byte a second is seen as such. Raises Unreached."""
     import http.client
 
     import requests
@@ -414,28 +390,21 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
     except (urllib3.exceptions.HTTPError, requests.RequestException, http.client.HTTPException, ConnectionError,
             TimeoutError) as error:
         words = connection_words(error)
-        raise (_BrokenOff(words) if came or words != NO_ANSWER else _Refused("mirror-unreachable", words)) from error
+        raise Unreached(words, broke_off=came or words != NO_ANSWER) from error
 
 
 def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
     """The finished file under its name; None where bytes of several answers do not fit together: from the start, then.
 
-    Raises _Refused where one answer as a whole is the wrong file.
+    Raises Unreached where one answer as a whole is the wrong file.
     """
     digest = file_sha256(order.part)
-    size = order.part.stat().st_size
-    fault, code = None, "hash-mismatch"
-    if order.size is not None and size != order.size:
-        fault = _size_words(size, order.size)
-    elif order.sha256 and digest != order.sha256:
-        fault = _digest_words(order.sha256, digest)
-    else:
-        fault, code = zip_fault(order.part, members=order.sha256 is None), "not-a-wheel"
-    if fault:
+    if fault := _fault(order.part, digest, order.sha256, order.size):
         order.part.unlink()
         if continued:
             return None
-        raise _Refused(code, fault)
+        raise Unreached(fault[1], fault[0])
+    size = order.part.stat().st_size
     fetched = Fetched(order.file, digest, size, shown_url(url), bool(order.sha256) or order.vouches(url))
     order.notes.write_text(json.dumps(asdict(fetched) | {"path": order.filename}))
     order.part.replace(order.file)
@@ -443,13 +412,10 @@ def _accept(order: _Order, url: str, continued: bool) -> Fetched | None:
 
 
 def _ask(session: requests.Session, url: str, order: _Order, headers: dict[str, str]) -> requests.Response:
-    """The headers of the answer, redirects followed. Raises _Refused or _BrokenOff."""
+    """The headers of the answer, redirects followed. Raises Unreached."""
     patience = order.patience
-    try:
-        return exchange(patience.answer, lambda: follow(session, url, order.environment, (patience.connect, patience.silence),
-                                                        headers))
-    except Unreached as error:
-        raise (_BrokenOff(error.words) if error.broke_off else _Refused(error.code, error.words)) from error
+    return exchange(patience.answer, lambda: follow(session, url, order.environment, (patience.connect, patience.silence),
+                                                    headers))
 
 
 def _fastest_first(urls: Sequence[str], order: _Order) -> Iterator[str]:
@@ -502,7 +468,7 @@ def _disk_error(error: OSError, folder: Path) -> LauncherError:
         message = Text("the disk is full: the download does not fit", "磁盘已满：放不下下载文件")
         for part in folder.glob("*.part"):
             part.unlink(missing_ok=True)
-    return DownloadError("disk-space-low" if full else "download-not-written", message, where=str(folder),
+    return AllRefused("disk-space-low" if full else "download-not-written", message, where=str(folder),
                          why=os.strerror(error.errno) if error.errno else str(error),
                          hint=(Text("free some space, or name another cache folder: export SWIFT_FA_CACHE=DIR",
                                     "释放空间，或指定别的缓存目录：export SWIFT_FA_CACHE=DIR"),))
@@ -514,10 +480,6 @@ def _whole(text: str | None) -> int | None:
 
 def _size_words(found: int, wanted: int) -> Words:
     return Text(f"{found} bytes instead of {wanted}", f"大小为 {found} 字节，应为 {wanted} 字节")
-
-
-def _digest_words(wanted: str, found: str) -> Words:
-    return Text(f"its sha256 is {found}, not {wanted}", f"sha256 是 {found}，而不是 {wanted}")
 
 
 def render_progress(done: int, total: int | None, rate: float, lang: str = "en", width: int = 24) -> str:

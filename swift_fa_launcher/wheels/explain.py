@@ -21,7 +21,6 @@ from swift_fa_launcher.machine.reading import has_cpu_torch, pip_install, torch_
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.sources import SourceReport
 
-#: The way to train where flash attention cannot be had.
 _ARCHIVES = (".tar.gz", ".zip")
 BUILD = Text("to build flash-attn: swift-fa install --from-source", "如需编译：swift-fa install --from-source")
 

@@ -26,13 +26,13 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.utils import canonicalize_name
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
-from swift_fa_launcher.errors import InstallError, Text, Words
+from swift_fa_launcher.errors import InstallError, Say, Text, Words
 from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
@@ -46,6 +46,7 @@ from swift_fa_launcher.wheels.companions import (
 )
 from swift_fa_launcher.wheels.download import NO_ROOM, file_sha256
 
+T = TypeVar("T")
 #: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
 FOLDER = ".swift-fa"
 #: Has an interpreter that starts look at a whole copy first, while entries change places.
@@ -57,8 +58,6 @@ _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: Tries the installed one on the GPU; what is wrong, or None.
 Probe = Callable[[], "Words | None"]
-#: Shows one short sentence of progress.
-Say = Callable[[Words], None]
 
 
 class NotRunning(InstallError):
@@ -78,17 +77,19 @@ class Receipt:
     launcher: str  # the launcher's version
     python: str
     torch: str | None
-    proven: tuple[str, ...] = ()  # "sha256", "contents", "import", "probe"
+    proven: tuple[str, ...] = ()  # "sha256", "contents", "symbols", "import", "probe"
     warnings: tuple[str, ...] = ()
     record_sha256: str = ""  # of the installed RECORD
     attempt: str = ""
     schema: int = 1
-    already: bool = field(default=False, compare=False)  # it was there before; never written
 
 
 @dataclass(frozen=True)
-class Environment:
-    """The training interpreter's, as it says itself."""
+class _Target:
+    """The training interpreter's environment, as it says itself, and how to work in it.
+
+    environment: of the training, for imports. timeout: seconds for an import, and ten times that for unpacking.
+    """
 
     python: str
     site_packages: Path
@@ -97,6 +98,9 @@ class Environment:
     installed: Mapping[str, str]  # canonical name to version
     pip: bool
     externally_managed: bool
+    environment: Mapping[str, str] = field(repr=False)
+    timeout: float
+    say: Say
 
     @property
     def folder(self) -> Path:
@@ -128,51 +132,44 @@ class _Journal:
     records: tuple[str, ...] = ()
 
 
-def install_wheel(wheel: Path, python: str, *, url: str = "", sha256: str | None = None,
-                  proven: Sequence[str] = (), environment: Mapping[str, str] | None = None, probe: Probe | None = None,
-                  timeout: float = 300.0, say: Say = lambda words: None) -> Receipt:
-    """Installs a wheel that was proven before, and says what was done; the same one twice is a check only.
+def install_wheel(wheel: Path, python: str, *, environment: Mapping[str, str], url: str = "", sha256: str | None = None,
+                  proven: Sequence[str] = (), probe: Probe | None = None, timeout: float = 300.0,
+                  say: Say = lambda words: None) -> Receipt:
+    """Installs a wheel that was proven before; the same one twice is a check only, and gives the receipt of the first time.
 
     python: the training interpreter. url and sha256: for the receipt, and to know it again. environment: of the
     training, for imports. timeout: seconds for an import, and ten times that for unpacking.
     Raises InstallError; what was there before is then as it was.
     """
-    environment = {**os.environ} if environment is None else environment
     digest = sha256 or file_sha256(wheel)
-    target = read_environment(python, environment)
+    target = _read_target(python, environment, timeout, say)
     _expect_writable(target)
-    with _alone(target, say):
+    with _alone(target):
         _recover(target.folder)
-        if receipt := _installed_already(target, digest, environment, timeout):
-            return replace(receipt, already=True)
+        if receipt := _installed_already(target, digest):
+            return receipt
         version = wheel.name.split("-")[1]
         draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, _distribution(wheel), version, "", __version__,
                         target.python_version, target.torch, tuple(proven), attempt=secrets.token_hex(8))
-        return _install(wheel, target, draft, environment, probe, timeout, say)
+        return _install(wheel, target, draft, probe)
 
 
-def read_environment(python: str, environment: Mapping[str, str]) -> Environment:
+def _read_target(python: str, environment: Mapping[str, str], timeout: float, say: Say) -> _Target:
     """Where `python` installs to. Raises InstallError where it does not answer."""
     answer = run_script(python, SCRIPT, environment=environment, cwd=Path("/"), timeout=60.0)
     if not answer.steps:
         raise InstallError("interpreter-silent", Text("the training interpreter does not answer", "训练所用的 Python 没有响应"),
                            where=python, why=answer.failure, hint=("launch.python=PATH",))
     said = answer.steps[0]
-    return Environment(python, Path(said["site_packages"]), said["python"], said["torch"],
-                       {canonicalize_name(name): version for name, version in said["installed"].items()}, said["pip"],
-                       said["externally_managed"])
+    installed: dict[str, str] = {canonicalize_name(name): version for name, version in said["installed"].items()}
+    return _Target(python, Path(said["site_packages"]), said["python"], said["torch"], installed, said["pip"],
+                   said["externally_managed"], environment, timeout, say)
 
 
-def recover_environment(python: str, *, site_packages: Path | None = None,
-                        environment: Mapping[str, str] | None = None) -> bool:
-    """Undoes what an interrupted installation left; whether there was anything. An installation at work is let be.
-
-    site_packages: of `python`, where it is known; saves the question.
-    """
-    if site_packages is None:
-        site_packages = read_environment(python, {**os.environ} if environment is None else environment).site_packages
+def recover_environment(site_packages: Path) -> bool:
+    """Undoes what an interrupted installation left there; whether there was anything. An installation at work is let be."""
     folder = site_packages / FOLDER
-    if not any(folder.glob("work-*")) and not (folder / "journal.json").exists():
+    if not _leftovers(folder):
         return False
     from filelock import FileLock, Timeout
 
@@ -189,16 +186,14 @@ def recover_environment(python: str, *, site_packages: Path | None = None,
 
 def read_receipt(site_packages: Path) -> Receipt | None:
     """The receipt of what the launcher installed there last; None where there is none that can be read."""
-    with suppress(DecodeError):
-        return decode(Receipt, read_group(site_packages / FOLDER / "receipt.json"))  # type: ignore[no-any-return]
-    return None
+    return _read(Receipt, site_packages / FOLDER / "receipt.json")
 
 
 # ---------------------------------------------------------------------------------------------- the steps, in order
 
 
-def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapping[str, str], probe: Probe | None,
-             timeout: float, say: Say) -> Receipt:
+def _install(wheel: Path, target: _Target, draft: Receipt, probe: Probe | None) -> Receipt:
+    say = target.say
     work = target.folder / f"work-{draft.attempt}"
     stage = work / "stage"
     try:
@@ -206,12 +201,12 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         stage.mkdir(parents=True)
         (work / "tmp").mkdir()
         say(Text(f"unpacking {wheel.name}", f"正在解压 {wheel.name}"))
-        _unpack(wheel, stage, target, environment, timeout * 10)
-        companions = _add_companions(wheel, stage, target, environment, say)
+        _unpack(wheel, stage, target)
+        companions = _add_companions(wheel, stage, target)
         say(Text("trying to import it before anything is replaced", "替换之前先试导入"))
         modules = _modules(draft.distribution, stage)
-        staged = {**environment, "PYTHONPATH": python_path(stage, environment)}
-        _expect_import(target, modules, staged, stage, timeout, companions)
+        staged = {**target.environment, "PYTHONPATH": python_path(stage, target.environment)}
+        _expect_import(replace(target, environment=staged), modules, stage, companions)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
         _link_entries(units, stage, work / "live")
@@ -224,20 +219,19 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
         for unit in units:
             _change_places(unit, journal, target.folder)
         _look_at(None, target.site_packages)
-        after = _expect_import(target, modules, environment, target.site_packages, timeout)
+        after = _expect_import(target, modules, target.site_packages)
         if after["torch"] != target.torch:
             raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
                                f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
         say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("the import works", "导入成功"))
         if probe and (fault := probe()):
-            raise _failed(fault, target, Text("the wheel can be installed and imported, but it does not run on this "
-                                              "GPU",
+            raise _failed(fault, target, Text("the wheel can be installed and imported, but it does not run on this GPU",
                                               "wheel 能安装、能导入，但在本机 GPU 上无法运行"))
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
                           warnings=_warnings(companions, say), record_sha256=file_sha256(record))
-        _write_json(target.folder / "receipt.json", receipt, without=("already",))
+        _write_json(target.folder / "receipt.json", receipt)
     except BaseException as error:
         with suppress(OSError):  # the next start tries again
             _recover(target.folder)
@@ -248,14 +242,14 @@ def _install(wheel: Path, target: Environment, draft: Receipt, environment: Mapp
     return receipt
 
 
-def _expect_writable(target: Environment) -> None:
+def _expect_writable(target: _Target) -> None:
     """Raises InstallError where nothing may be installed, before anything is touched."""
-    own = Text("create an environment of your own: python -m venv DIR; then set launch.python=DIR/bin/python",
-               "创建自己的环境：python -m venv DIR，然后设置 launch.python=DIR/bin/python")
+    own = (Text("create an environment of your own: python -m venv DIR", "创建自己的环境：python -m venv DIR"),
+           Text("then train with it: launch.python=DIR/bin/python", "然后用它训练：launch.python=DIR/bin/python"))
     if target.externally_managed:
         raise InstallError("python-of-system",
                            Text("the operating system manages this Python and allows no installation into it (PEP 668)",
-                                "这个 Python 由操作系统管理，不允许安装软件包（PEP 668）"), where=target.python, hint=(own,))
+                                "这个 Python 由操作系统管理，不允许安装软件包（PEP 668）"), where=target.python, hint=own)
     try:
         target.folder.mkdir(parents=True, exist_ok=True)
         trial = target.folder / f"trial-{secrets.token_hex(4)}"
@@ -265,10 +259,10 @@ def _expect_writable(target: Environment) -> None:
         if error.errno in NO_ROOM:
             raise _disk_error(error, target) from error
         raise InstallError("site-packages-not-writable", _NOT_WRITABLE, where=str(target.site_packages),
-                           why=os.strerror(error.errno or 0), hint=(own,)) from error
+                           why=os.strerror(error.errno or 0), hint=own) from error
 
 
-def _alone(target: Environment, say: Say) -> AbstractContextManager[object]:
+def _alone(target: _Target) -> AbstractContextManager[object]:
     """The environment's lock, held; it ends with its process."""
     from filelock import FileLock, Timeout
 
@@ -276,12 +270,12 @@ def _alone(target: Environment, say: Say) -> AbstractContextManager[object]:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        say(Text("another installation is running in this environment; waiting for it to end",
-                 "此环境中有另一个安装正在进行，等待其完成"))
+        target.say(Text("another installation is running in this environment; waiting for it to end",
+                        "此环境中有另一个安装正在进行，等待其完成"))
         return lock.acquire()
 
 
-def _installed_already(target: Environment, digest: str, environment: Mapping[str, str], timeout: float) -> Receipt | None:
+def _installed_already(target: _Target, digest: str) -> Receipt | None:
     """The receipt where this very wheel is there, whole, and imports."""
     receipt = read_receipt(target.site_packages)
     if not receipt or receipt.sha256 != digest or receipt.torch != target.torch:
@@ -290,16 +284,19 @@ def _installed_already(target: Environment, digest: str, environment: Mapping[st
     if len(infos) != 1 or not _is_whole(infos[0], receipt.record_sha256):
         return None
     with suppress(InstallError):
-        modules = _modules(receipt.distribution, target.site_packages)
-        _expect_import(target, modules, environment, target.site_packages, timeout)
+        _expect_import(target, _modules(receipt.distribution, target.site_packages), target.site_packages)
         return receipt
     return None
 
 
-def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], timeout: float) -> None:
-    """The wheel's files into `stage`, by uv where it is there, else pip: nothing but this file, and no index."""
-    command = [*_installer(target), "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
-    code, output = run_tool(command, _plain(environment, stage.parent / "tmp"), stage.parent, timeout)
+def _unpack(wheel: Path, stage: Path, target: _Target) -> None:
+    """The wheel's files into `stage`: nothing but this file, no index, and none of the user's settings for the tool."""
+    tool = _tool(target)
+    alone = ["--no-config", "--no-cache"] if tool.is_uv else ["--isolated", "--no-cache-dir", "--no-input", "--no-compile"]
+    command = [*tool.command, "--quiet", *alone, "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
+    plain = {k: v for k, v in target.environment.items() if not k.startswith(("PIP_", "UV_", "PYTHONPATH", "PYTHONHOME"))}
+    plain |= {"TMPDIR": str(stage.parent / "tmp"), "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
+    code, output = run_tool(command, plain, stage.parent, target.timeout * 10)
     if code:
         if code == _FILE_TOO_LARGE or any(os.strerror(number) in output for number in NO_ROOM):
             raise OSError(errno.ENOSPC, last_line(output))
@@ -311,23 +308,17 @@ def _unpack(wheel: Path, stage: Path, target: Environment, environment: Mapping[
                            "解压出的文件与 wheel 的 RECORD 不符"), target)
 
 
-def _installer(target: Environment) -> list[str]:
-    """The command that installs into `--target`; a user's settings for either tool are left out of it."""
+def _tool(target: _Target) -> Tool:
+    """uv where it is there, else the environment's pip."""
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--python", target.python, "--no-config", "--no-cache", "--quiet"]
+        return Tool((uv, "pip", "install", "--python", target.python), True)
     if target.pip:
-        return [target.python, "-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet",
-                "--no-cache-dir", "--no-input", "--no-compile"]
+        return Tool((target.python, "-m", "pip", "--disable-pip-version-check", "install"), False)
     raise InstallError("installer-missing", Text("neither uv nor pip is available", "没有可用的 uv 或 pip"),
                        where=target.python, hint=(f"{target.python} -m ensurepip", "pip install uv"))
 
 
-def _plain(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
-    kept = {k: v for k, v in environment.items() if not k.startswith(("PIP_", "UV_", "PYTHONPATH", "PYTHONHOME"))}
-    return {**kept, "TMPDIR": str(temporary), "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
-
-
-def _add_companions(wheel: Path, stage: Path, target: Environment, environment: Mapping[str, str], say: Say) -> Companions:
+def _add_companions(wheel: Path, stage: Path, target: _Target) -> Companions:
     """einops, and what else the wheel asks for and the environment lacks, beside it: see `companions`."""
     metadata = (next(stage.glob("*.dist-info")) / "METADATA").read_text("utf-8", "replace")
     requires = re.findall(r"^Requires-Dist:\s*(.+?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE)
@@ -336,16 +327,13 @@ def _add_companions(wheel: Path, stage: Path, target: Environment, environment: 
     if not needs:
         return Companions()
     names = ", ".join(str(need) for need in needs)
-    say(Text(f"installing missing packages that flash-attn needs: {names}", f"安装 flash-attn 缺少的依赖：{names}"))
-    uv = shutil.which("uv")
-    tool = Tool((uv, "pip", "install", "--python", target.python), True) if uv else Tool(
-        (target.python, "-m", "pip", "--disable-pip-version-check", "install"), False)
-    there = {**environment, "TMPDIR": str(stage.parent / "tmp")}
-    return add_companions(needs, wheel.absolute().parent, stage, target.installed, tool,
+    target.say(Text(f"installing missing packages that flash-attn needs: {names}", f"安装 flash-attn 缺少的依赖：{names}"))
+    there = {**target.environment, "TMPDIR": str(stage.parent / "tmp")}
+    return add_companions(needs, wheel.absolute().parent, stage, target.installed, _tool(target),
                           lambda command: run_tool(command, there, stage.parent, 900.0))
 
 
-def _lacks(companions: Companions, why: str, target: Environment) -> InstallError:
+def _lacks(companions: Companions, why: str, target: _Target) -> InstallError:
     """The error that says what is missing beside flash-attn, and the ways to have it."""
     names = shlex.join(companions.names)
     return InstallError("companions-missing",
@@ -369,22 +357,24 @@ def _warnings(companions: Companions, say: Say) -> tuple[str, ...]:
 
 
 def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
-    """Those of the distribution's modules that are in `folder`: what is not there need not import."""
+    """Those of the distribution's modules that are in `folder`, and in any case the one that a training imports: there are
+    wheels of FlashAttention 3 with nothing but the extension."""
     def is_there(name: str) -> bool:
         place = folder.joinpath(*name.split("."))
         return place.is_dir() or any(place.parent.glob(f"{place.name}.*")) if place.parent.is_dir() else False
     row = BY_DISTRIBUTION.get(distribution)
-    return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if is_there(name))
+    wanted = row.module if row else ""
+    return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if name == wanted or is_there(name))
 
 
-def _expect_import(target: Environment, modules: Sequence[str], environment: Mapping[str, str], folder: Path,
-                   timeout: float, companions: Companions = Companions()) -> dict[str, Any]:
+def _expect_import(target: _Target, modules: Sequence[str], folder: Path,
+                   companions: Companions = Companions()) -> dict[str, Any]:
     """The interpreter's last word when all of `modules` import, from `folder`. Raises NotRunning.
 
     companions: those that could not be had; where one of them is what an import lacks, another wheel would lack it too.
     """
-    answer = run_script(target.python, SCRIPT, f"--site={folder}", *modules, environment=environment, cwd=target.folder,
-                        timeout=timeout)
+    answer = run_script(target.python, SCRIPT, f"--site={folder}", *modules, environment=target.environment, cwd=target.folder,
+                        timeout=target.timeout)
     message = Text("the wheel can be installed, but not imported", "wheel 能安装，但无法导入")
     last = answer.steps[-1] if answer.steps else {}
     if "files" not in last:
@@ -584,22 +574,31 @@ def _put_back(unit: _Unit, here: Path, work: Path) -> None:
 
 def _clean(folder: Path) -> bool:
     """Removes journal and work folders, the journal first: without it nothing is undone twice."""
-    journal, leftovers = folder / "journal.json", (*folder.glob("work-*"), *folder.glob("*.new"), folder.parent / f"{SWITCH}.new")
-    found = [path for path in (journal, *leftovers) if path.exists()]
+    found = _leftovers(folder)
     for path in found:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
-        if path == journal:
+        if path.name == "journal.json":
             _sync(folder)
     return bool(found)
 
 
+def _leftovers(folder: Path) -> list[Path]:
+    """What an installation has while it works, the journal first; `.journal.json.…` is one that was being written."""
+    return [path for path in (folder / "journal.json", *folder.glob("work-*"), *folder.glob(".*.json.*"),
+                              folder.parent / f"{SWITCH}.new") if path.exists()]
+
+
 def _read_journal(folder: Path) -> _Journal:
+    return _read(_Journal, folder / "journal.json") or _Journal("", "")
+
+
+def _read(kind: type[T], file: Path) -> T | None:
     with suppress(DecodeError):
-        return decode(_Journal, read_group(folder / "journal.json"))  # type: ignore[no-any-return]
-    return _Journal("", "")
+        return decode(kind, read_group(file))  # type: ignore[no-any-return]
+    return None
 
 
 # ---------------------------------------------------------------------------------------------- distributions on disk
@@ -650,10 +649,9 @@ def _is_whole(info: Path, record_sha256: str | None = None) -> bool:
 # ---------------------------------------------------------------------------------------------- files and processes
 
 
-def _write_json(file: Path, value: Any, without: Sequence[str] = ()) -> None:
+def _write_json(file: Path, value: Any) -> None:
     """The value on disk, whole or not at all."""
-    data = {key: item for key, item in encode(value).items() if key not in without}
-    write_whole(file, json.dumps(data, indent=1), durable=True)
+    write_whole(file, json.dumps(encode(value), indent=1), durable=True)
     _sync(file.parent)
 
 
@@ -700,13 +698,13 @@ def python_path(first: Path, environment: Mapping[str, str]) -> str:
     return os.pathsep.join(filter(None, (str(first), environment.get("PYTHONPATH"))))
 
 
-def _failed(why: Words, target: Environment, message: Words | None = None) -> NotRunning:
+def _failed(why: Words, target: _Target, message: Words | None = None) -> NotRunning:
     return NotRunning("install-failed",
                       message or Text("the installation failed; the environment is as it was", "安装失败，环境保持原样"),
                       where=str(target.site_packages), why=why, hint=(_AS_BEFORE,))
 
 
-def _disk_error(error: OSError, target: Environment) -> InstallError:
+def _disk_error(error: OSError, target: _Target) -> InstallError:
     full = error.errno in NO_ROOM
     message = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容") if full else _NOT_WRITABLE
     return InstallError("disk-space-low" if full else "site-packages-not-writable", message,

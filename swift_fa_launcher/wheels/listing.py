@@ -24,7 +24,9 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class ListingError(ValueError):
-    """Text that is no list of wheels; `words` say what it is."""
+    """Text that is no list of wheels; `words` say what it is. code: of the finding that says so of a source."""
+
+    code = "mirror-unreachable"
 
     def __init__(self, words: Words) -> None:
         super().__init__(render_words(words, "en"))

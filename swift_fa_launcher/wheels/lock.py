@@ -16,6 +16,7 @@ from swift_fa_launcher.errors import ConfigError, Text, Words
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name, without_password
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import torch_cuda, torch_version
 
 SCHEMA = 1
 
@@ -39,11 +40,11 @@ def lock_path(config: Path) -> Path:
     return config.with_name(f"{config.name}.flash-attn.lock")
 
 
-def make_lock(candidate: Candidate, facts: Facts, *, implementation: str, sha256: str, size: int | None = None) -> Lock:
-    """The lock for a wheel whose bytes were seen: sha256 and size are of the file itself."""
-    torch, python = known(facts.torch), known(facts.python)
-    return Lock(implementation, candidate.filename, without_password(candidate.url), sha256.lower(), size or candidate.size,
-                _text(torch and known(torch.version)), _text(torch and known(torch.cuda)),
+def make_lock(candidate: Candidate, facts: Facts, *, implementation: str, sha256: str) -> Lock:
+    """The lock for a wheel whose bytes were seen: sha256 is of the file itself."""
+    python = known(facts.python)
+    torch, cuda = (str(version) if version else None for version in (torch_version(facts), torch_cuda(facts)))
+    return Lock(implementation, candidate.filename, without_password(candidate.url), sha256.lower(), candidate.size, torch, cuda,
                 known(python.abi) if python else None)
 
 
@@ -65,10 +66,8 @@ def parse_lock(text: str, where: str) -> Lock:
             raise _broken(where, Text(f'there is no "schema": {SCHEMA}', f'没有 "schema": {SCHEMA}'))
         lock: Lock = decode(Lock, data)
         parse_wheel_name(lock.filename)
-    except DecodeError as error:
-        raise _broken(where, error.sentence) from None
-    except WheelNameError as error:
-        raise _broken(where, error.message) from None
+    except (DecodeError, WheelNameError) as error:
+        raise _broken(where, error.sentence if isinstance(error, DecodeError) else error.message) from None
     except (ValueError, RecursionError) as error:
         raise _broken(where, Text(f"damaged JSON: {error}", f"JSON 已损坏：{error}")) from None
     if lock.implementation not in BY_NAME:
@@ -84,7 +83,3 @@ def _broken(where: str, why: Words) -> ConfigError:
                        where=where, why=why,
                        hint=("swift-fa install --lock",
                              Text("or delete the file, so that a wheel is chosen again", "或删除该文件，重新选择 wheel")))
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value else None

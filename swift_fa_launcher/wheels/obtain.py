@@ -1,53 +1,37 @@
 """From a resolution to a receipt: each wheel that fits is fetched, proven and installed in turn, until one runs.
 
-What was refused on the way, and why, comes back with the receipt or with the error.
+What was refused on the way, and why, is said; where none runs the error has all of it.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
+from swift_fa_launcher.errors import InstallError, Say, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
 from swift_fa_launcher.flash.implementations import FA3, FA4
-from swift_fa_launcher.flash.name import Candidate
+from swift_fa_launcher.flash.name import Candidate, parse_claims
 from swift_fa_launcher.machine.facts import Facts, Torch
+from swift_fa_launcher.machine.reading import torch_version
 from swift_fa_launcher.wheels.build import FA3_BUILD, ReadLog, make_build_plan, run_build
 from swift_fa_launcher.wheels.build import Progress as BuildProgress
 from swift_fa_launcher.wheels.choose import Resolution
-from swift_fa_launcher.wheels.companions import Companions, fetch_companions
-from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, Progress, download_wheel
-from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, Say, install_wheel, run_tool
+from swift_fa_launcher.wheels.companions import Companions, copy_into, fetch_companions
+from swift_fa_launcher.wheels.download import AllRefused, Fetched, Patience, Progress, Refused, download_wheel
+from swift_fa_launcher.wheels.install import NotRunning, Probe, Receipt, install_wheel, run_tool
 from swift_fa_launcher.wheels.prove import Proof, prove_wheel
 
 #: Wheels that are tried: each may be a download of 200 MB.
 MOST_TRIED = 5
 FETCH_SECONDS = 900.0  # for what a wheel needs beside itself; FlashAttention 4 brings 300 MB
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A wheel that was tried and not installed; `code` as in the list of passed-over candidates, or of a finding."""
-
-    filename: str
-    code: str
-    reason: Words
-
-
-@dataclass(frozen=True)
-class Installed:
-    receipt: Receipt
-    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,14 +41,6 @@ class Obtained:
     candidate: Candidate
     fetched: Fetched
     proof: Proof
-
-
-class NothingInstalled(InstallError):
-    """No wheel ended installed; `refused` has every reason of every one that was tried."""
-
-    def __init__(self, code: str, message: Words, refused: Sequence[Refused] = (), **details: Any) -> None:
-        super().__init__(code, message, **details)
-        self.refused = tuple(refused)
 
 
 @dataclass(frozen=True)
@@ -83,46 +59,52 @@ class Means:
     say: Say = lambda words: None
 
 
-def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means | None = None, *,
-                       probe: Probe | None = None) -> Installed:
+def install_flash_attn(facts: Facts, resolution: Resolution, python: str, means: Means, *,
+                       probe: Probe | None = None) -> Receipt:
     """The best wheel of the resolution that turns out sound and runs, else one built from source where that is planned.
 
     facts: of the machine where `python`, the training interpreter, is. A lock or a wheel named by the user is a resolution
-    with that one candidate, made with `build="never"`. Raises NothingInstalled, or InstallError where the environment itself
+    with that one candidate, made with `build="never"`. Raises AllRefused, or InstallError where the environment itself
     is what is wrong; it is as it was then.
     """
-    means = means or Means()
     refused: list[Refused] = []
-    for obtained in _obtain_each(facts, resolution.ranked, means, refused):
+    near = resolution.to_prove if probe else ()  # what symbols do not tell, a run does
+    for obtained in _obtain_each(facts, (*resolution.ranked, *near), means, refused):
         verified = ("sha256",) if obtained.fetched.verified else ()
+        if obtained.candidate in near:
+            means.say(_outweighs_its_label(obtained.candidate, facts))
         try:
-            receipt = install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
-                                    proven=(*verified, "contents"), environment=means.environment, probe=probe, say=means.say)
-            return Installed(receipt, tuple(refused))
+            return install_wheel(obtained.fetched.path, python, url=obtained.fetched.url, sha256=obtained.fetched.sha256,
+                                 proven=(*verified, *obtained.proof.shown), environment=means.environment, probe=probe,
+                                 say=means.say)
         except NotRunning as error:
             refused.append(Refused(obtained.candidate.filename, "flash-attn-import-failed", titled(error.message, error.why)))
-    if resolution.plan == "source-build":
+            means.say(titled(obtained.candidate.filename, refused[-1].reason))
+    if "source-build" in (resolution.plan, resolution.otherwise):
         means.say(Text("building from source", "从源码编译"))
-        return Installed(_build_and_install(facts, python, means, probe), tuple(refused))
+        return _build_and_install(facts, python, means, probe)
     raise _nothing(resolution, refused, means.implementation)
 
 
-def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path | None = None) -> Obtained:
+def _outweighs_its_label(candidate: Candidate, facts: Facts) -> Words:
+    built, here = parse_claims(candidate).torch, torch_version(facts)
+    return Text(f"{candidate.filename} is labelled for torch {built}, and proven for {here}: torch has every symbol that it "
+                "needs, and its glibc, CUDA and GPU code fit; the run on the GPU is still to come",
+                f"{candidate.filename} 标明适用于 torch {built}，已证实可用于 {here}：torch 有它需要的全部符号，glibc、CUDA 和 "
+                "GPU 代码也相符；接下来在 GPU 上试运行")
+
+
+def obtain_wheel(facts: Facts, resolution: Resolution, means: Means, *, into: Path) -> Obtained:
     """The best wheel of the resolution that turns out sound for the machine of `facts`, installed nowhere.
 
     facts: may be of another machine, whose torch is not looked for here then (`elsewhere`). into: a folder that gets it
-    under its own name. Raises NothingInstalled.
+    under its own name. Raises AllRefused.
     """
     refused: list[Refused] = []
     for obtained in _obtain_each(facts, resolution.ranked, means, refused):
-        if into is None:
-            return obtained
         try:
             into.mkdir(parents=True, exist_ok=True)
-            target = into / obtained.fetched.path.name
-            if target.resolve() != obtained.fetched.path.resolve():
-                shutil.copyfile(obtained.fetched.path, target.with_name(f"{target.name}.part"))
-                target.with_name(f"{target.name}.part").replace(target)
+            target = copy_into(obtained.fetched.path, into)
         except OSError as error:
             raise InstallError("wheel-not-written", Text("the wheel cannot be written", "无法写入 wheel"), where=str(into),
                                why=str(error)) from error
@@ -162,10 +144,11 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
             fetched = download_wheel(candidate, addresses, means.cache or cache_dir(),
                                      allow_unverified=means.section.allow_unverified, progress=means.progress,
                                      patience=means.patience, environment=means.environment)
-        except DownloadError as error:
-            if not error.refusals:
+        except AllRefused as error:
+            if not error.refused:
                 raise  # the disk, or a name that is none
-            refused += [Refused(candidate.filename, r.code, titled(r.url, r.reason)) for r in error.refusals]
+            refused += [Refused(candidate.filename, r.code, titled(r.what, r.reason)) for r in error.refused]
+            means.say(titled(candidate.filename, error.refused[-1].reason))
             continue
         if not fetched.verified:
             means.say(Text(f"{candidate.filename} could not be verified; using it anyway (flash_attn.allow_unverified=true)",
@@ -179,26 +162,25 @@ def _obtain_each(facts: Facts, candidates: Sequence[Candidate], means: Means, re
 
 
 def _build_and_install(facts: Facts, python: str, means: Means, probe: Probe | None) -> Receipt:
-    plan = make_build_plan(facts, means.version or means.section.version, means.section)
+    plan = make_build_plan(facts, means.section)
     wheel = run_build(plan, python, means.cache or cache_dir(), environment=means.environment,
                       progress=means.build_progress, say=means.say, read_log=means.read_log)
     proof = prove_wheel(wheel, facts, implementation=means.implementation)
     if not proof.ok:
-        raise NothingInstalled("wheel-refused",
-                               Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
-                               [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
-                               why=proof.reasons[0][1])
-    return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=("contents",),
+        raise AllRefused("wheel-refused", Text("the built wheel does not fit this machine", "编译出的 wheel 不适用于本机"),
+                         [Refused(wheel.name, code, words) for code, words in proof.reasons], where=str(wheel),
+                         why=proof.reasons[0][1])
+    return install_wheel(wheel, python, url=f"built from source: {plan.requirement}", proven=proof.shown,
                          environment=means.environment, probe=probe, say=means.say)
 
 
-def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> NothingInstalled:
+def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation: str) -> AllRefused:
     """The error that says of every wheel why it was not taken; of those never tried, the nearest."""
     if not refused:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
         shown = near or (() if resolution.remarks else resolution.verdicts)
         refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in shown[:3]]
-    lines = [titled(f"{r.filename}: {r.code}", r.reason) for r in refused]
+    lines = [titled(f"{r.what}: {r.code}", r.reason) for r in refused]
     remarks = () if resolution.plan == "wheel" else resolution.remarks
     if remarks or not lines:
         said = remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),)
@@ -211,5 +193,5 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
-    return NothingInstalled("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
-                            refused, where=where, why=why, hint=tuple(hints))
+    return AllRefused("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
+                      refused, where=where, why=why, hint=tuple(hints))

@@ -14,8 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from email.message import Message
+from dataclasses import dataclass, replace
 from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
 
@@ -24,12 +23,10 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.flash.fits import WheelContents, list_misfits, make_contents
+from swift_fa_launcher.flash.fits import Misfit, Need, WheelContents, make_contents, make_need, misfits
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
-from swift_fa_launcher.flash.name import Candidate, parse_wheel_name
+from swift_fa_launcher.flash.name import WheelName, WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
-
-Reason = tuple[str, Words]
 
 _SMALL = 64 << 20  # bytes; a larger METADATA, WHEEL or RECORD is an attack on memory
 _IN_MEMORY = 1 << 30  # bytes; a larger extension is unpacked on disk
@@ -40,20 +37,21 @@ _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 class Proof:
     """What was read from a wheel, and every reason, (code, words), for which it is refused here.
 
-    members: the files in it, directories left out. requires: its Requires-Dist, as written.
+    requires: its Requires-Dist, as written.
     """
 
-    wheel: Path
-    name: Maybe[str] = NOT_COLLECTED
-    version: Maybe[Version] = NOT_COLLECTED
     requires: tuple[str, ...] = ()
-    members: tuple[str, ...] = field(default=(), repr=False)
     extension: Extension | None = None
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[Misfit, ...] = ()
 
     @property
     def ok(self) -> bool:
         return not self.reasons
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What it shows of a wheel that is `ok`, as a receipt says it; "symbols": this torch has all that it needs."""
+        return ("contents", *(("symbols",) if self.extension and self.extension.unresolved == () else ()))
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,9 @@ class _Scratch:
 class _Invalid(Exception):
     """The file is no wheel, or none that can be installed safely."""
 
-    def __init__(self, words: Words) -> None:
-        super().__init__(words)
-        self.words = words
+    def __init__(self, message: Words) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn", version: str | None = None) -> Proof:
@@ -78,49 +76,41 @@ def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn",
     implementation and version: as the config wants them. Raises InstallError where the file cannot be read or
     unpacked, or the facts do not say enough.
     """
+    need = make_need(facts, implementation, version)
     try:
-        parse_wheel_name(path.name)
-    except InstallError as error:
-        return Proof(path, reasons=(("wheel-invalid", error.message),))
-    try:
+        claimed = parse_wheel_name(path.name)
         with ExitStack() as opened:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="swift-fa-")))
-            return _prove(opened.enter_context(zipfile.ZipFile(path)), path, facts, _Scratch(folder, opened),
-                          implementation, version)
-    except _Invalid as error:
-        return Proof(path, reasons=(("wheel-invalid", error.words),))
+            return _prove(opened.enter_context(zipfile.ZipFile(path)), claimed, need, facts, _Scratch(folder, opened))
+    except (WheelNameError, _Invalid) as error:
+        return Proof(reasons=(("wheel-invalid", error.message),))
     except OSError as error:
         raise InstallError("wheel-unreadable", Text("the wheel cannot be read or unpacked", "无法读取或解压 wheel"),
                            where=str(path), why=str(error),
                            hint=(Text("use a folder on a disk with free space: export TMPDIR=FOLDER",
                                       "使用有空间的磁盘上的目录：export TMPDIR=目录"),)) from error
     except Exception as error:  # zipfile has no common base for what damage does to it and to its decompressors
-        return Proof(path, reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
+        return Proof(reasons=(("wheel-invalid", Text(f"a damaged zip: {error}", f"zip 文件已损坏：{error}")),))
 
 
-def _prove(archive: zipfile.ZipFile, path: Path, facts: Facts, scratch: _Scratch, implementation: str,
-           version: str | None) -> Proof:
+def _prove(archive: zipfile.ZipFile, claimed: WheelName, need: Need, facts: Facts, scratch: _Scratch) -> Proof:
     members = _safe_members(archive)
     info = _dist_info(members)
-    metadata, tags = _read_headers(archive, f"{info}/METADATA"), _read_headers(archive, f"{info}/WHEEL")
+    metadata, tags = (BytesHeaderParser().parsebytes(_read_small(archive, f"{info}/{part}")) for part in ("METADATA", "WHEEL"))
     _read_small(archive, f"{info}/RECORD")
-    name, inside_version = str(metadata.get("Name", "")), decode(Version, str(metadata.get("Version")))
+    name = str(metadata.get("Name", ""))
     extension = _extension_member(members, canonicalize_name(name))
     for member in members:  # reading to its end holds a member against its CRC
         if member != extension:
             with archive.open(member) as stream:
                 while stream.read(1 << 20):
                     pass
-    contents, read = _read_contents(archive, extension, facts, scratch, name, inside_version)
-    misfits = list_misfits(facts, Candidate(path.name, path.as_uri() if path.is_absolute() else str(path), "file"),
-                           implementation=implementation, version=version, contents=contents)
-    # the file is at hand: whether somebody vouches for it was decided when it was fetched
-    reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits
-               if code != "unverified"]
-    reasons += _contradictions(path, facts, name, info, tags.get_all("Tag") or [], extension,
-                               scratch.folder / PurePosixPath(extension).name if extension else None, contents.undefined)
-    return Proof(path, name, inside_version, tuple(metadata.get_all("Requires-Dist") or ()), members, read,
-                 tuple(reasons))
+    file = _unpack(archive, extension, scratch) if extension else None
+    contents, read = _read_extension(file, facts) if file else (WheelContents(), None)
+    contents = replace(contents, name=name or NOT_COLLECTED, version=decode(Version, str(metadata.get("Version"))))
+    reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits(claimed, need, contents)]
+    reasons += _contradictions(claimed, facts, name, info, tags.get_all("Tag") or [], file, contents.undefined)
+    return Proof(tuple(metadata.get_all("Requires-Dist") or ()), read, tuple(reasons))
 
 
 def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
@@ -163,10 +153,6 @@ def _read_small(archive: zipfile.ZipFile, member: str) -> bytes:
     return data
 
 
-def _read_headers(archive: zipfile.ZipFile, member: str) -> Message:
-    return BytesHeaderParser().parsebytes(_read_small(archive, member))
-
-
 def _extension_name(distribution: str) -> re.Pattern[str] | None:
     row = BY_DISTRIBUTION.get(distribution)
     return row.extension if row else None
@@ -180,13 +166,9 @@ def _extension_member(members: tuple[str, ...], distribution: str) -> str | None
     return next(iter(named or ([] if wanted else sorted(compiled))), None)
 
 
-def _read_contents(archive: zipfile.ZipFile, member: str | None, facts: Facts, scratch: _Scratch, name: str,
-                   version: Maybe[Version]) -> tuple[WheelContents, Extension | None]:
+def _read_extension(file: Path, facts: Facts) -> tuple[WheelContents, Extension]:
     from swift_fa_launcher.machine.elf import ElfError, ElfFile, read_extension
 
-    if member is None:
-        return WheelContents(name=name or NOT_COLLECTED, version=version), None
-    file = _unpack(archive, member, scratch)
     torch = known(facts.torch)
     origin = known(torch.origin) if torch else None
     extension = read_extension(file, Path(origin) / "lib" if origin else None)
@@ -196,8 +178,7 @@ def _read_contents(archive: zipfile.ZipFile, member: str | None, facts: Facts, s
             undefined = tuple(symbol.name.decode("utf-8", "replace") for symbol in elf.undefined())
     except ElfError as error:
         undefined = Unknown(str(error))
-    return replace(make_contents(extension), name=name or NOT_COLLECTED, version=version, extension=file.name,
-                   undefined=undefined), extension
+    return replace(make_contents(extension), undefined=undefined), extension
 
 
 def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
@@ -212,10 +193,9 @@ def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:
     return file
 
 
-def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[str],
-                    extension: str | None, file: Path | None, undefined: Maybe[tuple[str, ...]]) -> Iterator[Reason]:
+def _contradictions(claimed: WheelName, facts: Facts, name: str, info: str, tags: list[str], file: Path | None,
+                    undefined: Maybe[tuple[str, ...]]) -> Iterator[Misfit]:
     """What the inside says that the file name does not. undefined: the extension's symbols, Unknown for a damaged one."""
-    claimed = parse_wheel_name(path.name)
     own = {canonicalize_name(name), canonicalize_name(info[:-len(".dist-info")].rpartition("-")[0])}
     if len(own) > 1:
         yield "wheel-invalid", Text(f"its METADATA says {name}, its folder {info}", f"METADATA 写的是 {name}，目录却是 {info}")
@@ -223,7 +203,7 @@ def _contradictions(path: Path, facts: Facts, name: str, info: str, tags: list[s
     if pairs and not any((i, a) in pairs for i in claimed.pythons for a in claimed.abis):
         inside = ", ".join(sorted("-".join(pair) for pair in pairs))
         yield "python-tag-mismatch", Text(f"its WHEEL file says {inside}", f"WHEEL 文件写的是 {inside}")
-    if extension is None and _extension_name(canonicalize_name(name)):
+    if file is None and _extension_name(canonicalize_name(name)):
         yield "wheel-invalid", Text("it contains no compiled extension: the CUDA build was skipped",
                                     "其中没有编译好的扩展模块：打包时跳过了 CUDA 编译")
     if file is None:

@@ -11,7 +11,7 @@ import tiny  # type: ignore[import-not-found]
 
 from swift_fa_launcher.bench.bench import bench_to_json
 from swift_fa_launcher.cli import main
-from swift_fa_launcher.errors import Words, render_words
+from swift_fa_launcher.errors import Say, Voice, Words, render_words
 from swift_fa_launcher.runs.store import list_runs
 from swift_fa_launcher.stories.bench import Wish, run_bench
 
@@ -39,6 +39,19 @@ if 'eager' in sys.argv and pathlib.Path('full').exists():
 """
 NEWER = '{"schema": 2}'  # a launcher's that is not here
 WORDS = ("bench", "c.yaml", "--rows", "16", "--out", "results", "--json")
+
+
+class Heard(Voice):
+    """Hands on what is said, and keeps the steps."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self.steps = say, list[tuple[str, int, int]]()
+
+    def say(self, words: Words) -> None:
+        self._say(words)
+
+    def training(self, place: str, step: int, steps: int) -> None:
+        self.steps.append((place, step, steps))
 
 
 @pytest.fixture
@@ -70,15 +83,14 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
         if "training" in render_words(words, "en"):
             raise KeyboardInterrupt
 
-    cut = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=interrupt)
+    cut = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), Heard(interrupt))
     assert cut.exit_code == 130 and cut.interrupted
     assert cut.bench.measured("sdpa") and "sdpa" in (work / "results" / "table.md").read_text()
 
     (work / "full").unlink()
-    steps = list[tuple[str, int, int]]()
-    went_on = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), say=print,
-                        on_step=lambda *step: steps.append(step))
-    assert went_on.exit_code == 0 and steps[0] == ("(1/2) eager", 1, 1)
+    heard = Heard(print)
+    went_on = run_bench([Path("c.yaml")], [], Wish(("eager", "sdpa"), rows=16, out=Path("results")), heard)
+    assert went_on.exit_code == 0 and heard.steps[0] == ("(1/2) eager", 1, 1)
     eager, again = bench_to_json(went_on.bench)["variants"]
     assert again["measured"] == sdpa["measured"] and again["run"] == sdpa["run"], "not measured twice"
     check_measured(eager["measured"])
@@ -89,7 +101,7 @@ def test_a_bench_goes_on_where_it_failed_or_was_cut_off(work: Path, capfd: pytes
     said = list[str]()
     other_rows = Wish(("packing",), rows=8, out=Path("results"), install=False)
     other = run_bench([Path("c.yaml")], ["swift.dataset=gone.jsonl"], other_rows,
-                      say=lambda words: said.append(render_words(words, "en")))
+                      Heard(lambda words: said.append(render_words(words, "en"))))
     assert other.exit_code == 1 and not other.bench.measured("sdpa") and any("arguments.dataset" in line for line in said)
     assert not any("again" in line or "matrix" in line for line in said), "sdpa was not asked for, packing cannot run"
     assert [json.loads(old.read_text())["variants"][0]["name"] for old in (work / "results").glob("bench.2*.json")] == ["eager"]
@@ -112,7 +124,7 @@ def test_no_secret_is_written_and_no_other_bench_at_the_same_time(work: Path, ca
     (work / "results").mkdir()
     (work / "results" / "bench.json").write_text(NEWER)
     wish = Wish(("packing",), rows=8, out=Path("results"), install=False)
-    ended = run_bench([Path("c.yaml")], secrets, wish, say=listen)
+    ended = run_bench([Path("c.yaml")], secrets, wish, Heard(listen))
     assert (work / "results" / "bench.json").read_text() != NEWER
     assert [old.read_text() for old in (work / "results").glob("bench.2*.json")] == [NEWER], "not thrown away"
     assert ended.bench.results[0].status == "skipped" and heard == [1] and "another bench" in capfd.readouterr().err

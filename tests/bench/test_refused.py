@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from swift_fa_launcher.bench.bench import MEASURED, Bench, Measured, Result, bench_to_json
+from swift_fa_launcher.errors import Voice
 from swift_fa_launcher.stories.bench import Ended, Wish, run_bench
 
 NEWER = '{"schema": 2}'  # a launcher's that is not here
@@ -28,7 +29,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def bench(python: str, *overrides: str, variants: tuple[str, ...] = ("packing",)) -> Ended:
     return run_bench([Path("c.yaml")], [f"launch.python={python}", *overrides],
-                     Wish(variants, rows=4, out=Path("results"), install=False), say=lambda words: None)
+                     Wish(variants, rows=4, out=Path("results"), install=False), Voice())
 
 
 def test_earlier_results_are_kept_once_and_under_names_of_their_own(bare: str) -> None:

@@ -210,14 +210,15 @@ def test_the_table_has_numbers_and_reasons() -> None:
 
 def test_results_survive_the_file_and_damage_does_not() -> None:
     data = json.loads(json.dumps(bench_to_json(H200_BENCH)))
-    results, rate = results_from_json(data)
+    results, rate, whole = results_from_json(data)
     assert rate == H200_BENCH.rate and [one.variant for one in results] == ["sdpa"], "without a key nothing can be compared"
-    assert results[0].measured == H200_BENCH.measured("sdpa") and results[0].reused
+    assert results[0].measured == H200_BENCH.measured("sdpa") and results[0].reused and not whole
     data["variants"][0]["measured"]["tokens"] = "many"
     data["matrix"] = None
-    assert results_from_json(data) == ((), None)
-    for foreign in (None, [], {"schema": 2}, {"schema": 1, "variants": [3, {"name": "sdpa"}]}):
-        assert results_from_json(foreign) == ((), None)
+    assert results_from_json(data) == ((), None, False)
+    for foreign in (None, [], {"schema": 2}):
+        assert results_from_json(foreign) == ((), None, False)
+    assert results_from_json({"schema": 1, "variants": [3, {"name": "sdpa"}]}) == ((), None, True), "there is nothing to lose"
 
 
 def test_a_measurement_holds_while_nothing_it_depends_on_changes() -> None:

@@ -35,4 +35,4 @@ def test_all_codes(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_code_is_a_usage_error_with_the_nearest(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "torch-mising"]) == 2 and "-> swift-fa explain torch-missing\n" in capfd.readouterr().err
-    assert main(["explain", "xyzzy"]) == 2 and "-> swift-fa explain\n" in capfd.readouterr().err
+    assert main(["explain", "xyzzy"]) == 2 and "-> list all codes: swift-fa explain\n" in capfd.readouterr().err

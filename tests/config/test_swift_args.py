@@ -40,7 +40,7 @@ V2 = {"model_id_or_path": TEXT, "dataset": TEXTS, "sft_type": TEXT, "use_flash_a
 V3 = {**COMMON, "train_type": TEXT, "metric": TEXT, "save_safetensors": BOOL, "swanlab_lark_webhook_url": TEXT}
 V4 = {**COMMON, "tuner_type": TEXT, "eval_metric": TEXT, "safe_serialization": BOOL, "swanlab_webhook_url": TEXT,
       "swanlab_notification_method": TEXT}
-V404 = {**V4, "train_type": TEXT}
+V404 = {**V4, "train_type": TEXT, "group_by_length": BOOL, "train_sampling_strategy": TEXT}
 
 
 def shared_arguments(shared: Path, version: str) -> Arguments:
@@ -53,7 +53,14 @@ def shared_arguments(shared: Path, version: str) -> Arguments:
     ({"sft_type": "lora"}, V3, {"train_type": "lora"}),
     ({"sft_type": "lora"}, V4, {"tuner_type": "lora"}),
     ({"train_type": "lora"}, V4, {"tuner_type": "lora"}),
-    ({"train_type": "lora"}, V404, {"tuner_type": "lora"}),
+    ({"train_type": "lora"}, V404, {"train_type": "lora"}),  # a name of its own
+    ({"train_type": "lora", "tuner_type": "lora"}, V404, {"tuner_type": "lora"}),
+    ({"sft_type": "lora", "train_type": "lora"}, V404, {"tuner_type": "lora"}),
+    ({"group_by_length": True}, V404, {"group_by_length": True}),
+    ({"group_by_length": True, "train_sampling_strategy": "random"}, V404,
+     {"group_by_length": True, "train_sampling_strategy": "random"}),
+    ({"train_sampling_strategy": "group_by_length"}, {**V3, "group_by_length": BOOL}, {"group_by_length": True}),
+    ({"group_by_length": True}, {**COMMON, "train_sampling_strategy": TEXT}, {"train_sampling_strategy": "group_by_length"}),
     ({"tuner_type": "full"}, V3, {"train_type": "full"}),
     ({"tuner_type": "full"}, V2, {"sft_type": "full"}),
     ({"train-type": "lora"}, V4, {"tuner_type": "lora"}),
@@ -131,6 +138,20 @@ def test_a_config_wins_over_the_defaults_under_an_old_name(tmp_path: Path) -> No
     translated = translate_config(config, V4, None)
     assert translated.clashes == ()
     assert (translated.arguments["attn_impl"], translated.arguments["tuner_type"]) == (None, "full")
+
+
+def test_one_of_two_names_of_its_own_goes_by_the_layers() -> None:
+    """ms-swift 4.0 would let train_type win (arguments/base_args/base_args.py), whichever layer it stands in."""
+    given = {"train_type": "full", "tuner_type": "lora"}
+    above = translate(given, V404, strength={"train_type": 1, "tuner_type": 2})
+    assert (above.clashes, dict(above.arguments)) == ((), {"tuner_type": "lora"})
+    assert len(translate(given, V404).clashes) == 1
+
+
+@pytest.mark.parametrize("version", ["3.8.3", "3.12.6", "4.0.4", "4.6.0"])
+def test_what_an_ms_swift_has_itself_is_never_renamed(shared: Path, version: str) -> None:
+    arguments = shared_arguments(shared, version)
+    assert {name for name in arguments for rename in translate({name: "x"}, arguments).renamed} == set()
 
 
 def test_every_family_has_distinct_names() -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from diagnose.found_logs import ENDED, FAILED, HARMLESS, TRAINED
 from open_cases import expected
 
 from swift_fa_launcher.diagnose.diagnosis import diagnose
@@ -14,6 +15,7 @@ from swift_fa_launcher.diagnose.signatures import SIGNATURES
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.findings.table import AREA_OF, TABLE
 
+COMPUTED = {"failed-after-training", "loss-degenerate"}  # from more than one line
 SITE = "/opt/env/lib/python3.11/site-packages"
 START = (f"run sh: `/opt/env/bin/python {SITE}/swift/cli/sft.py --model Qwen/Qwen2.5-7B-Instruct --dataset d.jsonl`\n"
          "[INFO:swift] rank: -1, local_rank: -1, world_size: 1, local_world_size: 1\n"
@@ -282,7 +284,7 @@ LOGS: list[tuple[str, str]] = [
     ("host-out-of-memory", START + trace("RuntimeError: [enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes.", "/w/a.py:f")),
     ("host-out-of-memory", START + "run.sh: line 4: 31337 Killed                  swift sft --model m\n"),
     ("nccl-timeout", START + WATCHDOG.format(r=1) + WATCHDOG.format(r=2) + TORCHRUN.replace("exitcode: 1", "exitcode: -6")),
-    ("nccl-timeout", START + trace("torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.", "/w/run.py:main")),
+    ("rendezvous-timeout", START + trace("torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.", "/w/run.py:main")),
     ("interrupted", START + trace("KeyboardInterrupt", "/w/trainer.py:train")),
     ("interrupted", START + "slurmstepd: error: *** JOB 412 ON gpu-3 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n"),
     ("interrupted", START + "W0612 17:10:55.201000 911 torch/distributed/elastic/agent/server/api.py:719] Received Signals.SIGTERM death signal, shutting down workers\n"
@@ -383,7 +385,22 @@ def test_whoever_speaks_and_whenever_it_was(before: str) -> None:
 
 
 def test_every_code_that_a_log_can_show_is_shown() -> None:
-    assert {code for code, _ in LOGS} == {signature.code for signature in SIGNATURES} - {""}
+    shown = {code for code, _ in LOGS} | {codes.split()[0] for codes, *_ in FAILED}
+    assert shown == {signature.code for signature in SIGNATURES} - {""} | COMPUTED
+
+
+@pytest.mark.parametrize(("codes", "source", "log"), FAILED, ids=[f"{i}-{codes.split()[0]}" for i, (codes, *_) in enumerate(FAILED)])
+def test_names_what_others_met(codes: str, source: str, log: str) -> None:
+    found = diagnose([log.encode()])
+    assert found[0].code in codes.split(), (source, [(one.code, one.line, one.evidence) for one in found])
+    assert found[0].fix or found[0].code == "unknown"
+
+
+@pytest.mark.parametrize("end", ["", TRAINED + ENDED], ids=["running", "ended"])
+@pytest.mark.parametrize(("source", "log"), HARMLESS)
+def test_a_warning_in_a_good_training_is_no_diagnosis(source: str, log: str, end: str) -> None:
+    (only,) = diagnose([(START + log + end).encode()])
+    assert (only.code, only.line) == ("unknown", 0), (source, only)
 
 
 def test_every_signature_has_an_entry() -> None:
@@ -391,14 +408,25 @@ def test_every_signature_has_an_entry() -> None:
 
 
 def test_every_code_of_failed_runs_has_a_signature() -> None:
-    assert not {code for code, area in AREA_OF.items() if area == "run"} - {signature.code for signature in SIGNATURES}
+    assert not {code for code, area in AREA_OF.items() if area == "run"} - {signature.code for signature in SIGNATURES} - COMPUTED
 
 
-SHARED = Path(__file__).parents[2] / "../shared/cases/diagnose"
+def test_every_way_that_a_log_shows_is_in_the_table() -> None:
+    named = {(s.code, s.way) for s in SIGNATURES if isinstance(s.way, str) and s.way}
+    assert not {(code, way) for code, way in named if way not in TABLE[code].says}
 
 
-@pytest.mark.parametrize("path", expected(sorted(SHARED.glob("*.json"))))
+SHARED = Path(__file__).parents[2] / "../shared/cases"
+
+
+@pytest.mark.parametrize("path", expected(sorted(SHARED.glob("diagnose/*.json"))))
 def test_real_failures(path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     found = diagnose([case["log"].encode()])
-    assert found[0].code in case["expect"], [(one.code, one.line, one.evidence) for one in found]
+    assert found[0].code in (*case["expect"], *case.get("accept", ()), *case.get("also_ok", ())), [(one.code, one.line, one.evidence) for one in found]
+
+
+@pytest.mark.parametrize("path", expected(sorted(SHARED.glob("harmless/*.json"))))
+def test_real_trainings_that_went_well(path: Path) -> None:
+    (only,) = diagnose([json.loads(path.read_text(encoding="utf-8"))["log"].encode()])
+    assert only.code == "failed-after-training" or (only.code, only.line) == ("unknown", 0), only

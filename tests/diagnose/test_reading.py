@@ -284,6 +284,103 @@ def test_advice_names_what_the_log_shows() -> None:
     assert "max_length" not in advice("pyarrow.lib.ArrowInvalid: JSON parse error: Column(/query) changed\n")
 
 
+def said(log: str) -> str:
+    """The first diagnosis: code, summary and fixes."""
+    first = diagnose([log.encode()])[0].to_json("en")
+    return f"{first['code']}: {first['summary']} {first['fix']}"
+
+
+@pytest.mark.parametrize(("line", "age"), [
+    ("GPU 0: NVIDIA RTX 2000 Ada Generation", ""), ("Quadro RTX 5000", "too old"), ("NVIDIA GeForce RTX 5090", "is newer"),
+    ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "is newer"), ("Tesla T4", "too old"), ("NVIDIA A100-SXM4-80GB", ""),
+    ("NVIDIA GB10", "is newer"), ("NVIDIA H20", ""), ("NVIDIA Release 24.06 (build 96418707)", "")])
+def test_a_gpu_is_older_or_newer_by_its_name(line: str, age: str) -> None:
+    told = said(f"{line}\nRuntimeError: CUDA error: no kernel image is available for execution on the device\n")
+    assert told.startswith("gpu-arch-unsupported") and "Release" not in told
+    assert {word for word in ("too old", "is newer") if word in told} == ({age} if age else set())
+
+
+def test_the_log_itself_chooses_the_advice() -> None:
+    """The same error, on machines on which it means something else."""
+    home = "      OSError: CUDA_HOME environment variable is not set. Please set it to your CUDA install root.\n"
+    assert said(home).startswith("cuda-home-missing")
+    assert said("      torch.__version__  = 2.7.0+rocm6.3\n" + home) == said(home + "torch: 2.7.0+rocm6.3\n")
+    assert said("torch: 2.7.0+rocm6.3\n" + home).startswith("rocm-build")
+    absent = "ImportError: the package flash_attn seems to be not installed.\n"
+    assert "swift-fa install" in said(absent) and "swift-fa install" not in said("ds_accelerator to npu\n" + absent)
+    assert "swift.attn_impl=sdpa" in said("ds_accelerator to npu\n" + absent)
+    image = "RuntimeError: CUDA error: no kernel image is available for execution on the device\n"
+    assert "Tesla V100" in (old := said("GPU 0: Tesla V100-SXM2-32GB\n" + image)) and "whl/" not in old
+    new = said("NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.\n"
+               + image)
+    assert "RTX 5090" in new and "whl/cu128" in new and "float16" not in new
+    assert "Torch not compiled" not in said("torch_npu 2.6\nTraceback\nAssertionError: Torch not compiled with CUDA enabled\n")
+    ran = "run sh: `python sft.py --per_device_train_batch_size 8`\n"
+    evaluated = ran + TRACE.replace("sft_main()", "sft_main()\n  File \"/w/transformers/trainer.py\", line 1, in evaluation_loop")
+    assert "swift.per_device_train_batch_size=1" in said(ran + TRACE)
+    assert "eval_batch_size=1" in said(evaluated) and "train_batch_size" not in said(evaluated)
+    bound = "[W socket.cpp:464] [c10d] The server socket has failed to bind to [::]:29501 (errno: 98 - Address already in use).\n"
+    assert "port 29501" in said(bound)
+    assert "clients" not in said(bound)
+    late = ("torch.distributed.DistStoreError: The client socket has timed out after 900s while trying to connect to "
+            "(gpu-01, 29500).\n")
+    assert "nc -vz gpu-01 29500" in said(late)
+
+
+def test_ranks_that_did_different_work() -> None:
+    other = WATCHDOG.format(r=1).replace("NumelIn=1", "NumelIn=402653184")
+    assert "different work" in said(WATCHDOG.format(r=0) + other)
+    assert "different work" not in said(WATCHDOG.format(r=0) + WATCHDOG.format(r=1))
+    assert "different work" not in said(WATCHDOG.format(r=0) + other.replace("SeqNum=57", "SeqNum=58"))
+
+
+END = "{'train_runtime': 126.1, 'train_loss': 0.81}\n", "[INFO:swift] End time of running main: 2026-01-01 00:00:00\n"
+
+
+def test_what_fails_after_the_end() -> None:
+    crash = "terminate called after throwing an instance of 'c10::Error'\n"
+    assert codes(steps(1, 9) + "".join(END) + crash + WATCHDOG.format(r=6)) == ["failed-after-training"]
+    assert codes(steps(1, 9) + "".join(END), exit_code=134) == ["failed-after-training"]
+    link = "FileExistsError: [Errno 17] File exists: '/o/checkpoint-9' -> '/o/last'\n"
+    assert codes(steps(1, 9) + END[0] + link) == ["output-link-exists"]
+    assert codes(steps(1, 9) + END[0] + crash) == ["failed-after-training"]
+    again = "[INFO:swift] Start time of running main: 2026-01-01 01:00:00\n"
+    assert codes(steps(1, 9) + "".join(END) + again + TRACE) == ["gpu-out-of-memory"]
+    ignored = "Exception ignored in: <function X.__del__>\n" + TRACE.replace(OOM, "KeyError: 1")
+    assert codes(steps(1, 9) + "".join(END) + ignored) == ["unknown"]
+
+
+def lossy(losses: str, gradients: str) -> str:
+    return "".join(f"{{'loss': {loss}, 'grad_norm': {gradient}}}\n"
+                   for loss, gradient in zip(losses.split(), gradients.split(), strict=True))
+
+
+@pytest.mark.parametrize(("losses", "gradients", "degenerate"), [
+    ("0.0 0.0 0.0", "nan nan nan", True), ("nan nan", "nan nan", True), ("0.0 0.0 0.0", "1.25 1.25 1.25", True),
+    ("'0.0' '0.0'", "'0.0' '0.0'", True), ("2.1 0.0 0.0 0.0", "1.0 nan nan nan", True), ("inf inf", "1.0 2.0", True),
+    ("0.0 0.0 0.0", "0.1 0.2 0.3", False), ("0.0 0.0 1.2", "0.0 0.0 1.0", False), ("0.0", "0.0", False),
+    ("0.01 0.02", "0.0 0.0", False), ("2.1 1.9 1.7 1.5 1.3 0.0 0.0", "1.0 1.0 1.0 1.0 1.0 0.0 0.0", False)])
+def test_losses_that_say_that_nothing_is_learnt(losses: str, gradients: str, degenerate: bool) -> None:
+    log = lossy(losses, gradients) + "".join(END)
+    for exit_code in (None, 0):
+        assert codes(log, exit_code) == ["loss-degenerate" if degenerate else "unknown"]
+    assert codes(log + TRACE)[0] == "failed-after-training" or degenerate
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
+def test_losses_in_chunks_of_any_size(size: int) -> None:
+    log = (steps(1, 5).replace("\r", "\n") + lossy("0.0 " * 9, "nan " * 9)).encode()
+    (only,) = diagnose(chunked(log, size))
+    assert (only.code, only.line) == ("loss-degenerate", log[: log.index(b"'loss': 0.0")].count(b"\n") + 1)
+
+
+def test_a_run_that_trained_nothing() -> None:
+    warned = "[WARNING:swift] No training was carried out, which may be due to the dataset being too small.\n"
+    assert codes(warned + END[1]) == codes(warned + END[1], 0) == ["nothing-trained"]
+    assert codes(warned + TRACE)[0] == "gpu-out-of-memory"  # ms-swift says so too where a step failed
+    assert codes(steps(1, 9) + warned + END[1]) == ["unknown"]  # and where it only wrote no checkpoint
+
+
 def test_secrets_are_struck_out() -> None:
     (first,) = diagnose([b"ValueError: remaining_argv: ['--swanlab_token', 'abcdefghij0123456789x', '--lora_rankk', '8']\n"])
     assert "abcdefghij" not in first.evidence + first.summary.en and "lora_rankk" in first.evidence  # type: ignore[union-attr]
@@ -331,4 +428,4 @@ def test_signatures_can_be_found() -> None:
     for signature in SIGNATURES:
         for needle in signature.needles:
             assert len(needle) > 2 and not any(character.isdigit() for character in needle), signature
-        assert signature.code or signature.kind in (Kind.NOTE, Kind.PROOF)
+        assert signature.code or signature.kind in (Kind.NOTE, Kind.PROOF, Kind.STARTED, Kind.TRAINED, Kind.ENDED)

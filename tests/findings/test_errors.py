@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import swift_fa_launcher
-from swift_fa_launcher.errors import ConfigError, LauncherError, UsageError
+from swift_fa_launcher.errors import ConfigError, LauncherError, Text, UsageError, refused_as
 from swift_fa_launcher.findings.areas import ENTRIES
-from swift_fa_launcher.findings.table import TABLE, require_codes
+from swift_fa_launcher.findings.table import TABLE, require_codes, words_of
 
 PACKAGE = Path(swift_fa_launcher.__file__).parent
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
@@ -67,3 +67,19 @@ def test_an_error_of_the_launcher_cannot_be_allowed(code: str) -> None:
 def test_an_error_carries_its_code() -> None:
     error = ConfigError("config-missing", "no config", where="here")
     assert (error.code, str(error), error.where, error.exit_code) == ("config-missing", "no config", "here", 2)
+
+
+def test_an_error_without_words_of_its_own_says_those_of_its_code() -> None:
+    message, hint = words_of(LauncherError("bench-folder-busy"))
+    assert message == TABLE["bench-folder-busy"].means and hint == TABLE["bench-folder-busy"].fix
+    own = LauncherError("bench-folder-busy", "busy", hint=("wait",))
+    assert words_of(own) == ("busy", ("wait",))
+    (line,) = words_of(LauncherError("build-failed", "it failed"))[1]
+    assert line == Text("find the cause: swift-fa diagnose LOG", "查找原因：swift-fa diagnose LOG"), "values stand as names"
+
+
+def test_what_the_system_refuses_is_the_errors_reason(tmp_path: Path) -> None:
+    for given, why in (("", "No such file or directory"), ("because", "because")):
+        with pytest.raises(LauncherError) as caught, refused_as(LauncherError("facts-not-written", why=given)):
+            (tmp_path / "no" / "file").write_text("")
+        assert (caught.value.why, str(caught.value)) == (why, "facts-not-written")

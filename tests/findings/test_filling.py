@@ -30,8 +30,8 @@ def test_a_line_of_a_fix_without_its_value_is_left_out() -> None:
 
 
 def test_for_a_reader_without_values_they_have_names() -> None:
-    assert value_names(Text("{a} {b:.1f} {{c}}", "")) == ("a", "b")
-    assert with_names("x={gpus} {{y}}") == "x=GPUS {y}"
+    assert value_names(Text("{a} {b:.1f} {{c}}", "")) == ("a", "b") and value_names("'${{oc.env:{a}}}'") == ("a",)
+    assert with_names("x={gpus} {{y}} {{{gpus}}}") == "x=GPUS {y} {GPUS}"
     assert with_names(Text("{free_gib:.1f} GiB", "剩 {free_gib:.1f}")) == Text("FREE_GIB GiB", "剩 FREE_GIB")
 
 

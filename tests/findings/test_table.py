@@ -15,8 +15,7 @@ from swift_fa_launcher.findings.table import AREA_OF, TABLE, value_names
 
 PACKAGE = Path(swift_fa_launcher.__file__).parent
 #: Codes that no check writes out, and why.
-NOT_WRITTEN_OUT = {"packing-needs-fla": "a log shows it, and no check does yet",
-                   "model-missing": 'data.py writes f"{kind}-missing"', "dataset-missing": 'data.py writes f"{kind}-missing"'}
+NOT_WRITTEN_OUT = {"model-missing": 'data.py writes f"{kind}-missing"', "dataset-missing": 'data.py writes f"{kind}-missing"'}
 
 CHINESE = re.compile("[\u3400-\u9fff]")
 VALUE = re.compile(r"\{\w+[^{}]*\}")
@@ -121,7 +120,7 @@ def test_a_wrong_name_is_noticed_with_file_and_line(call: str, complaint: str) -
 
 
 def test_every_code_is_named_by_a_check() -> None:
-    named = {node.value for _, tree in modules("preflight/checks") for node in ast.walk(tree)
+    named = {node.value for path, tree in modules("preflight/checks") if path.name != "__init__.py" for node in ast.walk(tree)
              if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     unnamed = {code for code in TABLE if AREA_OF[code] not in ("run", "launcher")} - named
     assert unnamed == {*NOT_WRITTEN_OUT}, "\n".join(f"{entry_at(code)}: {code}" for code in unnamed ^ {*NOT_WRITTEN_OUT})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from packaging.version import Version
 
-from swift_fa_launcher.flash.hosts import is_mirrored, mirror_urls
+from swift_fa_launcher.flash.hosts import is_mirrored, may_offer, mirror_urls, source_hosts
+from swift_fa_launcher.flash.implementations import FA2, FA3
 
 ORIGIN = "https://github.com/a/b/releases/download/v1/x-1+cu12-cp310-cp310-linux_x86_64.whl"
 BARE = ORIGIN.removeprefix("https://")
@@ -45,3 +47,22 @@ def test_an_address_of_a_mirror_is_recognised() -> None:
     assert is_mirrored(f"https://m/{ORIGIN}", ("direct", "https://m"))
     assert not is_mirrored(ORIGIN, ("direct", "https://m"))
     assert not is_mirrored("direct/x", ("direct",))
+
+
+@pytest.mark.parametrize(("source", "wanted", "gpus", "asked"), [
+    ("https://download.pytorch.org/whl/{cuda}/flash-attn-3/", FA3, ["9.0"], True),
+    ("https://download.pytorch.org/whl/{cuda}/flash-attn-3/", FA3, [], True),  # which GPU is not known
+    ("https://download.pytorch.org/whl/{cuda}/flash-attn-3/", FA3, ["8.0", "12.0"], False),
+    ("https://download.pytorch.org/whl/{cuda}/flash-attn-3/", FA2, ["9.0"], False),
+    ("https://pypi.org/simple/flash_attn", FA3, ["9.0"], False), ("https://pypi.org/simple/", FA3, ["9.0"], True),
+    ("github:Dao-AILab/flash-attention", FA3, ["8.0"], True), ("/wheels/flash-attn", FA3, ["9.0"], True),
+])
+def test_a_projects_page_is_asked_for_that_project_only(source: str, wanted: object, gpus: list[str], asked: bool) -> None:
+    assert may_offer(source, wanted, map(Version, gpus)) is asked
+
+
+@pytest.mark.parametrize(("wanted", "hosts"), [("flash_attn", {"github.com"}),
+                                               ("flash_attention_3", {"github.com", "download.pytorch.org"})])
+def test_the_host_of_a_page_that_is_not_asked_is_not_looked_for(wanted: str, hosts: set[str]) -> None:
+    sources = ("github:a/b", "https://download.pytorch.org/whl/{cuda}/flash-attn-3/")
+    assert set(source_hosts(sources, ("direct",), wanted)[0]) == hosts

@@ -9,7 +9,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name, without_password
+from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_claims, parse_wheel_name, without_password
 
 # local version, torch, cuda, ABI: the published grammars, then those of individuals
 LABELS = [
@@ -82,3 +82,14 @@ def test_every_published_name_says_torch_and_cuda(shared: Path) -> None:
 def test_passwords_are_not_shown() -> None:
     assert without_password("https://me:secret@host:8443/a.whl") == "https://host:8443/a.whl"
     assert without_password("https://host/a@b.whl") == "https://host/a@b.whl"
+
+
+@pytest.mark.parametrize(("url", "label", "cuda"), [
+    ("https://download.pytorch.org/whl/cu130/", "", "13.0"), ("https://mirror/pytorch/cu126/", "", "12.6"),
+    ("https://download.pytorch.org/whl/", "", None), ("file:///data/cu118/", "", None),
+    ("https://mirror/cu126/", "+cu130torch2.11", "13.0"),
+])
+def test_an_indexs_folder_says_the_cuda_of_a_name_without_a_label(url: str, label: str, cuda: str | None) -> None:
+    filename = f"flash_attn_3-3.0.0{label}-cp39-abi3-manylinux_2_28_x86_64.whl"
+    claims = parse_claims(Candidate(filename, url + filename, "test"))
+    assert claims.cuda == (Version(cuda) if cuda else None)

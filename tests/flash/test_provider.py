@@ -97,10 +97,10 @@ def test_what_asks_for_the_package_gets_it(section: dict[str, Any]) -> None:
 
 
 CACHED = {"repo": "kernels-community/flash-attn2", "revision": "0" * 40, "origin": "/cache/__init__.py", "import_error": None,
-          "builds": True, "taken": True}
+          "builds": True}
 #: Torch's own is none here, and a kernel lies in the cache.
 KERNEL: dict[str, Any] = {**BARE, "torch__version": "2.9.1+cu130", "hub_kernel": CACHED,
-                          "packages": {"flash-attn": None, "kernels": "0.17.2"}}
+                          "packages": {"flash-attn": None, "kernels": "0.17.2", "transformers": "5.19.0", "ms-swift": "4.6.0"}}
 
 
 def test_a_kernel_that_lies_in_the_cache_costs_no_download() -> None:
@@ -126,7 +126,7 @@ def test_the_table_names_the_kernel(said: dict[str, Any], shown: str) -> None:
 
 
 @pytest.mark.parametrize(("said", "why"), [
-    ({"revision": None, "origin": None}, "in the cache"), ({"taken": False}, "does not take"),
+    ({"revision": None, "origin": None}, "in the cache"),
     ({"import_error": "no symbol"}, "no symbol"),
     ({"probe": {"devices": [{"index": 0, "ok": False, "max_error": 3.0}]}}, "3.0")])
 def test_a_kernel_that_will_not_do_is_left_for_the_package(said: dict[str, Any], why: str) -> None:

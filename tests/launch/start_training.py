@@ -9,18 +9,16 @@ import sys
 from pathlib import Path
 
 from swift_fa_launcher.errors import LauncherError
-from swift_fa_launcher.launch.local import Started, run_training
+from swift_fa_launcher.launch.local import run_training
 
 
 def main() -> int:
     spec = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(spec["folder"])
 
-    def on_start(started: Started) -> None:
-        (folder / "started.tmp").write_text(json.dumps({"pid": started.pid, "keeper": started.keeper}))
-        (folder / "started.tmp").rename(folder / "started")
-        if spec.get("fail_at_start"):
-            raise RuntimeError("the record could not be written")
+    def on_line(line: bytes) -> None:
+        if line.decode() == spec.get("fail_at"):
+            raise SystemExit("the record could not be written")
 
     marker = spec.get("marker")
     try:
@@ -32,9 +30,9 @@ def main() -> int:
             run_id=spec["run_id"],
             grace=spec.get("grace", 5.0),
             redact=[secret.encode() for secret in spec.get("redact", ())],
-            on_start=on_start,
+            on_line=on_line,
             finish_timeout=spec.get("finish_timeout"),
-            ended_marker=(lambda line: line == marker.encode()) if marker else None,
+            ended_marker=lambda line: bool(marker) and line == marker.encode(),
         )
     except LauncherError as error:
         (folder / "error").write_text(json.dumps({"message": str(error), "where": error.where, "why": str(error.why)}))

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from swift_fa_launcher.config.layers import resolve_data
-from swift_fa_launcher.launch.monitor import make_monitor_job
-from swift_fa_launcher.launch.plan import PLUGIN, LaunchPlan, make_plan
+from swift_fa_launcher.launch.plan import PLUGIN, LaunchPlan, make_plan, monitor_job
 from swift_fa_launcher.machine.facts import Facts
 
 
@@ -34,7 +33,7 @@ def jobs(made: LaunchPlan) -> dict[str, Any]:
 def test_why_flash_attention_is_expected(swift: dict[str, Any], allow: list[str], wants: str) -> None:
     # the built-in defaults ask for packing
     config = resolve_data({"swift": {"packing": False, "attn_impl": None, **swift}, "preflight": {"allow": allow}})
-    assert make_monitor_job(config, "/runs/r1") == {"folder": "/runs/r1", "wants": wants}
+    assert monitor_job(config, "/runs/r1") == {"folder": "/runs/r1", "wants": wants}
 
 
 def test_all_concerns_are_in_one_variable() -> None:

@@ -11,7 +11,8 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
 from swift_fa_launcher.config.swift_args import Argument
-from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, plan_from_json, render_command
+from swift_fa_launcher.decode import decode
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, render_command
 from swift_fa_launcher.machine.facts import Facts, PathFacts, Python, Reach, Swift
 
 SEED = Path(__file__).parents[2] / "configs" / "qwen7b-lora.yaml"
@@ -63,6 +64,25 @@ def test_values_arrive_as_written() -> None:
     assert json.loads(value(made, "--model_kwargs") or "") == {"a": {"b": [1, "二"]}}
     assert float(value(made, "--learning_rate") or "") == 2e-4
     assert made.starts[2:] == made.argv[2:]
+
+
+def test_what_launch_writes_goes_before_env() -> None:
+    made = plan({"launch": {"gpus": [0], "nproc_per_node": 1}, "env": {"CUDA_VISIBLE_DEVICES": "2,3", "NPROC_PER_NODE": "2"}})
+    assert (made.env["CUDA_VISIBLE_DEVICES"], made.env["NPROC_PER_NODE"]) == ("0", "1")
+    assert made.starts[2:5] == ("torch.distributed.run", "--nproc_per_node", "1")
+
+
+@pytest.mark.parametrize(("launch", "env", "used", "port"), [
+    ({"nproc_per_node": 2}, {}, (29500,), "29501"), ({"nproc_per_node": 1}, {}, (29500, 29501), "29502"),
+    ({}, {"NPROC_PER_NODE": "2"}, (29500,), "29501"), ({"nproc_per_node": 2}, {}, (29501,), None), ({}, {}, (29500,), None),
+    ({"nproc_per_node": 2, "master_port": 29600}, {}, (29500,), "29600"),
+    ({"nproc_per_node": 2}, {"MASTER_PORT": "29600"}, (29500,), None),  # the child inherits it
+    ({"nproc_per_node": 2, "nnodes": 2}, {}, (29500,), None),  # which the other nodes would not know
+])
+def test_one_node_takes_a_free_port(launch: dict[str, int], env: dict[str, str], used: tuple[int, ...], port: str | None) -> None:
+    made = plan({"launch": launch}, replace(MACHINE, env=env, ports_in_use=used))
+    assert made.env.get("MASTER_PORT") == port
+    assert port is None or ("--master_port" in made.starts and f"MASTER_PORT={port}" in render_command(made))
 
 
 def test_gpus_are_counted_as_nvidia_smi_counts_them() -> None:
@@ -117,4 +137,4 @@ def test_the_typed_command_can_be_pasted() -> None:
 
 def test_json_and_back() -> None:
     made = plan({"swift": {"model": "m"}})
-    assert plan_from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert decode(LaunchPlan, json.loads(json.dumps(made.to_json()))) == made

@@ -94,6 +94,17 @@ def test_torch_and_flash_attn_by_their_files(bare: str, tmp_path: Path) -> None:
     assert [(c.package, c.requires, c.installed) for c in conflicts] == [("flash-attn", "einops", None)]
 
 
+@pytest.mark.parametrize(("text", "taken"), [
+    ('KERNELS_MIN_VERSION = "0.17.0"\nKERNELS_MAX_VERSION = "0.18.0"\n', ">=0.17.0,<0.18.0"),
+    ('KERNELS_MIN_VERSION = "0.9.0"\n', ">=0.9.0"), ("", None), (None, None)])
+def test_the_range_of_kernels(bare: str, tmp_path: Path, text: str | None, taken: str | None) -> None:
+    if text is not None:
+        (tmp_path / "transformers" / "utils").mkdir(parents=True)
+        (tmp_path / "transformers" / "__init__.py").write_text("raise ImportError('not to be imported')")
+        (tmp_path / "transformers" / "utils" / "import_utils.py").write_text(text)
+    assert collect_facts(config_of(bare, tmp_path), offline=True).kernels_range == taken
+
+
 def test_an_import_is_tried_once_while_nothing_changes(bare: str, tmp_path: Path) -> None:
     libraries = make_torch(tmp_path)
     count = tmp_path / "count"

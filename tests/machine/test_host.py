@@ -22,6 +22,7 @@ from swift_fa_launcher.machine.host import (
     collect_toolchain,
     free_gib,
     nearest_existing,
+    room_for_rows,
 )
 
 
@@ -128,3 +129,13 @@ def test_gpus_of_this_machine() -> None:
         assert isinstance(gpus, Unknown) or len(gpus or ()) > 0
     else:
         assert (gpus, driver) == ((), None)
+
+
+def test_rows_that_were_loaded_before_need_no_more_room(tmp_path: Path) -> None:
+    free = free_gib(tmp_path)
+    assert isinstance(free, float) and room_for_rows(tmp_path / "datasets") == pytest.approx(free, abs=0.5)
+    arrow = tmp_path / "datasets" / "json" / "default-1" / "0.0.0" / "abc" / "json-train.arrow"
+    arrow.parent.mkdir(parents=True)
+    with arrow.open("wb") as file:
+        file.truncate(2**33)  # a sparse file: it takes no room
+    assert room_for_rows(tmp_path / "datasets") == pytest.approx(free + 8, abs=0.5)

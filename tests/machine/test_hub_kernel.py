@@ -57,7 +57,7 @@ def test_it_is_asked_for_then_fetched_then_never_asked_for_again(hub: Hub, tmp_p
     for env in ({}, {"KERNELS_CACHE": str(tmp_path / "none")}):
         assert not look(hub, tmp_path, "cached", **env).cached and not hub.asked
     asked = look(hub, tmp_path, "ask")
-    assert (asked.repo, asked.builds, asked.taken, asked.cached) == (REPO, True, True, False)
+    assert (asked.repo, asked.builds, asked.cached) == (REPO, True, False)
     assert not [path for path in hub.asked if path.endswith("__init__.py")]  # nothing but its metadata was fetched
     waits = choose_provider(CONFIG, facts(asked))
     assert waits is not None and (waits.name, waits.there) == ("kernel", False) and not findings(asked)

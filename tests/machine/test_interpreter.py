@@ -45,9 +45,10 @@ print(interrupted)
 THREADS = """
 import os, random, sys, time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
-from swift_fa_launcher.machine.interpreter import end_running, run_script, start_until
+from swift_fa_launcher.machine.interpreter import ending_scripts, run_script, start_until
 
 def ask(_):
     return run_script(sys.argv[1], Path("x.py"), environment=dict(os.environ), cwd=Path.cwd(), timeout=20)
@@ -56,10 +57,10 @@ random.seed(int(sys.argv[2]))
 began = time.monotonic()
 for _ in range(int(sys.argv[3])):
     over = Event()
-    with ThreadPoolExecutor(4, initializer=start_until, initargs=(over,)) as pool:
+    with ThreadPoolExecutor(4, "", start_until, (over,)) as pool, suppress(KeyboardInterrupt), ending_scripts(over):
         answers = [pool.submit(ask, i) for i in range(6)]  # two of them come to their turn when all is over
         time.sleep(random.uniform(0, 0.006))
-        end_running(over)
+        raise KeyboardInterrupt
     assert all(answer.result().failure for answer in answers)
 assert time.monotonic() - began < 15, "a script went on"
 print(sys.argv[3])

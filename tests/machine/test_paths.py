@@ -12,12 +12,13 @@ import pytest
 from swift_fa_launcher.config.schema import ResolvedConfig, RunSection, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.machine.facts import ModelConfig, PathFacts
-from swift_fa_launcher.machine.hub import cached_folder, has_login, hub_name, uses_huggingface
+from swift_fa_launcher.machine.hub import cached_folder, datasets_cache, has_login, hub_name, uses_huggingface
 from swift_fa_launcher.machine.model_files import (
     make_model_config,
     missing_model_files,
     read_adapter,
     read_model_config,
+    weights_gib,
 )
 from swift_fa_launcher.machine.paths import collect_paths, looks_like_hub_name, mount_kind
 
@@ -109,20 +110,17 @@ def test_which_arguments_name_paths() -> None:
     assert set(collected(deepspeed='{"zero_optimization": {}}')) == {"/"}
 
 
-MOUNTS = """overlay / overlay rw 0 0
-server:/x /mnt nfs4 rw 0 0
-/dev/sda1 /mnt/local\\040disk ext4 rw 0 0
-tmpfs /dev/shm tmpfs rw 0 0
-ceph /ceph fuse.ceph-fuse rw 0 0
-"""
+MOUNTS = {"/": "overlay", "/mnt": "nfs4", "/mnt/local disk": "ext4", "/dev/shm": "tmpfs", "/ceph": "fuse.ceph-fuse"}
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/home/x", "local"), ("/mnt/data", "nfs"), ("/mnt/local disk/x", "local"),
                                             ("/dev/shm/x", "tmpfs"), ("/ceph", "nfs"), ("/cephalopod", "local")])
-def test_mounts(tmp_path: Path, path: str, kind: str) -> None:
-    (tmp_path / "mounts").write_text(MOUNTS)
-    assert mount_kind(Path(path), tmp_path / "mounts") == kind
-    assert isinstance(mount_kind(Path(path), tmp_path / "absent"), Unknown)
+def test_mounts(path: str, kind: str) -> None:
+    assert mount_kind(Path(path), MOUNTS) == kind
+
+
+def test_the_mounts_of_this_machine_are_seen() -> None:
+    assert collected(output_dir="/dev/shm/output")["/dev/shm/output"].mount == "tmpfs"
 
 
 # ------------------------------------------------------------------------------------------------ models
@@ -135,7 +133,7 @@ def test_a_complete_model(tmp_path: Path) -> None:
     write_json(tmp_path / "m" / "config.json", CONFIG)
     (tmp_path / "m" / "model.safetensors").write_bytes(b"x")
     found = collected(model="m")["m"]
-    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), 32768)
+    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), None, 32768)
     assert found.missing_files == ()
 
 
@@ -145,6 +143,28 @@ def test_shards_that_are_missing_or_only_pointers(tmp_path: Path) -> None:
     (tmp_path / "1.safetensors").write_bytes(b"x" * 2000)
     (tmp_path / "2.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     assert missing_model_files(tmp_path) == ("2.safetensors", "3.safetensors", "config.json")
+
+
+def test_the_size_of_weights(tmp_path: Path) -> None:
+    assert weights_gib(tmp_path) is None
+    (tmp_path / "training_args.bin").write_bytes(b"x" * 2**21)
+    assert weights_gib(tmp_path) is None
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 2**22)
+    assert weights_gib(tmp_path) == pytest.approx(4 / 1024, abs=1e-3)
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 2**21)  # which is loaded where both are there
+    assert weights_gib(tmp_path) == pytest.approx(2 / 1024, abs=1e-3)
+    write_json(tmp_path / "model.safetensors.index.json", {"metadata": {"total_size": 3 * 2**30}, "weight_map": {}})
+    assert weights_gib(tmp_path) == 3.0  # also of shards that are not there yet
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {}})
+    assert isinstance(weights_gib(tmp_path), Unknown)
+    write_json(tmp_path / "config.json", {"model_type": "qwen2"})
+    (tmp_path / "model.safetensors.index.json").unlink()
+    assert collected(model=str(tmp_path))[str(tmp_path)].size_gib == weights_gib(tmp_path)
+
+
+def test_where_loaded_rows_are_kept(tmp_path: Path) -> None:
+    assert datasets_cache({"HOME": "/h"}) == Path("/h/.cache/modelscope/hub/datasets")
+    assert datasets_cache({"HOME": "/h", "MODELSCOPE_CACHE": "/c"}) == Path("/c/datasets")
 
 
 def test_a_model_without_weights_or_with_a_broken_index(tmp_path: Path) -> None:
@@ -173,6 +193,14 @@ def test_what_a_config_says_in_other_ways() -> None:
     interval = make_model_config({"full_attention_interval": 4, "num_hidden_layers": 4})
     assert interval.layer_types == ("linear_attention",) * 3 + ("full_attention",)
     assert make_model_config({"qk_nope_head_dim": 128, "qk_rope_head_dim": 64}).head_dims == (192,)
+    # Gemma 4's full-attention layers; Qwen2-VL-72B's tower, whose hidden_size is the language model's
+    assert make_model_config({"text_config": {"head_dim": 256, "global_head_dim": 512}}).head_dims == (256, 512)
+    assert make_model_config({"vision_config": {"embed_dim": 1280, "hidden_size": 8192, "num_heads": 16}}).head_dims == (80,)
+    assert make_model_config({"thinker_config": {"text_config": {"head_dim": 128}, "vision_config": {
+        "hidden_size": 1152, "num_heads": 16}}}).head_dims == (72, 128)
+    fp8 = {"quant_method": "fp8"}
+    for quantised, method in ((fp8, "fp8"), ({**fp8, "dequantize": True}, None), (None, None)):
+        assert make_model_config({"quantization_config": quantised}).quant_method == method
     for odd in ({"hidden_size": "x", "num_attention_heads": 0}, {"text_config": [], "architectures": "x", "layer_types": {}},
                 {"torch_dtype": 3, "model_type": None}):
         assert make_model_config(odd).head_dims is None

@@ -24,6 +24,7 @@ from swift_fa_launcher.machine.probe import (
     answer_key,
     describe,
     gpus_to_probe,
+    hands_tensor_lengths,
     probe_flash_attn,
     read_answer,
     run_probe,
@@ -138,12 +139,13 @@ def test_what_the_answer_depends_on(tmp_path: Path) -> None:
     job = Job("python", "flash_attn", GPUS[:1], Driver(Version("570.1"), Version("12.8")), files=(extension,))
     keys = {answer_key(job, {})}
     for other in (replace(job, gpus=GPUS[1:2]), replace(job, driver=Driver(Version("580.1"))), replace(job, dtype="float16"),
-                  replace(job, head_dims=(256,)), replace(job, module="flash_attn_interface"), replace(job, python="other")):
+                  replace(job, head_dims=(256,)), replace(job, tensor_lengths=True), replace(job, python="other"),
+                  replace(job, module="flash_attn_interface")):
         keys.add(answer_key(other, {}))
     keys.add(answer_key(job, {"LD_LIBRARY_PATH": "/cuda"}))
     extension.write_bytes(b"two of another size")
     keys.add(answer_key(job, {}))
-    assert len(keys) == 9
+    assert len(keys) == 10
     assert answer_key(job, {"TERM": "x"}) in keys
     # free memory changes all the time and decides nothing
     assert answer_key(replace(job, gpus=(replace(GPUS[0], free_memory_gib=1.0),)), {}) in keys
@@ -152,7 +154,7 @@ def test_what_the_answer_depends_on(tmp_path: Path) -> None:
 def test_the_script_is_told_what_the_config_wants() -> None:
     job = Job("python", "flash_attn", GPUS, dtype="float16", head_dims=(80, 128))
     assert json.loads(describe(job, GPUS[:2])) == {"module": "flash_attn", "devices": 2, "dtype": "float16",
-                                                   "head_dims": [80, 128]}
+                                                   "head_dims": [80, 128], "tensor_lengths": False}
     assert visible(GPUS[1:])["CUDA_VISIBLE_DEVICES"] == "1,2"
 
 
@@ -190,6 +192,13 @@ def test_type_and_head_sizes_are_the_models_where_the_config_says_nothing() -> N
     assert (wanted_head_dims(config_of(model="m"), facts), wanted_head_dims(config_of(), facts)) == ((80, 128), (64, 128))
 
 
+@pytest.mark.parametrize(("transformers", "packing", "tensor"), [
+    ("5.4.0", True, True), ("5.3.0", True, False), ("5.19.0", False, False), (None, True, False)])
+def test_how_transformers_hands_over_the_longest_row(transformers: str | None, packing: bool, tensor: bool) -> None:
+    facts = Facts(packages={"transformers": Version(transformers) if transformers else None})
+    assert hands_tensor_lengths(config_of(packing=packing), facts) is tensor
+
+
 def test_facts_of_what_was_tried() -> None:
     attention, devices = FlashAttn(distribution="flash-attn"), (ProbedDevice(0, True, None, 0.002),)
     assert with_tried(attention, Tried(None, None, devices), GPUS[:1]).probe == Probe(devices)
@@ -204,6 +213,7 @@ class PlainModule:
     """flash-attn's two functions, computed plainly: what the script compares must agree with it."""
 
     wrong = 0.0
+    lengths_as: type = int
 
     def flash_attn_func(self, q, k, v, causal):  # type: ignore[no-untyped-def]
         assert causal
@@ -212,6 +222,7 @@ class PlainModule:
     def flash_attn_varlen_func(self, q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal):  # type: ignore
         import torch
 
+        assert isinstance(max_seqlen_q, self.lengths_as), f"expects {self.lengths_as}"
         bounds = cu_seqlens_q.tolist()
         assert bounds == cu_seqlens_k.tolist() and bounds[-1] == len(q) and max_seqlen_q == max(probe_script.LENGTHS)
         parts = [probe_script.plain_attention(q[a:b], k[a:b], v[a:b]) for a, b in pairwise(bounds)]
@@ -225,10 +236,10 @@ def test_the_script_judges_an_implementation_by_its_numbers(packed: bool) -> Non
 
     lengths = probe_script.LENGTHS if packed else (sum(probe_script.LENGTHS),)
     module = PlainModule()
-    error, allowed = probe_script.run_case(module, lengths, packed, 64, torch.bfloat16, "cpu")
+    error, allowed = probe_script.run_case(module, lengths, packed, 64, torch.bfloat16, "cpu", False)
     assert 0 < error <= allowed < 0.2
     module.wrong = 0.5
-    error, allowed = probe_script.run_case(module, lengths, packed, 64, torch.bfloat16, "cpu")
+    error, allowed = probe_script.run_case(module, lengths, packed, 64, torch.bfloat16, "cpu", False)
     assert error > allowed
 
 
@@ -240,8 +251,21 @@ def test_leaking_across_packed_rows_is_seen() -> None:
         def flash_attn_varlen_func(self, q, k, v, **rest):  # type: ignore[no-untyped-def]
             return probe_script.plain_attention(q, k, v)
 
-    error, allowed = probe_script.run_case(Leaks(), probe_script.LENGTHS, True, 64, torch.float16, "cpu")
+    error, allowed = probe_script.run_case(Leaks(), probe_script.LENGTHS, True, 64, torch.float16, "cpu", False)
     assert error > allowed
+
+
+@pytest.mark.stack
+def test_the_kernel_is_called_as_transformers_calls_it() -> None:
+    """From 5.4 on with a tensor, which flash-attn-4 4.0.0b25 to b30 does not take on Blackwell."""
+    import torch
+
+    module = PlainModule()
+    with pytest.raises(AssertionError, match="expects"):
+        probe_script.run_case(module, probe_script.LENGTHS, True, 64, torch.float16, "cpu", True)
+    module.lengths_as = torch.Tensor
+    error, allowed = probe_script.run_case(module, probe_script.LENGTHS, True, 64, torch.float16, "cpu", True)
+    assert error <= allowed
 
 
 @pytest.mark.stack

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from swift_fa_launcher.decode import DecodeError, Unknown, decode
-from swift_fa_launcher.errors import FactsError, Text, render_words
+from swift_fa_launcher.errors import FactsError, LauncherError, Text, render_words
+from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu, PathFacts, facts_to_json, parse_facts
 from swift_fa_launcher.machine.saved import read_facts, write_facts
 
@@ -41,9 +42,10 @@ def test_files_that_are_no_facts(tmp_path: Path, content: bytes, told: str) -> N
     file.write_bytes(content)
     with pytest.raises(FactsError) as caught:
         read_facts(file)
-    shown = render_words(caught.value.message, "en") + render_words(caught.value.why, "en")
-    assert told in shown and str(file) in caught.value.where and caught.value.hint and caught.value.exit_code == 2
-    assert render_words(caught.value.message, "zh") != render_words(caught.value.message, "en")
+    message, hint = words_of(caught.value)
+    shown = render_words(message, "en") + render_words(caught.value.why, "en")
+    assert told in shown and str(file) in caught.value.where and hint and caught.value.exit_code == 2
+    assert render_words(message, "zh") != render_words(message, "en")
 
 
 def test_what_does_not_fit_is_told_in_both_languages() -> None:
@@ -53,15 +55,15 @@ def test_what_does_not_fit_is_told_in_both_languages() -> None:
     with pytest.raises(DecodeError) as error:
         decode(Driver, 3, "driver")
     assert str(error.value) == "driver: expected a group of named values, found 3"
-    assert f"{error.value.path}, {error.value.message}" == "driver, expected a group of named values, found 3"
-    assert error.value.message.zh == "应为一组带名字的值，实际是 3"
+    assert (error.value.path, *error.value.message) == ("driver", "expected a group of named values, found 3",
+                                                        "应为一组带名字的值，实际是 3")
 
 
 def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
     for place in (tmp_path / "absent.json", tmp_path):
         with pytest.raises(FactsError):
             read_facts(place)
-    with pytest.raises(FactsError) as error:
+    with pytest.raises(LauncherError) as error:
         write_facts(FACTS, tmp_path / "no" / "facts.json")
     assert error.value.exit_code == 1  # as for every other place that cannot be written
 
@@ -76,7 +78,7 @@ def test_a_driver_is_called_what_it_calls_itself() -> None:
 def test_an_old_file_stays_where_a_new_one_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "facts.json"
     target.mkdir()
-    with pytest.raises(FactsError):
+    with pytest.raises(LauncherError, match="facts-not-written"):
         write_facts(FACTS, target)
     assert [file.name for file in tmp_path.iterdir()] == ["facts.json"]
 

@@ -107,9 +107,6 @@ def test_nothing_to_say(tmp_path: Path, facts: Facts, swift: dict[str, Any]) -> 
     (V4, {"streaming": True}, "E arg-missing", "swift.max_steps=1000"),
     (V4, {"streaming": True, "max_steps": -1}, "E arg-missing", "swift.max_steps=1000"),
     (V4, {"max_length": None}, "W arg-missing", "swift.max_length=4096"),
-    (V4, {"streaming": True, "max_steps": 5, "lazy_tokenize": True}, "E arg-invalid", "swift.lazy_tokenize=false"),
-    (V4, {"deepspeed": "zero2", "fsdp": "fsdp2"}, "E arg-invalid", "swift.fsdp=null"),
-    (V4, {"warmup_ratio": 0.1, "warmup_steps": 10}, "E arg-invalid", "swift.warmup_steps=null"),
     (V4, {"quant_method": "bnb"}, "E arg-missing", "swift.quant_bits=4"),
     (V4, {"train_type": "lora", "tuner_type": "full"}, "E arg-invalid", "swift.tuner_type=full"),
 ])

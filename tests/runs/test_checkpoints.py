@@ -13,7 +13,7 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.machine.facts import Facts, parse_facts
 from swift_fa_launcher.machine.paths import collect_paths
 from swift_fa_launcher.preflight.checks.data import checkpoint_incomplete
-from swift_fa_launcher.runs.checkpoints import list_checkpoints, newest_complete
+from swift_fa_launcher.runs.output import list_checkpoints, newest_complete
 
 
 def cut(name: str) -> Callable[[Path], object]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from run_records import make_checkpoint, start  # type: ignore[import-not-found]
 
-from swift_fa_launcher.launch.plan import plan_from_json
+from swift_fa_launcher.decode import decode
+from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.runs.record import read_record, update_record
 
 OFFLINE = "swanlab: {mode: offline}\nswift: {seed: 1, output_dir: out, attn_impl: sdpa, packing: false}\n"
@@ -98,13 +99,13 @@ def test_a_difference_on_the_command_line(tmp_path: Path) -> None:
 
 def test_a_repetition_is_planned_as_the_run_was(tmp_path: Path) -> None:
     folder = start(tmp_path, text=OFFLINE)
-    then = plan_from_json(json.loads((folder / "plan.json").read_text()))
+    then = decode(LaunchPlan, json.loads((folder / "plan.json").read_text()))
     os.unlink(tmp_path / "work" / "one.yaml")
     planned = json.loads(swift_fa(tmp_path, "rerun", "one", "swift.seed=2", "--dry-run", "--json", code=1).stdout)
     assert planned["cwd"] == str(tmp_path / "work") and "--seed" in planned["argv"]
     assert planned["argv"][planned["argv"].index("--seed") + 1] == "2"
     exact = swift_fa(tmp_path, "rerun", "one", "--exact", "--dry-run", "--json", code=1)
-    again = plan_from_json(json.loads(exact.stdout))
+    again = decode(LaunchPlan, json.loads(exact.stdout))
     assert again.argv == then.argv and again.run_dir != then.run_dir
     assert {n: v.replace(again.run_dir, then.run_dir).replace(Path(again.run_dir).name, folder.name)
             for n, v in again.env.items()} == dict(then.env)

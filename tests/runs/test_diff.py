@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 from run_records import FACTS, git, start  # type: ignore[import-not-found]
 
-from swift_fa_launcher.machine.facts import Driver, Gpu
+from swift_fa_launcher.machine.facts import Driver, Gpu, Swift
 from swift_fa_launcher.runs.diff import Difference, compare, differences_to_json, read_texts
 from swift_fa_launcher.runs.record import read_record, update_record
 from swift_fa_launcher.runs.report import render_differences
@@ -42,6 +42,12 @@ def test_the_same_twice_differs_in_nothing(tmp_path: Path, work: Path) -> None:
     (work / "runs" / "note").write_text("")
     assert found(first, start(tmp_path, text=TEXT)) == {}
     assert render_differences((), "en") == "no difference"
+
+
+def test_another_free_port_is_no_difference(tmp_path: Path, work: Path) -> None:
+    facts = replace(FACTS, env={"NPROC_PER_NODE": "2"}, swift=Swift(module="/site/swift/__init__.py"))
+    first, second = (start(tmp_path, text=TEXT, facts=replace(facts, ports_in_use=used)) for used in ((29500,), (29500, 29501)))
+    assert "--master_port" in (first / "plan.json").read_text("utf-8") and found(first, second) == {}
 
 
 def test_a_changed_seed(tmp_path: Path, work: Path) -> None:

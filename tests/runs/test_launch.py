@@ -55,6 +55,15 @@ def test_a_version_folder_that_cannot_be_noted_ends_no_training() -> None:
     assert finished.outcome.detail is None
 
 
+def test_exit_code_0_hides_no_training_that_learnt_nothing() -> None:
+    said = list[Words]()
+    line = "print(\"{'loss': %s, 'grad_norm': %s}\")\n"
+    (only,) = train(line % ("0.0", "0.0") * 3, said).diagnoses
+    assert only.code == "loss-degenerate"
+    good = train(line % ("1.5", "0.3") * 3 + "print('RuntimeError: caught')", said)
+    assert good.diagnoses == () == good.record.diagnoses and good.record.status == "finished" and not said
+
+
 def test_a_version_folder_is_in_the_record_while_the_training_runs() -> None:
     script = ("import json, pathlib, sys, time\n"
               "print('output_dir: /x/v0-20261123-051500')\nprint('and more', flush=True)\n"
@@ -108,7 +117,7 @@ def test_a_hub_kernel_is_fetched_before_the_training_starts(fits: bool, tmp_path
     script.parent.mkdir(parents=True)
     script.write_text("import os; print(os.environ['SWIFT_FA_PLUGIN'])")
     facts = machine(python__executable=sys.executable, swift__module=str(script.parents[1] / "__init__.py"), flash_attn=None,
-                    packages={"flash-attn": None, "kernels": "0.17.2"})
+                    packages={"flash-attn": None, "kernels": "0.17.2", "transformers": "5.19.0", "ms-swift": "4.6.0"})
     config = resolve_config([], ["swanlab.mode=disabled", "flash_attn.provider=kernel", "preflight.probe=never",
                                  f"swift.model={MODEL}", f"swift.dataset=[{DATA}]", f"swift.output_dir={OUTPUT}"])
     prepared, said = plan_launch(judge(config, facts)), list[Words]()

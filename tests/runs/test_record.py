@@ -14,8 +14,10 @@ from packaging.version import Version
 from run_records import NOW, git, start  # type: ignore[import-not-found]
 
 from swift_fa_launcher.config.layers import resolve_config
+from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import RecordError
-from swift_fa_launcher.launch.plan import plan_from_json
+from swift_fa_launcher.launch.local import Outcome
+from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.machine.facts import parse_facts
 from swift_fa_launcher.runs.record import close_record, read_record, redact, secret_values, start_record, update_record
 from swift_fa_launcher.runs.store import find_run, list_runs
@@ -41,7 +43,7 @@ def test_a_record_holds_what_a_run_was_made_of(tmp_path: Path) -> None:
     assert resolve_config([folder / "config.yaml"]).values == resolve_config([tmp_path / "work" / "one.yaml"]).values
     assert json.loads((folder / "config.json").read_text())["origins"]["swift.seed"].endswith("one.yaml:1")
     assert parse_facts(json.loads((folder / "facts.json").read_text()), "x").package("ms-swift") == Version("4.6.0")
-    assert plan_from_json(json.loads((folder / "plan.json").read_text())).run_dir == str(folder)
+    assert decode(LaunchPlan, json.loads((folder / "plan.json").read_text())).run_dir == str(folder)
     assert not list(folder.parent.glob(".*"))
 
 
@@ -56,8 +58,7 @@ def test_a_record_names_what_was_given(tmp_path: Path) -> None:
 
 def test_the_end_is_written_whole(tmp_path: Path) -> None:
     folder = start(tmp_path)
-    record = close_record(read_record(folder), ended=NOW + timedelta(seconds=5), exit_code=143, signal=15, interrupted=True,
-                          detail=None)
+    record = close_record(read_record(folder), Outcome(143, 15, NOW, NOW + timedelta(seconds=5), interrupted=True))
     update_record(folder, record)
     assert read_record(folder) == record and record.status == "interrupted"
     assert not list(folder.glob(".run.json*"))
@@ -98,9 +99,9 @@ def test_a_run_is_found_by_what_one_types(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RecordError, match="record-not-written") as caught:
         start(tmp_path)
-    assert "run.root" in str(caught.value.hint)
+    assert caught.value.why == "Not a directory"
 
 
 def test_no_secret_is_written(tmp_path: Path) -> None:

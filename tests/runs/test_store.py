@@ -19,6 +19,7 @@ from run_records import NOW, start  # type: ignore[import-not-found]
 
 from swift_fa_launcher.cli import main
 from swift_fa_launcher.errors import LaunchError, UsageError, render_words
+from swift_fa_launcher.launch.local import Outcome
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
 from swift_fa_launcher.runs.report import entry_to_json, render_list, render_run, run_to_json
@@ -46,8 +47,7 @@ def orphan(tmp_path: Path) -> Iterator[Path]:
 
 
 def finish(folder: Path, **changes: object) -> None:
-    record = close_record(read_record(folder), ended=NOW + timedelta(seconds=5), exit_code=0, signal=None, interrupted=False,
-                          detail=None)
+    record = close_record(read_record(folder), Outcome(0, None, NOW, NOW + timedelta(seconds=5)))
     update_record(folder, replace(record, **changes))  # type: ignore[arg-type]
 
 

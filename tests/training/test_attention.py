@@ -168,7 +168,7 @@ def test_a_hub_kernel_caps_scores(attention: Any) -> None:
 def test_the_probe_calls_it_as_the_training_does(attention: Any) -> None:
     probe = load(FILE.parents[1] / "machine" / "probe_script.py")
     module = probe.Plugin(f"{REPO}@{COMMIT}" if attention.of_hub_kernel else "")
-    error, allowed = probe.run_case(module, (5, 9), True, 16, DTYPE, DEVICE)
+    error, allowed = probe.run_case(module, (5, 9), True, 16, DTYPE, DEVICE, True)
     assert error <= allowed < 0.1
 
 

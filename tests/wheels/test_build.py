@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import FlashAttnSection, ResolvedConfig
 from swift_fa_launcher.diagnose.diagnosis import diagnose_file
-from swift_fa_launcher.errors import ConfigError, InstallError, render_words
+from swift_fa_launcher.errors import ConfigError, InstallError, Voice, render_words
 from swift_fa_launcher.machine.facts import Facts, Gpu, Host, Python, Toolchain, Torch
 from swift_fa_launcher.stories.install import Choice, install
 from swift_fa_launcher.wheels.build import cached_build, make_build_plan, render_build_plan, run_build
@@ -26,32 +26,34 @@ FACTS = Facts(
     gpus=(Gpu(0, compute_capability=Version("9.0")), Gpu(1, compute_capability=Version("9.0"))),
     toolchain=Toolchain(nvcc=Version("12.4"), cuda_home="/usr/local/cuda", ninja=None),
     packages={name: Version("1") for name in ("packaging", "psutil", "ninja", "wheel", "setuptools")})
+WANTED = FlashAttnSection(version="2.8.3")
 
 
 def test_only_the_gpus_that_are_there():
-    plan = make_build_plan(FACTS, "2.8.3")
+    plan = make_build_plan(FACTS, WANTED)
     assert plan.environment["FLASH_ATTN_CUDA_ARCHS"] == "90" and plan.requirement == "flash-attn==2.8.3"
     mixed = replace(FACTS, gpus=tuple(Gpu(i, compute_capability=Version(c)) for i, c in enumerate(("8.9", "8.0", "12.0"))))
-    assert make_build_plan(mixed, None).environment["FLASH_ATTN_CUDA_ARCHS"] == "80;120"
-    assert make_build_plan(replace(FACTS, gpus=()), ">=2.7,<2.9").environment["FLASH_ATTN_CUDA_ARCHS"] == "80;90;100;120"
+    assert make_build_plan(mixed).environment["FLASH_ATTN_CUDA_ARCHS"] == "80;120"
+    anywhere = make_build_plan(replace(FACTS, gpus=()), FlashAttnSection(version=">=2.7,<2.9"))
+    assert anywhere.environment["FLASH_ATTN_CUDA_ARCHS"] == "80;90;100;120"
 
 
 @pytest.mark.parametrize(("available", "cpus", "asked", "jobs"), [
     (100.0, 64, None, 11), (1000.0, 16, None, 16), (4.0, 64, None, 1), (100.0, 64, 3, 3)])
 def test_jobs_from_the_memory_that_is_left(available, cpus, asked, jobs):
     facts = replace(FACTS, host=replace(FACTS.host, available_memory_gib=available, cpus=cpus))
-    plan = make_build_plan(facts, "2.8.3", FlashAttnSection(max_jobs=asked))
+    plan = make_build_plan(facts, FlashAttnSection(version="2.8.3", max_jobs=asked))
     assert plan.jobs == jobs and plan.environment["MAX_JOBS"] == str(jobs)
 
 
 def test_the_environment_of_the_build():
-    environment = make_build_plan(FACTS, "2.8.3").environment
+    environment = make_build_plan(FACTS, WANTED).environment
     assert environment["FLASH_ATTENTION_FORCE_BUILD"] == "TRUE" and environment["CUDA_HOME"] == "/usr/local/cuda"
     assert environment["TORCH_CUDA_ARCH_LIST"] == "9.0"
 
 
 def test_what_it_will_need_is_said_first():
-    told = render_build_plan(make_build_plan(FACTS, "2.8.3"))
+    told = render_build_plan(make_build_plan(FACTS, WANTED))
     for part in ("29 minutes", "11 jobs", "99 GiB of memory", "3 GiB of disk", "nvcc", "gcc", "sm_90"):
         assert part in told.en
     assert "29 分钟" in told.zh
@@ -61,9 +63,10 @@ def test_machines_that_differ_do_not_share_a_wheel():
     others = [replace(FACTS, python=replace(FACTS.python, abi="cp311")),
               replace(FACTS, torch=replace(FACTS.torch, cuda=Version("12.6"))),
               replace(FACTS, gpus=(Gpu(0, compute_capability=Version("8.0")),))]
-    keys = {make_build_plan(facts, "2.8.3").key for facts in (FACTS, *others)} | {make_build_plan(FACTS, "2.8.2").key}
+    older = make_build_plan(FACTS, FlashAttnSection(version="2.8.2"))
+    keys = {older.key, *(make_build_plan(facts, WANTED).key for facts in (FACTS, *others))}
     assert len(keys) == 5
-    assert make_build_plan(replace(FACTS, host=replace(FACTS.host, cpus=8)), "2.8.3").key in keys
+    assert make_build_plan(replace(FACTS, host=replace(FACTS.host, cpus=8)), WANTED).key in keys
 
 
 def test_nothing_is_planned_that_cannot_be_built():
@@ -71,9 +74,9 @@ def test_nothing_is_planned_that_cannot_be_built():
                   replace(FACTS, torch=replace(FACTS.torch, cuda=None)), replace(FACTS, torch=None),
                   replace(FACTS, host=replace(FACTS.host, os="Windows"))):
         with pytest.raises(InstallError):
-            make_build_plan(facts, "2.8.3")
+            make_build_plan(facts, WANTED)
     with pytest.raises(ConfigError):
-        make_build_plan(FACTS, "newest")
+        make_build_plan(FACTS, FlashAttnSection(version="newest"))
 
 
 # ---------------------------------------------------------------------------------------------- real builds
@@ -147,7 +150,7 @@ def wheel_package(links: Path, name: str) -> None:
 
 def small_plan():
     """The plan for this test's package, with what the interpreter lacks."""
-    plan = make_build_plan(replace(FACTS, packages={}), "2.8.3", FlashAttnSection(max_jobs=2))
+    plan = make_build_plan(replace(FACTS, packages={}), FlashAttnSection(version="2.8.3", max_jobs=2))
     assert plan.missing == ("packaging", "psutil", "ninja", "wheel", "setuptools")
     return replace(plan, missing=("ninja", "psutil"), disk_gib=0.1)
 
@@ -184,7 +187,7 @@ def test_a_failed_builds_log_is_diagnosed_as_a_trainings_is(builder, offer, tmp_
     resolution = Resolution(None, (), (), "source-build")
     choice = Choice(resolution, (), FlashAttnSection(max_jobs=2), "flash_attn", "2.8.3", environment=environment)
     with pytest.raises(InstallError) as error:
-        install(ResolvedConfig(), facts, choice, say=lambda words: None)
+        install(ResolvedConfig(), facts, choice, Voice())
     cause = diagnose_file(Path(error.value.where), exit_code=1)[0]
     assert cause.code != "unknown" and cause.fix == error.value.hint[:-1]
     assert render_words(error.value.why, "en").startswith(f"{render_words(cause.summary, 'en')}: ")

@@ -22,7 +22,7 @@ from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.flash.hosts import is_trusted
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.network import Question, ask
-from swift_fa_launcher.wheels.download import DownloadError, Fetched, Patience, download_wheel
+from swift_fa_launcher.wheels.download import AllRefused, Fetched, Patience, download_wheel
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_source
 
 QUICK = Patience(probe=0.5, connect=2.0, answer=2.0, silence=2.0, pause=0.02)
@@ -120,18 +120,18 @@ def test_no_proxy_of_the_config_is_a_direct_connection(secure: tuple[WheelServer
     assert fetched(wheel, f"{server.url}/{wheel.name}", tmp_path / "cache", environment).verified
     del environment["NO_PROXY"]
     report = listed(server, environment)
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetched(wheel, f"{server.url}/{wheel.name}", tmp_path / "other", environment)
-    assert "proxy" in render_words(error.value.refusals[0].reason, "en") and report.error is None  # the list of a moment ago
+    assert "proxy" in render_words(error.value.refused[0].reason, "en") and report.error is None  # the list of a moment ago
 
 
 def test_a_certificate_that_nobody_vouches_for_is_said_alike(secure: tuple[WheelServer, Path], wheel: Path,
                                                              tmp_path: Path) -> None:
     server, _ = secure
     report = listed(server, {})
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetched(wheel, f"{server.url}/{wheel.name}", tmp_path / "cache", {})
-    refusal = error.value.refusals[0]
+    refusal = error.value.refused[0]
     assert report.code == refusal.code == "tls-failed" and report.error == refusal.reason
     assert "self-signed" in render_words(refusal.reason, "en")
 
@@ -144,10 +144,10 @@ def test_a_way_from_tls_to_an_open_connection_is_refused_alike(secure: tuple[Whe
         server.serve("/down.whl", redirect(plain.serve("/wheel", good(wheel.read_bytes()))))
         environment = {"SSL_CERT_FILE": str(certificate)}
         report = read_source(f"{server.url}/down/", network=Network(whole=3.0, environment=environment))
-        with pytest.raises(DownloadError) as error:
+        with pytest.raises(AllRefused) as error:
             fetched(wheel, f"{server.url}/down.whl", tmp_path / "cache", environment, sha256(wheel))
-        assert report.code == error.value.refusals[0].code == "tls-failed" and not plain.log
-        assert "redirects from TLS" in str(report.error) and "redirects from TLS" in str(error.value.refusals[0].reason)
+        assert report.code == error.value.refused[0].code == "tls-failed" and not plain.log
+        assert "redirects from TLS" in str(report.error) and "redirects from TLS" in str(error.value.refused[0].reason)
 
 
 def test_a_password_goes_on_with_a_redirect_to_the_same_server_alone(wheel: Path) -> None:
@@ -199,9 +199,9 @@ def test_without_a_digest_nothing_is_taken_over_plain_http(wheel: Path, tmp_path
         url = f"http://wheels.invalid/{wheel.name}"
         proxy.serve(url, good(wheel.read_bytes()))
         environment = {"HTTP_PROXY": proxy.url}
-        with pytest.raises(DownloadError) as error:
+        with pytest.raises(AllRefused) as error:
             fetched(wheel, url, tmp_path / "cache", environment)
-        assert [refusal.code for refusal in error.value.refusals] == ["unverified"] and not proxy.log
+        assert [refusal.code for refusal in error.value.refused] == ["unverified"] and not proxy.log
         assert fetched(wheel, url, tmp_path / "cache", environment, sha256(wheel)).verified  # a digest from elsewhere vouches
 
 
@@ -210,6 +210,6 @@ def test_this_machines_word_ends_where_it_sends_one_away(wheel: Path, tmp_path: 
         url = here.serve("/x.whl", redirect("http://wheels.invalid/x.whl"))
         here.serve("http://wheels.invalid/x.whl", good(wheel.read_bytes()))
         environment = {"HTTP_PROXY": here.url, "NO_PROXY": "127.0.0.1"}
-        with pytest.raises(DownloadError) as error:
+        with pytest.raises(AllRefused) as error:
             fetched(wheel, url, tmp_path / "cache", environment)
-        assert [refusal.code for refusal in error.value.refusals] == ["unverified"]
+        assert [refusal.code for refusal in error.value.refused] == ["unverified"]

@@ -31,8 +31,8 @@ from wheel_server import (
 
 from swift_fa_launcher.errors import render_words
 from swift_fa_launcher.flash.hosts import shown_url
-from swift_fa_launcher.flash.name import Candidate
-from swift_fa_launcher.wheels.download import DownloadError, Patience, download_wheel
+from swift_fa_launcher.flash.name import Candidate, WheelNameError
+from swift_fa_launcher.wheels.download import AllRefused, Patience, download_wheel
 from swift_fa_launcher.wheels.listing import split_digest
 
 QUICK = Patience(probe=0.5, connect=1.0, answer=1.0, silence=1.0, slow=0.6, slow_rate=1000.0, retry_after=0.3,
@@ -65,8 +65,8 @@ def fetch(tmp_path, wheel):
     return act
 
 
-def reasons(error: pytest.ExceptionInfo[DownloadError]) -> list[tuple[str, str]]:
-    return [(refusal.code, render_words(refusal.reason, "en")) for refusal in error.value.refusals]
+def reasons(error: pytest.ExceptionInfo[AllRefused]) -> list[tuple[str, str]]:
+    return [(refusal.code, render_words(refusal.reason, "en")) for refusal in error.value.refused]
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -90,7 +90,7 @@ def test_the_second_time_it_comes_from_the_cache(server: WheelServer, fetch, dat
 
 
 def test_connection_refused(fetch, tmp_path):
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(f"http://127.0.0.1:{free_port()}/wheel")
     assert reasons(error) == [("mirror-unreachable", "connection refused")] and not leftovers(tmp_path / "cache")
 
@@ -132,7 +132,7 @@ def test_without_a_digest_another_mirror_starts_from_the_first_byte(server: Whee
 
 def test_no_answer(server: WheelServer, fetch):
     began = time.monotonic()
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", silent(server.over)))
     assert reasons(error) == [("mirror-unreachable", "no answer in time")] and time.monotonic() - began < 4
 
@@ -140,7 +140,7 @@ def test_no_answer(server: WheelServer, fetch):
 @pytest.mark.parametrize("headers_too", [False, True], ids=["body", "headers"])
 def test_a_few_bytes_a_second_do_not_hang(server: WheelServer, fetch, data, headers_too):
     began = time.monotonic()
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", trickle(data, server.over, headers_too=headers_too)))
     assert time.monotonic() - began < 4
     assert reasons(error)[0][1].startswith("no answer in time" if headers_too else "too slow")
@@ -159,17 +159,17 @@ def test_the_fastest_answer_goes_first(server: WheelServer, fetch, data):
 
 @pytest.mark.parametrize("count", [100, 300_000])
 def test_truncated(server: WheelServer, fetch, data, count, tmp_path):
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", ends_after(data, count)))
     assert reasons(error)[0][0] == "mirror-unreachable"
     assert not [name for name in leftovers(tmp_path / "cache") if name.endswith(".whl")]
 
 
 def test_truncated_and_lying_about_its_length(server: WheelServer, fetch, data):
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(data[:-1000])))
     assert reasons(error)[0][0] == "hash-mismatch"
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(data[:-1000])), digest=None)
     assert reasons(error)[0][0] == "not-a-wheel"
 
@@ -181,10 +181,10 @@ def test_longer_than_promised(server: WheelServer, fetch, data):
         while not server.over.is_set():
             handler.wfile.write(bytes(100_000))
     began = time.monotonic()
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", endless), size=len(data))
     assert reasons(error)[0][0] == "hash-mismatch" and time.monotonic() - began < 4
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(data + b"more")), size=len(data))
     assert reasons(error) == [("hash-mismatch", f"{len(data) + 4} bytes instead of {len(data)}")]
 
@@ -198,7 +198,7 @@ def test_a_body_beyond_its_content_length_is_not_read(server: WheelServer, fetch
 
 def test_wrong_digest_and_the_next_address(server: WheelServer, fetch, data):
     liar = server.serve("/liar", good(data[:-1] + b"!"))
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(liar)
     assert reasons(error)[0][0] == "hash-mismatch" and hashlib.sha256(data).hexdigest() in reasons(error)[0][1]
     honest = server.serve("/honest", in_turn(status(503), good(data)))
@@ -206,27 +206,27 @@ def test_wrong_digest_and_the_next_address(server: WheelServer, fetch, data):
 
 
 def test_an_html_page_with_status_200(server: WheelServer, fetch):
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", page("\n <!DOCTYPE html><title>Just a moment</title>")))
     assert reasons(error) == [("not-a-wheel", "an HTML page instead of the file")]
 
 
 def test_a_git_lfs_pointer(server: WheelServer, fetch):
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(pointer)))
     assert reasons(error) == [("not-a-wheel", "a Git LFS pointer instead of the file")]
 
 
 def test_an_empty_file(server: WheelServer, fetch):
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(b"")), digest=None)
     assert reasons(error) == [("not-a-wheel", "an empty file")]
 
 
 def test_redirect_loop(server: WheelServer, fetch):
     server.serve("/b", redirect("/a"))
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/a", redirect("/b")))
     assert "circle" in reasons(error)[0][1]
 
@@ -244,7 +244,7 @@ def test_redirect_away_from_tls_is_refused(server: WheelServer, fetch, data, tmp
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with running_server(certificate) as secure:
         assert fetch(secure.serve("/good", good(data))).path.read_bytes() == data
-        with pytest.raises(DownloadError) as error:
+        with pytest.raises(AllRefused) as error:
             fetch(secure.serve("/down", redirect(server.serve("/wheel", good(data)))), digest="0" * 64)
     assert reasons(error)[0][0] == "tls-failed" and not server.log
 
@@ -261,7 +261,7 @@ def test_an_expired_link_in_the_middle_of_a_resume(server: WheelServer, fetch, d
 @pytest.mark.parametrize("code", [403, 404, 429, 500])
 def test_error_answers(server: WheelServer, fetch, data, code):
     bad = server.serve("/bad", status(code))
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(bad)
     assert reasons(error)[0][0] == "mirror-unreachable" and str(code) in reasons(error)[0][1]
     assert fetch(bad, server.serve("/good", good(data))).path.read_bytes() == data
@@ -270,7 +270,7 @@ def test_error_answers(server: WheelServer, fetch, data, code):
 def test_a_short_retry_after_is_waited_for_and_a_long_one_not(server: WheelServer, fetch, data):
     url = server.serve("/wheel", in_turn(status(429, Retry_After=0), status(500), good(data)))
     assert fetch(url).path.read_bytes() == data
-    with pytest.raises(DownloadError):
+    with pytest.raises(AllRefused):
         fetch(server.serve("/later", in_turn(status(429, Retry_After=3600), good(data))), digest="0" * 64)
     assert len(server.asked("/later")) == 1
 
@@ -278,7 +278,7 @@ def test_a_short_retry_after_is_waited_for_and_a_long_one_not(server: WheelServe
 def test_an_expired_certificate(fetch, data, tmp_path, monkeypatch):
     certificate = make_certificate(tmp_path, days=-1)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with running_server(certificate) as secure, pytest.raises(DownloadError) as error:
+    with running_server(certificate) as secure, pytest.raises(AllRefused) as error:
         fetch(secure.serve("/wheel", good(data)))
     assert reasons(error)[0][0] == "tls-failed" and "expired" in reasons(error)[0][1]
 
@@ -286,13 +286,13 @@ def test_an_expired_certificate(fetch, data, tmp_path, monkeypatch):
 def test_a_mirror_without_a_digest_is_a_stranger(server: WheelServer, fetch, data):
     url = f"http://127.0.0.1:{free_port()}/wheel"
     mirror = server.serve("/mirror", good(data))
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(mirror, url, digest=None, origin=url)
     assert [code for code, _ in reasons(error)] == ["unverified", "mirror-unreachable"] and not server.log
     assert "allow_unverified" in str(error.value.why)
     fetched = fetch(mirror, url, digest=None, origin=url, allow_unverified=True)
     assert fetched.path.read_bytes() == data and not fetched.verified
-    with pytest.raises(DownloadError):  # what was taken unverified is not trusted later
+    with pytest.raises(AllRefused):  # what was taken unverified is not trusted later
         fetch(mirror, url, digest=None, origin=url)
 
 
@@ -301,7 +301,7 @@ def test_an_address_without_tls_is_a_stranger_too(server: WheelServer, fetch, da
     server.serve("http://wheels.invalid/wheel", good(data))
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch("http://wheels.invalid/wheel", digest=None)
     assert [code for code, _ in reasons(error)] == ["unverified"] and not server.log
     assert not fetch("http://wheels.invalid/wheel", digest=None, allow_unverified=True).verified
@@ -405,10 +405,10 @@ def test_killed_in_the_middle_it_resumes_next_time(server: WheelServer, fetch, w
 
 def test_a_local_file_is_looked_at_where_it_is(fetch, wheel, tmp_path):
     assert fetch(wheel.as_uri()).path == wheel and fetch(str(wheel), digest=None).verified
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(str(wheel), digest="0" * 64)
     assert reasons(error)[0][0] == "hash-mismatch"
-    with pytest.raises(DownloadError):
+    with pytest.raises(AllRefused):
         fetch(str(tmp_path / "absent.whl"))
 
 
@@ -416,7 +416,7 @@ def test_every_damaged_byte_of_an_unverified_wheel_is_seen_or_harmless(server: W
     """Without a digest the zip's own sums are what there is: a flipped byte of ballast does not pass."""
     damaged = bytearray(data)
     damaged[len(data) // 2] ^= 1
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(AllRefused) as error:
         fetch(server.serve("/wheel", good(bytes(damaged))), digest=None)
     assert reasons(error)[0][0] == "not-a-wheel"
 
@@ -424,8 +424,8 @@ def test_every_damaged_byte_of_an_unverified_wheel_is_seen_or_harmless(server: W
 def test_names_and_addresses():
     assert split_digest("https://h/a.whl#sha256=" + "AB" * 32) == ("https://h/a.whl", "ab" * 32)
     assert shown_url("https://user:pw@h:8/a.whl?sig=secret") == "https://h:8/a.whl"
-    for name in ("../a.whl", "/etc/a.whl", "a.txt", "a/b.whl"):
-        with pytest.raises(DownloadError):
+    for name in ("../a.whl", "/etc/a.whl", "a.txt", "a/b.whl", "a-1+../../b-py3-none-any.whl", "a-1-1/b-py3-none-any.whl"):
+        with pytest.raises(WheelNameError):
             download_wheel(Candidate(name, "https://h/x", "test"), (), Path("."))
 
 

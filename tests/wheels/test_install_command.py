@@ -117,3 +117,14 @@ def test_a_build_says_what_it_takes_or_what_it_lacks(install: Any, tmp_path: Pat
 def test_a_mirror_that_is_no_address_and_a_folder_that_is_a_file(install: Any, words: tuple[str, ...]) -> None:
     refused = install("--offline", *words)
     assert refused.returncode == 2 and words[-1].split("[")[-1].rstrip("]") in refused.stderr and not refused.stdout
+
+
+@pytest.mark.parametrize(("wanted", "gpu", "asked"), [("flash_attn", "9.0", False), ("flash_attention_3", "9.0", True),
+                                                      ("flash_attention_3", "8.0", False)])
+def test_pytorchs_index_is_asked_for_flash_attention_3_on_hopper_only(install: Any, tmp_path: Path, wanted: str, gpu: str,
+                                                                      asked: bool) -> None:
+    facts = tmp_path / "other.json"
+    facts.write_text(json.dumps({**FACTS, "gpus": [{"index": 0, "compute_capability": gpu}]}))
+    done = install("--facts", facts, "--offline", "--json", f"swift.attn_impl={wanted}")
+    sources = [each["source"] for each in json.loads(done.stdout)["sources"]]
+    assert ("https://download.pytorch.org/whl/{cuda}/flash-attn-3/" in sources) is asked and "https://pypi.org/simple/" in sources

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,14 @@ from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.flash.name import Candidate
-from swift_fa_launcher.machine.facts import Facts, Host, Python, Toolchain, Torch
+from swift_fa_launcher.machine.facts import Facts, Gpu, Host, Python, Toolchain, Torch
 from swift_fa_launcher.wheels.build import make_build_plan
-from swift_fa_launcher.wheels.choose import Resolution
+from swift_fa_launcher.wheels.choose import Resolution, choose_wheel
 from swift_fa_launcher.wheels.companions import Companions
-from swift_fa_launcher.wheels.download import Patience, render_progress
+from swift_fa_launcher.wheels.download import AllRefused, Patience, render_progress
 from swift_fa_launcher.wheels.install import read_receipt
 from swift_fa_launcher.wheels.obtain import (
     Means,
-    NothingInstalled,
     elsewhere,
     fetch_beside,
     install_flash_attn,
@@ -79,9 +79,9 @@ def means(tmp_path):
 
 @pytest.fixture
 def install(python, means):
-    def act(*ranked: Candidate, plan: str = "wheel", facts: Facts = FACTS, **options):
+    def act(*ranked: Candidate, plan: str = "wheel", facts: Facts = FACTS, say=lambda words: None):
         resolution = Resolution(ranked[0] if ranked else None, ranked, (), plan)
-        return install_flash_attn(facts, resolution, str(python), means, **options)
+        return install_flash_attn(facts, resolution, str(python), replace(means, say=say))
     return act
 
 
@@ -94,19 +94,18 @@ def installed(python: Path) -> str:
 def test_each_wheel_that_is_no_good_gives_way_to_the_next(install, offer, python):
     ranked = (offer("2.8.9", behaviour=status(404)), offer("2.8.8", behaviour=page("<html>")),
               offer("2.8.7", name="flash_atn"), offer("2.8.6", body="raise ImportError('undefined symbol')"), offer("2.8.5"))
-    done = install(*ranked)
-    assert done.receipt.version == "2.8.5" == installed(python)
-    assert [(refused.filename, refused.code) for refused in done.refused] == [
-        (ranked[0].filename, "mirror-unreachable"), (ranked[1].filename, "not-a-wheel"),
-        (ranked[2].filename, "wheel-invalid"),
-        (ranked[3].filename, "flash-attn-import-failed")]
-    assert done.receipt.proven == ("sha256", "contents", "import") and done.receipt.url == ranked[4].url
+    said: list[str] = []
+    done = install(*ranked, say=lambda words: said.append(render_words(words, "en")))
+    assert done.version == "2.8.5" == installed(python)
+    for wheel, reason in zip(ranked, ("404", "an HTML page", "METADATA says flash_atn", "undefined symbol"), strict=False):
+        assert any(line.startswith(f"{wheel.filename}: ") and reason in line for line in said), reason
+    assert done.proven == ("sha256", "contents", "import") and done.url == ranked[4].url
 
 
 def test_when_none_is_good_every_reason_is_told_and_the_old_one_stays(install, offer, python):
     install(offer("2.7.0"))
     bad = (offer("2.8.9", behaviour=status(403)), offer("2.8.8", tag="cp36-cp36m-linux_x86_64"))
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install(*bad)
     assert [refused.code for refused in error.value.refused] == ["mirror-unreachable", "python-tag-mismatch"]
     for lang in ("en", "zh"):
@@ -117,9 +116,42 @@ def test_when_none_is_good_every_reason_is_told_and_the_old_one_stays(install, o
 def test_a_lock_installs_its_file_or_nothing(install, offer, python):
     install(offer("2.7.0"))
     locked = offer("2.8.3", digest="0" * 64)
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install(locked, plan="none")
     assert error.value.refused[0].code == "hash-mismatch" and installed(python) == "2.7.0"
+
+
+@pytest.mark.parametrize(("symbol", "fault", "end"), [
+    ("there", None, "2.8.3"), ("absent", None, "torch-mismatch"), ("there", "wrong numbers", "flash-attn-import-failed"),
+    ("there", "no GPU to try", "")])
+def test_a_wheel_of_a_neighbouring_torch_is_proven_before_it_is_believed(offer, server, means, python, tmp_path, symbol, fault,
+                                                                         end):
+    """Its symbols are looked up in the torch that is installed, and a run on the GPU has the last word."""
+    lib = tmp_path / "torch" / "lib" / "libc10.so"
+    lib.parent.mkdir(parents=True)
+    lib.write_bytes(compile_extension(tmp_path / "c10", "void _ZN3c106detail5thereEv(void) {}\n", "libc10"))
+    name = f"_ZN3c106detail{len(symbol)}{symbol}Ev"
+    source = module_source("flash_attn_2_cuda", f"void {name}(void); void use(void) {{ {name}(); }}")
+    body = compile_extension(tmp_path / "c", source, "flash_attn_2_cuda", f"-L{lib.parent}", f"-Wl,-rpath,{lib.parent}",
+                             "-Wl,--no-as-needed", "-lc10", "-Wl,--unresolved-symbols=ignore-all", "-Wl,-z,lazy")
+    label = f"flash_attn-2.8.3+cu124torch2.5-{HERE}-{HERE}-linux_x86_64.whl"
+    inside = {"flash_attn/__init__.py": "__version__ = '2.8.3'\n", f"flash_attn_2_cuda{SUFFIX}": body}
+    file = make_wheel(tmp_path / "near", label, inside, tag=f"{HERE}-{HERE}-linux_x86_64")
+    near = Candidate(label, server.serve(f"/{label}", good(file.read_bytes())), "test", sha256(file))
+    facts = replace(FACTS, torch=replace(FACTS.torch, origin=str(tmp_path / "torch")), gpus=(Gpu(0),))
+    resolution = choose_wheel(facts, [near], build="never")
+    assert resolution.chosen is None and resolution.to_prove == (near,)
+    said = []
+    probe = None if fault == "no GPU to try" else lambda: fault
+    act = partial(install_flash_attn, facts, resolution, str(python), replace(means, say=said.append), probe=probe)
+    if end == "2.8.3":
+        receipt = act()
+        assert receipt.proven == ("sha256", "contents", "symbols", "import", "probe") and installed(python) == end
+        assert any("labelled for torch 2.5, and proven for 2.6.0+cu124" in render_words(line, "en") for line in said)
+    else:
+        with pytest.raises(AllRefused) as error:
+            act()
+        assert [each.code for each in error.value.refused] == [end or "torch-mismatch"]
 
 
 def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, means, python):
@@ -129,9 +161,9 @@ def test_through_a_mirror_with_the_digest_of_the_origin(install, offer, server, 
     mirrored = replace(means, section=FlashAttnSection(mirrors=(f"{server.url}/gh/",)))
     resolution = Resolution(origin, (origin,), (), "wheel")
     done = install_flash_attn(FACTS, resolution, str(python), mirrored)
-    assert done.receipt.url.startswith(server.url) and done.receipt.sha256 == wheel.sha256
+    assert done.url.startswith(server.url) and done.sha256 == wheel.sha256
     unknown = replace(origin, sha256=None, filename=wheel.filename.replace("2.8.4", "2.8.2"))
-    with pytest.raises(NothingInstalled) as error:
+    with pytest.raises(AllRefused) as error:
         install_flash_attn(FACTS, replace(resolution, ranked=(unknown,)), str(python), mirrored)
     assert "unverified" in [refused.code for refused in error.value.refused]
 
@@ -170,13 +202,13 @@ def test_for_another_machine_what_the_wheel_needs_lies_beside_it(offer, means, t
 
 def test_a_build_kept_from_a_machine_alike_is_installed(install, offer, means, python, tmp_path):
     made = offer("2.8.1")
-    plan = make_build_plan(FACTS, None)
+    plan = make_build_plan(FACTS)
     kept = means.cache / "builds" / plan.key / "wheel" / made.filename
     kept.parent.mkdir(parents=True)
     kept.write_bytes((tmp_path / "2.8.1" / made.filename).read_bytes())
     done = install(plan="source-build")
-    assert done.receipt.url == "built from source: flash-attn" and installed(python) == "2.8.1"
-    assert read_receipt(next((python.parents[1] / "lib").glob("python3*")) / "site-packages") == done.receipt
+    assert done.url == "built from source: flash-attn" and installed(python) == "2.8.1"
+    assert read_receipt(next((python.parents[1] / "lib").glob("python3*")) / "site-packages") == done
 
 
 def test_what_is_wrong_with_the_environment_is_not_the_wheels_fault(offer, means, server):

@@ -427,6 +427,21 @@ def test_a_folder_that_may_not_be_read_or_an_empty_name(network: Network) -> Non
     assert read("~nobody-at-all/x", network).error
 
 
+PAGE = Path(__file__).with_name("pages") / "pytorch-cu130-flash-attn-3.html"
+
+
+@pytest.mark.parametrize(("cuda", "asked"), [("13.0", ["cu130"]), ("13.2", ["cu132", "cu130"])])
+def test_pytorchs_page_of_flash_attention_3(server: WheelServer, network: Network, cuda: str, asked: list[str]) -> None:
+    """Its server says 403 of a folder that is not there; any CUDA of the same major will do."""
+    server.serve("/whl/cu130/flash-attn-3/", page(PAGE.read_text()))
+    server.serve("/whl/cu132/flash-attn-3/", status(403))
+    report = read(f"{server.url}/whl/{{cuda}}/flash-attn-3/", network, implementation="flash_attention_3", cuda=Version(cuda))
+    assert [path.split("/")[2] for path, _ in server.log] == asked and report.error is None
+    assert [(c.url, c.sha256) for c in report.candidates] == [
+        (f"{server.url}/whl/cu130/flash_attn_3-3.0.0-cp39-abi3-manylinux_2_28_x86_64.whl", "1" * 64),
+        (f"{server.url}/whl/cu130/flash_attn_3-3.0.0-cp39-abi3-manylinux_2_34_aarch64.whl", "2" * 64)]
+
+
 def test_sources_keep_their_order_and_one_failure_is_its_own(server: WheelServer, network: Network, tmp_path: Path) -> None:
     (tmp_path / ONE).write_bytes(b"1")
     server.serve("/repos/slow/slow/releases", silent(server.over))

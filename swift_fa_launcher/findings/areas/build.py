@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.entry import Entry, Says, entry
-from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, FROM_SOURCE
+from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, FROM_SOURCE, OR_SDPA
 
 _WHEEL = Text("use a ready-made wheel, which needs no compiler: swift-fa install", "使用预编译的 wheel，无需编译器：swift-fa install")
 _CHOOSE = Text("choose a wheel that fits this machine: swift-fa install", "选择适合本机的 wheel：swift-fa install")
@@ -29,16 +29,16 @@ _MEMORY = Text("{available_gib:.1f} GiB of memory are available, and a compiler 
 ENTRIES: Mapping[str, Entry] = {
     "wheel-not-found": entry(
         "EW", Text("no ready-made flash-attn wheel fits this machine", "没有适合本机的 flash-attn 预编译 wheel"),
-        Text("nobody publishes flash-attn wheels for this processor, for a Linux without glibc, or for this torch (ROCm, "
-             "vendor or nightly build)",
-             "没有人为这种处理器、没有 glibc 的 Linux 或这种 torch（ROCm、厂商版本、每夜构建版）发布 flash-attn 的 wheel"),
+        Text("nobody publishes flash-attn wheels for this processor, for a Linux without glibc, or for this torch (vendor or "
+             "nightly build)",
+             "没有人为这种处理器、没有 glibc 的 Linux 或这种 torch（厂商版本、每夜构建版）发布 flash-attn 的 wheel"),
         Text("see every source and why its wheels do not fit: swift-fa install --dry-run", "查看各个来源及其 wheel 不适用的原因：swift-fa install --dry-run"),
         _BUILD,
         says={reason: Says(Text(f"no source has a flash-attn wheel for {en}", f"没有来源为{zh}提供 flash-attn 的 wheel"), (_BUILD, _ALLOW_BUILD))
               for reason, en, zh in (
                   ("torch", "torch {torch}, which is a vendor or nightly build", " torch {torch}（厂商版本或每夜构建版）"),
                   ("processor", "processors of type {processor}", "处理器架构 {processor} "),
-                  ("glibc", "a Linux without glibc", "没有 glibc 的 Linux "), ("rocm", "a ROCm build of torch", " ROCm 版的 torch "))}),
+                  ("glibc", "a Linux without glibc", "没有 glibc 的 Linux "))}),
     "wheel-invalid": entry(
         "E", Text("the file is not a usable wheel", "该文件不是可用的 wheel"),
         Text("a wheel listed in `flash_attn.sources` has an invalid file name, or a downloaded wheel is damaged or incomplete",
@@ -117,6 +117,21 @@ ENTRIES: Mapping[str, Entry] = {
              "然后关闭构建隔离再编译：{pip} install flash-attn --no-build-isolation"),
         says={"": Says(Text("the build needs {missing}; swift-fa installs what is missing first", "编译需要 {missing}；swift-fa 会先安装缺少的软件包"),
                        (_BUILD_PACKAGES,))}),
+    "build-torch-mismatch": entry(
+        "EW", Text("flash-attn's source does not compile with this torch", "flash-attn 的源码无法与该 torch 一起编译"),
+        Text("flash-attn's build asks the compiler for C++17, but the headers of torch 2.14 and newer need C++20",
+             "flash-attn 编译时指定了 C++17，而 torch 2.14 起的头文件需要 C++20"),
+        Text("use a ready-made wheel: swift-fa install flash_attn.build=auto", "使用预编译的 wheel：swift-fa install flash_attn.build=auto"),
+        '{pip} install "torch<2.14"',
+        says=Text("flash-attn cannot be built from source here: it asks the compiler for C++17, but torch {torch} needs C++20",
+                  "无法在此从源码编译 flash-attn：它指定了 C++17，而 torch {torch} 需要 C++20")),
+    "rocm-build": entry(
+        "W", Text("flash-attn needs its ROCm build here", "这里需要 flash-attn 的 ROCm 版本"),
+        Text("torch is a ROCm build, for which nobody publishes flash-attn wheels", "torch 是 ROCm 版，没有人为它发布 flash-attn 的 wheel"),
+        "FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE {pip} install --no-build-isolation flash-attn",
+        Text("then train with: env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE", "然后训练时加上：env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE"), OR_SDPA,
+        says=Text("torch {torch} is a ROCm build: flash-attn is built for it on this machine, with its Triton kernels",
+                  "torch {torch} 是 ROCm 版：要在本机编译 flash-attn，并使用其 Triton kernel")),
     "build-memory-low": entry(
         "W", Text("there is too little memory for the build", "编译时内存不足"),
         Text("flash-attn has to be built from source, but memory is enough for one compiler job at most, or the system killed "

@@ -115,6 +115,14 @@ ENTRIES: Mapping[str, Entry] = {
               "absent": Says(Text("{setting}: no such folder", "{setting}：没有这个文件夹"), (_ANOTHER_CHECKPOINT,)),
               "true": Says(Text("{setting}: ms-swift needs the path of a checkpoint folder here; it does not search for one",
                                 "{setting}：这里要写检查点文件夹的路径，ms-swift 不会自行寻找"), (_ANOTHER_CHECKPOINT,))}),
+    "checkpoint-world-size": entry(
+        "E", Text("a deepspeed checkpoint was written by another number of processes", "deepspeed 检查点是由另一数量的进程写出的"),
+        Text("deepspeed's optimizer in the checkpoint is divided among another number of processes than would read it",
+             "检查点中 deepspeed 的优化器按另一数量的进程切分，与将要读取它的进程数不同"),
+        "launch.nproc_per_node={then}", _WEIGHTS_ONLY,
+        says={"": Says(Text("{setting} was written by {written_by} processes, and {would_read} would read it",
+                            "{setting} 由 {written_by} 个进程写出，而将由 {would_read} 个进程读取"),
+                       ("{as_before}", _WEIGHTS_ONLY))}),
     "resume-setting-ignored": entry(
         "E", Text("the checkpoint was trained with other settings than this run", "检查点的训练设置与本次不同"),
         Text("an adapter setting such as lora_rank differs from the checkpoint's; ms-swift uses the checkpoint's value without "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.entry import Entry, Says, entry
-from swift_fa_launcher.findings.lines import BUILD_HERE, INSTALL, OR_SDPA, REINSTALL, REPLACE
+from swift_fa_launcher.findings.lines import BUILD_HERE, INSTALL, OR_SDPA, REINSTALL, REPLACE, WITHOUT_FLASH_ATTN
 
 _MEND: tuple[Words, ...] = (REPLACE, BUILD_HERE, OR_SDPA)
 
@@ -15,7 +15,8 @@ _MEND: tuple[Words, ...] = (REPLACE, BUILD_HERE, OR_SDPA)
 _FIRST: Mapping[str, tuple[Words, ...] | None] = {
     "here": None,
     "cpu torch": (Text("first install a CUDA build of torch on a GPU machine", "先在有 GPU 的机器上安装 CUDA 版的 torch"),),
-    "no gpu": (Text("install it on a machine with a GPU", "请在有 GPU 的机器上安装"),)}
+    "no gpu": (Text("install it on a machine with a GPU", "请在有 GPU 的机器上安装"),),
+    "rocm": (OR_SDPA,)}  # rocm-build says how it is installed
 _ANOTHER_FOLDER = Text("start from another folder than {folder}, and remove that folder from PYTHONPATH",
                        "换一个目录启动（不要在 {folder}），并从 PYTHONPATH 中去掉它")
 
@@ -47,18 +48,27 @@ ENTRIES: Mapping[str, Entry] = {
         Text("a hub kernel is asked for, but kernels is not installed, the hub has no build for this torch, CUDA and machine, cannot be "
              "reached while none is in the cache, or gave one that does not load or computes wrongly",
              "要使用 hub kernel，但没有安装 kernels，或 hub 上没有适用于本机 torch、CUDA 和处理器的构建，或缓存中没有且无法访问 hub，或取得的 kernel 无法加载或计算出错"),
-        "flash_attn.provider=auto", OR_SDPA,
-        says={"": Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
+        INSTALL, OR_SDPA,
+        says={"": Says(Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
+                       ("flash_attn.provider=auto", OR_SDPA)),
               "package": Says(Text("{setting} needs kernels, which is not installed", "{setting} 需要 kernels，但没有安装"),
                               ("{pip} install '{requirement}'", OR_SDPA))}),
     "kernel-mismatch": entry(
-        "W", Text("transformers does not take the installed kernels package", "transformers 不支持已安装的 kernels 软件包"),
-        Text("flash_attn.provider=kernel, and kernels is outside the versions that the installed transformers takes; the launcher "
-             "loads the kernel itself, but the two were not made for each other",
-             "设置了 flash_attn.provider=kernel，但 kernels 不在当前 transformers 支持的版本范围内；本程序自行加载 kernel，但两者未必兼容"),
-        "flash_attn.provider=auto",
-        says=Text("transformers {transformers} does not take kernels {kernels}, which flash_attn.provider=kernel uses",
-                  "transformers {transformers} 不支持 flash_attn.provider=kernel 所用的 kernels {kernels}")),
+        "WE", Text("transformers cannot use the installed kernels package", "transformers 无法使用已安装的 kernels 包"),
+        Text("the installed kernels is outside the versions that the installed transformers takes, and the attention would come from it, "
+             "or transformers cannot even be imported with it",
+             "已安装的 kernels 不在当前 transformers 支持的版本范围内，而注意力实现要由它提供，或 transformers 因此无法导入"),
+        '{pip} install "kernels{taken}"', Text("or versions that fit each other: {pip} install -U transformers kernels",
+                                               "或安装互相匹配的版本：{pip} install -U transformers kernels"),
+        says={"": Text("transformers {transformers} takes kernels {taken}, not {kernels}: it gets no attention from the hub in place of "
+                       "flash-attn",
+                       "transformers {transformers} 支持 kernels {taken}，而安装的是 {kernels}：它无法用 hub 上的 kernel 代替 flash-attn"),
+              "import": Text("transformers {transformers} cannot be imported with kernels {kernels}; it takes kernels {taken}",
+                             "transformers {transformers} 与 kernels {kernels} 一起无法导入；它支持 kernels {taken}"),
+              "provider": Text("transformers {transformers} takes kernels {taken}, not {kernels}, which flash_attn.provider=kernel uses",
+                               "transformers {transformers} 支持 kernels {taken}，而 flash_attn.provider=kernel 使用的是 {kernels}"),
+              "asked": Text("{setting} comes from the hub, but transformers {transformers} takes kernels {taken}, not {kernels}",
+                            "{setting} 来自 hub，但 transformers {transformers} 支持 kernels {taken}，而安装的是 {kernels}")}),
     "flash-attn-extension-missing": entry(
         "E", Text("flash-attn is installed without its compiled extension", "安装的 flash-attn 缺少编译好的扩展"),
         Text("the package is there, but its file flash_attn_2_cuda is not: its CUDA build was skipped or failed",
@@ -78,7 +88,14 @@ ENTRIES: Mapping[str, Entry] = {
               "namespace": _shadowed_by("a folder without FlashAttention 2 (flash-attn-4 leaves one)",
                                         "不含 FlashAttention 2 的目录（flash-attn-4 会留下它）"),
               "file": _shadowed_by("the file {origin}", "文件 {origin}", _ANOTHER_FOLDER),
-              "folder": _shadowed_by("the source folder {folder}", "源码目录 {folder}", _ANOTHER_FOLDER)}),
+              "folder": _shadowed_by("the source folder {folder}", "源码目录 {folder}", _ANOTHER_FOLDER),
+              "kills transformers": Says(
+                  Text("no installed package has the module {module} that Python finds at {origin}; beside it `import transformers` "
+                       "{transformers} fails with KeyError: '{module}'",
+                       "Python 在 {origin} 找到的 {module} 不属于任何已安装的软件包；此时 `import transformers` {transformers} 会报 "
+                       "KeyError: '{module}'"),
+                  (Text("remove that file or folder, or take its place off PYTHONPATH", "删除该文件或目录，或把它的位置从 PYTHONPATH 中去掉"),
+                   Text('or: {pip} install -U ms-swift "transformers>=5.10"', '或：{pip} install -U ms-swift "transformers>=5.10"')))}),
     "flash-attn-python-mismatch": entry(
         "E", Text("flash-attn was built for another Python", "flash-attn 是为另一个 Python 版本编译的"),
         Text("the extension's file name names another Python version, or the extension needs symbols that this Python does not "
@@ -132,13 +149,15 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the installed transformers needs a newer flash-attn: at least 2.1.0; transformers 5 needs at least 2.3.3",
              "已安装的 transformers 需要更新的 flash-attn：至少 2.1.0，transformers 5 起至少 2.3.3"),
         "swift-fa install --version '>={minimum}'", *REINSTALL,
-        says=Text("transformers {transformers} needs flash-attn {minimum} or newer, but {flash_attn} is installed",
-                  "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，但安装的是 {flash_attn}")),
+        says={way: Says(Text("transformers {transformers} needs flash-attn {minimum} or newer, but {flash_attn} is installed",
+                             "transformers {transformers} 需要 flash-attn {minimum} 或更新版本，但安装的是 {flash_attn}"), fix)
+              for way, fix in (("", None), ("rocm", (OR_SDPA,)))}),
     "flash-attn-import-failed": entry(
         "E", Text("flash-attn cannot be imported", "flash-attn 无法导入"),
         Text("the import fails, and none of the other codes explains why", "导入失败，且其他代码都不能解释原因"),
         *REINSTALL,
-        says=Text("flash-attn cannot be imported: {why}", "flash-attn 无法导入：{why}")),
+        says={way: Says(Text("flash-attn cannot be imported: {why}", "flash-attn 无法导入：{why}"), fix)
+              for way, fix in (("", None), ("rocm", (OR_SDPA,)))}),
     "flash-attn-probe-failed": entry(
         "E", Text("flash attention fails on this GPU", "flash attention 在该 GPU 上运行失败"),
         Text("a small forward and backward pass with flash-attn fails on a GPU of this training",
@@ -163,6 +182,16 @@ ENTRIES: Mapping[str, Entry] = {
             ("", Text("attn_impl={attn_impl}, but {distribution} is not installed", "attn_impl={attn_impl}，但没有安装 {distribution}")),
             ("placeholder ", Text("attn_impl={attn_impl}, but {distribution} {version} is an empty placeholder",
                                   "attn_impl={attn_impl}，但 {distribution} {version} 只是空的占位包")))}),
+    "flash-attn-head-dim": entry(
+        "EI", Text("flash attention does not run the head dimension of a layer of this model", "flash attention 不支持该模型某一层的 head 维度"),
+        Text("a layer of the model, or of its image tower, has a larger head dimension than the implementation runs on this GPU "
+             "(FlashAttention 2 and 3: 256; FlashAttention 4 on GPUs of 10.x and 11.x: 128, of 12.x: 192)",
+             "模型或其图像编码器某一层的 head 维度超过该实现在此 GPU 上的上限（FlashAttention 2 和 3：256；FlashAttention 4 在 10.x、11.x 的 GPU 上：128，12.x：192）"),
+        Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不用 flash attention 训练：{WITHOUT_FLASH_ATTN}"),
+        says={way: Says(Text("a layer of {model_type} has head dimension {head_dim}, but {title} runs at most {most}{where}",
+                             "{model_type} 有一层的 head 维度是 {head_dim}，而 {title} 最多支持 {most}{where}"), fix)
+              for way, fix in (("", None), ("FlashAttention 2", ("swift.attn_impl=flash_attn", OR_SDPA)),
+                               ("newer", ("swift-fa install --version '>={minimum}'", OR_SDPA)))}),
     "torch-prerelease": entry(
         "W", Text("public flash-attn wheels do not fit this torch", "公开的 flash-attn wheel 不适用于这个 torch"),
         Text("torch is a vendor's build or a nightly build", "torch 是厂商版本或每夜构建版"),

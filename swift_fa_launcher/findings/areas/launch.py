@@ -33,6 +33,28 @@ ENTRIES: Mapping[str, Entry] = {
         "{setting}={value}", "export {meant}={value}",
         says=Text("{name}={value} in the environment has no effect; the variable is called {meant}",
                   "环境变量 {name}={value} 不起作用：正确的名称是 {meant}")),
+    "launch-env-conflict": entry(
+        "EW", Text("a variable and a setting of `launch` contradict each other", "环境变量与 `launch` 的设置互相矛盾"),
+        Text("`env` in the config, or the environment, sets CUDA_VISIBLE_DEVICES, NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR or "
+             "MASTER_PORT, and `launch` sets the same to something else",
+             "配置中的 `env` 或环境变量设置了 CUDA_VISIBLE_DEVICES、NPROC_PER_NODE、NNODES、NODE_RANK、MASTER_ADDR 或 MASTER_PORT，而 "
+             "`launch` 把同一项设成了别的值"),
+        Text("keep one of the two, and take the other away", "两处只保留一处"),
+        says={"config": Says(Text("env.{variable}={told}, but {setting}={value}{origin}",
+                                  "env.{variable}={told}，而 {setting}={value}{origin}"),
+                             ("env.{variable}=null", "env.{variable}=null '{setting}={other}'")),
+              "environment": Says(Text("{variable}={told} in the environment, but {setting}={value}{origin}, which is what the training gets",
+                                       "环境变量 {variable}={told}，而 {setting}={value}{origin}，训练会采用后者"),
+                                  ("'{setting}={other}'", "'{setting}={value}'", "unset {variable}"))}),
+    "node-rank-mismatch": entry(
+        "E", Text("node_rank is not this node's number", "node_rank 与本节点的编号不符"),
+        Text("Slurm, PAI-DLC, Kubeflow or another platform gives this node another number than node_rank",
+             "Slurm、PAI-DLC、Kubeflow 等平台给本节点的编号与 node_rank 不同"),
+        "launch.node_rank={told}", "launch.node_rank='{from_environment}'",
+        says={"": Text("node_rank={node_rank}{origin}, but {variable}={told}: the {nodes} nodes would wait for each other",
+                       "node_rank={node_rank}{origin}，但 {variable}={told}：{nodes} 个节点会互相等待"),
+              "unset": Text("node_rank is unset, which means 0, but {variable}={told}: the {nodes} nodes would wait for each other",
+                            "没有设置 node_rank（即为 0），但 {variable}={told}：{nodes} 个节点会互相等待")}),
     "launch-nested": entry(
         "E", Text("torchrun or the platform has already set the launch variables", "torchrun 或平台已经设置了分布式启动变量"),
         Text("swift-fa was started inside torchrun, or the platform sets WORLD_SIZE but launch.nnodes is not set",
@@ -46,17 +68,21 @@ ENTRIES: Mapping[str, Entry] = {
                                ("launch.nnodes='${{oc.env:WORLD_SIZE}}' launch.node_rank='${{oc.env:RANK}}'", "unset WORLD_SIZE RANK"))}),
     "port-in-use": entry(
         "E", Text("another program uses the master port", "主节点端口已被其他程序占用"),
-        Text("another program already listens on master_port, where the training processes meet",
-             "训练进程会合所用的 master_port 已被其他程序监听"),
+        Text("another program already listens on the master_port that is written, or on 29500 where several nodes use it",
+             "所设置的 master_port（多节点且未设置时为 29500）已被其他程序监听"),
         "launch.master_port={free}", "ss -ltnp | grep {port}",
         says=Text("another program uses master_port {port}{origin}", "master_port {port}{origin} 已被其他程序占用")),
     "master-addr-loopback": entry(
-        "E", Text("master_addr is unset or points back to the node itself", "master_addr 没有设置，或指向节点自身（回环地址）"),
+        "EW", Text("master_addr is unset or points back to the node itself", "master_addr 没有设置，或指向节点自身（回环地址）"),
         Text("there are several nodes, and master_addr is unset or a loopback address, which other nodes cannot reach",
              "有多个节点，但 master_addr 没有设置或是回环地址，其他节点无法访问"),
-        Text("launch.master_addr=ADDRESS  (node 0's address as the other nodes reach it; `hostname -I` on node 0 shows it)",
-             "launch.master_addr=地址  （其他节点能访问到的 0 号节点地址；在 0 号节点运行 `hostname -I` 查看）"),
+        Text("node 0's address as the other nodes reach it (`hostname -I` on node 0 shows it): launch.master_addr=ADDRESS",
+             "其他节点能访问到的 0 号节点地址（在 0 号节点运行 `hostname -I` 查看）：launch.master_addr=地址"),
         says={"": Text("there are several nodes, but master_addr={master_addr}{origin} is a loopback address",
                        "有多个节点，但 master_addr={master_addr}{origin} 是回环地址"),
-              "unset": Text("there are several nodes, but master_addr is not set", "有多个节点，但没有设置 master_addr")}),
+              "unset": Text("there are several nodes, but master_addr is not set", "有多个节点，但没有设置 master_addr"),
+              **{way: Says(Text(f"{en}: this works on node 0, not on the others", f"{zh}：在 0 号节点可行，在其他节点不行"))
+                 for way, en, zh in (("first", "master_addr={master_addr}{origin} is a loopback address",
+                                      "master_addr={master_addr}{origin} 是回环地址"),
+                                     ("first unset", "master_addr is not set", "没有设置 master_addr"))}}),
 }

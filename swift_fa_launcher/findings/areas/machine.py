@@ -27,6 +27,11 @@ def _no_room(folder: Text, *fix: Text | str) -> Says:
                      f"{folder.zh}剩余 {{free_gib:.2f}} GiB，安装 flash-attn 大约需要 {{needed_gib:.1f}} GiB"), fix)
 
 
+_LESS_MEMORY = (
+    Text("compute activations anew: swift.gradient_checkpointing=true", "重新计算激活值：swift.gradient_checkpointing=true"),
+    Text("smaller batches, and more of them: swift.per_device_train_batch_size=1", "减小批次、增加累积：swift.per_device_train_batch_size=1"),
+    Text("shorter rows: make swift.max_length smaller", "缩短每行：减小 swift.max_length"))
+
 ENTRIES: Mapping[str, Entry] = {
     "python-unsupported": entry(
         "E", Text("this Python is too old for a package that the training needs", "当前 Python 版本低于训练所需软件包的要求"),
@@ -80,6 +85,23 @@ ENTRIES: Mapping[str, Entry] = {
         says={"": Says(Text("GPU {gpu} has only {free_gib:.1f} of {memory_gib:.1f} GiB free",
                             "GPU {gpu} 的 {memory_gib:.1f} GiB 显存只剩 {free_gib:.1f} GiB 空闲"),
                        (_SEE_MEMORY, Text("or use idle GPUs: 'launch.gpus=[{indexes}]'", "或使用空闲的 GPU：'launch.gpus=[{indexes}]'")))}),
+    "gpu-memory-short": entry(
+        "EW", Text("the GPU has too little memory for this training", "GPU 显存不够进行这次训练"),
+        Text("weights, gradients and the optimizer's states alone take more memory than a GPU has, or the rehearsal foretells more "
+             "than it has (error), or over 95 % of it (warning)",
+             "仅权重、梯度和优化器状态就超过 GPU 的显存；或预演推算的显存超过其容量（错误），或超过其 95%（警告）"),
+        Text("train fewer parameters: swift.tuner_type=lora", "训练更少的参数：swift.tuner_type=lora"),
+        Text("divide the model among several GPUs: swift.deepspeed=zero3", "把模型分到多块 GPU：swift.deepspeed=zero3"),
+        says={"": Says(Text("GPU {gpu} has {memory_gib:.1f} GiB, but weights ({weights_gib:.1f}), gradients ({gradients_gib:.1f}) and "
+                            "optimizer ({optimizer_gib:.1f}) take at least {needed_gib:.1f} GiB of it",
+                            "GPU {gpu} 有 {memory_gib:.1f} GiB 显存，但权重（{weights_gib:.1f}）、梯度（{gradients_gib:.1f}）和优化器"
+                            "（{optimizer_gib:.1f}）至少需要 {needed_gib:.1f} GiB"),
+                       ("{first}", "{second}", "{third}", Text("or train on GPUs with more memory, or a smaller model: swift.model=NAME",
+                                                               "或换用显存更大的 GPU，或更小的模型：swift.model=NAME"))),
+              "foretold": Says(Text("the training is foretold to take {peak} GiB, and the GPU has {memory}",
+                                    "推算训练需要 {peak} GiB 显存，而 GPU 只有 {memory} GiB"), _LESS_MEMORY),
+              "rehearsed": Says(Text("the GPU runs out of memory with {depth} of {layers} layers already",
+                                     "只用 {layers} 层中的 {depth} 层，GPU 显存就已用完"), _LESS_MEMORY)}),
     "gpu-arch-unsupported": entry(
         "E", Text("flash attention or torch does not support this GPU", "flash attention 或 torch 不支持这块 GPU"),
         Text("attn_impl does not support the GPU's compute capability, or torch has no code for this GPU",
@@ -138,6 +160,13 @@ ENTRIES: Mapping[str, Entry] = {
                        (_NEWEST_CHECKPOINT,
                         Text("save without the optimizer (the run then cannot be resumed): swift.save_only_model=true",
                              "不保存优化器状态（之后无法续训）：swift.save_only_model=true"), _LARGER_DISK)),
+              "datasets": Says(Text("{place} has {free_gib:.1f} GiB free; the datasets' rows are written there and take about "
+                                    "{needed_gib:.1f} GiB",
+                                    "{place} 剩余 {free_gib:.1f} GiB；数据集的行会写到那里，约需 {needed_gib:.1f} GiB"),
+                               (Text("put the cache on a larger disk: export MODELSCOPE_CACHE=FOLDER",
+                                     "把缓存放到更大的磁盘：export MODELSCOPE_CACHE=文件夹"),
+                                Text("or read the rows one by one: swift.streaming=true swift.max_steps=STEPS",
+                                     "或逐行读取：swift.streaming=true swift.max_steps=步数"))),
               "tmp": _no_room(Text("the temporary folder", "临时文件夹"), _TEMPORARY),
               "cache": _no_room(Text("swift-fa's cache folder", "swift-fa 的缓存文件夹"),
                                 Text("put the cache on a larger disk: export SWIFT_FA_CACHE=FOLDER",

@@ -59,8 +59,8 @@ ENTRIES: Mapping[str, Entry] = {
         Text("write the mode in the config's swanlab section, not as swift.swanlab_mode: swanlab.mode=offline",
              "把模式写在配置的 swanlab 部分，而不是 swift.swanlab_mode：swanlab.mode=offline"),
         says={"": Says(Text("swift-fa provides SwanLab's offline mode", "SwanLab 的 offline 模式由 swift-fa 提供"),
-                       (Text("upload later with the `swanlab sync` command that the run prints at its end",
-                             "之后用运行结束时给出的 swanlab sync 命令上传"),)),
+                       (Text("upload later with the command that the run prints at its end",
+                             "之后用运行结束时给出的命令上传"),)),
               "no-plugin": Says(Text("ms-swift {ms_swift} supports only SwanLab's modes cloud and local, and cannot load the "
                                      "plugin that adds offline",
                                      "ms-swift {ms_swift} 只有 SwanLab 的 cloud 和 local 模式，也不能加载提供 offline 的插件"),

@@ -11,6 +11,8 @@ from swift_fa_launcher.findings.lines import ANOTHER_PYTHON, LIST_ARGUMENTS, WIT
 _WITHOUT_PACKING = "swift.packing=false swift.padding_free=false"
 #: How to write an argument under its right name: in the file where it stands, else as an override.
 _REWRITE: tuple[Words, ...] = (Text("in {place} write: {rewritten}", "在 {place} 改为：{rewritten}"), "{override}")
+_INSTALL_FLA = "{pip} install -U flash-linear-attention"
+_PLAIN_WEIGHTS = Text("or name the model in bfloat16 or float16: swift.model=NAME", "或换用 bfloat16 或 float16 的模型：swift.model=NAME")
 _SEARCH = Text("search its arguments: swift-fa args {pattern}", "查找参数：swift-fa args {pattern}")
 _NO_ARGUMENT = Text("ms-swift {ms_swift} has no argument {argument}{origin}", "ms-swift {ms_swift} 没有参数 {argument}{origin}")
 _CANNOT_PACK = Text("{setting}: ms-swift's template for {template} does not support it",
@@ -29,8 +31,8 @@ _GONE: Mapping[str, tuple[Words, ...]] = {
     "self_cognition_sample": (Text("name it as a dataset: 'swift.dataset=[NAME,swift/self-cognition#500]'",
                                    "直接写成数据集：'swift.dataset=[NAME,swift/self-cognition#500]'"),),
     "do_sample": (Text("to turn sampling off: swift.temperature=0", "要关闭采样：swift.temperature=0"),),
-    "ckpt_dir": (Text("load an adapter: 'swift.adapters=[PATH]', or a full model: swift.model=PATH",
-                      "加载适配器：'swift.adapters=[PATH]'，或完整模型：swift.model=PATH"),
+    "ckpt_dir": (Text("load an adapter: 'swift.adapters=[PATH]'", "加载适配器：'swift.adapters=[PATH]'"),
+                 Text("or a full model: swift.model=PATH", "或加载完整模型：swift.model=PATH"),
                  Text("or continue a training: swift.resume_from_checkpoint=PATH", "或继续训练：swift.resume_from_checkpoint=PATH")),
     "overwrite_output_dir": (Text("leave it out; to write into output_dir itself: swift.add_version=false",
                                   "删去即可；要直接写入 output_dir：swift.add_version=false"),),
@@ -58,6 +60,43 @@ _BATCH = Text("packing puts about {examples_per_packed_row:.1f} examples into ea
               "{examples_per_step:,.0f} examples instead of {rows_per_step:,}",
               "packing 使每行约含 {examples_per_packed_row:.1f} 个样本，因此每步看到 {examples_per_step:,.0f} 个样本，而不是 "
               "{rows_per_step:,} 个")
+
+_OR_FLASH_ATTN_2 = Text("or use FlashAttention 2: swift.attn_impl=flash_attn", "或改用 FlashAttention 2：swift.attn_impl=flash_attn")
+
+
+def _pair(en: str, zh: str, *more: Words) -> Says:
+    return Says(Text(en, zh), ("{pip} install {mend}", *more))
+
+
+#: How each pair of versions in flash/pairs.py fails.
+_PAIRS: Mapping[str, Says] = {
+    "tensor length": _pair(
+        "transformers {transformers} hands the length of packed rows over as a tensor, which flash-attn-4 {version} does not take on "
+        "this GPU: the first step fails",
+        "transformers {transformers} 以张量传入 packing 的行长，而 flash-attn-4 {version} 在该 GPU 上不接受：第一步就会失败", _OR_FLASH_ATTN_2),
+    "compiles again": _pair(
+        "transformers {transformers} hands the length of packed rows over as a tensor, and flash-attn-4 {version} compiles its "
+        "backward kernel again for each: more than ten times slower",
+        "transformers {transformers} 以张量传入 packing 的行长，flash-attn-4 {version} 会为每个批次重新编译反向 kernel：慢十倍以上", _OR_FLASH_ATTN_2),
+    "no such attention": _pair("transformers {transformers} does not know attn_impl={attn_impl}",
+                               "transformers {transformers} 不认识 attn_impl={attn_impl}", _OR_FLASH_ATTN_2),
+    "unseen": _pair("transformers {transformers} looks for a package flash_attn_3, which this build of flash-attn-3 does not have",
+                    "transformers {transformers} 查找名为 flash_attn_3 的包，而这个 flash-attn-3 里没有", _OR_FLASH_ATTN_2),
+    "own classes": _pair("transformers {transformers} has no attn_impl={attn_impl} for this model: KeyError",
+                         "transformers {transformers} 没有为该模型实现 attn_impl={attn_impl}：会报 KeyError", _OR_FLASH_ATTN_2),
+    "another is taken": _pair(
+        "transformers {transformers} takes flash-attn-3 for attn_impl={attn_impl} where it is installed, and it does not run on this GPU",
+        "装有 flash-attn-3 时，transformers {transformers} 会在 attn_impl={attn_impl} 时用它，而它不能在该 GPU 上运行",
+        "{pip} uninstall -y flash-attn-3"),
+    "Ascend": _pair("attn_impl={attn_impl}: transformers {transformers} imports flash_attn, which an NPU does not have",
+                    "attn_impl={attn_impl}：transformers {transformers} 会导入 flash_attn，而 NPU 上没有它", WITHOUT_FLASH_ATTN),
+    "sequence parallel": _pair(
+        "ms-swift {version} needs transformers 4.51 or newer for sequence_parallel_size, but {transformers} is installed",
+        "ms-swift {version} 的 sequence_parallel_size 需要 transformers 4.51 或更新版本，但安装的是 {transformers}",
+        "swift.sequence_parallel_size=1"),
+    "broken": _pair("transformers {transformers} is broken for this model with flash attention",
+                    "transformers {transformers} 在 flash attention 下与该模型不兼容", WITHOUT_FLASH_ATTN),
+}
 
 ENTRIES: Mapping[str, Entry] = {
     "ms-swift-missing": entry(
@@ -99,31 +138,48 @@ ENTRIES: Mapping[str, Entry] = {
                                "{shown}{origin} 不会传递：在 ms-swift {ms_swift} 里等同于不设置 {name}")}),
     "arg-invalid": entry(
         "E", Text("ms-swift does not accept an argument's value", "ms-swift 不接受某个参数的取值"),
-        Text("a value does not fit its argument's type or choices, conflicts with another argument, or makes training impossible",
-             "取值不符合参数的类型或可选值，与另一个参数冲突，或使训练无法进行"),
+        Text("a value does not fit its argument's type or choices, or makes training impossible",
+             "取值不符合参数的类型或可选值，或使训练无法进行"),
         LIST_ARGUMENTS,
         says={"": Says(Text("{shown}{origin}: {why}", "{shown}{origin}：{why}"),
                        ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
               "no such": Says(Text("{shown}{origin}: {name} has no such value; the nearest: {nearest}",
                                    "{shown}{origin}：{name} 没有这样的取值；最接近的：{nearest}"),
                               ("{first}", "{second}", "{third}", "swift-fa args {look_up}")),
+              "list": Says(Text("{shown}{origin}: ms-swift takes this text for one item; a list is written in brackets",
+                                "{shown}{origin}：ms-swift 会把这段文字当成一项；列表要写在方括号里"), _REWRITE),
               "ms-swift 2": Says(Text("{shown}{origin} is how ms-swift 2 writes it; ms-swift {ms_swift} writes {new_value}",
                                       "{shown}{origin} 是 ms-swift 2 的写法；ms-swift {ms_swift} 里写作 {new_value}"), ("{override}",)),
               "twice": Says(Text("{first}{first_origin} and {shown}{origin} are the same argument with two values",
                                  "{first}{first_origin} 与 {shown}{origin} 是同一个参数，却有两个值"),
                             (Text("keep only this: {keep}", "只保留：{keep}"), Text("or only this: {or_keep}", "或只保留：{or_keep}"))),
-              "exclusive": Says(Text("ms-swift does not accept {shown}{origin} together with {other_shown}{other_origin}",
-                                     "ms-swift 不允许 {shown}{origin} 与 {other_shown}{other_origin} 同时使用"),
-                                ("swift.{other}={other_off}", "swift.{argument}={off}")),
-              "split": Says(Text("{setting} is for pre-training on plain text: ms-swift does not accept it together with {with_setting}",
-                                 "{setting} 仅用于纯文本预训练：ms-swift 不允许与 {with_setting} 同时使用"),
-                            ("swift.truncation_strategy=right", "swift.truncation_strategy=delete")),
               **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",)) for way, why in {
                   "positive": Text("must be at least 1", "至少为 1"),
                   "above 0": Text("must be above 0", "必须大于 0"),
                   "not negative": Text("must not be negative", "不能为负数"),
                   "no row": Text("every row is longer, so no row would be left", "所有数据行都超过它，一行也不会剩下"),
-                  "no step": Text("the training would not take a single step", "训练一步也不会执行")}.items()}}),
+                  "no step": Text("the training would not take a single step", "训练一步也不会执行"),
+                  "one": Text("a training goes on from one adapter only", "训练只能从一个适配器继续"),
+                  "not trained": Text("transformers does not train weights of this kind", "transformers 不支持训练这种权重")}.items()}}),
+    "arg-conflict": entry(
+        "EI", Text("two arguments exclude each other", "两个参数不能同时使用"),
+        Text("ms-swift, transformers or accelerate refuse two arguments together, or one needs what another does not give it",
+             "ms-swift、transformers 或 accelerate 不允许两个参数同时使用，或一个参数需要另一个参数没有给出的东西"),
+        LIST_ARGUMENTS,
+        says={way: Says(words, ("{write}", "{or_write}")) for way, words in {
+            "": Text("{first} and {second} exclude each other", "{first} 与 {second} 不能同时使用"),
+            "needs": Text("{first} needs {second}", "{first} 需要{second}"),
+            "split": Text("{first} is for pre-training on plain text and excludes {second}",
+                          "{first} 仅用于纯文本预训练，不能与 {second} 同时使用")}.items()}),
+    "package-missing": entry(
+        "E", Text("a package is missing that an argument or the model needs", "缺少某个参数或模型所需的软件包"),
+        Text("an argument, or the model's loader, needs an optional package that is not installed or has the wrong version",
+             "某个参数或模型的加载代码需要一个可选的软件包，而它没有安装或版本不符"),
+        "{pip} install {package}",
+        says={way: Says(words, ("{install}", "{without}")) for way, words in {
+            "": Text("{setting} needs {package}, which is not installed", "{setting} 需要 {package}，但没有安装"),
+            "version": Text("{setting} needs {package}, but {installed} is installed",
+                            "{setting} 需要 {package}，但安装的是 {installed}")}.items()}),
     "arg-missing": entry(
         "EW", Text("a required argument is missing", "缺少必需的参数"),
         Text("model or dataset is not set, or an argument is not set that another argument needs",
@@ -144,10 +200,13 @@ ENTRIES: Mapping[str, Entry] = {
               "max_length": Says(Text("packing is on, but neither max_length nor packing_length is set: rows are packed up to the "
                                       "model's full context", "打开了 packing，但没有设置 max_length 或 packing_length：会按模型的最大上下文长度打包"),
                                  ("swift.max_length=4096",)),
-              "quant_bits": Says(Text("{shown}{origin} needs quant_bits", "{shown}{origin} 需要同时设置 quant_bits"),
-                                 ("swift.quant_bits=4", "swift.quant_bits=8"))}),
+              "quant_bits": Says(Text("{setting} needs quant_bits", "{setting} 需要同时设置 quant_bits"),
+                                 ("swift.quant_bits=4", "swift.quant_bits=8")),
+              "num_labels": Says(Text("{setting} needs num_labels", "{setting} 需要同时设置 num_labels"), ("swift.num_labels=2",)),
+              "optim_target_modules": Says(Text("{setting} needs optim_target_modules", "{setting} 需要同时设置 optim_target_modules"),
+                                           ("swift.optim_target_modules=all-linear", "swift.optim=adamw_torch"))}),
     "packing-needs-flash-attn": entry(
-        "E", Text("packing needs flash attention", "packing 需要 flash attention"),
+        "EI", Text("packing needs flash attention", "packing 需要 flash attention"),
         Text("packing or padding_free is on, but attn_impl is not a flash implementation; only flash attention keeps packed "
              "examples apart",
              "打开了 packing 或 padding_free，但 attn_impl 不是 flash 实现；只有 flash attention 能隔开拼在一起的样本"),
@@ -156,10 +215,12 @@ ENTRIES: Mapping[str, Entry] = {
                        "{setting} 需要 flash attention，但 {attention}：拼在一起的样本会互相看见"),
               "unset": Text("{setting} needs flash attention, but attn_impl is not set: packed examples would see each other",
                             "{setting} 需要 flash attention，但没有设置 attn_impl：拼在一起的样本会互相看见"),
+              "too wide": Says(Text("{setting} needs flash attention, which does not run the head dimensions of this model",
+                                    "{setting} 需要 flash attention，而它不支持该模型的 head 维度"), (_WITHOUT_PACKING,)),
               "too new": Text("{setting}: ms-swift {ms_swift} does not accept it with {attention}; ms-swift 4.2 and newer do",
                               "{setting}：ms-swift {ms_swift} 不允许与 {attention} 同时使用，4.2 起才允许")}),
     "packing-lazy-tokenize": entry(
-        "E", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
+        "EI", Text("packing and lazy_tokenize exclude each other", "packing 与 lazy_tokenize 不能同时使用"),
         Text("packing and lazy_tokenize are both on; packing needs the length of every row in advance",
              "同时打开了 packing 和 lazy_tokenize；packing 需要事先知道每一行的长度"),
         "swift.lazy_tokenize=false", "swift.packing=false",
@@ -167,23 +228,57 @@ ENTRIES: Mapping[str, Entry] = {
               "silent": Text("{packing} with {lazy_tokenize}: ms-swift {ms_swift} would silently not pack",
                              "{packing} 与 {lazy_tokenize}：ms-swift {ms_swift} 不会打包，也不会提示")}),
     "packing-leaks": entry(
-        "E", Text("packed examples leak into each other", "拼在一起的样本会互相泄漏"),
+        "EI", Text("packed examples leak into each other", "拼在一起的样本会互相泄漏"),
         Text("packing or padding_free is on for a model with linear-attention layers, and transformers 5.2.0 to 5.8.x loses "
              "the boundaries between packed examples in such layers: no error, but a wrong loss",
              "模型含线性注意力层并打开了 packing 或 padding_free，而 transformers 5.2.0 至 5.8.x 在这类层中会丢失样本边界：不报错，但 "
              "loss 不对"),
         '{pip} install "transformers>=5.9"', _WITHOUT_PACKING,
-        says=Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed examples leak "
-                  "into each other",
-                  "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏")),
+        says={"": Text("{model_type} has linear-attention layers, in which transformers {transformers} lets packed examples leak "
+                       "into each other",
+                       "{model_type} 含线性注意力层，transformers {transformers} 会让拼在一起的样本在其中互相泄漏"),
+              "no package": Says(Text("{model_type} has linear-attention layers, in which packed examples leak into each other without "
+                                      "flash-linear-attention",
+                                      "{model_type} 含线性注意力层，没有 flash-linear-attention 时，拼在一起的样本会在其中互相泄漏"),
+                                 (_INSTALL_FLA, _WITHOUT_PACKING))}),
     "packing-needs-fla": entry(
-        "E", Text("packing on a model with linear-attention layers needs flash-linear-attention",
+        "EI", Text("packing on a model with linear-attention layers needs flash-linear-attention",
                   "对含线性注意力层的模型做 packing 需要 flash-linear-attention"),
-        Text("packing or padding_free is on for a model with linear-attention layers, and flash-linear-attention is not installed",
-             "模型含线性注意力层并打开了 packing 或 padding_free，但没有安装 flash-linear-attention"),
-        "{pip} install -U flash-linear-attention", _WITHOUT_PACKING),
+        Text("packing, padding_free or sequence_parallel_size is on for a model with linear-attention layers, and "
+             "flash-linear-attention is not installed",
+             "模型含线性注意力层并打开了 packing、padding_free 或 sequence_parallel_size，但没有安装 flash-linear-attention"),
+        _INSTALL_FLA, _WITHOUT_PACKING,
+        says={way: Says(Text("{setting}: {model_type} has linear-attention layers, and ms-swift {ms_swift} needs flash-linear-attention "
+                             "for it, which is not installed",
+                             "{setting}：{model_type} 含线性注意力层，ms-swift {ms_swift} 为此需要 flash-linear-attention，但没有安装"),
+                        (_INSTALL_FLA, instead))
+              for way, instead in (("", _WITHOUT_PACKING), ("parallel", "swift.sequence_parallel_size=1"))}),
+    "linear-attention-slow": entry(
+        "W", Text("linear-attention layers compute slowly without their packages", "缺少所需软件包，线性注意力层计算很慢"),
+        Text("the model has linear-attention layers, and flash-linear-attention or causal-conv1d is not installed: transformers computes "
+             "them in a loop",
+             "模型含线性注意力层，但没有安装 flash-linear-attention 或 causal-conv1d：transformers 会用循环计算这些层"),
+        _INSTALL_FLA, "{pip} install --no-build-isolation causal-conv1d",
+        says={"": Says(Text("{model_type} has linear-attention layers, which compute many times slower without {missing}",
+                            "{model_type} 含线性注意力层，没有 {missing} 时会慢很多倍"),
+                       ("{pip} install --no-build-isolation {packages}",))}),
+    "model-not-trainable": entry(
+        "E", Text("the model's weights are quantised in a way that cannot be trained", "模型权重的量化方式不支持训练"),
+        Text("the weights are quantised, and transformers does not train this form (FP8), or trains it only with an adapter (GPTQ, AWQ, "
+             "bitsandbytes)",
+             "权重是量化的，而 transformers 不支持训练这种格式（FP8），或只能配合 adapter 训练（GPTQ、AWQ、bitsandbytes）"),
+        "swift.model={plain}", _PLAIN_WEIGHTS,
+        says={"never": Says(Text("{model}: its weights are quantised as {method}, which transformers does not train",
+                                 "{model} 的权重以 {method} 量化，transformers 不支持训练"), ("swift.model={plain}", _PLAIN_WEIGHTS)),
+              "full": Says(Text("{model}: its weights are quantised as {method}, which can only be trained with an adapter, but {setting}",
+                                "{model} 的权重以 {method} 量化，只能配合 adapter 训练，但 {setting}"),
+                           ("swift.tuner_type=lora", "swift.model={plain}", _PLAIN_WEIGHTS)),
+              "old": Says(Text("{model}: its weights are quantised as {method}, which needs {package} {least} or newer to be trained, but "
+                               "{installed} is installed",
+                               "{model} 的权重以 {method} 量化，训练需要 {package} {least} 或更新版本，但安装的是 {installed}"),
+                          ('{pip} install "{package}>={least}"',))}),
     "packing-model-unsupported": entry(
-        "E", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
+        "EI", Text("this model's template cannot pack", "该模型的 template 不支持 packing"),
         Text("packing or padding_free is on, but the model's template in ms-swift does not support it",
              "打开了 packing 或 padding_free，但 ms-swift 中该模型的 template 不支持"),
         "swift.packing=false swift.padding_free=true", _WITHOUT_PACKING,
@@ -240,26 +335,35 @@ ENTRIES: Mapping[str, Entry] = {
         says=Text("GPU {gpu} (compute capability {capability}) does not support {asked}, which needs 8.0 or higher",
                   "GPU {gpu}（计算能力 {capability}）不支持 {asked}：至少需要 8.0")),
     "transformers-mismatch": entry(
-        "E", Text("this version of transformers does not fit ms-swift, the model or its code", "transformers 的版本与 ms-swift、模型或其代码不匹配"),
-        Text("transformers is outside the range of the installed ms-swift, older than the model needs, or known to be broken for it",
-             "transformers 超出已安装的 ms-swift 要求的范围，早于模型所需的版本，或已知与该模型不兼容"),
+        "EW", Text("this version of transformers does not fit ms-swift, flash attention or the model",
+                   "transformers 的版本与 ms-swift、flash attention 或模型不匹配"),
+        Text("transformers is outside the range of the installed ms-swift, older than the model needs, or known not to work with "
+             "this model or with what is installed for attn_impl",
+             "transformers 超出已安装的 ms-swift 要求的范围，早于模型所需的版本，或已知与该模型或 attn_impl 所用的软件包不兼容"),
         '{pip} install "transformers{wanted}"', "{pip} install -U ms-swift transformers",
         Text("see which range the installed ms-swift needs: swift-fa preflight", "查看已安装的 ms-swift 需要的范围：swift-fa preflight"),
-        says={way: Says(why, ('{pip} install "transformers{wanted}"',)) for way, why in {
+        says={**{way: Says(why, ('{pip} install "transformers{wanted}"',)) for way, why in {
             "ms-swift": Text("transformers {transformers} is installed, but ms-swift {ms_swift} needs {wanted}",
                              "已安装 transformers {transformers}，但 ms-swift {ms_swift} 需要 {wanted}"),
             "model": Text("transformers {transformers} is installed, but {model_type} needs {wanted}",
-                          "已安装 transformers {transformers}，但 {model_type} 需要 {wanted}"),
-            "broken": Text("transformers {transformers} is broken for {model_type} with flash attention ({thread})",
-                           "transformers {transformers} 在 flash attention 下与 {model_type} 不兼容（{thread}）")}.items()}),
+                          "已安装 transformers {transformers}，但 {model_type} 需要 {wanted}")}.items()}, **_PAIRS}),
     "requirement-conflict": entry(
         "EW", Text("installed packages contradict each other", "已安装的软件包互相冲突"),
         Text("an installed package needs another package that is missing or has the wrong version",
              "某个已安装的软件包所需的另一个包没有安装或版本不符"),
         "{pip} check", "{pip} install -U ms-swift",
-        says={way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
+        says={**{way: Says(why, ('{pip} install "{requirement}"', "{pip} check")) for way, why in {
             "": Text("{dependent} requires {requires}, but {installed} is installed", "{dependent} 需要 {requires}，但安装的是 {installed}"),
-            "missing": Text("{dependent} requires {requires}, which is not installed", "{dependent} 需要 {requires}，但没有安装")}.items()}),
+            "missing": Text("{dependent} requires {requires}, which is not installed", "{dependent} 需要 {requires}，但没有安装"),
+            "hangs": Text("packing needs {requires}, which is not installed: ms-swift would wait for it without end",
+                          "packing 需要 {requires}，但没有安装：ms-swift 会一直等待下去")}.items()},
+            **{way: Says(Text(f"{{dependent}} requires {{requires}}, but {{installed}} is installed; {en}",
+                              f"{{dependent}} 需要 {{requires}}，但安装的是 {{installed}}；{zh}"), fix)
+               for way, en, zh, fix in (
+                   ("beside", "this training does not import {package}", "本训练不会导入 {package}",
+                    ("{pip} install -U {package}", "{pip} check")),
+                   ("vllm", "vllm cannot load Qwen3.5 with transformers 5.2, this training can",
+                    "搭配 transformers 5.2 的 vllm 无法加载 Qwen3.5，本训练可以", ('{pip} install "transformers>=5.3,<5.4"',)))}}),
     "deepspeed-missing": entry(
         "E", Text("deepspeed is not installed", "没有安装 deepspeed"),
         Text("swift.deepspeed is set and deepspeed is not installed", "设置了 swift.deepspeed，但没有安装 deepspeed"),

@@ -6,19 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from packaging.version import Version
-
 from swift_fa_launcher.config import swift_args
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import typed, written
+from swift_fa_launcher.machine.reading import parted_list, typed, written
 from swift_fa_launcher.secrets import is_secret_name
-
-#: Before this release ms-swift turns lazy_tokenize off by itself where rows are streamed (3.6.4 does, 3.7.3 refuses).
-LAZY_REFUSED = Version("3.7.0.dev0")
 
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
 #: plugins may bring more (swift/arguments/base_args/base_args.py; transformers/trainer_utils.py, SchedulerType).
@@ -34,8 +29,18 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "eval_strategy": ("no", "steps", "epoch"),
     "report_to": ("azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "kubeflow", "mlflow", "neptune",
                   "swanlab", "tensorboard", "trackio", "wandb", "all", "none"),
+    "optimizer": ("default", "galore", "lorap", "muon", "muonclip", "multimodal"),
+    "loss_type": ("cross_entropy", "cosine_similarity", "contrastive", "online_contrastive", "infonce", "reranker",
+                  "generative_reranker", "pointwise_reranker", "listwise_reranker", "listwise_generative_reranker", "scoring",
+                  "distill_rps", "smooth_brier", "ce_rps"),
+    "eval_metric": ("acc", "nlg", "infonce", "paired", "reranker"),
     "callbacks": ("activation_cpu_offload", "adalora", "deepspeed_elastic", "early_stop", "graceful_exit", "lisa", "perf_log"),
 }
+
+#: Of these, those that a plugin may bring more of.
+REGISTERED = (*TUNERS, "report_to", "callbacks", "optimizer", "loss_type", "eval_metric")
+LOW_RANK_OPTIMIZERS = tuple(f"{name}{layerwise}" for layerwise in ("", "_layerwise") for name in (
+    "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw"))
 
 
 def argument_renamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -98,6 +103,10 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                         new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
                         override=_typed(change.new, change.new_value))
             continue
+        if items := parted_list(facts, name, value):
+            yield found("arg-invalid", "list", **_said(config, key, value), name=name, items=items,
+                        **_rewritten(config, key, name, items))
+            continue
         argument = known_args.get(name)
         if name == "model_type" or (name == "template" and swift_args.has_plugins(config)):
             argument = argument and replace(argument, choices=None)  # model-type-unknown's; plugins register templates
@@ -114,7 +123,7 @@ def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swi
     """What a value may mean that ms-swift looks up after parsing and would not find; of a list, each wrong item's nearest."""
     names = LOOKED_UP.get(name)
     if names and value is not None and not isinstance(value, dict) and not (argument and known(argument.choices)) \
-            and not (name in (*TUNERS, "report_to", "callbacks") and swift_args.has_plugins(config)):
+            and not (name in REGISTERED and swift_args.has_plugins(config)):
         words = swift_args.render_value(value, text, argument or swift_args.Argument(type="Optional[str]"))
         wrong = _misspelt(words, names)
         if len(words) > 1 and wrong:
@@ -152,9 +161,10 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """What `swift sft` cannot do without.
 
     Sources: swift/arguments/base_args/model_args.py ("Please set --model"), sft_args.py ("Please input the training
-    dataset"), transformers/trainer.py (a streaming dataset has no length); all of 3.8.3, 3.12.6, 4.0.4 and 4.6.0.
+    dataset"), quant_args.py, model/model_meta.py ("Please pass the parameter `num_labels`"), transformers/trainer.py (a
+    streaming dataset has no length), trainer_optimizer.py (_setup_low_rank_optimizer); all of 3.8.3, 3.12.6, 4.0.4, 4.6.0.
     """
-    if not config.files and not config.overrides and all(_is_default(config, key) for key in config.swift):
+    if not config.files and not config.overrides and all(config.is_default(f"swift.{key}") for key in config.swift):
         return  # the machine alone was asked about
     swift = translated(config, facts).swift
     if swift.get("model") in (None, "") and not _model_comes_otherwise(swift, facts):
@@ -163,34 +173,13 @@ def argument_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         yield found("arg-missing", "dataset", argument="dataset")
     if swift.flag("streaming") and (swift.get("max_steps") is None or (swift.whole("max_steps") or 1) <= 0):
         yield found("arg-missing", "max_steps", argument="max_steps", origin=_where(config, "streaming"))
+    for name, first, values in (("quant_bits", "quant_method", ("bnb", "hqq", "eetq", "quanto")),
+                                ("num_labels", "task_type", ("seq_cls",) if not swift.flag("load_args") else ()),
+                                ("optim_target_modules", "optim", LOW_RANK_OPTIMIZERS)):
+        if swift.get(name) is None and swift.text(first) in values:
+            yield found("arg-missing", name, argument=name, setting=f"{_shown(first, swift[first])}{_where(config, first)}")
     if swift.packs and swift.flag("packing") and swift.get("max_length") is None and swift.get("packing_length") is None:
         yield found("arg-missing", "max_length", severity=WARNING, argument="max_length")
-
-
-def argument_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """Pairs that ms-swift refuses only after loading.
-
-    Sources: swift/arguments/base_args/base_args.py (_init_lazy_tokenize), pipelines/train/sft.py (_prepare_dataset),
-    sft_args.py (_init_fsdp), base_args/quant_args.py, and trainers/arguments.py (_handle_hf_removed_args, 4.6).
-    """
-    swift = translated(config, facts).swift
-    version = facts.package("ms-swift")
-    pairs: list[tuple[str, str, str, str | None]] = []  # two arguments, each with the value that does without it
-    if swift.flag("streaming") and swift.flag("lazy_tokenize") and not (version and version < LAZY_REFUSED):
-        pairs.append(("streaming", "false", "lazy_tokenize", "false"))
-    if swift.flag("streaming") and any(swift.names("cached_dataset")):
-        pairs.append(("streaming", "false", "cached_dataset", None))
-    if swift.get("deepspeed") and swift.get("fsdp"):
-        pairs.append(("deepspeed", "null", "fsdp", "null"))
-    if version and version >= Version("4.6") and swift.number("warmup_ratio") and swift.number("warmup_steps"):
-        pairs.append(("warmup_ratio", "null", "warmup_steps", "null"))
-    for first, off, second, second_off in pairs:
-        yield found("arg-invalid", "exclusive", argument=first, shown=_shown(first, swift[first]),
-                    origin=_where(config, first), off=off, other=second, other_shown=_shown(second, swift[second]),
-                    other_origin=_where(config, second), other_off=second_off)
-    if swift.text("quant_method") in ("bnb", "hqq", "eetq", "quanto") and swift.get("quant_bits") is None:
-        yield found("arg-missing", "quant_bits", argument="quant_bits",
-                    shown=_shown("quant_method", swift["quant_method"]), origin=_where(config, "quant_method"))
 
 
 def translated(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
@@ -200,11 +189,6 @@ def translated(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
 
 def _translate(config: ResolvedConfig, facts: Facts) -> swift_args.Translation:
     return swift_args.translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift"))
-
-
-def _is_default(config: ResolvedConfig, key: str) -> bool:
-    origin = config.origin(f"swift.{key}")
-    return origin is not None and origin.layer == "default"
 
 
 def _model_comes_otherwise(swift: SwiftArguments, facts: Facts) -> bool:
@@ -259,5 +243,4 @@ def _said(config: ResolvedConfig, key: str, value: Any) -> dict[str, Any]:
     return {"argument": key, "value": _open(key, value), "shown": _shown(key, value), "origin": _where(config, key), **place}
 
 
-CHECKS: tuple[Check, ...] = (argument_renamed, argument_clash, argument_unknown, argument_invalid, argument_missing,
-                             argument_conflict)
+CHECKS: tuple[Check, ...] = (argument_renamed, argument_clash, argument_unknown, argument_invalid, argument_missing)

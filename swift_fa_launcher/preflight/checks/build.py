@@ -13,7 +13,8 @@ from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding, S
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import building
 from swift_fa_launcher.flash.hosts import DIRECT, MIRRORS, PYPI, host_of, source_hosts
-from swift_fa_launcher.flash.implementations import FA2
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA4
+from swift_fa_launcher.flash.installed import is_missing, too_old
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.tags import fits_here
 from swift_fa_launcher.machine import reading
@@ -27,6 +28,23 @@ def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if reason and not local and building.needs_install(config, facts):
         yield found("wheel-not-found", reason, severity=ERROR if config.flash_attn.build == "never" else WARNING,
                     reason=reason, torch=reading.torch_version(facts), processor=known(facts.host.machine))
+
+
+def rocm_build(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """What flash-attn needs on AMD's GPUs: a build of its own, which needs no compiler with Triton (flash-attn's README)."""
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    broken = flash_attn is not None and known(flash_attn.import_error) is not None
+    unfit = broken or is_missing(config, facts) or too_old(config, facts) is not None
+    if reading.on_rocm(facts) and config.swift.attn_impl in BY_NAME and unfit:
+        yield found("rocm-build", torch=reading.torch_version(facts), pip=reading.pip(facts))
+
+
+def build_torch_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The source asks the compiler for C++17, and ATen.h is an #error below C++20."""
+    if config.flash_attn.build != "never" and known(facts.host.os) != "Windows" and building.needs_install(config, facts) \
+            and config.swift.attn_impl not in FA4.names and building.asks_for_old_cxx(config, facts):
+        yield found("build-torch-mismatch", severity=ERROR if building.must_build(config, facts) else WARNING,
+                    torch=reading.torch_version(facts), pip=reading.pip(facts))
 
 
 def wheel_sources(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -79,7 +97,7 @@ def build_tools(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/Eyeline-Labs/FlashDepth/issues/2 (gcc)
     """
     tools = _toolchain(facts)
-    if tools is None or reading.on_rocm(facts) or not building.builds(config, facts):
+    if tools is None or not building.builds(config, facts):
         return
     nvcc, cuda = known(tools.nvcc), reading.torch_cuda(facts)
     if tools.nvcc is None:
@@ -180,5 +198,5 @@ def _has_archives(config: ResolvedConfig, facts: Facts) -> bool:
     return index is not None and known(index.ok) is True and any(host_of(source) == PYPI for source in config.flash_attn.sources)
 
 
-CHECKS: tuple[Check, ...] = (wheel_not_found, wheel_sources, cuda_home_missing, build_tools, build_deps_missing,
-                             build_memory_low, site_packages_not_writable, wheel_hosts)
+CHECKS: tuple[Check, ...] = (wheel_not_found, rocm_build, build_torch_mismatch, wheel_sources, cuda_home_missing, build_tools,
+                             build_deps_missing, build_memory_low, site_packages_not_writable, wheel_hosts)

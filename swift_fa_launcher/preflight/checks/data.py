@@ -16,7 +16,20 @@ from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.checkpoint import CheckpointFiles, find_faults
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import environment, launch_number, pip, setting, torch_version, typed, written
+from swift_fa_launcher.machine.reading import (
+    environment,
+    launch_number,
+    parted_list,
+    pip,
+    process_count,
+    setting,
+    spreads_model,
+    torch_version,
+    typed,
+    visible_gpus,
+    written,
+    zero_settings,
+)
 from swift_fa_launcher.machine.rows import reason_in_both
 from swift_fa_launcher.preflight.packing import longest_row, nothing_left
 
@@ -47,6 +60,8 @@ def dataset_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     https://github.com/modelscope/ms-swift/issues/982"""
     for key in DATASET_ARGUMENTS:
         for name in config.swift.names(key):
+            if parted_list(facts, key, name):
+                continue  # arg-invalid's
             if (_is_path(name) or not _registers(config)) and (way := _absence(facts, name)):
                 yield _absent(config, facts, way, key, name, "dataset")
 
@@ -204,6 +219,26 @@ def checkpoint_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Find
                         missing=faults.missing, cut_off=faults.cut_off, faults=faults.words)
 
 
+def checkpoint_world_size(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """deepspeed divides its optimizer among the ranks, and no other number of them reads what was divided so: "Automatic
+    adjustment of ZeRO's optimizer state partitioning with a new world size is not currently supported"
+    (deepspeed/runtime/engine.py, _get_all_zero_checkpoints)."""
+    swift, name = config.swift, config.swift.text("resume_from_checkpoint")
+    path, here = facts.path(name), launch_number(config, facts, "nproc_per_node")
+    files = (known(path.files) if path else None) or ()
+    shards = {match[1] for file in files if (match := re.search(r"zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt$", file))}
+    written_by, would_read = len(shards), process_count(config, facts)
+    told = here is not None or not spreads_model(config, facts) or len(visible_gpus(config, facts).gpus or ()) == 1
+    if not shards or written_by == would_read or not told or not swift.get("deepspeed") or swift.flag("resume_only_model") \
+            or swift.get("deepspeed_autotp_size") or "deepspeed_elastic" in swift.names("callbacks") \
+            or (zero_settings(swift) or {}).get("elastic_checkpoint"):
+        return
+    nodes = launch_number(config, facts, "nnodes") or 1
+    fits = written_by % nodes == 0 and written_by // nodes <= len(visible_gpus(config, facts).gpus or ())
+    yield found("checkpoint-world-size", setting=setting(config, "resume_from_checkpoint"), written_by=written_by,
+                would_read=would_read, as_before=f"launch.nproc_per_node={written_by // nodes}" if fits else None)
+
+
 def resume_setting_ignored(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A resumed adapter keeps the shape that it was saved with: `lora_rank: 4` on a rank 8 one trains rank 8."""
     name = config.swift.text("resume_from_checkpoint")
@@ -259,5 +294,6 @@ def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 
 CHECKS: tuple[Check, ...] = (
     model_missing, model_incomplete, model_type_unknown, dataset_missing, dataset_format, rows_all_too_long,
-    output_not_writable, output_link_exists, checkpoint_incomplete, resume_setting_ignored, checkpoint_unloadable,
+    output_not_writable, output_link_exists, checkpoint_incomplete, checkpoint_world_size, resume_setting_ignored,
+    checkpoint_unloadable,
 )

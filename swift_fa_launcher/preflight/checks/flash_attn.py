@@ -12,12 +12,16 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.findings.finding import INFO, Check, Finding
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
+from swift_fa_launcher.flash.head_dims import BACKWARD_EVERYWHERE, MOST, head_dims_of, most_head_dim
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.pairs import dies_of_unnamed
 from swift_fa_launcher.flash.provider import KERNEL, TORCH, choose_provider
 from swift_fa_launcher.machine import reading
-from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn
+from swift_fa_launcher.machine.facts import Extension, Facts, FlashAttn, Gpu
 
 #: A probe's largest difference from the float32 reference that half precision explains.
 LARGEST_ERROR = 0.1
@@ -36,16 +40,15 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     if not standing.is_missing(config, facts):
         return
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
-    transformers, kernels = facts.package("transformers"), facts.package("kernels")
-    if transformers and kernels and transformers >= Version("4.56"):
+    transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
+    if transformers and kernels and taken and kernels in taken[0]:
         name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
         yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name)
 
 
-def hub_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """A kernel of the hub is asked for, and none can be had or it computes wrongly. transformers' range for `kernels` holds only
-    transformers back: the launcher loads the kernel itself."""
-    provider, kernel, transformers = choose_provider(config, facts), known(facts.hub_kernel), facts.package("transformers")
+def kernel_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A kernel of the hub is asked for, and none can be had or it computes wrongly."""
+    provider, transformers = choose_provider(config, facts), facts.package("transformers")
     asked = config.flash_attn.provider == KERNEL and provider is not None
     if reading.is_absent(facts, "kernels") and transformers and (asked or "/" in (config.swift.attn_impl or "")):
         extra = "kernels" if transformers >= Version("5.1") else "hub-kernels"  # which holds the releases that it takes
@@ -53,13 +56,35 @@ def hub_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                     setting="flash_attn.provider=kernel" if asked else reading.setting(config, "attn_impl"))
     elif asked and provider and (why := provider.trace[-1][1]):
         yield found("kernel-missing", why=why)
-    if asked and kernel and kernel.taken is False:
-        yield found("kernel-mismatch", transformers=facts.package("transformers"), kernels=facts.package("kernels"))
+
+
+def kernel_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A `kernels` that this transformers does not take ends its import, or brings no attention: then it is an ImportError
+    where attn_impl names a hub's kernel (integrations/hub_kernels.py, `get_kernel`), and one way out less elsewhere. For
+    flash_attn.provider=kernel the launcher loads it itself."""
+    kernels, known_range = facts.package("kernels"), reading.kernels_taken(facts)
+    if kernels is None or known_range is None or kernels in known_range[0]:
+        return
+    taken, breaks = known_range
+    provider = choose_provider(config, facts)
+    way = "import" if breaks and kernels >= breaks else "asked" if "/" in (config.swift.attn_impl or "") else \
+        "provider" if provider and provider.name == KERNEL else ""
+    if way or standing.is_missing(config, facts):
+        yield found("kernel-mismatch", way, severity=ERROR if way in ("import", "asked") else WARNING, kernels=kernels,
+                    taken=str(taken), transformers=facts.package("transformers"), pip=reading.pip(facts),
+                    setting=reading.setting(config, "attn_impl"))
 
 
 def _where(config: ResolvedConfig, facts: Facts) -> str:
     """Whether an installation could run here, or what it lacks."""
+    if reading.on_rocm(facts):
+        return "rocm"
     return "cpu torch" if reading.has_cpu_torch(facts) else "no gpu" if reading.has_no_gpu(config, facts) else "here"
+
+
+def _rocm(facts: Facts) -> str:
+    """Where rocm-build says how it is installed."""
+    return "rocm" if reading.on_rocm(facts) else ""
 
 
 def flash_attn_variant_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -77,7 +102,7 @@ def flash_attn_too_old(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     https://github.com/hiyouga/LlamaFactory/issues/3464"""
     if old := standing.too_old(config, facts):
         version, transformers, floor = old
-        yield found("flash-attn-too-old", flash_attn=version, transformers=transformers, minimum=floor)
+        yield found("flash-attn-too-old", _rocm(facts), flash_attn=version, transformers=transformers, minimum=floor)
 
 
 def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -91,7 +116,7 @@ def flash_attn_broken(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
     torch = known(facts.torch)
     if error and not causes and flash_attn.distribution is not None and torch is not None \
             and known(torch.import_error) is None and (torch.cuda is not None or reading.on_rocm(facts)):
-        yield found("flash-attn-import-failed", why=_one_line(error), context={"import_error": error})
+        yield found("flash-attn-import-failed", _rocm(facts), why=_one_line(error), context={"import_error": error})
 
 
 def _causes(flash_attn: FlashAttn, facts: Facts) -> Iterator[Finding]:
@@ -166,11 +191,53 @@ def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if gpus is not None and device.index not in {g.index for g in gpus}:
             continue
         error, off = known(device.error), known(device.max_error)
+        if not device.ok and _unfit_head_dim(config, facts):
+            continue  # which flash-attn-head-dim says
         if off is not None and not error and (not device.ok or off > LARGEST_ERROR or math.isnan(off)):
             yield found("flash-attn-probe-wrong", gpu=device.index, max_error=off, context={"error": error})
         elif not device.ok:
             yield found("flash-attn-probe-failed", gpu=device.index, why=_one_line(error or "?"),
                         context={"error": error, "max_error": off})
+
+
+def flash_attn_head_dim(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A layer whose head dimension the implementation does not run on a wanted GPU: it dies in the first step.
+    https://github.com/Dao-AILab/flash-attention/issues/2427 (Gemma 4)"""
+    row, unfit = BY_NAME.get(config.swift.attn_impl or ""), _unfit_head_dim(config, facts)
+    if row is not None and unfit is not None:
+        dim, most, gpu = unfit
+        model = reading.model_config(config, facts)
+        way = "" if dim > MOST else "newer" if row is FA2 else "FlashAttention 2"
+        on = f"GPU {gpu.index} ({known(gpu.compute_capability)})" if gpu else ""
+        yield found("flash-attn-head-dim", way, head_dim=dim, most=most, title=row.title,
+                    model_type=(known(model.model_type) if model else None) or config.swift.text("model"),
+                    minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
+
+
+def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu | None] | None:
+    """(the largest head dimension that does not run, the largest that does, on which GPU); no GPU where it is so on all."""
+    row, model = BY_NAME.get(config.swift.attn_impl or ""), reading.model_config(config, facts)
+    if row is None or model is None or reading.on_ascend(facts):
+        return None
+    flash_attn = reading.wanted_flash_attn(config, facts)
+    version = reading.installed_version(facts, flash_attn) if flash_attn else facts.package(row.distribution)
+    for dim in sorted(head_dims_of(model), reverse=True):
+        if (most := most_head_dim(row, version, None, dim)) is not None:
+            return dim, most, None
+        for gpu in () if reading.on_rocm(facts) else reading.visible_gpus(config, facts).gpus or ():
+            if (most := most_head_dim(row, version, known(gpu.compute_capability), dim)) is not None:
+                return dim, most, gpu
+    return None
+
+
+def flash_attn_unnamed(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A `flash_attn` of no distribution kills `import transformers`, whatever attention is asked for."""
+    flash_attn, unnamed = known(facts.flash_attn), dies_of_unnamed(facts)
+    shadowed = flash_attn is not None and standing.is_missing(config, facts) and standing.outsider(flash_attn, facts) is not None
+    if unnamed is not None and not shadowed:
+        module, origin = unnamed
+        yield found("flash-attn-shadowed", "kills transformers", module=module, origin=origin,
+                    transformers=facts.package("transformers"), pip=reading.pip(facts))
 
 
 def torch_prerelease(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -186,5 +253,6 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-CHECKS: tuple[Check, ...] = (flash_attn_missing, hub_kernel, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
-                             flash_attn_arch_missing, flash_attn_probe, torch_prerelease)
+CHECKS: tuple[Check, ...] = (
+    flash_attn_missing, kernel_missing, kernel_mismatch, flash_attn_variant_missing, flash_attn_too_old, flash_attn_broken,
+    flash_attn_arch_missing, flash_attn_probe, flash_attn_head_dim, flash_attn_unnamed, torch_prerelease)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
+from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import strength
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.findings.finding import Check, Finding
+from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import DEFAULT_PORT, LAUNCH_VARIABLES, NODE_VARIABLES
 
-#: What ms-swift's own launcher reads (swift/cli/main.py), and what CUDA does; each with the setting that writes it.
-LAUNCH_VARIABLES: Mapping[str, str] = {
-    "NPROC_PER_NODE": "launch.nproc_per_node", "NNODES": "launch.nnodes", "NODE_RANK": "launch.node_rank",
-    "MASTER_ADDR": "launch.master_addr", "MASTER_PORT": "launch.master_port", "CUDA_VISIBLE_DEVICES": "launch.gpus",
-}
-DEFAULT_PORT = 29500
 #: Settings for torchrun that its user makes, with the name that it gives to what it tells its processes.
 FOR_TORCHRUN = frozenset(("TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_ENABLE_FILE_TIMER", "TORCHELASTIC_HEALTH_CHECK_PORT",
                           "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "TORCHELASTIC_SIGNALS_TO_HANDLE"))
@@ -30,7 +28,7 @@ def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     if not gpus or processes is None or processes <= len(gpus) or config.swift.flag("use_cpu") or _other_device(facts):
         return
     yield found("nproc-exceeds-gpus", processes=processes, gpus=len(gpus),
-                origin=reading.written(config, "launch.nproc_per_node"))
+                origin=reading.launch_written(config, facts, "nproc_per_node"))
 
 
 def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -70,6 +68,68 @@ def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
         getattr(config.launch, LAUNCH_VARIABLES[variable].removeprefix("launch.")) is not None
 
 
+def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`env` or the environment sets what `launch` sets, to something else: `launch` is what the training gets.
+
+    It is meant where it stands in a higher layer than `env`; where it is typed, it is against the environment.
+    """
+    for variable, key in LAUNCH_VARIABLES.items():
+        value, told = _set(config, key), reading.environment(config, facts, variable)
+        in_config = variable in config.env
+        above = strength(config, f"env.{variable}") if in_config else len(config.files)
+        if value is None or told is None or strength(config, key) > above or _agrees(config, facts, variable, in_config):
+            continue
+        gpus = key == "launch.gpus"
+        fits = key == "launch.master_addr" or re.fullmatch(r"\d+(, *\d+)*" if gpus else r"\d+", told, re.ASCII)
+        counts = in_config or key in ("launch.nproc_per_node", "launch.nnodes", "launch.node_rank")
+        yield found("launch-env-conflict", "config" if in_config else "environment", severity=ERROR if counts else WARNING,
+                    variable=variable, told=f"{told}{reading.written(config, f'env.{variable}')}", setting=key,
+                    value=f"[{','.join(map(str, value))}]" if gpus else value, origin=reading.written(config, key),
+                    other=(f"[{told}]" if gpus else told) if fits else None)
+
+
+def _set(config: ResolvedConfig, key: str) -> Any:
+    return getattr(config.launch, key.removeprefix("launch."))
+
+
+def _agrees(config: ResolvedConfig, facts: Facts, variable: str, in_config: bool) -> bool:
+    """Whether a variable says what `launch` says, or nothing that can be compared with it.
+
+    A platform gives more GPUs than one launch takes, and an address in another form than the config's (a name for a number,
+    and `localhost` to the first node).
+    """
+    value, told = _set(config, LAUNCH_VARIABLES[variable]), reading.environment(config, facts, variable) or ""
+    if variable == "CUDA_VISIBLE_DEVICES":
+        given, names = [str(gpu) for gpu in value], [name.strip() for name in told.split(",") if name.strip()]
+        return given == names or any(name.startswith(("GPU-", "MIG-")) for name in names) \
+            or (not in_config and (not names or set(given) <= set(names)))
+    if variable == "MASTER_ADDR" and not in_config:
+        names = [host if _is_address(host) else host.partition(".")[0] for host in (told, value)]
+        return _is_loopback(told) or _is_address(told) != _is_address(value) or names[0] == names[1]
+    if variable == "NPROC_PER_NODE" and told in ("gpu", "auto"):
+        return len(reading.visible_gpus(config, facts).gpus or ()) in (0, value)
+    return told.strip() in ("", str(value))
+
+
+def node_rank_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """The platform says which of the nodes this is; with two of one rank each waits for the other.
+
+    Unset, torchrun takes PET_NODE_RANK, else 0. A launch on fewer nodes than the platform has counts them in its own way.
+    How Slurm's number goes astray: https://github.com/huggingface/accelerate/issues/2816
+    """
+    nodes, rank = (reading.launch_number(config, facts, name) for name in ("nnodes", "node_rank"))
+    if (nodes or 1) < 2 or config.launch.target == "slurm" or reading.environment(config, facts, "LOCAL_RANK") is not None:
+        return
+    for variable, count in NODE_VARIABLES:
+        told, of = (reading.environment(config, facts, name) for name in (variable, count))
+        if told is not None and told.isdecimal() and of in (None, str(nodes)):
+            if told != str(rank or 0) and not (rank is None and variable == "PET_NODE_RANK"):
+                yield found("node-rank-mismatch", "" if rank is not None else "unset", node_rank=rank, variable=variable,
+                            told=told, nodes=nodes, from_environment=f"${{oc.env:{variable}}}",
+                            origin=reading.launch_written(config, facts, "node_rank"))
+            return
+
+
 def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Inside torchrun the processes are there already; a platform's WORLD_SIZE asks for nodes that `launch` leaves out.
 
@@ -92,30 +152,37 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def port_in_use(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """torchrun's first node listens on master_port; a taken one ends with EADDRINUSE after the imports."""
-    nodes, per_node = (reading.launch_number(config, facts, n) for n in ("nnodes", "nproc_per_node"))
+    """torchrun's first node listens on master_port; a taken one ends with EADDRINUSE after the imports.
+
+    The nodes must agree on it; on one node, where nobody wrote one, the launcher takes a free one.
+    """
     used = known(facts.ports_in_use) or ()
-    if (nodes is None and per_node is None) or (nodes or 1) * (per_node or 1) < 2 \
-            or reading.is_login_node(config, facts) or (reading.launch_number(config, facts, "node_rank") or 0) > 0:
+    if not reading.uses_torchrun(config, facts) or reading.chosen_port(config, facts) or reading.is_login_node(config, facts) \
+            or (reading.launch_number(config, facts, "node_rank") or 0) > 0:
         return
     port = reading.launch_number(config, facts, "master_port") or DEFAULT_PORT
     if port in used:
-        free = next((p for p in range(max(port, 1023) + 1, 65536) if p not in used), None)
-        yield found("port-in-use", port=port, free=free, origin=reading.written(config, "launch.master_port"))
+        yield found("port-in-use", port=port, free=reading.free_port(used, port),
+                    origin=reading.launch_written(config, facts, "master_port"))
 
 
 def master_addr_loopback(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The other nodes cannot reach this one's loopback: they wait 15 minutes.
-    https://github.com/modelscope/ms-swift/issues/2485"""
+    https://github.com/modelscope/ms-swift/issues/2485
+
+    The first node itself listens for all: ms-swift's examples/train/multi-node/swift/train_node1.sh starts it so.
+    """
     own, platforms = config.launch.master_addr, reading.environment(config, facts, "MASTER_ADDR")
-    address = own or platforms
+    address = own or platforms or reading.environment(config, facts, "PET_MASTER_ADDR")  # torchrun's own look-up
     if (reading.launch_number(config, facts, "nnodes") or 1) < 2 or (not address and config.launch.target == "slurm"):
         return
     if own in (None, platforms) and _is_platforms_first(config, facts):
         return
     if not address or _is_loopback(address):
-        yield found("master-addr-loopback", "" if address else "unset", master_addr=address,
-                    origin=reading.written(config, "launch.master_addr"))
+        first = not reading.launch_number(config, facts, "node_rank")
+        yield found("master-addr-loopback", f"{'first ' if first else ''}{'' if address else 'unset'}".strip(),
+                    severity=WARNING if first else ERROR, master_addr=address,
+                    origin=reading.launch_written(config, facts, "master_addr"))
 
 
 def _is_platforms_first(config: ResolvedConfig, facts: Facts) -> bool:
@@ -128,12 +195,18 @@ def _is_platforms_first(config: ResolvedConfig, facts: Facts) -> bool:
 
 def _is_loopback(address: str) -> bool:
     name = address.strip().lower().strip("[]")
-    try:
-        ip = ipaddress.ip_address(name)
-    except ValueError:
+    if not _is_address(name):
         return name == "localhost" or name.startswith("localhost.")
+    ip = ipaddress.ip_address(name)
     return ip.is_loopback or ip.is_unspecified
 
 
-CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, launch_env_misspelt, launch_nested, port_in_use,
-                             master_addr_loopback)
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, launch_env_misspelt, launch_env_conflict, launch_nested,
+                             node_rank_mismatch, port_in_use, master_addr_loopback)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
@@ -19,6 +19,7 @@ from swift_fa_launcher.flash.versions import needed_driver
 from swift_fa_launcher.machine import reading
 from swift_fa_launcher.machine.facts import Driver, Facts, Gpu
 from swift_fa_launcher.preflight.packing import dataset_rows
+from swift_fa_launcher.preflight.sizes import FEW_STATES, LEAN_OPTIMIZERS, billions_named, gpu_holds
 
 #: (distribution, from this version on, oldest Python), the newest version first: ms-swift's from its README's table (the
 #: METADATA is laxer than the code), the others' from Requires-Python.
@@ -35,10 +36,10 @@ PYTHON_FLOORS = (
 #: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 FIRST_DRIVERS = {11: Version("450.80.02"), 12: Version("525.60.13"), 13: Version("580.65.06")}
 
-#: Arguments of full training that leave most parameters untrained, or their optimizer states small; optimizers likewise.
-FEW_STATES = ("freeze_llm", "freeze_parameters", "freeze_parameters_regex", "freeze_parameters_ratio", "trainable_parameters",
-              "trainable_parameters_regex", "use_galore", "lisa_activated_layers")
-LEAN_OPTIMIZERS = ("8bit", "4bit", "adafactor", "galore", "apollo", "lion", "sgd", "lomo")
+#: The share of a GPU that weights, gradients and optimizer may take in what is advised; the rest is for activations.
+ROOMY = 0.8
+#: How far above a GPU's memory an estimate by the model's name must be to be sure.
+ROUGHLY = 1.25
 
 
 def python_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -130,6 +131,45 @@ def _is_idle(gpu: Gpu) -> bool | None:
     """Whether nearly all of its memory is free; None where that is not known."""
     total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
     return free >= 0.9 * total if total and free is not None else None
+
+
+def gpu_memory_short(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """Weights, gradients and the optimizer's states alone are more than the smallest GPU has. What a name says of the
+    parameters is rough; and on Windows the driver lends the machine's memory to the GPU."""
+    totals = {gpu.index: known(gpu.memory_gib) for gpu in reading.visible_gpus(config, facts).gpus or ()}
+    held, borrows = gpu_holds(config, facts), known(facts.host.os) == "Windows" or known(facts.host.wsl)
+    if held is None or borrows or None in totals.values() or not totals:
+        return
+    smallest = min(totals, key=lambda index: totals[index] or 0)
+    memory = totals[smallest] or 0.0
+    if held.total > memory:
+        ways = [way for way in _smaller(config, facts)
+                if (less := gpu_holds(with_settings(config, way), facts)) and less.total < ROOMY * memory]
+        first, second, third = (*ways, None, None, None)[:3]
+        rough = held.by_name and held.total < ROUGHLY * memory
+        yield found("gpu-memory-short", severity=WARNING if rough else ERROR, gpu=smallest, memory_gib=memory,
+                    needed_gib=round(held.total, 1), weights_gib=round(held.weights, 1), gradients_gib=round(held.gradients, 1),
+                    optimizer_gib=round(held.optimizer, 1), first=first, second=second, third=third)
+
+
+def _smaller(config: ResolvedConfig, facts: Facts) -> Iterator[str]:
+    """Settings that take less of a GPU, those that change the training least first."""
+    gpus = len(reading.visible_gpus(config, facts).gpus or ())
+    if gpus * (reading.launch_number(config, facts, "nnodes") or 1) > 1 and not (
+            config.swift.get("quant_method") or config.swift.get("fsdp")):
+        yield f"launch.nproc_per_node={gpus} swift.deepspeed=zero3"
+    if config.swift.text("tuner_type") == "full":
+        yield "swift.tuner_type=lora"
+    yield "swift.tuner_type=lora swift.quant_method=bnb swift.quant_bits=4"
+
+
+def with_settings(config: ResolvedConfig, overrides: str) -> ResolvedConfig:
+    """The config with `swift.name=value` and `launch.nproc_per_node=n` on top."""
+    set_ = dict(word.split("=") for word in overrides.split())
+    swift = {key.removeprefix("swift."): value for key, value in set_.items() if key.startswith("swift.")}
+    processes = set_.get("launch.nproc_per_node")
+    return replace(config, swift=SwiftArguments({**config.swift, **swift}),
+                   launch=replace(config.launch, nproc_per_node=int(processes)) if processes else config.launch)
 
 
 def gpu_arch_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -249,6 +289,22 @@ def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if size is not None and free is not None and free < size * count:
         yield found("disk-space-low", place=config.swift.text("output_dir") or "output", free_gib=free, count=count,
                     each_gib=size, needed_gib=round(size * count, 2))
+    yield from _rows_cache(config, facts)
+
+
+def _rows_cache(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """ms-swift writes all rows into its cache before it takes the first, and a second time once they are brought into shape
+    (swift/dataset/loader.py, preprocessor/core.py). https://github.com/modelscope/ms-swift/issues/2974"""
+    named = reading.environment(config, facts, "MODELSCOPE_CACHE")
+    path = facts.path(named)
+    rooms = (facts.host.free_gib.get("datasets"), path.free_gib if path else None,
+             None if named else facts.host.free_gib.get("cache"))
+    room = next((gib for room in rooms if (gib := known(room)) is not None), None)
+    files = {name.rpartition("#")[0] or name: path for key in ("dataset", "val_dataset") for name in config.swift.names(key)
+             if (path := facts.path(name)) and known(path.kind) == "file"}
+    size = sum(known(path.size_gib) or 0 for path in files.values())
+    if room is not None and size > room and not config.swift.flag("streaming"):
+        yield found("disk-space-low", "datasets", place=named or "~/.cache/modelscope", free_gib=room, needed_gib=size)
 
 
 def _kept_checkpoints(config: ResolvedConfig) -> int:
@@ -273,10 +329,7 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
     model = swift.text("model")
     path = facts.path(model)
     size = known(path.size_gib) if path else None
-    last = re.sub(r"(?<=[0-9])_(?=[0-9]{1,2}b)", ".", (model or "").rstrip("/").rpartition("/")[2], flags=re.IGNORECASE)
-    last = last.replace("_", "-")  # internlm2_5-1_8b is of 1.8 billion
-    named = re.search(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)[bB](?![a-zA-Z])", last)
-    billions = size * 2**30 / 2e9 if size else float(named[1]) if named else None
+    billions = size * 2**30 / 2e9 if size else billions_named(model)
     if next((swift.get(k) for k in ("tuner_type", "train_type", "sft_type") if swift.get(k)), "lora") != "full":
         rank = min(swift.whole("lora_rank") or 8, 4096)
         return max(0.02, (billions or 0) * 0.003 * rank / 8 * 12e9 / 2**30)
@@ -314,6 +367,7 @@ def windows_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
 
 
 CHECKS: tuple[Check, ...] = (
-    python_unsupported, torch_missing, torch_cpu_only, gpu_none, gpu_not_visible, gpu_memory_low, gpu_arch_unsupported,
-    gpu_flash_attn_leftover, driver_too_old, shm_small, disk_space_low, host_memory_low, windows_unsupported,
+    python_unsupported, torch_missing, torch_cpu_only, gpu_none, gpu_not_visible, gpu_memory_low, gpu_memory_short,
+    gpu_arch_unsupported, gpu_flash_attn_leftover, driver_too_old, shm_small, disk_space_low, host_memory_low,
+    windows_unsupported,
 )

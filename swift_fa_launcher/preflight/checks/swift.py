@@ -9,15 +9,18 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import attention_misspelt
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
+from swift_fa_launcher.flash.head_dims import MOST, head_dims_of
+from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
+from swift_fa_launcher.flash.pairs import broken_pairs
 from swift_fa_launcher.machine import reading
-from swift_fa_launcher.machine.facts import Facts, ModelConfig
+from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.preflight import packing
 
 #: What a version of ms-swift requires of transformers (METADATA of these releases); bounds only ever rose, so a release
@@ -37,16 +40,6 @@ FIRST_TRANSFORMERS = {
     "gemma2": "4.42", "mllama": "4.45", "qwen2_audio": "4.45", "llava_onevision": "4.45", "idefics3": "4.46", "olmo2": "4.47",
     "modernbert": "4.48", "cohere2": "4.48", "mistral3": "4.50", "gemma3n": "4.53", "smollm3": "4.53",
 }
-
-#: (transformers, model types, only with flash attention, the repaired release, thread).
-BROKEN_PAIRS = (
-    (SpecifierSet("==4.53.0"), ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "glm4v"), True, "4.53.1",
-     "https://github.com/huggingface/transformers/issues/39095"),
-)
-
-#: Models with linear-attention layers, for facts that do not list their layers.
-LINEAR_ATTENTION = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text")
-LEAKY_TRANSFORMERS = SpecifierSet(">=5.2.0,<5.9", prereleases=True)
 
 #: HF model_type: (the first ms-swift whose template refuses it, whether padding_free is refused as well).
 #: `support_padding_free` in swift/template/templates, swift/pipelines/train/sft.py.
@@ -78,9 +71,14 @@ SWIFT_WAITS = 18_000_000
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
-#: What stands beside ms-swift in many an image, with bounds of its own, and which `swift sft` does not import.
-BESIDE_TRAINING = frozenset(("lmdeploy", "sglang", "evalscope", "ms-opencompass", "opencompass", "ms-vlmeval", "gradio",
-                             "llamafactory", "axolotl", "verl", "openrlhf", "funasr", "sentence-transformers"))
+#: What every `swift sft` imports; transformers takes torchvision along wherever it is (image_utils.py).
+ALWAYS_IMPORTED = frozenset(("ms-swift", "torch", "torchvision", "transformers", "peft", "trl", "accelerate", "datasets"))
+#: What some import, by package: the argument and the value that asks for it, None any.
+IMPORTED_FOR = {"deepspeed": ("deepspeed", None), "liger-kernel": ("use_liger_kernel", True),
+                "bitsandbytes": ("quant_method", "bnb"), "unsloth": ("tuner_backend", "unsloth")}
+#: What transformers looks for while it is imported, and raises ImportError (dependency_versions_check.py).
+ASKED_AT_IMPORT = frozenset(("tqdm", "regex", "requests", "packaging", "filelock", "numpy", "tokenizers", "huggingface-hub",
+                             "safetensors", "pyyaml"))
 
 
 def ms_swift_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -112,7 +110,9 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    yield found("packing-needs-flash-attn", "too new" if too_new else "" if impl else "unset",
+    model = reading.model_config(config, facts)
+    too_wide = model is not None and max(head_dims_of(model), default=0) > MOST  # then none runs: Gemma 4
+    yield found("packing-needs-flash-attn", "too wide" if too_wide else "too new" if too_new else "" if impl else "unset",
                 setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
                 argument=key, ms_swift=version)
 
@@ -126,22 +126,9 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
                     lazy_tokenize=reading.setting(config, "lazy_tokenize"), ms_swift=version)
 
 
-def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """transformers 5.2.0 to 5.8 drop the boundaries of packed rows before linear-attention layers: no error, a wrong loss.
-    https://github.com/modelscope/ms-swift/issues/9618"""
-    model, transformers = _model_config(config, facts), facts.package("transformers")
-    if not config.swift.packs or model is None or transformers is None or transformers not in LEAKY_TRANSFORMERS:
-        return
-    layers = known(model.layer_types)
-    linear = any("linear" in layer for layer in layers) if layers else known(model.model_type) in LINEAR_ATTENTION
-    if linear and (config.swift.whole("sequence_parallel_size") or 1) == 1:
-        yield found("packing-leaks", model_type=known(model.model_type), transformers=transformers,
-                    pip=reading.pip(facts))
-
-
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Templates that cannot pack."""
-    model = _model_config(config, facts)
+    model = reading.model_config(config, facts)
     kind = (known(model.model_type) if model else None) or ""
     name = (config.swift.text("model") or "").lower()
     if not kind and ("ovis2.5" in name or "ovis2_5" in name):
@@ -248,7 +235,7 @@ def flash_attn_dtype(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     `fp16: false` computes in float32. https://github.com/QwenLM/Qwen3/issues/406
     """
     swift = config.swift
-    dtype, source = _dtype(config, facts)
+    dtype, source = reading.weights_dtype(config, facts)
     if swift.attn_impl in FLASH_IMPLEMENTATIONS and dtype == "float32" and swift.flag("fp16") is False \
             and not swift.flag("bf16") and not reading.on_ascend(facts):
         yield found("flash-attn-dtype", source=source, setting=reading.setting(config, "fp16"), torch_dtype=dtype)
@@ -261,28 +248,13 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     old = [g for g in reading.visible_gpus(config, facts).gpus or ()
            if (known(g.compute_capability) or Version("99")) < Version("8.0")]
-    dtype, source = _dtype(config, facts)
+    dtype, source = reading.weights_dtype(config, facts)
     asked = [reading.setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
         asked = [reading.setting(config, "torch_dtype") if swift.get("torch_dtype") else f"bfloat16 ({source})"]
     if old and asked:
         yield found("bf16-unsupported", asked=asked, gpu=f"{old[0].index} {known(old[0].name) or ''}".strip(),
                     capability=known(old[0].compute_capability), gpus=[gpu.index for gpu in old])
-
-
-def _dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
-    """(torch dtype of the weights, where it comes from); None where neither config nor model says."""
-    asked = config.swift.text("torch_dtype")
-    if asked and asked != "auto":
-        return asked.removeprefix("torch."), f"torch_dtype{reading.written(config, 'swift.torch_dtype')}"
-    model = _model_config(config, facts)
-    own = known(model.torch_dtype) if model else None
-    return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
-
-
-def _model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
-    path = facts.path(config.swift.get("model"))
-    return known(path.model_config) if path else None
 
 
 def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -294,49 +266,99 @@ def transformers_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     if way:
         yield found("transformers-mismatch", way, transformers=transformers, ms_swift=swift, pip=reading.pip(facts),
                     **values)
+    for pair, version in () if way else broken_pairs(config, facts):
+        yield found("transformers-mismatch", pair.says, severity=ERROR if pair.blocks else WARNING, transformers=transformers,
+                    ms_swift=swift, version=version, attn_impl=config.swift.attn_impl, mend=_within(pair.mend, swift),
+                    pip=reading.pip(facts))
 
 
 def _swift_range(swift: Version | None, transformers: Version) -> tuple[str, dict[str, Any]] | None:
     """What the installed ms-swift requires, where this transformers is outside of it."""
     if swift is None or swift < Version("3.0"):
         return None
-    below = next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
+    below = _below(swift)
     wanted = f">={TRANSFORMERS_FROM}" + (f",<{below}" if below else "")
     return None if Version(transformers.base_version) in SpecifierSet(wanted) else ("ms-swift", {"wanted": wanted})
 
 
+def _below(swift: Version) -> str | None:
+    """The transformers that this ms-swift excludes, and all newer ones."""
+    return next((bound for release, bound in TRANSFORMERS_BELOW if swift.release <= Version(release).release), None)
+
+
+def _within(requirement: str, swift: Version | None) -> str:
+    """What pip is to install: `requirement` within what this ms-swift takes of transformers, else a newer ms-swift too."""
+    name, _, least = requirement.partition(">=")
+    below = _below(swift) if swift is not None and name == "transformers" and least else None
+    if below is None:
+        return f'"{requirement}"'
+    return f'"{requirement},<{below}"' if Version(least) < Version(below) else f'-U ms-swift "{requirement}"'
+
+
 def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[str, dict[str, Any]] | None:
-    model = _model_config(config, facts)
+    model = reading.model_config(config, facts)
     kind = (known(model.model_type) if model else None) or ""
     first = FIRST_TRANSFORMERS.get(kind)
     if first and Version(transformers.base_version) < Version(first):
         return "model", {"model_type": kind, "wanted": f">={first}"}
-    for broken, kinds, with_flash, repaired, thread in BROKEN_PAIRS:
-        if kind in kinds and transformers in broken and (config.swift.wants_flash_attn or not with_flash):
-            return "broken", {"model_type": kind, "wanted": f"=={repaired}", "thread": thread}
     return None
 
 
 def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """Installed distributions that contradict each other's requirements.
-    https://github.com/modelscope/ms-swift/issues/3268"""
+    """Installed distributions that contradict each other's requirements. https://github.com/modelscope/ms-swift/issues/3268
+
+    ms-swift's own images hold vllm, lmdeploy and others with bounds of their own, which `swift sft` does not import; only
+    those that it imports break it. With transformers 5.2 vllm 0.17 and 0.18 cannot make their own config of Qwen3.5 (a list
+    | a set, modeling_rope_utils.py); AutoConfig gives transformers' own to the training.
+    https://github.com/modelscope/ms-swift/issues/8286
+    """
+    model = reading.model_config(config, facts)
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
             name = canonicalize_name(Requirement(requires).name)
         except InvalidRequirement:
             name = canonicalize_name((re.match(r"[\w.-]+", requires) or [""])[0])
-        loaded = canonicalize_name(conflict.package) not in BESIDE_TRAINING
-        yield found("requirement-conflict", "" if installed else "missing",
-                    severity=ERROR if loaded and name in HEAVY_PACKAGES else WARNING, package=conflict.package,
-                    dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(), requires=requires,
-                    installed=installed, requirement=requires if name else None, pip=reading.pip(facts))
+        package = canonicalize_name(conflict.package)
+        hangs = package == "ms-swift" and name == "binpacking" and _packs_bins(config)
+        imported = _is_imported(config, package)
+        breaks = imported and (name in HEAVY_PACKAGES or (package == "transformers" and name in ASKED_AT_IMPORT))
+        serves = package == "vllm" and ((known(model.model_type) if model else None) or "").startswith("qwen3_5") \
+            and str(facts.package("transformers")).startswith("5.2.")
+        way = "hangs" if hangs else "missing" if not installed else "" if imported else "vllm" if serves else "beside"
+        yield found("requirement-conflict", way, package=conflict.package, requires=requires, installed=installed,
+                    severity=ERROR if hangs or (breaks and not _same_minor(requires, installed)) else WARNING,
+                    dependent=f"{conflict.package} {known(conflict.version) or ''}".strip(),
+                    requirement=requires if name else None, pip=reading.pip(facts))
+
+
+def _is_imported(config: ResolvedConfig, package: str) -> bool:
+    argument, value = IMPORTED_FOR.get(package, (None, None))
+    given = config.swift.get(argument) if argument else None
+    return package in ALWAYS_IMPORTED or (bool(given) and value in (None, given)) \
+        or (package in DISTRIBUTIONS and config.swift.wants_flash_attn)
+
+
+def _packs_bins(config: ResolvedConfig) -> bool:
+    """Whether binpacking is imported: in processes of their own, whose end the main one does not notice
+    (swift/dataset/packing.py `calculate_matched_group`)."""
+    return bool(config.swift.flag("packing")) and config.swift.text("packing_strategy") in (None, "binpack")
+
+
+def _same_minor(requires: str, installed: str | None) -> bool:
+    """Whether another patch of the torch that is there would do: those agree, and vendors' builds count as earlier ones."""
+    try:
+        requirement, version = Requirement(requires), Version((installed or "").split(" ")[-1])
+    except (InvalidRequirement, InvalidVersion):
+        return False
+    return canonicalize_name(requirement.name) == "torch" and any(
+        requirement.specifier.contains(f"{version.major}.{version.minor}.{patch}") for patch in range(10))
 
 
 def deepspeed_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """deepspeed is no requirement of ms-swift: it is installed where it is wanted."""
     if config.swift.get("deepspeed") and reading.is_absent(facts, "deepspeed"):
-        yield found("deepspeed-missing", setting=_deepspeed(config), pip=reading.pip(facts))
+        yield found("deepspeed-missing", setting=reading.shown_deepspeed(config), pip=reading.pip(facts))
 
 
 def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -351,18 +373,12 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
     if (processes or 1) < len(gpus):
         first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
-        yield found("deepspeed-launch", setting=_deepspeed(config), gpus=len(gpus), processes=processes or 1,
+        yield found("deepspeed-launch", setting=reading.shown_deepspeed(config), gpus=len(gpus), processes=processes or 1,
                     first=f"[{first}]")
 
 
-def _deepspeed(config: ResolvedConfig) -> str:
-    value = config.swift.get("deepspeed")
-    return reading.setting(config, "deepspeed") if isinstance(value, str) and len(value) < 100 else \
-        f"deepspeed{reading.written(config, 'swift.deepspeed')}"
-
-
 CHECKS: tuple[Check, ...] = (
-    ms_swift_missing, swift_not_ms_swift, packing_needs_flash_attn, packing_lazy_tokenize, packing_leaks,
-    packing_model_unsupported, packing_cache_not_shared, packing_timeout_risk, rows_too_long, packing_changes_batch,
+    ms_swift_missing, swift_not_ms_swift, packing_needs_flash_attn, packing_lazy_tokenize, packing_model_unsupported,
+    packing_cache_not_shared, packing_timeout_risk, rows_too_long, packing_changes_batch,
     flash_attn_dtype, bf16_unsupported, transformers_mismatch, requirement_conflict, deepspeed_missing, deepspeed_launch,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from packaging.version import Version
@@ -49,6 +50,11 @@ def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[str, str]]
     goes_on = any(swift.names("adapters")) or swift.text("resume_from_checkpoint")  # with the rank of what is loaded
     if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and not goes_on and _below(swift, "lora_rank", 1):
         refused["lora_rank"] = "positive", "8"
+    # pipelines/train/tuner.py, prepare_model; transformers' FineGrainedFP8HfQuantizer is not trainable
+    if len(adapters := swift.names("adapters")) > 1 and swift.text("tuner_type") != "full":
+        refused["adapters"] = "one", shlex.quote(adapters[0])
+    if swift.text("quant_method") == "fp8":
+        refused["quant_method"] = "not trained", "null"
     return refused
 
 
@@ -70,8 +76,9 @@ def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if other is None:
         return
     shown = setting(config, other) if swift.get(other) is not None else f"{other}=true"
-    yield found("arg-invalid", "split", setting=setting(config, "truncation_strategy"), with_setting=shown,
-                argument="truncation_strategy", other=other)
+    yield found("arg-conflict", "split", first=setting(config, "truncation_strategy"), second=shown,
+                arguments=["truncation_strategy", other], write="swift.truncation_strategy=right",
+                or_write="swift.truncation_strategy=delete")
 
 
 CHECKS: tuple[Check, ...] = (value_that_cannot_train, split_refused)

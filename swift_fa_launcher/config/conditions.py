@@ -1,0 +1,44 @@
+"""Conditions on arguments of `swift sft`, as tables of rules write them. Pure.
+
+`a`: given, and not false. `a=x,y`: one of these values, or one of a list's is (`*` stands for anything). `a!=x,y`: none of
+them, also where it is not given. `a>2`, `a<2`: a number beyond.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from swift_fa_launcher.config.schema import SwiftArguments
+
+#: An argument's name to its value, None where it is not given.
+ValueOf = Callable[[str], Any]
+
+_CONDITION = re.compile(r"(\w+)(?:(!=|=|<|>)(.*))?")
+
+
+def parse_condition(condition: str) -> tuple[str, str, str]:
+    """Name, sign and what stands behind it; the latter two empty for `a`."""
+    match = _CONDITION.fullmatch(condition)
+    assert match, condition
+    return match[1], match[2] or "", match[3] or ""
+
+
+def all_hold(conditions: Iterable[str], value_of: ValueOf) -> bool:
+    return all(holds(condition, value_of) for condition in conditions)
+
+
+def holds(condition: str, value_of: ValueOf) -> bool:
+    name, sign, wanted = parse_condition(condition)
+    read = SwiftArguments({name: value_of(name)})
+    if sign in ("<", ">"):
+        number = read.number(name)
+        return number is not None and (number < float(wanted) if sign == "<" else number > float(wanted))
+    given = [text for text in read.names(name) if text.strip()]
+    if not sign:
+        return bool(given) and read.flag(name) is not False
+    flag = read.flag(name) if wanted in ("true", "false") else None
+    words = [str(flag).lower()] if flag is not None else [text.strip().lower() for text in given]
+    return any(fnmatchcase(word, each) for word in words for each in wanted.split(",")) is (sign == "=")

@@ -1,0 +1,44 @@
+"""The training in small before the whole one: what each code means, when it comes, what mends it, and how a check says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swift_fa_launcher.errors import Text
+from swift_fa_launcher.findings.entry import Entry, Says, entry
+
+_NEVER = Text("do not try it again: preflight.rehearsal=never", "不再尝试：preflight.rehearsal=never")
+_WITHOUT = Text("or start without a rehearsal: preflight.rehearsal=never", "或不预演，直接启动：preflight.rehearsal=never")
+
+ENTRIES: Mapping[str, Entry] = {
+    "rehearsal": entry(
+        "I", Text("what the training in small foretells, or why there was none", "小规模预演的结果，或未能预演的原因"),
+        Text("the training was rehearsed with few layers and steps, or could not be", "用少量层和步数预演了训练，或无法预演"),
+        Text("look at all of it: swift-fa rehearse CONFIG", "查看全部结果：swift-fa rehearse 配置"),
+        says={"": Says(Text("rehearsed with {depths} of {layers} layers: {told}", "用 {layers} 层中的 {depths} 层预演：{told}")),
+              "cannot": Says(Text("not rehearsed: {why}", "未预演：{why}"), (_NEVER,))}),
+    "rehearsal-failed": entry(
+        "E", Text("the training in small failed", "小规模预演失败"),
+        Text("the same training with few layers and steps ended with an error of ms-swift, the model, the data or a training step",
+             "同样的训练在层数和步数很少时，因 ms-swift、模型、数据或训练步骤出错而结束"),
+        Text("see its output and what mends it: swift-fa rehearse CONFIG", "查看输出和解决办法：swift-fa rehearse 配置"),
+        _WITHOUT,
+        says={"": Says(Text("the training in small failed: {error}", "小规模预演失败：{error}"), (_WITHOUT,)),
+              "cause": Says(Text("the training in small failed with {cause}: {error}", "小规模预演失败，原因是 {cause}：{error}"),
+                            (Text("what {cause} means: swift-fa explain {cause}", "{cause} 的含义：swift-fa explain {cause}"), _WITHOUT))}),
+    "labels-masked": entry(
+        "EW", Text("the training would learn almost nothing of its rows", "训练几乎学不到数据中的内容"),
+        Text("no token of the rehearsed rows is trained on (error), or under 1 % of them (warning)",
+             "预演的数据中没有任何 token 参与训练（错误），或不足 1%（警告）"),
+        Text("look at what is learned of a row: swift-fa rehearse CONFIG", "查看一行中哪些内容参与训练：swift-fa rehearse 配置"),
+        Text("check swift.template, swift.loss_scale and swift.max_length: answers may be cut off or not recognised",
+             "检查 swift.template、swift.loss_scale 和 swift.max_length：回答可能被截断或没有被识别"),
+        says={"none": Text("no token of the rehearsed rows is trained on", "预演的数据中没有任何 token 参与训练"),
+              "few": Text("only {share} of the tokens of the rehearsed rows are trained on", "预演的数据中只有 {share} 的 token 参与训练")}),
+    "loss-not-finite": entry(
+        "EW", Text("the loss of the training in small is no usable number", "小规模预演的 loss 不是可用的数值"),
+        Text("the rehearsed loss is NaN or infinite (error), or exactly 0 (warning)", "预演的 loss 是 NaN 或无穷（错误），或恰好为 0（警告）"),
+        Text("train in bfloat16 where the GPU has it: swift.torch_dtype=bfloat16", "GPU 支持时用 bfloat16 训练：swift.torch_dtype=bfloat16"),
+        Text("check the learning rate and the rows: swift-fa rehearse CONFIG", "检查学习率和数据：swift-fa rehearse 配置"),
+        says={"": Text("the loss of step {step} of the training in small is {loss}", "小规模预演第 {step} 步的 loss 为 {loss}")}),
+}

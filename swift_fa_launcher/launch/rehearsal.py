@@ -1,0 +1,89 @@
+"""The plan of a rehearsal: a launch's own, made small. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import Any
+
+from swift_fa_launcher.config.schema import ResolvedConfig, SwanLabSection, SwiftArguments
+from swift_fa_launcher.decode import encode, known
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
+from swift_fa_launcher.machine.facts import Facts
+
+SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
+VARIABLE = "SWIFT_FA_REHEARSAL"
+STEPS, ROWS, SAMPLE = 12, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
+#: Does not belong to a training step: what is written, evaluated, tracked, or goes on from elsewhere.
+LEFT_OUT = (
+    "num_train_epochs", "val_dataset", "resume_from_checkpoint", "resume_only_model", "load_best_model_at_end",
+    "save_steps", "eval_steps", "eval_strategy", "evaluation_strategy", "save_total_limit", "push_to_hub",
+    "hub_model_id", "hub_token", "create_checkpoint_symlink", "metric_for_best_model", "report_to", "save_only_model",
+    "logging_dir", "run_name", "eval_on_start", "adapters", "split_dataset_ratio", "predict_with_generate")
+
+
+def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str) -> ResolvedConfig:
+    """The config of the training in small: the same arguments, few rows and steps, nothing kept."""
+    given = {name: value for name, value in config.swift.items() if name not in LEFT_OUT}
+    given |= {"output_dir": f"{folder}/output", "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no",
+              "report_to": "none", "split_dataset_ratio": 0,
+              "dataset": [_few(name, facts) for name in config.swift.names("dataset")]}
+    if accumulation_of(config) > 2:  # with two batches gradients lie beside activations already, as with more
+        given["gradient_accumulation_steps"] = 2
+    return replace(config, swift=SwiftArguments(given), swanlab=SwanLabSection(enabled=False),
+                   run=replace(config.run, monitor=True))
+
+
+def accumulation_of(config: ResolvedConfig) -> int:
+    return config.swift.whole("gradient_accumulation_steps") or 1
+
+
+def _few(name: str, facts: Facts) -> str:
+    """The dataset with at most ROWS of its rows; `name#N` is ms-swift's own way to ask for N."""
+    where = facts.path(name)
+    rows = known(where.rows) if where else None
+    _, mark, asked = name.rpartition("#")
+    if (rows is not None and rows <= ROWS) or (mark and asked.isdigit() and int(asked) <= ROWS):
+        return name
+    return f"{name.rpartition('#')[0] if mark and asked.isdigit() else name}#{ROWS}"
+
+
+def times_the_rows(config: ResolvedConfig, facts: Facts) -> float | None:
+    """How many times the rehearsed rows the whole training has; None where that is not known."""
+    whole = part = 0
+    for name in config.swift.names("dataset"):
+        where = facts.path(name)
+        rows = known(where.rows) if where else None
+        if not rows:
+            return None
+        _, mark, asked = name.rpartition("#")
+        rows = min(rows, int(asked)) if mark and asked.isdigit() else rows
+        whole, part = whole + rows, part + min(rows, ROWS)
+    return whole / part if part else None
+
+
+def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: str) -> LaunchPlan | None:
+    """What is started for it; None where ms-swift's own script is not known."""
+    plan = make_plan(rehearsed_config(config, facts, folder), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
+    swift = known(facts.swift)
+    module = known(swift.module) if swift else None
+    if module is None:
+        return None
+    script = str(PurePath(module).parent / "cli" / "sft.py")
+    job = json.dumps({"script": script, "folder": folder, "sample": SAMPLE})
+    starts = tuple(SCRIPT if word == script else word for word in plan.starts)
+    return replace(plan, starts=starts, env=MappingProxyType({**plan.env, VARIABLE: job}))
+
+
+def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any]) -> str:
+    """A name for everything that its answer depends on. stamps: of the files of data and model."""
+    small = rehearsed_config(config, facts, "")
+    told = {"swift": dict(small.swift), "launch": encode(config.launch), "env": dict(config.env), "stamps": stamps,
+            "accumulation": accumulation_of(config), "packages": encode(facts.packages), "speedups": config.run.speedups,
+            "provider": config.flash_attn.provider,
+            "gpus": [(gpu.index, str(gpu.name), str(gpu.memory_gib)) for gpu in known(facts.gpus) or ()]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -1,0 +1,78 @@
+"""What a rehearsal foretells: from trainings of two depths, in a straight line, to the depth of the model.
+
+Peak memory and the time of a step are a part that each layer adds and a part that none does (docs/rehearsal.md, on one H100).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.decode import known
+from swift_fa_launcher.files import read_group
+from swift_fa_launcher.machine.facts import Rehearsal, Trial
+
+#: Of the batches and steps of each depth, how many compile kernels and fill caches.
+WARM_UP = 0.4
+GIB = 2.0 ** 30
+
+
+def read_ranks(folder: Path) -> tuple[Mapping[str, Any], ...]:
+    """What each process wrote, in rank order; empty where none came so far."""
+    files = sorted(folder.glob("rank-*.json"), key=lambda file: int(file.stem.partition("-")[2]))
+    return tuple(group for group in map(read_group, files) if group)
+
+
+def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention: str | None = None,
+             rows: float | None = None) -> Rehearsal:
+    """What the processes' files say of the whole training. accumulation: batches in an optimizer step of that training; rows:
+    how many times the rehearsed rows it has, None where that is not known. Pure."""
+    failed = next((rank for rank in ranks if rank.get("error")), None)
+    layers = next((rank["layers"] for rank in ranks if rank.get("layers")), None)
+    seen = [rank["depths"] for rank in ranks if rank.get("depths")]
+    found = Rehearsal(cannot=next((str(rank["cannot"]) for rank in ranks if rank.get("cannot")), None),
+                      error=str(failed["error"]) if failed else None, layers=layers, attention=attention,
+                      out_of_memory=bool(failed and failed.get("out_of_memory")))
+    if not seen or layers is None:
+        return found
+    by_rank = [[_trial(one) for one in rank] for rank in seen]
+    trials = max(by_rank, key=lambda rank: max(known(one.peak_gib) or 0.0 for one in rank))
+    batch = _extended(trials, layers, [known(one.batch_seconds) for one in trials])
+    rest = _extended(trials, layers, [known(one.rest_seconds) for one in trials]) or 0.0
+    last, step = seen[0][-1], batch and batch * accumulation + max(rest, 0.0)
+    tokens = sum(statistics.mean(rank[-1]["tokens"]) for rank in seen if rank[-1]["tokens"]) * accumulation
+    epoch = last["steps_per_epoch"] and rows and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
+    totals = [one["total"] for rank in seen for one in rank if one.get("total")]
+    return replace(
+        found, trials=tuple(trials), losses=tuple(map(float, last["losses"])),
+        learned=sum(last["learned"]) / sum(last["tokens"]) if last["learned"] and sum(last["tokens"]) else None,
+        peak_gib=_extended(trials, layers, [known(one.peak_gib) for one in trials]),
+        gpu_gib=min(totals) / GIB if totals else None, step_seconds=step,
+        tokens_per_second=tokens / step if step and tokens else None, epoch_steps=max(1, round(epoch)) if epoch else None)
+
+
+def _trial(one: Mapping[str, Any]) -> Trial:
+    tokens, busy = one["tokens"] or [1] * len(one["batches"]), one.get("busy")
+    rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]
+    rate = busy["seconds"] / max(busy["tokens"], 1) if busy else statistics.median(_warm(rates)) if rates else None
+    batch = rate and rate * statistics.mean(tokens)
+    return Trial(int(one["depth"]), (one["peak"] - one["held"]) / GIB if one.get("peak") else None, batch,
+                 statistics.median(_warm(one["rests"])) if one["rests"] else None)
+
+
+def _warm(values: Sequence[float]) -> Sequence[float]:
+    return values[math.floor(len(values) * WARM_UP):]
+
+
+def _extended(trials: Sequence[Trial], layers: int, values: Sequence[float | None]) -> float | None:
+    """The straight line through two depths at `layers`; the value itself where that depth was tried."""
+    if trials[-1].depth == layers or values[-1] is None:
+        return values[-1]
+    if len(trials) != 2 or values[0] is None:
+        return None
+    more = max(values[1] - values[0], 0.0) / (trials[1].depth - trials[0].depth)  # type: ignore[operator]
+    return values[1] + more * (layers - trials[1].depth)  # type: ignore[operator]

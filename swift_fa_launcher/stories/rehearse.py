@@ -1,0 +1,109 @@
+"""The story of the rehearsal: make the training small, run it, read what it showed; kept while nothing of it changes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from swift_fa_launcher.cache import cache_dir
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import decode, encode, known
+from swift_fa_launcher.errors import Say, Text
+from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
+from swift_fa_launcher.findings.finding import blocking
+from swift_fa_launcher.launch.local import run_training
+from swift_fa_launcher.launch.rehearsal import accumulation_of, make_rehearsal_plan, rehearsal_key, times_the_rows
+from swift_fa_launcher.machine.facts import Facts, Rehearsal
+from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
+from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, training_environment
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """judgement: with the rehearsal among its facts. sample: the beginning of a row as (text, whether it is learned). log: the
+    last lines of a rehearsal that failed."""
+
+    judgement: Judgement
+    sample: tuple[tuple[str, bool], ...] = ()
+    log: str = ""
+
+
+def is_wanted(config: ResolvedConfig, facts: Facts) -> bool:
+    """Whether a launch is to be rehearsed first: `auto` does where there is a GPU to lose time on, and one node."""
+    wish = config.preflight.rehearsal
+    return wish == "always" or (wish == "auto" and bool(known(facts.gpus)) and (config.launch.nnodes or 1) == 1)
+
+
+def rehearse_launch(prepared: Prepared, *, allow: Sequence[str], say: Say) -> Prepared:
+    """The launch with its rehearsal judged, where one is wanted and nothing else blocks it."""
+    judgement = prepared.judgement
+    if blocking(judgement.findings) or not is_wanted(judgement.config, judgement.facts):
+        return prepared
+    return replace(prepared, judgement=rehearse(judgement, allow=allow, say=say).judgement)
+
+
+def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool = False) -> Rehearsed:
+    """The kept answer, or the training in small. anew: also where an answer is kept. Raises LaunchError where nothing starts."""
+    config, facts = judgement.config, judgement.facts
+    place = cache_dir() / "rehearsal" / f"{rehearsal_key(config, facts, _stamps(config))}.json"
+    kept = None if anew else kept_answer(place, lambda answer: decode(Rehearsal, answer["rehearsal"]))
+    if kept is not None:
+        return Rehearsed(_with(judgement, kept, allow))
+    with tempfile.TemporaryDirectory(prefix="swift-fa-rehearsal-", ignore_cleanup_errors=True) as folder:
+        found, sample, log = _run(config, facts, Path(folder), say)
+    if found.error is None:  # what failed may have been mended from outside
+        keep_answer(place, {"rehearsal": encode(found)})
+    return Rehearsed(_with(judgement, found, allow), sample, log)
+
+
+def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> Judgement:
+    return judge(judgement.config, replace(judgement.facts, rehearsal=rehearsal), allow)
+
+
+def _stamps(config: ResolvedConfig) -> Mapping[str, Any]:
+    """The files that the rehearsal reads, as far as they lie here: rows, and the model's config."""
+    model = config.swift.text("model")
+    files = [Path(name.rpartition("#")[0] or name) for name in config.swift.names("dataset")]
+    return {str(file): stamp(file) for file in (*files, *((Path(model, "config.json"),) if model else ()))}
+
+
+def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[Rehearsal, tuple[tuple[str, bool], ...], str]:
+    plan = make_rehearsal_plan(config, facts, str(folder), str(Path.cwd()))
+    if plan is None:
+        return Rehearsal(cannot="ms-swift's script is not known"), (), ""
+    say(Text("rehearsing: the same training with few layers, a minute at most as a rule",
+             "正在预演：用少量的层跑同样的训练，通常不超过一分钟"))
+    log = folder / "rehearsal.log"
+    environment = training_environment(config, plan)
+    with open(os.devnull, "wb") as nowhere:
+        outcome = run_training(plan.starts, env=environment, cwd=Path(plan.cwd), log=log, run_id=folder.name,
+                               grace=config.launch.grace, stdout=nowhere, stderr=nowhere)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    ranks = read_ranks(folder)
+    told = read_group(folder / "monitor.json")
+    found = foretell(ranks, accumulation=accumulation_of(config), attention=told.get("kernel"),
+                     rows=times_the_rows(config, facts))
+    first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
+    sample = tuple((text, learned) for text, learned in first.get("sample", ()))
+    if outcome.exit_code == 0 or found.cannot is not None:
+        return found, sample, ""
+    return _failed(found, log, outcome.exit_code), sample, log.read_text("utf-8", "replace")[-4000:]
+
+
+def _failed(found: Rehearsal, log: Path, exit_code: int) -> Rehearsal:
+    """With the cause that the log names. A process that ended without a word of its own is not taken for the training's fault."""
+    from swift_fa_launcher.diagnose.diagnosis import diagnose_file
+
+    diagnosis = next(iter(diagnose_file(log, exit_code=exit_code)), None)
+    code = diagnosis.code if diagnosis and diagnosis.code != "unknown" else None
+    if code == "gpu-out-of-memory":
+        return replace(found, out_of_memory=True)
+    error = known(found.error) or (f"exit code {exit_code}" if code else None)
+    if error is None:
+        return replace(found, cannot=f"it ended with exit code {exit_code} and says nothing")
+    return replace(found, error=error, code=code)

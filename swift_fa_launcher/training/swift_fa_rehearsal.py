@@ -1,0 +1,309 @@
+"""The training in small: run by the training's interpreter in the place of ms-swift's own script, with the same arguments.
+
+Models are made from their config with few layers and random weights, on the device; all else is the training's own: rows,
+packing, template, tuner, plugin, optimizer. Two depths one after another in one process, so that imports are paid once. What each
+showed goes into `folder`/rank-N.json, one file a process, anew after each depth.
+
+Told what to do by SWIFT_FA_REHEARSAL, a JSON object: script (ms-swift's own), folder, sample (how many tokens of a row to show).
+"""
+# mypy: disable-error-code="import-not-found,import-untyped,no-any-return,misc"
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import math
+import os
+import runpy
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    Job = dict[str, Any]
+
+VARIABLE = "SWIFT_FA_REHEARSAL"
+IGNORED = -100  # the label of a token that is not learned
+STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
+#: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
+BUSY = 3.0
+PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
+
+
+class Cannot(Exception):
+    """The rehearsal itself cannot be done, which says nothing of the training."""
+
+
+class Rehearsal:
+    """What the two trainings showed so far. which: 0 for the first depth, 1 for the second."""
+
+    def __init__(self, job: Job) -> None:
+        self.file = Path(job["folder"], f"rank-{os.environ.get('RANK', '0')}.json")
+        self.job, self.which, self.cannot = job, 0, ""
+        self.shown: list[Job] = []
+        self.layers: int | None = None
+        self.seen: Job = {}
+
+    def write(self, **more: Any) -> None:
+        told = {"layers": self.layers, "depths": self.shown, **({"cannot": self.cannot} if self.cannot else {}), **more}
+        part = self.file.with_suffix(".part")
+        part.write_text(json.dumps(told), encoding="utf-8")
+        os.replace(str(part), str(self.file))
+
+    def give_up(self, why: str) -> NoReturn:
+        self.cannot = why
+        raise Cannot(why)
+
+
+def main() -> None:
+    rehearsal = Rehearsal(json.loads(os.environ[VARIABLE]))
+    script, words = rehearsal.job["script"], sys.argv[1:]
+    make_small(rehearsal)
+    watch(rehearsal)
+    sys.path[0] = str(Path(script).parent)  # as if it had been started itself
+    for which in (0, 1):
+        rehearsal.which, rehearsal.seen = which, {"held": free()}
+        sys.argv = [script, *words]
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except BaseException as error:
+            if rehearsal.cannot:
+                rehearsal.write()
+                return
+            oom = "out of memory" in str(error).lower()
+            rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom)
+            raise
+        rehearsal.shown.append(rehearsal.seen)
+        rehearsal.write()
+        if rehearsal.seen.get("depth") == rehearsal.layers:
+            return
+
+
+def free() -> int:
+    """Lets go of the model before, as far as nobody holds it; bytes of the device that are held all the same."""
+    import torch
+
+    gc.collect()
+    if not torch.cuda.is_initialized():
+        return 0
+    getattr(torch._C, "_cuda_clearCublasWorkspaces", int)()  # the second training takes its own, as the first did
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.memory_allocated())
+
+
+# The model, with few layers
+
+
+def make_small(rehearsal: Rehearsal) -> None:
+    """Every model that transformers is asked to load is made from its config instead."""
+    from transformers import PreTrainedModel
+
+    load: Any = PreTrainedModel.from_pretrained.__func__
+
+    def from_pretrained(cls: Any, path: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+        if config is None:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(path, trust_remote_code=True)
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        try:
+            rehearsal.layers, depth = cut(text, rehearsal.which)
+            rehearsal.seen.update(depth=depth)
+            return make_model(rehearsal, load, cls, path, config, args, kwargs)
+        except Cannot as error:
+            rehearsal.give_up(str(error))
+
+    wrapped: Any = functools.wraps(load)(from_pretrained)
+    PreTrainedModel.from_pretrained = classmethod(wrapped)
+
+
+def cut(config: Any, which: int) -> tuple[int, int]:
+    """(layers of the model, those that are left in its text config, which is changed)."""
+    names = ("num_hidden_layers", "n_layer", "num_layers")
+    name = next((name for name in names if isinstance(getattr(config, name, None), int)), "")
+    if not name:
+        raise Cannot("the model's config does not say how many layers it has")
+    layers = getattr(config, name)
+    if getattr(config, "num_kv_shared_layers", 0):
+        raise Cannot("its layers share keys and values, so fewer of them are another model")
+    depth = depths_of(config, layers)[which]
+    for key, value in list(vars(config).items()):
+        if isinstance(value, (list, tuple)) and len(value) == layers and depth < layers:
+            setattr(config, key, value[:depth])
+    setattr(config, name, depth)
+    return layers, depth
+
+
+def depths_of(config: Any, layers: int) -> tuple[int, int]:
+    """Two depths that differ by whole periods of the model's pattern of layers; the model's own where it is not deeper."""
+    first = getattr(config, "first_k_dense_replace", 0) or 0
+    types = getattr(config, "layer_types", None) or []
+    period = next((p for p in range(1, layers) if all(a == b for a, b in zip(types[first:], types[first + p:]))), 1)  # noqa: B905
+    for name in PERIODS:
+        period = math.lcm(period, getattr(config, name, None) or 1)
+    step = max(period, 2)
+    return (first + step, first + 2 * step) if first + 2 * step < layers else (layers, layers)
+
+
+def make_model(rehearsal: Rehearsal, load: Any, cls: Any, path: Any, config: Any, args: Any, kwargs: Job) -> Any:
+    """A model with random weights on its device. Where loading is more than that (quantisation, ZeRO 3, several devices), they
+    are written down and loaded the way that the training's own would be."""
+    import torch
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    device_map = kwargs.get("device_map")
+    device = device_map.get("") if isinstance(device_map, dict) else device_map
+    several = device in ("auto", "balanced", "sequential") or (isinstance(device_map, dict) and set(device_map) != {""})
+    quantized = kwargs.get("quantization_config") or getattr(config, "quantization_config", None)
+    method = str(getattr(quantized, "quant_method", quantized or "")).lower()
+    if quantized and "bitsandbytes" not in method:
+        raise Cannot("its weights are quantised already, and random ones cannot be")
+    dtype = next((found for found in (kwargs.get("dtype"), kwargs.get("torch_dtype"), getattr(config, "dtype", None),
+                                      getattr(config, "torch_dtype", None)) if found is not None), None)
+    place = device if device is not None and not several else "cuda" if torch.cuda.is_available() else "cpu"
+    named = "dtype" if "dtype" in kwargs else "torch_dtype"
+    attention = {"attn_implementation": kwargs["attn_implementation"]} if kwargs.get("attn_implementation") else {}
+    with torch.device(place):
+        model = cls._from_config(config, **({named: dtype} if dtype not in (None, "auto") else {}), **attention)
+    if not (several or quantized or is_deepspeed_zero3_enabled()):
+        return model.eval()
+    if world_size() > 1:
+        raise Cannot("its weights would have to be written down for several processes")
+    folder = Path(rehearsal.job["folder"], f"model-{rehearsal.which}")
+    model.save_pretrained(folder)
+    del model
+    free()
+    return load(cls, str(folder), *args, config=config, **kwargs)
+
+
+# What is seen
+
+
+def watch(rehearsal: Rehearsal) -> None:
+    """Times, tokens, labels and memory of every trainer that is made from now on."""
+    from transformers import Trainer, TrainerCallback
+
+    make = Trainer.__init__
+
+    class Watcher(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            start(rehearsal.seen, args, more.get("train_dataloader"))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            wait(args.device)
+            rehearsal.seen["rests"].append(time.perf_counter() - rehearsal.seen["clock"])  # the optimizer's part
+            last = STEPS + 1 if args.device.type == "cuda" else STEPS
+            control.should_training_stop = state.global_step >= last
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            losses = [one["loss"] for one in state.log_history if "loss" in one]
+            rehearsal.seen.update(losses=losses[:STEPS], **memory(args.device))
+
+    @functools.wraps(make)
+    def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
+        make(trainer, *args, **kwargs)
+        trainer.add_callback(Watcher())
+        step = trainer.training_step
+
+        @functools.wraps(step)
+        def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
+            count(rehearsal, trainer, inputs)
+            wait(trainer.args.device)
+            began = time.perf_counter()
+            loss = step(model, dict(inputs), *more, **named)
+            wait(trainer.args.device)
+            rehearsal.seen["clock"] = time.perf_counter()
+            rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
+            if trainer.state.global_step == STEPS and "busy" not in rehearsal.seen and trainer.args.device.type == "cuda":
+                rehearsal.seen["busy"] = keep_busy(lambda: step(model, dict(inputs), *more, **named), rehearsal.seen)
+            return loss
+
+        trainer.training_step = training_step
+
+    Trainer.__init__ = make_watched
+
+
+def keep_busy(run_batch: Any, seen: Job) -> Job:
+    """Seconds of one batch on a device that has been busy for a while, and the batch's tokens. The weights are spoilt by it."""
+    import torch
+
+    rounds = torch.tensor(max(8, min(400, int(BUSY / statistics.median(seen["batches"][-5:])))), device="cuda")
+    if world_size() > 1:
+        torch.distributed.all_reduce(rounds, torch.distributed.ReduceOp.MAX)  # as many everywhere
+    times = []
+    for _ in range(2):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(int(rounds) // 2):
+            run_batch()
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - began) / (int(rounds) // 2))
+    return {"seconds": times[-1], "tokens": seen["tokens"][-1]}
+
+
+def start(seen: Job, args: Any, loader: Any) -> None:
+    wait(args.device)
+    try:
+        steps = len(loader) // args.gradient_accumulation_steps
+    except TypeError:
+        steps = None  # a stream
+    seen.update(batches=[], rests=[], tokens=[], learned=[], steps_per_epoch=steps, clock=time.perf_counter(),
+                accumulation=args.gradient_accumulation_steps)
+
+
+def count(rehearsal: Rehearsal, trainer: Any, inputs: Any) -> None:
+    ids, labels, mask = inputs.get("input_ids"), inputs.get("labels"), inputs.get("attention_mask")
+    places = ids if ids is not None else labels
+    if places is None:
+        return
+    real = mask.sum() if mask is not None and mask.dim() == 2 else places.numel()
+    rehearsal.seen["tokens"].append(int(real))
+    if labels is not None:
+        rehearsal.seen["learned"].append(int((labels != IGNORED).sum()))
+    if ids is not None and labels is not None and ids.shape == labels.shape and "sample" not in rehearsal.seen:
+        rehearsal.seen["sample"] = sample_of(trainer, ids[0], labels[0], rehearsal.job["sample"])
+
+
+def sample_of(trainer: Any, ids: Any, labels: Any, most: int) -> list[tuple[str, bool]]:
+    """The beginning of a row as (text, whether it is learned)."""
+    made_by = getattr(trainer, "processing_class", None) or getattr(trainer, "tokenizer", None)
+    tokenizer: Any = getattr(made_by, "tokenizer", made_by)
+    runs: list[tuple[list[int], bool]] = []
+    for token, label in zip(ids[:most].tolist(), labels[:most].tolist()):  # noqa: B905
+        learned = label != IGNORED
+        if not runs or runs[-1][1] != learned:
+            runs.append(([], learned))
+        runs[-1][0].append(token)
+    try:
+        return [(tokenizer.decode([token for token in tokens if token >= 0]), learned) for tokens, learned in runs]
+    except Exception:  # a processor without a tokenizer: only the sample is lost
+        return []
+
+
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def wait(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def memory(device: Any) -> Job:
+    """Bytes: the most that was allocated, and what the device has."""
+    import torch
+
+    if device.type != "cuda":
+        return {"peak": None, "total": None}
+    return {"peak": torch.cuda.max_memory_allocated(device), "reserved": torch.cuda.max_memory_reserved(device),
+            "total": torch.cuda.get_device_properties(device).total_memory}
+
+
+if __name__ == "__main__":
+    main()
