@@ -108,7 +108,7 @@ def test_a_hub_kernel_is_fetched_before_the_training_starts(fits: bool, tmp_path
     script.parent.mkdir(parents=True)
     script.write_text("import os; print(os.environ['SWIFT_FA_PLUGIN'])")
     facts = machine(python__executable=sys.executable, swift__module=str(script.parents[1] / "__init__.py"), flash_attn=None,
-                    packages={"flash-attn": None, "kernels": "0.17.2"})
+                    packages={"flash-attn": None, "kernels": "0.17.2", "transformers": "5.19.0", "ms-swift": "4.6.0"})
     config = resolve_config([], ["swanlab.mode=disabled", "flash_attn.provider=kernel", "preflight.probe=never",
                                  f"swift.model={MODEL}", f"swift.dataset=[{DATA}]", f"swift.output_dir={OUTPUT}"])
     prepared, said = plan_launch(judge(config, facts)), list[Words]()
