@@ -341,8 +341,9 @@ INSTALLING = [
     case("", ROCM | NO_FA, SDPA),
     case("", ROCM),
     case("E flash-attn-missing, E build-torch-mismatch", CXX20, **BUILD),
-    case("E flash-attn-missing, W build-torch-mismatch", CXX20),
-    case("E flash-attn-missing", CXX20, **NEVER),
+    case("E flash-attn-missing, W build-torch-mismatch", CXX20, flash_attn={"provider": "package"}),
+    case("", CXX20),  # torch's own will do
+    case("E flash-attn-missing", CXX20, flash_attn={"provider": "package", "build": "never"}),
     case("E flash-attn-missing", CXX20 | {"torch__version": "2.13.0+cu128"}, **BUILD),
     case("E flash-attn-missing", CXX20, flash_attn={"build": "always", "version": "2.9.0"}),
     case("", {"torch__version": "2.14.0+cu128"}, **BUILD),
@@ -442,8 +443,9 @@ SWIFT = [
     case("", LINEAR, SDPA),
     # ms-swift 4.3 and later compute Qwen3.5's packed rows themselves, once transformers hands over where they end
     *(case("E packing-needs-fla", LINEAR | linear(swift, tr, None)) for swift, tr in (("4.3.2", "5.9.0"), ("4.6.0", "5.14.1"))),
-    case("E packing-needs-fla", LINEAR | linear("4.4.1", "5.10.0", None), {**SDPA, "sequence_parallel_size": 2}),
-    case("W linear-attention-slow", LINEAR | linear("4.6.0", "5.14.1", None), {**SDPA, "sequence_parallel_size": 2}),
+    *(case(expect, {**LINEAR, **linear(swift, tr, None), "gpus": gpus(2)}, {**SDPA, "sequence_parallel_size": 2},
+           launch={"nproc_per_node": 2}) for expect, swift, tr in (
+             ("E packing-needs-fla", "4.4.1", "5.10.0"), ("W linear-attention-slow", "4.6.0", "5.14.1"))),
     case("E packing-leaks", LINEAR | linear("4.4.1", "5.8.1", None)),
     case("E packing-leaks, W linear-attention-slow", LINEAR | model("qwen3_next") | linear("4.6.0", "5.14.1", None)),
     case("", LINEAR | linear("4.6.0", "5.14.1", "0.4.2")),
@@ -495,7 +497,8 @@ SWIFT = [
         ms_swift="3.7.2", transformers=tr, flash_attn=None)}, how) for expect, tr, how in (
           ("E transformers-mismatch", "4.54.1", {}), ("E transformers-mismatch", "4.55.2", {}), ("", "4.55.3", {}),
           ("", "4.53.3", {}), ("", "4.54.1", SDPA))),
-    *(case(expect, packages(ms_swift="3.12.6", transformers=tr), {"sequence_parallel_size": size}) for expect, tr, size in (
+    *(case(expect, {**packages(ms_swift="3.12.6", transformers=tr), "gpus": gpus(2)}, {"sequence_parallel_size": size},
+           launch={"nproc_per_node": 2}) for expect, tr, size in (
         ("E transformers-mismatch", "4.50.3", 2), ("", "4.51.0", 2), ("", "4.50.3", 1))),
     *(case(expect, {"flash_attn__distribution": None, "flash_attn__extension": None, **packages(
         ms_swift="4.6.0", transformers=tr, flash_attn=None, flash_attn_4=fa4)}, SDPA) for expect, tr, fa4 in (
@@ -878,4 +881,28 @@ SWANLAB = [
     case("", {}, swanlab={"notification": {"webhook_url": "https://open.example/hook/1"}}),
 ]
 
-ALL = [*MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *CONFLICTS, *LAUNCH, *PATHS, *SWANLAB]
+
+def rehearsed(**told: Any) -> dict[str, Any]:
+    """What a training of 2 and of 4 of 28 layers showed."""
+    trials = [{"depth": depth, "peak_gib": peak} for depth, peak in ((2, 6.0), (4, 8.0))]
+    return {"rehearsal": {"layers": 28, "trials": trials, "losses": [9.5, 8.7], "learned": 0.4, "peak_gib": 32.0, "gpu_gib": 80.0,
+                          "step_seconds": 0.5, "tokens_per_second": 12000.0, "epoch_steps": 480, **told}}
+
+
+REHEARSED = [
+    case("I rehearsal", rehearsed()),
+    case("I rehearsal", {"rehearsal": {"cannot": "its weights are quantised already"}}),
+    case("E rehearsal-failed", {"rehearsal": {"error": "KeyError: 'images'"}}),
+    case("E rehearsal-failed", {"rehearsal": {"error": "exit code 1", "code": "dataset-format", "layers": 28}}),
+    case("E gpu-memory-short", rehearsed(out_of_memory=True)),
+    case("E gpu-memory-short, I rehearsal", rehearsed(peak_gib=81.0)),
+    case("W gpu-memory-short, I rehearsal", rehearsed(peak_gib=77.0)),
+    case("I rehearsal", rehearsed(peak_gib=75.0)),
+    case("E labels-masked, I rehearsal", rehearsed(learned=0.0)),
+    case("W labels-masked, I rehearsal", rehearsed(learned=0.004)),
+    case("E loss-not-finite, I rehearsal", rehearsed(losses=[9.5, None])),
+    case("W loss-not-finite, I rehearsal", rehearsed(losses=[0.0, 0.0])),
+    case("I rehearsal", rehearsed(losses=[0.0, 0.1])),
+]
+
+ALL = [*REHEARSED, *MACHINE, *FLASH_ATTN, *INSTALLING, *SWIFT, *CONFLICTS, *LAUNCH, *PATHS, *SWANLAB]

@@ -238,7 +238,7 @@ class Rehearsal:
     layers: Maybe[int] = None
     trials: tuple[Trial, ...] = ()
     attention: Maybe[str] = None  # what carried it out, in the monitor's words
-    losses: tuple[float, ...] = ()  # of the deepest one; nan and inf as they are
+    losses: tuple[Maybe[float], ...] = ()  # of the deepest one; None for one that is no number
     learned: Maybe[float] = None  # share of the tokens that is trained on
     peak_gib: Maybe[float] = None  # allocated, foretold for the fullest GPU
     gpu_gib: Maybe[float] = None  # what that GPU has

@@ -26,7 +26,8 @@ Report = Mapping[str, Any]
 ASKED_FOR = (
     "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "kernels", "peft",
     "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
-    "packaging", "psutil", "wheel", "setuptools", "pip", "uv", *needed_packages.DISTRIBUTIONS,
+    "packaging", "psutil", "wheel", "setuptools", "pip", "uv", "flash-linear-attention", "fla-core",
+    "causal-conv1d", *needed_packages.DISTRIBUTIONS,
 )
 
 

@@ -78,8 +78,8 @@ def is_installed(facts: Facts, requirement: str) -> bool:
 
 
 def lacks(facts: Facts, *names: str) -> bool:
-    """Whether none of these distributions is among those that are installed; False where nobody looked."""
-    return known(facts.packages) is not None and not any(facts.package(name) for name in names)
+    """Whether the first of these distributions was looked for and not found, nor another that brings the same."""
+    return is_absent(facts, names[0]) and not any(facts.package(name) for name in names)
 
 
 def pip(facts: Facts, *words: str) -> str:

@@ -48,7 +48,7 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
     epoch = last["steps_per_epoch"] and rows and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
     totals = [one["total"] for rank in seen for one in rank if one.get("total")]
     return replace(
-        found, trials=tuple(trials), losses=tuple(map(float, last["losses"])),
+        found, trials=tuple(trials), losses=tuple(loss if math.isfinite(loss := float(one)) else None for one in last["losses"]),
         learned=sum(last["learned"]) / sum(last["tokens"]) if last["learned"] and sum(last["tokens"]) else None,
         peak_gib=_extended(trials, layers, [known(one.peak_gib) for one in trials]),
         gpu_gib=min(totals) / GIB if totals else None, step_seconds=step,

@@ -133,7 +133,8 @@ def test_a_complete_model(tmp_path: Path) -> None:
     write_json(tmp_path / "m" / "config.json", CONFIG)
     (tmp_path / "m" / "model.safetensors").write_bytes(b"x")
     found = collected(model="m")["m"]
-    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), None, 32768)
+    assert found.model_config == ModelConfig("qwen2", ("Qwen2ForCausalLM",), None, "bfloat16", (128,), None, 32768,
+                                             attention_needs=(), own_code=False)
     assert found.missing_files == ()
 
 

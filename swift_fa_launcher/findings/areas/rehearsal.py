@@ -40,5 +40,6 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the rehearsed loss is NaN or infinite (error), or exactly 0 (warning)", "预演的 loss 是 NaN 或无穷（错误），或恰好为 0（警告）"),
         Text("train in bfloat16 where the GPU has it: swift.torch_dtype=bfloat16", "GPU 支持时用 bfloat16 训练：swift.torch_dtype=bfloat16"),
         Text("check the learning rate and the rows: swift-fa rehearse CONFIG", "检查学习率和数据：swift-fa rehearse 配置"),
-        says={"": Text("the loss of step {step} of the training in small is {loss}", "小规模预演第 {step} 步的 loss 为 {loss}")}),
+        says={"": Text("the loss of step {step} of the training in small is not a number", "小规模预演第 {step} 步的 loss 不是数值"),
+              "zero": Text("the loss of every step of the training in small is exactly 0", "小规模预演每一步的 loss 都恰好为 0")}),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from swift_fa_launcher.config.schema import ResolvedConfig
@@ -51,11 +50,10 @@ def loss_not_finite(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The first loss that is no number; one of exactly 0 only where every step has it."""
     rehearsal = known(facts.rehearsal)
     losses = rehearsal.losses if rehearsal else ()
-    bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-    if bad is not None:
-        yield found("loss-not-finite", severity=ERROR, step=bad + 1, loss=losses[bad])
+    if None in losses:
+        yield found("loss-not-finite", severity=ERROR, step=losses.index(None) + 1)
     elif losses and not any(losses):
-        yield found("loss-not-finite", severity=WARNING, step=1, loss=0)
+        yield found("loss-not-finite", "zero", severity=WARNING)
 
 
 def rehearsal_told(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
