@@ -16,9 +16,9 @@ import json
 import math
 import os
 import runpy
-import statistics
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,6 +30,7 @@ IGNORED = -100  # the label of a token that is not learned
 STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
 #: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
 BUSY = 3.0
+RECENT = 8  # batches that it goes through meanwhile: rows differ in length
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
 
@@ -207,11 +208,12 @@ def watch(rehearsal: Rehearsal) -> None:
     def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
         make(trainer, *args, **kwargs)
         trainer.add_callback(Watcher())
-        step = trainer.training_step
+        step, recent = trainer.training_step, deque[Any](maxlen=RECENT)
 
         @functools.wraps(step)
         def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             count(rehearsal, trainer, inputs)
+            recent.append(dict(inputs))
             wait(trainer.args.device)
             began = time.perf_counter()
             loss = step(model, dict(inputs), *more, **named)
@@ -219,7 +221,7 @@ def watch(rehearsal: Rehearsal) -> None:
             rehearsal.seen["clock"] = time.perf_counter()
             rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
             if trainer.state.global_step == STEPS and "busy" not in rehearsal.seen and trainer.args.device.type == "cuda":
-                rehearsal.seen["busy"] = keep_busy(lambda: step(model, dict(inputs), *more, **named), rehearsal.seen)
+                rehearsal.seen["busy"] = keep_busy(lambda one: step(model, dict(one), *more, **named), recent, rehearsal.seen)
             return loss
 
         trainer.training_step = training_step
@@ -227,22 +229,23 @@ def watch(rehearsal: Rehearsal) -> None:
     Trainer.__init__ = make_watched
 
 
-def keep_busy(run_batch: Any, seen: Job) -> Job:
-    """Seconds of one batch on a device that has been busy for a while, and the batch's tokens. The weights are spoilt by it."""
+def keep_busy(run_batch: Any, batches: Any, seen: Job) -> Job:
+    """Seconds that the last batches together take on a device that has been busy for a while, and their tokens. The weights are
+    spoilt by it."""
     import torch
 
-    rounds = torch.tensor(max(8, min(400, int(BUSY / statistics.median(seen["batches"][-5:])))), device="cuda")
+    rounds = torch.tensor(max(2, int(BUSY / sum(seen["batches"][-len(batches):]))), device="cuda")
     if world_size() > 1:
         torch.distributed.all_reduce(rounds, torch.distributed.ReduceOp.MAX)  # as many everywhere
-    times = []
-    for _ in range(2):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        for _ in range(int(rounds) // 2):
-            run_batch()
-        torch.cuda.synchronize()
-        times.append((time.perf_counter() - began) / (int(rounds) // 2))
-    return {"seconds": times[-1], "tokens": seen["tokens"][-1]}
+    for which in range(int(rounds)):
+        if which == int(rounds) // 2:
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+        for batch in batches:
+            run_batch(batch)
+    torch.cuda.synchronize()
+    timed = int(rounds) - int(rounds) // 2
+    return {"seconds": (time.perf_counter() - began) / timed, "tokens": sum(seen["tokens"][-len(batches):])}
 
 
 def start(seen: Job, args: Any, loader: Any) -> None:
