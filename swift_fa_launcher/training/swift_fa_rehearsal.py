@@ -29,7 +29,7 @@ VARIABLE = "SWIFT_FA_REHEARSAL"
 IGNORED = -100  # the label of a token that is not learned
 STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
 #: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
-BUSY = 3.0
+BUSY = 4.0
 RECENT = 8  # batches that it goes through meanwhile: rows differ in length
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
@@ -147,7 +147,8 @@ def depths_of(config: Any, layers: int) -> tuple[int, int]:
     for name in PERIODS:
         period = math.lcm(period, getattr(config, name, None) or 1)
     step = max(period, 2)
-    return (first + step, first + 2 * step) if first + 2 * step < layers else (layers, layers)
+    further = next((n for n in (4, 2) if first + n * step < layers), None)  # far apart, so that what is off weighs less
+    return (first + step, first + further * step) if further else (layers, layers)
 
 
 def make_model(rehearsal: Rehearsal, load: Any, cls: Any, path: Any, config: Any, args: Any, kwargs: Job) -> Any:

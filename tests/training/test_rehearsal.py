@@ -1,0 +1,108 @@
+"""How a model is made small, and real rehearsals on the CPU: one that is fine, three that stop a training."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny  # type: ignore[import-not-found]
+
+FILE = Path(__file__).parents[2] / "swift_fa_launcher" / "training" / "swift_fa_rehearsal.py"
+
+
+@pytest.fixture(scope="module")
+def rehearsal() -> Any:
+    spec: Any = importlib.util.spec_from_file_location("swift_fa_rehearsal", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("config", "depths"), [
+    ({"num_hidden_layers": 28}, (2, 8)),
+    ({"num_hidden_layers": 6}, (2, 4)),
+    ({"num_hidden_layers": 4}, (4, 4)),  # no deeper than what is tried
+    ({"num_hidden_layers": 48, "layer_types": (["linear"] * 3 + ["full"]) * 12}, (4, 16)),
+    ({"num_hidden_layers": 61, "first_k_dense_replace": 3}, (5, 11)),
+    ({"num_hidden_layers": 48, "decoder_sparse_step": 2, "full_attention_interval": 3}, (6, 24)),
+    ({"num_hidden_layers": 62, "layer_types": (["sliding"] * 5 + ["full"]) * 10 + ["sliding"] * 2}, (6, 24)),
+])
+def test_depths_differ_by_whole_periods(rehearsal: Any, config: dict[str, Any], depths: tuple[int, int]) -> None:
+    assert rehearsal.depths_of(SimpleNamespace(**config), config["num_hidden_layers"]) == depths
+
+
+def test_a_config_is_cut_with_its_lists(rehearsal: Any) -> None:
+    config = SimpleNamespace(num_hidden_layers=28, layer_types=["full"] * 28, other=[1, 2], hidden_size=64)
+    assert rehearsal.cut(config, 0) == (28, 2)
+    assert (config.num_hidden_layers, config.layer_types, config.other) == (2, ["full"] * 2, [1, 2])
+    with pytest.raises(rehearsal.Cannot, match="how many layers"):
+        rehearsal.cut(SimpleNamespace(hidden_size=64), 0)
+
+
+CONFIG = """
+swift:
+  model: {folder}/Qwen2.5-tiny-Instruct
+  model_type: qwen2
+  template: qwen2_5
+  dataset: {folder}/chat.jsonl
+  tuner_type: lora
+  torch_dtype: float32
+  fp16: false
+  use_cpu: true
+  attn_impl: sdpa
+  packing: false
+  max_length: 512
+  max_steps: 3
+  learning_rate: 1e-3
+  dataloader_num_workers: 0
+  output_dir: out
+swanlab: {{enabled: false}}
+preflight: {{rehearsal: always}}
+"""
+
+
+def rehearse(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "rehearse", "c.yaml", *words, "--json"], cwd=folder,
+                          capture_output=True, text=True, check=False,
+                          env={**os.environ, "SWIFT_FA_CACHE": str(folder / "cache"), "TMPDIR": str(folder)})
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    tiny.make_tiny_model(tmp_path / tiny.MODEL_NAME)
+    tiny.make_chat_rows(tmp_path / tiny.ROWS_NAME, 40)
+    (tmp_path / "c.yaml").write_text(CONFIG.format(folder=tmp_path), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.training
+def test_a_training_that_is_fine_is_rehearsed_once_and_leaves_nothing(folder: Path) -> None:
+    before = {*folder.iterdir()}
+    code, told = rehearse(folder)
+    found = told["rehearsal"]
+    assert (code, found["error"], found["cannot"]) == (0, None, None)
+    assert [trial["depth"] for trial in found["trials"]] == [tiny.LAYERS] and found["layers"] == tiny.LAYERS
+    assert 0.2 < found["learned"] < 0.6 and found["losses"][-1] < found["losses"][0] and found["step_seconds"] > 0
+    assert {*folder.iterdir()} - before == {folder / "cache"}  # no output, no temporary folder
+    done = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "train", "c.yaml"], cwd=folder, capture_output=True,
+                          text=True, check=False, env={**os.environ, "SWIFT_FA_CACHE": str(folder / "cache"), "LANG": "C"})
+    assert done.returncode == 0 and "rehearsed with 2 of 2 layers" in done.stderr and "... rehearsing" not in done.stderr
+
+
+@pytest.mark.training
+def test_what_only_a_step_shows_stops_the_training(folder: Path) -> None:
+    """Rows whose answers are cut off: ms-swift would train on nothing."""
+    rows = [{"messages": [{"role": "user", "content": "a " * 40}, {"role": "assistant", "content": "b"}]} for _ in range(20)]
+    (folder / tiny.ROWS_NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, told = rehearse(folder, "swift.max_length=32", "swift.truncation_strategy=right")
+    errors = {finding["code"] for finding in told["findings"] if finding["severity"] == "error"}
+    assert code == 1 and errors == {"labels-masked"}, told
