@@ -92,7 +92,8 @@ def test_a_training_that_is_fine_is_rehearsed_once_and_leaves_nothing(folder: Pa
     assert (code, found["error"], found["cannot"]) == (0, None, None)
     assert [trial["depth"] for trial in found["trials"]] == [tiny.LAYERS] and found["layers"] == tiny.LAYERS
     assert 0.2 < found["learned"] < 0.6 and found["losses"][-1] < found["losses"][0] and found["step_seconds"] > 0
-    assert {*folder.iterdir()} - before == {folder / "cache"}  # no output, no temporary folder
+    left = {file.name for file in {*folder.iterdir()} - before if not file.name.startswith("torch")}  # torch's own cache
+    assert left == {"cache"}  # no output, no temporary folder
     done = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "train", "c.yaml"], cwd=folder, capture_output=True,
                           text=True, check=False, env={**os.environ, "SWIFT_FA_CACHE": str(folder / "cache"), "LANG": "C"})
     assert done.returncode == 0 and "rehearsed with 2 of 2 layers" in done.stderr and "... rehearsing" not in done.stderr
