@@ -902,6 +902,8 @@ REHEARSED = [
     case("W labels-masked, I rehearsal", rehearsed(learned=0.004)),
     case("E loss-not-finite, I rehearsal", rehearsed(losses=[9.5, None])),
     case("W loss-not-finite, I rehearsal", rehearsed(losses=[0.0, 0.0])),
+    case("E labels-masked, I rehearsal", rehearsed(learned=0.0, losses=[0.0, 0.0])),  # of nothing the loss is 0 or none
+    case("E labels-masked, I rehearsal", rehearsed(learned=0.0, losses=[None])),
     case("I rehearsal", rehearsed(losses=[0.0, 0.1])),
 ]
 

@@ -16,9 +16,10 @@ from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
-from swift_fa_launcher.launch.rehearsal import accumulation_of, make_rehearsal_plan, rehearsal_key, times_the_rows
+from swift_fa_launcher.launch.rehearsal import make_rehearsal_plan, rehearsal_key, times_the_rows
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
 from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
+from swift_fa_launcher.preflight.packing import make_batch
 from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, training_environment
 
 
@@ -86,7 +87,7 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
         raise KeyboardInterrupt
     ranks = read_ranks(folder)
     told = read_group(folder / "monitor.json")
-    found = foretell(ranks, accumulation=accumulation_of(config), attention=told.get("kernel"),
+    found = foretell(ranks, accumulation=make_batch(config, facts).accumulation, attention=told.get("kernel"),
                      rows=times_the_rows(config, facts))
     first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
     sample = tuple((text, learned) for text, learned in first.get("sample", ()))

@@ -98,7 +98,7 @@ ENTRIES: Mapping[str, Entry] = {
                             "（{optimizer_gib:.1f}）至少需要 {needed_gib:.1f} GiB"),
                        ("{first}", "{second}", "{third}", Text("or train on GPUs with more memory, or a smaller model: swift.model=NAME",
                                                                "或换用显存更大的 GPU，或更小的模型：swift.model=NAME"))),
-              "foretold": Says(Text("the training is foretold to take {peak} GiB, and the GPU has {memory}",
+              "foretold": Says(Text("the training is foretold to take {peak} GiB, and the GPU has {memory} GiB",
                                     "推算训练需要 {peak} GiB 显存，而 GPU 只有 {memory} GiB"), _LESS_MEMORY),
               "rehearsed": Says(Text("the GPU runs out of memory with {depth} of {layers} layers already",
                                      "只用 {layers} 层中的 {depth} 层，GPU 显存就已用完"), _LESS_MEMORY)}),

@@ -14,7 +14,7 @@ ENTRIES: Mapping[str, Entry] = {
     "rehearsal": entry(
         "I", Text("what the training in small foretells, or why there was none", "小规模预演的结果，或未能预演的原因"),
         Text("the training was rehearsed with few layers and steps, or could not be", "用少量层和步数预演了训练，或无法预演"),
-        Text("look at all of it: swift-fa rehearse CONFIG", "查看全部结果：swift-fa rehearse 配置"),
+        Text("do it anew and see what is learned of a row: swift-fa rehearse CONFIG", "重新预演，并查看一行中哪些内容参与训练：swift-fa rehearse 配置"),
         says={"": Says(Text("rehearsed with {depths} of {layers} layers: {told}", "用 {layers} 层中的 {depths} 层预演：{told}")),
               "cannot": Says(Text("not rehearsed: {why}", "未预演：{why}"), (_NEVER,))}),
     "rehearsal-failed": entry(
@@ -30,9 +30,10 @@ ENTRIES: Mapping[str, Entry] = {
         "EW", Text("the training would learn almost nothing of its rows", "训练几乎学不到数据中的内容"),
         Text("no token of the rehearsed rows is trained on (error), or under 1 % of them (warning)",
              "预演的数据中没有任何 token 参与训练（错误），或不足 1%（警告）"),
-        Text("look at what is learned of a row: swift-fa rehearse CONFIG", "查看一行中哪些内容参与训练：swift-fa rehearse 配置"),
-        Text("check swift.template, swift.loss_scale and swift.max_length: answers may be cut off or not recognised",
-             "检查 swift.template、swift.loss_scale 和 swift.max_length：回答可能被截断或没有被识别"),
+        Text("if answers are cut off, allow longer rows: swift.max_length=N", "如果回答被截断，允许更长的行：swift.max_length=N"),
+        Text("if answers are not recognised, let ms-swift choose: swift.template=null swift.loss_scale=null",
+             "如果回答没有被识别，由 ms-swift 选择：swift.template=null swift.loss_scale=null"),
+        Text("`swift-fa rehearse CONFIG` shows what is learned of a row", "`swift-fa rehearse 配置` 会显示一行中哪些内容参与训练"),
         says={"none": Text("no token of the rehearsed rows is trained on", "预演的数据中没有任何 token 参与训练"),
               "few": Text("only {share} of the tokens of the rehearsed rows are trained on", "预演的数据中只有 {share} 的 token 参与训练")}),
     "loss-not-finite": entry(

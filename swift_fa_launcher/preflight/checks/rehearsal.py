@@ -47,9 +47,9 @@ def labels_masked(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def loss_not_finite(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """The first loss that is no number; one of exactly 0 only where every step has it."""
+    """The first loss that is no number; one of exactly 0 only where every step has it. Of no token it says nothing."""
     rehearsal = known(facts.rehearsal)
-    losses = rehearsal.losses if rehearsal else ()
+    losses = rehearsal.losses if rehearsal and known(rehearsal.learned) != 0 else ()
     if None in losses:
         yield found("loss-not-finite", severity=ERROR, step=losses.index(None) + 1)
     elif losses and not any(losses):
