@@ -895,6 +895,7 @@ REHEARSED = [
     case("E rehearsal-failed", {"rehearsal": {"error": "KeyError: 'images'"}}),
     case("E rehearsal-failed", {"rehearsal": {"error": "exit code 1", "code": "dataset-format", "layers": 28}}),
     case("E gpu-memory-short", rehearsed(out_of_memory=True)),
+    case("E gpu-memory-short", {"rehearsal": {"out_of_memory": True}}),
     case("E gpu-memory-short, I rehearsal", rehearsed(peak_gib=81.0)),
     case("W gpu-memory-short, I rehearsal", rehearsed(peak_gib=77.0)),
     case("I rehearsal", rehearsed(peak_gib=75.0)),

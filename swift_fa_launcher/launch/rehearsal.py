@@ -80,7 +80,7 @@ def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any
     """A name for everything that its answer depends on. stamps: of the files of data and model."""
     small = rehearsed_config(config, facts, "")
     told = {"swift": dict(small.swift), "launch": encode(config.launch), "env": dict(config.env), "stamps": stamps,
-            "accumulation": make_batch(config, facts).accumulation, "packages": encode(facts.packages),
+            "batch": encode(make_batch(config, facts)), "packages": encode(facts.packages),
             "speedups": config.run.speedups, "provider": config.flash_attn.provider,
             "gpus": [(gpu.index, str(gpu.name), str(gpu.memory_gib)) for gpu in known(facts.gpus) or ()]}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]

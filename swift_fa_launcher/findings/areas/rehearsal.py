@@ -8,7 +8,18 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.entry import Entry, Says, entry
 
 _NEVER = Text("do not try it again: preflight.rehearsal=never", "不再尝试：preflight.rehearsal=never")
+_OUTPUT = Text("see its output: swift-fa rehearse CONFIG", "查看它的输出：swift-fa rehearse 配置")
 _WITHOUT = Text("or start without a rehearsal: preflight.rehearsal=never", "或不预演，直接启动：preflight.rehearsal=never")
+
+#: Why there is no rehearsal, as its script and its story say it, in Chinese.
+CANNOT: Mapping[str, str] = {
+    "the model's config does not say how many layers it has": "模型配置没有说明层数",
+    "its layers share keys and values, so fewer of them are another model": "各层共享 key 和 value，减少层数就成了另一个模型",
+    "its weights are quantised already, and random ones cannot be": "权重已经量化，而随机权重无法量化",
+    "its weights would have to be written down for several processes": "需要为多个进程写出权重",
+    "ms-swift's script is not known": "找不到 ms-swift 的训练脚本",
+    "a process of it ended and does not say why": "预演的进程结束了，没有说明原因",
+    "the training runs on several nodes": "训练使用多个节点"}
 
 ENTRIES: Mapping[str, Entry] = {
     "rehearsal": entry(
@@ -21,11 +32,10 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the training in small failed", "小规模预演失败"),
         Text("the same training with few layers and steps ended with an error of ms-swift, the model, the data or a training step",
              "同样的训练在层数和步数很少时，因 ms-swift、模型、数据或训练步骤出错而结束"),
-        Text("see its output and what mends it: swift-fa rehearse CONFIG", "查看输出和解决办法：swift-fa rehearse 配置"),
-        _WITHOUT,
-        says={"": Says(Text("the training in small failed: {error}", "小规模预演失败：{error}"), (_WITHOUT,)),
+        _OUTPUT, _WITHOUT,
+        says={"": Text("the training in small failed: {error}", "小规模预演失败：{error}"),
               "cause": Says(Text("the training in small failed with {cause}: {error}", "小规模预演失败，原因是 {cause}：{error}"),
-                            (Text("what {cause} means: swift-fa explain {cause}", "{cause} 的含义：swift-fa explain {cause}"), _WITHOUT))}),
+                            (Text("what {cause} means, and what mends it: swift-fa explain {cause}", "{cause} 的含义和解决办法：swift-fa explain {cause}"), _OUTPUT, _WITHOUT))}),
     "labels-masked": entry(
         "EW", Text("the training would learn almost nothing of its rows", "训练几乎学不到数据中的内容"),
         Text("no token of the rehearsed rows is trained on (error), or under 1 % of them (warning)",
