@@ -84,8 +84,8 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
     plan = make_rehearsal_plan(config, facts, str(folder), str(Path.cwd()))
     if plan is None:
         return Rehearsal(cannot="ms-swift's script is not known"), (), ""
-    say(Text("rehearsing: the same training with few layers, a minute at most as a rule",
-             "正在预演：用少量的层跑同样的训练，通常不超过一分钟"))
+    say(Text("rehearsing: the same training with few layers, a minute or two as a rule",
+             "正在预演：用少量的层跑同样的训练，通常一两分钟"))
     log = folder / "rehearsal.log"
     environment = training_environment(config, plan)
     with open(os.devnull, "wb") as nowhere:
