@@ -895,6 +895,7 @@ REHEARSED = [
     case("E rehearsal-failed", {"rehearsal": {"error": "KeyError: 'images'"}}),
     case("E rehearsal-failed", {"rehearsal": {"error": "exit code 1", "code": "dataset-format", "layers": 28}}),
     case("E gpu-memory-short", rehearsed(out_of_memory=True)),
+    case("E gpu-memory-short", {"rehearsal": {"out_of_memory": True}}),
     case("E gpu-memory-short, I rehearsal", rehearsed(peak_gib=81.0)),
     case("W gpu-memory-short, I rehearsal", rehearsed(peak_gib=77.0)),
     case("I rehearsal", rehearsed(peak_gib=75.0)),
@@ -902,6 +903,8 @@ REHEARSED = [
     case("W labels-masked, I rehearsal", rehearsed(learned=0.004)),
     case("E loss-not-finite, I rehearsal", rehearsed(losses=[9.5, None])),
     case("W loss-not-finite, I rehearsal", rehearsed(losses=[0.0, 0.0])),
+    case("E labels-masked, I rehearsal", rehearsed(learned=0.0, losses=[0.0, 0.0])),  # of nothing the loss is 0 or none
+    case("E labels-masked, I rehearsal", rehearsed(learned=0.0, losses=[None])),
     case("I rehearsal", rehearsed(losses=[0.0, 0.1])),
 ]
 

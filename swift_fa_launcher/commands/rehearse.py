@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
         if done:
             _show(done, options.lang)
         screen.print_table(judgement, options.lang, to_stderr=False)
+        if not done:
+            screen.tell(Text("not rehearsed: mend the errors first", "没有预演：请先解决上面的错误"), options.lang)
     return REFUSED if blocking(judgement.findings) else DONE
 
 

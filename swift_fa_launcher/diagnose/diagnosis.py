@@ -24,6 +24,7 @@ _CHUNK = 1 << 18
 _BEGINNING = 4_096  # bytes that tell text from what is none
 _CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
+_LONG = 80  # characters
 _SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _COLON = Text(": ", "：")
 #: Settings that an advice lowers, from what the log tells of them; and the others that it may name.
@@ -111,7 +112,7 @@ def _advised(sighting: Sighting, context: Context) -> dict[str, str]:
     """The values; half of each size that the log tells and that can be halved; and how long processes waited for each other
     and could wait instead, in seconds, where that may help."""
     told = {name: context.settings[name] for name in _ADVISED if name in context.settings}
-    values = {**told, **sighting.values, "gpu_name": context.gpu or ""}
+    values = {**told, **{name: _whole(value, sighting.evidence) for name, value in sighting.values.items()}, "gpu_name": context.gpu or ""}
     values = {name: value for name, value in values.items() if name not in _SIZES or int(value) > 1}
     values |= {f"half_{name}": str(int(values[name]) // 2) for name in _SIZES if name in values}
     shown = re.search(r"Timeout\(ms\)=(\d{4,})", sighting.evidence)
@@ -125,6 +126,12 @@ def _advised(sighting: Sighting, context: Context) -> dict[str, str]:
     if package := values.get("package"):
         values["package"] = shlex.quote(_DISTRIBUTIONS.get(package, package))
     return values
+
+
+def _whole(value: str, line: str) -> str:
+    """A long value with the rest of the word in which a pattern's limit cut it."""
+    _, there, after = line.partition(value)
+    return value + re.match(r"\w*", after)[0] if there and len(value) >= _LONG else value  # type: ignore[index]
 
 
 def _detail(detail: Words, values: Mapping[str, str]) -> Words:

@@ -367,7 +367,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("arg-conflict", "engths", r"Column '?lengths?'? (?:doesn't exist|not in the dataset)", "group_by_length, lazy_tokenize", frames=r"get_train_dataloader|batch_sampler_params|lengths'\]", way="group_by_length"),
     _row("arg-conflict", "Column lengths", r"KeyError: [\"']Column lengths not in the dataset", "group_by_length, lazy_tokenize", way="group_by_length"),
     _row("arg-conflict", "mark a variable ready~does not require grad", r"(?P<why>Expected to mark a variable ready only once|element \d+ of (?:tensors|variables) does not require grad)", "{why}", frames=r"Traceback", way="gradient_checkpointing"),
-    _row("dataset-format", "lengths should not be empty", r"lengths should not be empty", Text("the rows lack what this task_type reads", "数据行缺少该 task_type 所需的字段")),
+    _row("dataset-format", "lengths should not be empty", r"lengths should not be empty", way="task_type"),
     _row("arg-invalid", "remaining_argv~unrecognized arguments~command not found",
          r"remaining_argv: \['\\+\s*'|unrecognized arguments: \\\s*$|: (?P<name>--\w+): (?:command not found|未找到命令)",
          Text("a line of the command lacks the backslash at its end, or has a space after it {name}", "命令换行处缺少反斜杠，或反斜杠后有空格 {name}")),
@@ -414,7 +414,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("rocm-build", "not supported by Flash", r"(?P<gpu>gfx\w+) is invalid or not supported by Flash-?Attention", "{gpu}", way="gpu"),
     _row("nvcc-too-old", "for option 'gpu-name'", r"Value '(?P<arch>sm_\w+)' is not defined for option 'gpu-name'", "ptxas, {arch}", around=r"[Tt]riton|PTXAS", way="triton"),
     _row("cuda-home-missing", "CUDA_HOME", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|CUDA_HOME.*(?:not found|not set)|CUDA was not found on the system.*CUDA_HOME"),
-    _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True),
+    _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True, where=lambda context: not _on_rocm(context)),
     _row("nvcc-missing", "nvcc", r"No such file or directory: '?(?P<path>[^' ]*nvcc)'?|nvcc: (?:command )?not found|nvcc: No such file|nvcc not found|unable to execute '\S*nvcc'", "{path}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?:(?P<nvcc>[\d.]+)|%s)\) mismatches the version that was used to compile\s*PyTorch \((?:(?P<torch>[\d.]+)|%s)\)(?:.*'(?P<here>\d+\.\d+)', '(?P<built>\d+\.\d+)'\))?", "nvcc {nvcc}{here}, torch {torch}{built}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile$", "nvcc {nvcc}"),
@@ -435,8 +435,8 @@ SIGNATURES: tuple[Signature, ...] = (
          Text("{name}{cmd} was not found", "找不到 {name}{cmd}")),
 
     # ---- Installing
-    _row("build-deps-missing", "No module named", r"No module named '?(?P<module>torch|packaging|psutil|wheel|setuptools|ninja|pybind11|numpy|pkg_resources)\b", _MODULE, around=_BUILD),
-    _row("build-deps-missing", "pkg_resources", r"No module named '?(?P<module>pkg_resources)", _MODULE),
+    _row("build-deps-missing", "No module named", r"No module named '?(?P<module>torch|packaging|psutil|wheel|setuptools|ninja|pybind11|numpy)\b", _MODULE, around=_BUILD),
+    _row("build-deps-missing", "pkg_resources", r"No module named '?pkg_resources", way="pkg_resources"),
     _row("build-deps-missing", "bdist_wheel~Ninja is required~setuptools.build_meta~build dependency~build requirement",
          r"invalid command 'bdist_wheel'|Ninja is required|(?:Backend|Cannot import) '?setuptools\.build_meta|doesn't declare it as a build dependency|Extra build requirement `(?P<module>\w+)`", "{module}"),
     _row("build-deps-missing", "could not find ninja", r"could not find ninja", kind=OMEN),

@@ -33,7 +33,7 @@ _CLOSE = 60  # lines
 _PLACES = {Kind.CAUSE: 0, Kind.RESULT: 2, Kind.HINT: 4, Kind.OMEN: 5, Kind.FAILURE: 6, Kind.OUTCOME: 8}
 _FAILING = (Kind.CAUSE, Kind.RESULT, Kind.FAILURE)
 #: What no single line says.
-_AFTERWARDS = Signature("failed-after-training", (), "", "{what}")
+_AFTERWARDS = Signature("failed-after-training", (), "")
 _DEGENERATE = Signature("loss-degenerate", (), "", kind=Kind.OUTCOME)
 
 _RETRIED = frozenset({"swanlab-unreachable", "mirror-unreachable", "model-missing", "dataset-missing", "tls-failed"})
@@ -238,7 +238,7 @@ def _one_after(reading: Reading) -> Iterator[Sighting]:
     yield from (s for s in reading.sightings if s not in after)
     if after:
         known = next((s for s in after if s.signature.code != "unknown"), after[0])
-        yield replace(known, signature=replace(_AFTERWARDS, kind=Kind.CAUSE), kind=Kind.CAUSE, values={"what": known.evidence})
+        yield replace(known, signature=replace(_AFTERWARDS, kind=Kind.CAUSE), kind=Kind.CAUSE, values={})
 
 
 def lingering_codes(last_lines: bytes) -> frozenset[str]:

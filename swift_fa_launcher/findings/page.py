@@ -82,8 +82,10 @@ def _section(code: str, entry: Entry) -> str:
 
 
 def _own_ways(entry: Entry) -> Iterator[tuple[Text, tuple[Words, ...]]]:
-    """The ways to say a code that are mended in a way of their own."""
-    return ((way.summary, way.fix) for way in entry.says.values() if way.fix)
+    """The ways to say a code that are mended in a way of their own; without lines that are nothing but values."""
+    ways = ((way.summary, tuple(line for line in way.fix or () if not render_words(with_names(line), "en").isupper()))
+            for way in entry.says.values())
+    return ((summary, fix) for summary, fix in ways if fix)
 
 
 def _bullet(line: Words) -> str:

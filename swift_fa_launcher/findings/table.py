@@ -27,7 +27,7 @@ TABLE: Mapping[str, Entry] = {code: replace(entry, says={**entry.says, **WAYS.ge
 DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
-USUAL: Mapping[str, Any] = {"pip": "pip", "origin": ""}
+USUAL: Mapping[str, Any] = {"pip": "pip", "origin": "", "checkpointing": "true"}
 _parts = string.Formatter().parse
 
 

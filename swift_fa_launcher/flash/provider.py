@@ -146,7 +146,7 @@ def _why_not_here(facts: Facts) -> Iterator[Text]:
     if torch is None or torch.release < (2, 10) or own is None:
         yield Text(f"torch {torch or '?'} has none (2.10 and later do)", f"torch {torch or '？'} 没有（2.10 起才有）")
     if torch_cuda(facts) is None or on_rocm(facts) or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
-        yield Text("torch's own runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
+        yield Text("it runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
     yield from _why_not_registered(facts)
 
 

@@ -14,6 +14,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig, SwanLabSection, Swif
 from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.preflight.packing import make_batch
 
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
@@ -32,14 +33,10 @@ def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str) -> Resol
     given |= {"output_dir": f"{folder}/output", "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no",
               "report_to": "none", "split_dataset_ratio": 0,
               "dataset": [_few(name, facts) for name in config.swift.names("dataset")]}
-    if accumulation_of(config) > 2:  # with two batches gradients lie beside activations already, as with more
+    if make_batch(config, facts).accumulation > 2:  # with two batches gradients lie beside activations already, as with more
         given["gradient_accumulation_steps"] = 2
     return replace(config, swift=SwiftArguments(given), swanlab=SwanLabSection(enabled=False),
                    run=replace(config.run, monitor=True))
-
-
-def accumulation_of(config: ResolvedConfig) -> int:
-    return config.swift.whole("gradient_accumulation_steps") or 1
 
 
 def _few(name: str, facts: Facts) -> str:
@@ -83,7 +80,7 @@ def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any
     """A name for everything that its answer depends on. stamps: of the files of data and model."""
     small = rehearsed_config(config, facts, "")
     told = {"swift": dict(small.swift), "launch": encode(config.launch), "env": dict(config.env), "stamps": stamps,
-            "accumulation": accumulation_of(config), "packages": encode(facts.packages), "speedups": config.run.speedups,
-            "provider": config.flash_attn.provider,
+            "batch": encode(make_batch(config, facts)), "packages": encode(facts.packages),
+            "speedups": config.run.speedups, "provider": config.flash_attn.provider,
             "gpus": [(gpu.index, str(gpu.name), str(gpu.memory_gib)) for gpu in known(facts.gpus) or ()]}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]

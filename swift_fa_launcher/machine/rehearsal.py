@@ -36,7 +36,8 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
     seen = [rank["depths"] for rank in ranks if rank.get("depths")]
     found = Rehearsal(cannot=next((str(rank["cannot"]) for rank in ranks if rank.get("cannot")), None),
                       error=str(failed["error"]) if failed else None, layers=layers, attention=attention,
-                      out_of_memory=bool(failed and failed.get("out_of_memory")))
+                      out_of_memory=bool(failed and failed.get("out_of_memory")),
+                      trials=(Trial(int(failed["depth"])),) if failed and failed.get("depth") else ())
     if not seen or layers is None:
         return found
     by_rank = [[_trial(one) for one in rank] for rank in seen]
@@ -48,7 +49,8 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
     epoch = last["steps_per_epoch"] and rows and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
     totals = [one["total"] for rank in seen for one in rank if one.get("total")]
     return replace(
-        found, trials=tuple(trials), losses=tuple(loss if math.isfinite(loss := float(one)) else None for one in last["losses"]),
+        found, trials=(*trials, *found.trials),
+        losses=tuple(loss if math.isfinite(loss := float(one)) else None for one in last["losses"]),
         learned=sum(last["learned"]) / sum(last["tokens"]) if last["learned"] and sum(last["tokens"]) else None,
         peak_gib=_extended(trials, layers, [known(one.peak_gib) for one in trials]),
         gpu_gib=min(totals) / GIB if totals else None, step_seconds=step,

@@ -16,9 +16,11 @@ from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
-from swift_fa_launcher.launch.rehearsal import accumulation_of, make_rehearsal_plan, rehearsal_key, times_the_rows
+from swift_fa_launcher.launch.rehearsal import make_rehearsal_plan, rehearsal_key, times_the_rows
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
+from swift_fa_launcher.machine.reading import launch_number
 from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
+from swift_fa_launcher.preflight.packing import make_batch
 from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, training_environment
 
 
@@ -35,7 +37,12 @@ class Rehearsed:
 def is_wanted(config: ResolvedConfig, facts: Facts) -> bool:
     """Whether a launch is to be rehearsed first: `auto` does where there is a GPU to lose time on, and one node."""
     wish = config.preflight.rehearsal
-    return wish == "always" or (wish == "auto" and bool(known(facts.gpus)) and (config.launch.nnodes or 1) == 1)
+    return wish == "always" or (wish == "auto" and bool(known(facts.gpus)) and not _several_nodes(config, facts))
+
+
+def _several_nodes(config: ResolvedConfig, facts: Facts) -> bool:
+    """Each would have its own kept answer, and one would wait for another that has one."""
+    return (launch_number(config, facts, "nnodes") or 1) > 1
 
 
 def rehearse_launch(prepared: Prepared, *, allow: Sequence[str], say: Say) -> Prepared:
@@ -49,6 +56,8 @@ def rehearse_launch(prepared: Prepared, *, allow: Sequence[str], say: Say) -> Pr
 def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool = False) -> Rehearsed:
     """The kept answer, or the training in small. anew: also where an answer is kept. Raises LaunchError where nothing starts."""
     config, facts = judgement.config, judgement.facts
+    if _several_nodes(config, facts):
+        return Rehearsed(_with(judgement, Rehearsal(cannot="the training runs on several nodes"), allow))
     place = cache_dir() / "rehearsal" / f"{rehearsal_key(config, facts, _stamps(config))}.json"
     kept = None if anew else kept_answer(place, lambda answer: decode(Rehearsal, answer["rehearsal"]))
     if kept is not None:
@@ -75,8 +84,8 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
     plan = make_rehearsal_plan(config, facts, str(folder), str(Path.cwd()))
     if plan is None:
         return Rehearsal(cannot="ms-swift's script is not known"), (), ""
-    say(Text("rehearsing: the same training with few layers, a minute at most as a rule",
-             "正在预演：用少量的层跑同样的训练，通常不超过一分钟"))
+    say(Text("rehearsing: the same training with few layers, a minute or two as a rule",
+             "正在预演：用少量的层跑同样的训练，通常一两分钟"))
     log = folder / "rehearsal.log"
     environment = training_environment(config, plan)
     with open(os.devnull, "wb") as nowhere:
@@ -86,7 +95,7 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
         raise KeyboardInterrupt
     ranks = read_ranks(folder)
     told = read_group(folder / "monitor.json")
-    found = foretell(ranks, accumulation=accumulation_of(config), attention=told.get("kernel"),
+    found = foretell(ranks, accumulation=make_batch(config, facts).accumulation, attention=told.get("kernel"),
                      rows=times_the_rows(config, facts))
     first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
     sample = tuple((text, learned) for text, learned in first.get("sample", ()))
@@ -103,7 +112,7 @@ def _failed(found: Rehearsal, log: Path, exit_code: int) -> Rehearsal:
     code = diagnosis.code if diagnosis and diagnosis.code != "unknown" else None
     if code == "gpu-out-of-memory":
         return replace(found, out_of_memory=True)
-    error = known(found.error) or (f"exit code {exit_code}" if code else None)
+    error = known(found.error) or (diagnosis.evidence if diagnosis and code else None)
     if error is None:
-        return replace(found, cannot=f"it ended with exit code {exit_code} and says nothing")
+        return replace(found, cannot="a process of it ended and does not say why")
     return replace(found, error=error, code=code)

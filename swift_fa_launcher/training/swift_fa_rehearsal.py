@@ -75,7 +75,8 @@ def main() -> None:
                 rehearsal.write()
                 return
             oom = "out of memory" in str(error).lower()
-            rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom)
+            rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom,
+                            depth=rehearsal.seen.get("depth"))
             raise
         rehearsal.shown.append(rehearsal.seen)
         rehearsal.write()

@@ -11,7 +11,7 @@ import pytest
 
 from swift_fa_launcher.diagnose.diagnosis import diagnose, diagnose_file
 from swift_fa_launcher.diagnose.signatures import SIGNATURES, Kind
-from swift_fa_launcher.errors import LauncherError
+from swift_fa_launcher.errors import LauncherError, render_words
 
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
 TRACE = f'Traceback (most recent call last):\n  File "/w/swift/cli/sft.py", line 10, in <module>\n    sft_main()\n{OOM}\n'
@@ -306,6 +306,8 @@ def test_the_log_itself_chooses_the_advice() -> None:
     assert said(home).startswith("cuda-home-missing")
     assert said("      torch.__version__  = 2.7.0+rocm6.3\n" + home) == said(home + "torch: 2.7.0+rocm6.3\n")
     assert said("torch: 2.7.0+rocm6.3\n" + home).startswith("rocm-build")
+    warned = "<string>:106: UserWarning: flash_attn was requested, but nvcc was not found.\n"
+    assert "nvcc-missing" in codes(warned + home) and codes("torch: 2.7.0+rocm6.3\n" + warned + home) == ["rocm-build"]
     absent = "ImportError: the package flash_attn seems to be not installed.\n"
     assert "swift-fa install" in said(absent) and "swift-fa install" not in said("ds_accelerator to npu\n" + absent)
     assert "swift.attn_impl=sdpa" in said("ds_accelerator to npu\n" + absent)
@@ -429,3 +431,10 @@ def test_signatures_can_be_found() -> None:
         for needle in signature.needles:
             assert len(needle) > 2 and not any(character.isdigit() for character in needle), signature
         assert signature.code or signature.kind in (Kind.NOTE, Kind.PROOF, Kind.STARTED, Kind.TRAINED, Kind.ENDED)
+
+
+def test_a_long_value_ends_with_a_whole_word() -> None:
+    why = "fmax() takes 2 positional arguments but 3 positional arguments (and 3 keyword-only arguments) were given"
+    at = '  File "/env/flash_attn/cute/softmax.py", line 7, in fmax\n    fmax()\n'
+    log = f"Traceback (most recent call last):\n{at}TypeError: {why}\n"
+    assert render_words(diagnose([log.encode()])[0].summary, "en").endswith(why)

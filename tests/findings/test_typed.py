@@ -22,7 +22,7 @@ import swift_fa_launcher
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.diagnose.diagnosis import diagnose
 from swift_fa_launcher.errors import LauncherError, Words, render_words
-from swift_fa_launcher.findings.table import TABLE, fill, value_names
+from swift_fa_launcher.findings.table import TABLE, USUAL, fill, value_names
 from swift_fa_launcher.preflight.checks import check_all
 
 PACKAGE = Path(swift_fa_launcher.__file__).parent
@@ -62,7 +62,7 @@ def wrong(lines: Iterable[Words]) -> list[str]:
 
 def with_samples(line: Words) -> Words:
     first = {"{first}": "swift.seed=7", "'launch.gpus={first}'": "[0]"}.get(str(line), 7)
-    named = {name: {**SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}
+    named = {name: {**USUAL, **SAMPLES, **SETTINGS}.get(name, 7) for name in value_names(line)}
     return fill(line, {**named, "first": first, "other": "model" if "swift.{other}" in str(line) else 7})
 
 

@@ -48,9 +48,9 @@ ENTRIES: Mapping[str, Entry] = {
         Text("a hub kernel is asked for, but kernels is not installed, the hub has no build for this torch, CUDA and machine, cannot be "
              "reached while none is in the cache, or gave one that does not load or computes wrongly",
              "要使用 hub kernel，但没有安装 kernels，或 hub 上没有适用于本机 torch、CUDA 和处理器的构建，或缓存中没有且无法访问 hub，或取得的 kernel 无法加载或计算出错"),
-        INSTALL, OR_SDPA,
+        Text("use the package instead: swift-fa install", "改用 flash-attn 软件包：swift-fa install"), OR_SDPA,
         says={"": Says(Text("flash_attn.provider=kernel, but {why}", "设置了 flash_attn.provider=kernel，但{why}"),
-                       ("flash_attn.provider=auto", OR_SDPA)),
+                       (Text("let swift-fa choose: flash_attn.provider=auto", "由 swift-fa 选择：flash_attn.provider=auto"), OR_SDPA)),
               "package": Says(Text("{setting} needs kernels, which is not installed", "{setting} 需要 kernels，但没有安装"),
                               ("{pip} install '{requirement}'", OR_SDPA))}),
     "kernel-mismatch": entry(

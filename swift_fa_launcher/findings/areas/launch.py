@@ -11,7 +11,9 @@ ENTRIES: Mapping[str, Entry] = {
     "nproc-exceeds-gpus": entry(
         "E", Text("there are more processes than GPUs", "进程数多于 GPU 数"),
         Text("nproc_per_node is larger than the number of GPUs that the training can see", "nproc_per_node 大于训练可见的 GPU 数"),
-        "launch.nproc_per_node={gpus}", "nvidia-smi -L",
+        "launch.nproc_per_node={gpus}",
+        Text("as many processes as there are GPUs, which nvidia-smi -L lists: launch.nproc_per_node=N",
+             "进程数与 GPU 数一致（用 nvidia-smi -L 查看）：launch.nproc_per_node=N"),
         says=Text("nproc_per_node={processes}{origin}, but only {gpus} GPU(s) are visible",
                   "nproc_per_node={processes}{origin}，但可见的 GPU 只有 {gpus} 块")),
     "gpus-unused": entry(
@@ -45,7 +47,9 @@ ENTRIES: Mapping[str, Entry] = {
                              ("env.{variable}=null", "env.{variable}=null '{setting}={other}'")),
               "environment": Says(Text("{variable}={told} in the environment, but {setting}={value}{origin}, which is what the training gets",
                                        "环境变量 {variable}={told}，而 {setting}={value}{origin}，训练会采用后者"),
-                                  ("'{setting}={other}'", "'{setting}={value}'", "unset {variable}"))}),
+                                  (Text("take the environment's: '{setting}={other}'", "采用环境变量的值：'{setting}={other}'"),
+                                   Text("keep this one, without a word: '{setting}={value}'", "保持现在的值，不再提示：'{setting}={value}'"),
+                                   "unset {variable}"))}),
     "node-rank-mismatch": entry(
         "E", Text("node_rank is not this node's number", "node_rank 与本节点的编号不符"),
         Text("Slurm, PAI-DLC, Kubeflow or another platform gives this node another number than node_rank",
@@ -70,7 +74,7 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("another program uses the master port", "主节点端口已被其他程序占用"),
         Text("another program already listens on the master_port that is written, or on 29500 where several nodes use it",
              "所设置的 master_port（多节点且未设置时为 29500）已被其他程序监听"),
-        "launch.master_port={free}", "ss -ltnp | grep {port}",
+        "launch.master_port={free}", Text("see which program it is: ss -ltnp | grep {port}", "查看是哪个程序：ss -ltnp | grep {port}"),
         says=Text("another program uses master_port {port}{origin}", "master_port {port}{origin} 已被其他程序占用")),
     "master-addr-loopback": entry(
         "EW", Text("master_addr is unset or points back to the node itself", "master_addr 没有设置，或指向节点自身（回环地址）"),

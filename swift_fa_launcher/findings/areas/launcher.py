@@ -217,7 +217,7 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the preflight found errors, so nothing was started", "预检发现错误，因此没有启动"),
         Text("the checks of swift-fa train, rerun or resume found at least one error",
              "swift-fa train、rerun 或 resume 的检查发现了错误"),
-        Text("see them with their fixes: swift-fa preflight CONFIG", "查看错误及解决办法：swift-fa preflight CONFIG"),
+        Text("do what stands below each error in the table", "按表中各错误下方的办法处理"),
         Text("let one pass at your own risk: --allow CODE", "自担风险地放行：--allow CODE")),
     "launch-failed": entry(
         "E", Text("the training could not be started", "无法启动训练"),

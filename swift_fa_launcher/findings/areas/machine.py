@@ -28,9 +28,12 @@ def _no_room(folder: Text, *fix: Text | str) -> Says:
 
 
 _LESS_MEMORY = (
-    Text("compute activations anew: swift.gradient_checkpointing=true", "重新计算激活值：swift.gradient_checkpointing=true"),
-    Text("smaller batches, and more of them: swift.per_device_train_batch_size=1", "减小批次、增加累积：swift.per_device_train_batch_size=1"),
-    Text("shorter rows: make swift.max_length smaller", "缩短每行：减小 swift.max_length"))
+    Text("compute activations anew: swift.gradient_checkpointing={checkpointing}",
+         "重新计算激活值：swift.gradient_checkpointing={checkpointing}"),
+    Text("one row at a time, and as many in a step: swift.per_device_train_batch_size=1 swift.gradient_accumulation_steps={accumulation}",
+         "每次一行，每步行数不变：swift.per_device_train_batch_size=1 swift.gradient_accumulation_steps={accumulation}"),
+    Text("shorter rows: make swift.max_length smaller", "缩短每行：减小 swift.max_length"),
+    Text("with several GPUs, divide the model among them: swift.deepspeed=zero3", "有多块 GPU 时，把模型分到各卡：swift.deepspeed=zero3"))
 
 ENTRIES: Mapping[str, Entry] = {
     "python-unsupported": entry(
@@ -98,10 +101,12 @@ ENTRIES: Mapping[str, Entry] = {
                             "（{optimizer_gib:.1f}）至少需要 {needed_gib:.1f} GiB"),
                        ("{first}", "{second}", "{third}", Text("or train on GPUs with more memory, or a smaller model: swift.model=NAME",
                                                                "或换用显存更大的 GPU，或更小的模型：swift.model=NAME"))),
-              "foretold": Says(Text("the training is foretold to take {peak} GiB, and the GPU has {memory}",
+              "foretold": Says(Text("the training is foretold to take {peak} GiB, and the GPU has {memory} GiB",
                                     "推算训练需要 {peak} GiB 显存，而 GPU 只有 {memory} GiB"), _LESS_MEMORY),
               "rehearsed": Says(Text("the GPU runs out of memory with {depth} of {layers} layers already",
-                                     "只用 {layers} 层中的 {depth} 层，GPU 显存就已用完"), _LESS_MEMORY)}),
+                                     "只用 {layers} 层中的 {depth} 层，GPU 显存就已用完"), _LESS_MEMORY),
+              "in small": Says(Text("the GPU runs out of memory in the training in small already", "小规模预演时 GPU 显存就已用完"),
+                               _LESS_MEMORY)}),
     "gpu-arch-unsupported": entry(
         "E", Text("flash attention or torch does not support this GPU", "flash attention 或 torch 不支持这块 GPU"),
         Text("attn_impl does not support the GPU's compute capability, or torch has no code for this GPU",

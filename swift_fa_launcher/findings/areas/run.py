@@ -195,6 +195,15 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
             Text("reentrant gradient checkpointing does not go with what is trained here", "可重入的梯度检查点不适合这里训练的参数"),
             ("'swift.gradient_checkpointing_kwargs={{use_reentrant: false}}'",
              Text("or do without (needs more memory): swift.gradient_checkpointing=false", "或不用梯度检查点（占用更多显存）：swift.gradient_checkpointing=false")))},
+    "build-deps-missing": {"pkg_resources": Says(
+        Text("pkg_resources is missing, which setuptools 82 and newer no longer have", "缺少 pkg_resources：setuptools 82 起不再包含它"),
+        ('{pip} install "setuptools<82"',
+         Text("if a build of flash-attn needs it, use a ready-made wheel: swift-fa install",
+              "如果是编译 flash-attn 时需要它，使用预编译的 wheel：swift-fa install")))},
+    "dataset-format": {"task_type": Says(
+        Text("the rows lack what this task_type or rlhf_type reads", "数据行缺少该 task_type 或 rlhf_type 所需的字段"),
+        (Text("for a reranker or an embedding model, write positive_messages and negative_messages beside messages in each row",
+              "训练 reranker 或 embedding 模型时，每行除 messages 外还要写 positive_messages 和 negative_messages"),))},
     "deepspeed-launch": {"no torchrun": Says(
         Text("deepspeed was asked for, but the training was not started through torchrun", "要求使用 deepspeed，但训练不是由 torchrun 启动的"),
         ("launch.nproc_per_node=1", Text("or do without deepspeed: swift.deepspeed=null", "或不用 deepspeed：swift.deepspeed=null")))},

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, in_both
+from swift_fa_launcher.findings.areas.rehearsal import CANNOT
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
+from swift_fa_launcher.preflight.packing import make_batch
 
 #: Of a GPU's memory: above it a longer row than those seen, or what other libraries take, is too much.
 ALMOST_ALL = 0.95
@@ -30,12 +33,15 @@ def gpu_memory_foretold(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
     if rehearsal is None:
         return
     peak, whole = known(rehearsal.peak_gib), known(rehearsal.gpu_gib)
+    batch, recomputed = make_batch(config, facts), config.swift.flag("gradient_checkpointing") is not False  # ms-swift's default
+    less: dict[str, Any] = {"checkpointing": None if recomputed else "true",
+            "accumulation": batch.per_device * batch.accumulation if batch.per_device > 1 else None}
     if rehearsal.out_of_memory:
-        depth = max((one.depth for one in rehearsal.trials), default=0)
-        yield found("gpu-memory-short", "rehearsed", depth=depth, layers=known(rehearsal.layers))
+        depth = next((one.depth for one in rehearsal.trials if known(one.peak_gib) is None), None)  # the one that was not done
+        yield found("gpu-memory-short", "rehearsed" if depth else "in small", depth=depth, layers=known(rehearsal.layers), **less)
     elif peak and whole and peak > ALMOST_ALL * whole:
         yield found("gpu-memory-short", "foretold", severity=ERROR if peak > whole else WARNING, peak=f"{peak:.1f}",
-                    memory=f"{whole:.1f}")
+                    memory=f"{whole:.1f}", **less)
 
 
 def labels_masked(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -47,9 +53,9 @@ def labels_masked(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def loss_not_finite(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """The first loss that is no number; one of exactly 0 only where every step has it."""
+    """The first loss that is no number; one of exactly 0 only where every step has it. Of no token it says nothing."""
     rehearsal = known(facts.rehearsal)
-    losses = rehearsal.losses if rehearsal else ()
+    losses = rehearsal.losses if rehearsal and known(rehearsal.learned) != 0 else ()
     if None in losses:
         yield found("loss-not-finite", severity=ERROR, step=losses.index(None) + 1)
     elif losses and not any(losses):
@@ -62,7 +68,7 @@ def rehearsal_told(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if rehearsal is None or rehearsal.error or rehearsal.out_of_memory:
         return
     if why := known(rehearsal.cannot):
-        yield found("rehearsal", "cannot", why=why)
+        yield found("rehearsal", "cannot", why=Text(why, CANNOT.get(why, why)), context={"why": why})
     elif rehearsal.trials:
         told = tuple(foretold(rehearsal))
         yield found("rehearsal", depths=[one.depth for one in rehearsal.trials], layers=known(rehearsal.layers),
