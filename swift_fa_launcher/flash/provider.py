@@ -16,11 +16,12 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.implementations import FA2
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel, ModelConfig
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel
 from swift_fa_launcher.machine.reading import (
     has_no_gpu,
     is_absent,
     kernels_taken,
+    model_config,
     on_ascend,
     on_other_accelerator,
     on_rocm,
@@ -193,8 +194,7 @@ def _why_not_model(config: ResolvedConfig, facts: Facts, lacks: Sequence[str], l
     torch/csrc aten/native/transformers/cuda: head_dim at most 256; over 192 no backward but on 8.0, 9.0 and 10.0; no dropout,
     softcap or sinks (`varlen_attn` has no argument for them).
     """
-    where = facts.path(config.swift.text("model"))
-    model = (known(where.model_config) if where else None) or ModelConfig()
+    model = model_config(config, facts)
     transformers, kind = facts.package("transformers") or Version("0"), known(model.model_type) or ""
     if known(model.own_code):
         yield Text("the model brings code of its own", "模型自带代码")

@@ -158,15 +158,13 @@ def wanted_dtype(config: ResolvedConfig, facts: Facts) -> str:
     """The half precision that attention will compute in: the trainer's flags, the config's type, the model's own."""
     if config.swift.flag("bf16") or config.swift.flag("fp16"):
         return "bfloat16" if config.swift.flag("bf16") else "float16"
-    model = model_config(config, facts)
-    named = (config.swift.text("torch_dtype"), known(model.torch_dtype) if model else None)
+    named = (config.swift.text("torch_dtype"), known(model_config(config, facts).torch_dtype))
     return next((dtype for dtype in named if dtype in HALF_PRECISION), "bfloat16")
 
 
 def wanted_head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...]:
     """The head sizes of the model's config, else the usual ones."""
-    model = model_config(config, facts)
-    return (known(model.head_dims) if model else None) or USUAL_HEAD_DIMS
+    return known(model_config(config, facts).head_dims) or USUAL_HEAD_DIMS
 
 
 def hands_tensor_lengths(config: ResolvedConfig, facts: Facts) -> bool:

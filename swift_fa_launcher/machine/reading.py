@@ -182,9 +182,7 @@ def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str
     asked = config.swift.text("torch_dtype")
     if asked and asked != "auto":
         return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
-    path = facts.path(config.swift.get("model"))
-    model = known(path.model_config) if path else None
-    own = known(model.torch_dtype) if model else None
+    own = known(model_config(config, facts).torch_dtype)
     return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
 
 
@@ -368,10 +366,10 @@ def free_port(used: tuple[int, ...], above: int) -> int | None:
     return next((port for port in range(max(above, 1023) + 1, 65536) if port not in used), None)
 
 
-def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
-    """What the config.json of the model says."""
+def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig:
+    """What the config.json of the model says; nothing where it was not read."""
     path = facts.path(config.swift.get("model"))
-    return known(path.model_config) if path else None
+    return (known(path.model_config) if path else None) or ModelConfig()
 
 
 def process_count(config: ResolvedConfig, facts: Facts) -> int:

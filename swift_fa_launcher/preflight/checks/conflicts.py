@@ -19,6 +19,7 @@ from swift_fa_launcher.machine.reading import (
     is_installed,
     is_login_node,
     launch_number,
+    model_config,
     process_count,
     setting,
     shown_deepspeed,
@@ -159,9 +160,7 @@ def _derived(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     swift, seen = config.swift, visible_gpus(config, facts).gpus
     here = launch_number(config, facts, "nproc_per_node") or 1
     on_gpus = seen and not swift.flag("use_cpu") and here > 0
-    path = facts.path(swift.get("model"))
-    model = known(path.model_config) if path else None
-    return {"config_model_type": known(model.model_type) if model else None,
+    return {"config_model_type": known(model_config(config, facts).model_type),
             "zero": (zero_settings(swift) or {}).get("stage"), "dtype": weights_dtype(config, facts)[0],
             "processes": process_count(config, facts),
             "gpus_each": (len(seen or ()) // here if spreads_model(config, facts) else 1) if on_gpus else None,

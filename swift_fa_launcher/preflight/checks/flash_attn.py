@@ -206,22 +206,21 @@ def flash_attn_head_dim(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
     row, unfit = BY_NAME.get(config.swift.attn_impl or ""), _unfit_head_dim(config, facts)
     if row is not None and unfit is not None:
         dim, most, gpu = unfit
-        model = reading.model_config(config, facts)
         way = "" if dim > MOST else "newer" if row is FA2 else "FlashAttention 2"
         on = f"GPU {gpu.index} ({known(gpu.compute_capability)})" if gpu else ""
         yield found("flash-attn-head-dim", way, head_dim=dim, most=most, title=row.title,
-                    model_type=(known(model.model_type) if model else None) or config.swift.text("model"),
+                    model_type=known(reading.model_config(config, facts).model_type) or config.swift.text("model"),
                     minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
 
 
 def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu | None] | None:
     """(the largest head dimension that does not run, the largest that does, on which GPU); no GPU where it is so on all."""
-    row, model = BY_NAME.get(config.swift.attn_impl or ""), reading.model_config(config, facts)
-    if row is None or model is None or reading.on_ascend(facts):
+    row = BY_NAME.get(config.swift.attn_impl or "")
+    if row is None or reading.on_ascend(facts):
         return None
     flash_attn = reading.wanted_flash_attn(config, facts)
     version = reading.installed_version(facts, flash_attn) if flash_attn else facts.package(row.distribution)
-    for dim in sorted(head_dims_of(model), reverse=True):
+    for dim in sorted(head_dims_of(reading.model_config(config, facts)), reverse=True):
         if (most := most_head_dim(row, version, None, dim)) is not None:
             return dim, most, None
         for gpu in () if reading.on_rocm(facts) else reading.visible_gpus(config, facts).gpus or ():

@@ -70,7 +70,7 @@ def linear_attention_slow(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 def _linear_kind(config: ResolvedConfig, facts: Facts) -> str | None:
     """The type of a model that has linear-attention layers; else None."""
     model = reading.model_config(config, facts)
-    kind, layers = (known(model.model_type), known(model.layer_types)) if model else (None, None)
+    kind, layers = known(model.model_type), known(model.layer_types)
     linear = any("linear" in layer for layer in layers) if layers else kind in FLA_MODELS
     return kind if linear else None
 
@@ -115,7 +115,7 @@ def model_not_trainable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
 def _quant_method(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
     """How the weights are quantised: config.json's word, else what the name of a published model ends in."""
     model = reading.model_config(config, facts)
-    if model is not None and not isinstance(model.quant_method, Unknown):
+    if not isinstance(model.quant_method, Unknown):
         return model.quant_method
     ends = _PUBLISHED_QUANTISED.search(name)
     method = ends[1].lower() if ends else None

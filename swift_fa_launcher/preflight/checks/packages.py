@@ -15,7 +15,15 @@ from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.findings.finding import Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import evaluates, is_absent, is_installed, pip_install, setting, written
+from swift_fa_launcher.machine.reading import (
+    evaluates,
+    is_absent,
+    is_installed,
+    model_config,
+    pip_install,
+    setting,
+    written,
+)
 
 #: What holds where an argument is not given, as far as the table asks for it.
 USUAL = {"optimizer": "default", "task_type": "causal_lm", "report_to": "tensorboard", "optim": "adamw_torch"}
@@ -23,12 +31,11 @@ USUAL = {"optimizer": "default", "task_type": "causal_lm", "report_to": "tensorb
 
 def package_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The rows of config/needed_packages.py; deepspeed and SwanLab have codes of their own."""
-    path = facts.path(config.swift.get("model"))
-    model = known(path.model_config) if path else None
-    method = known(model.quant_method) if model else None
-    if model is None or isinstance(model.quant_method, Unknown):  # what a published model's name says
+    model = model_config(config, facts)
+    method = known(model.quant_method)
+    if isinstance(model.quant_method, Unknown):  # what a published model's name says
         method = next(iter(re.findall(r"-(gptq|awq)\b", (config.swift.text("model") or "").lower())), None)
-    derived = {"config_model_type": known(model.model_type) if model else None, "config_quant_method": method,
+    derived = {"config_model_type": known(model.model_type), "config_quant_method": method,
                "evaluates": evaluates(config, facts)}
 
     def value_of(name: str) -> Any:

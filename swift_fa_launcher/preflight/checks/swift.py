@@ -110,8 +110,7 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    model = reading.model_config(config, facts)
-    too_wide = model is not None and max(head_dims_of(model), default=0) > MOST  # then none runs: Gemma 4
+    too_wide = max(head_dims_of(reading.model_config(config, facts)), default=0) > MOST  # then none runs: Gemma 4
     yield found("packing-needs-flash-attn", "too wide" if too_wide else "too new" if too_new else "" if impl else "unset",
                 setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
                 argument=key, ms_swift=version)
@@ -129,12 +128,12 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Templates that cannot pack."""
     model = reading.model_config(config, facts)
-    kind = (known(model.model_type) if model else None) or ""
+    kind = known(model.model_type) or ""
     name = (config.swift.text("model") or "").lower()
     if not kind and ("ovis2.5" in name or "ovis2_5" in name):
         kind = "ovis2_5"
     version = facts.package("ms-swift")
-    architectures = (known(model.architectures) if model else None) or ()
+    architectures = known(model.architectures) or ()
     multimodal = set(architectures) <= UNPACKABLE_ARCHITECTURES if architectures else kind in UNPACKABLE_TYPES
     if config.swift.get("external_plugins") or config.swift.get("custom_register_path") or config.swift.get("template") \
             or (config.swift.text("model_type") or "").endswith("text"):
@@ -296,8 +295,7 @@ def _within(requirement: str, swift: Version | None) -> str:
 
 
 def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[str, dict[str, Any]] | None:
-    model = reading.model_config(config, facts)
-    kind = (known(model.model_type) if model else None) or ""
+    kind = known(reading.model_config(config, facts).model_type) or ""
     first = FIRST_TRANSFORMERS.get(kind)
     if first and Version(transformers.base_version) < Version(first):
         return "model", {"model_type": kind, "wanted": f">={first}"}
@@ -312,7 +310,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     | a set, modeling_rope_utils.py); AutoConfig gives transformers' own to the training.
     https://github.com/modelscope/ms-swift/issues/8286
     """
-    model = reading.model_config(config, facts)
+    kind = known(reading.model_config(config, facts).model_type) or ""
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
@@ -323,8 +321,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         hangs = package == "ms-swift" and name == "binpacking" and _packs_bins(config)
         imported = _is_imported(config, package)
         breaks = imported and (name in HEAVY_PACKAGES or (package == "transformers" and name in ASKED_AT_IMPORT))
-        serves = package == "vllm" and ((known(model.model_type) if model else None) or "").startswith("qwen3_5") \
-            and str(facts.package("transformers")).startswith("5.2.")
+        serves = package == "vllm" and kind.startswith("qwen3_5") and str(facts.package("transformers")).startswith("5.2.")
         way = "hangs" if hangs else "missing" if not installed else "" if imported else "vllm" if serves else "beside"
         yield found("requirement-conflict", way, package=conflict.package, requires=requires, installed=installed,
                     severity=ERROR if hangs or (breaks and not _same_minor(requires, installed)) else WARNING,
