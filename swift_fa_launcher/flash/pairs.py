@@ -99,7 +99,7 @@ PAIRS = (
     # trainers/sequence_parallel/ulysses.py imports is_flash_attn_available, which came with 4.51
     # https://github.com/modelscope/ms-swift/issues/7561
     Pair("sequence parallel", SpecifierSet("<4.51", prereleases=True), (), "transformers>=4.51", "ms-swift",
-         SpecifierSet(">=3.4", prereleases=True), lambda config, facts: (config.swift.whole("sequence_parallel_size") or 1) > 1),
+         SpecifierSet(">=3.4", prereleases=True), lambda config, facts: config.swift.sequence_parallel > 1),
     # https://github.com/huggingface/transformers/issues/39095
     Pair("broken", SpecifierSet("==4.53.0"), (), "transformers==4.53.1", where=lambda config, facts: (
         config.swift.wants_flash_attn and _is_model(config, facts, "qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "glm4v"))),

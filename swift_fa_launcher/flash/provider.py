@@ -181,7 +181,7 @@ def _why_not_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
 def _why_not_asked(config: ResolvedConfig) -> Iterator[Text]:
     """Arguments whose code in ms-swift imports the package: sequence_parallel/, optimizers/muonclip.py, tuners/longlora/."""
     swift = config.swift
-    if (swift.whole("sequence_parallel_size") or 1) > 1:
+    if swift.sequence_parallel > 1:
         yield Text("sequence parallelism calls the package", "序列并行会直接调用软件包")
     for name in ("optimizer", "tuner_type", "train_type", "tuner_backend"):
         if swift.text(name) in ("muonclip", "longlora"):

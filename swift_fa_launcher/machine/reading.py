@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,11 @@ def is_installed(facts: Facts, requirement: str) -> bool:
     return version is not None and wanted.specifier.contains(version.base_version)
 
 
-def lacks(facts: Facts, *names: str) -> bool:
-    """Whether the first of these distributions was looked for and not found, nor another that brings the same."""
-    return is_absent(facts, names[0]) and not any(facts.package(name) for name in names)
+def lacks(facts: Facts, requirement: str, *others: str) -> bool:
+    """Whether a distribution of these versions was looked for and not found, nor another that does as well."""
+    name = Requirement(requirement).name
+    lacking = is_absent(facts, name) if facts.package(name) is None else not is_installed(facts, requirement)
+    return lacking and not any(facts.package(other) for other in others)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -157,24 +159,24 @@ def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
     return zero if isinstance(zero, Mapping) else None
 
 
-def strategy(swift: SwiftArguments, name: str) -> str | None:
-    """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
-    return "no" if swift.get(name) is False else swift.text(name)
-
-
 def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
     """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
     swift = config.swift
-    if strategy(swift, "eval_strategy") == "no":
+    if swift.strategy("eval_strategy") == "no":
         return False
     if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
         return True
-    ratio = swift.number("split_dataset_ratio")
-    if "split_dataset_ratio" not in swift:
-        declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
-        ratio = declared.default if declared and isinstance(declared.default, (int, float)) else \
-            0.0 if is_installed(facts, "ms-swift>=3.6") else None
+    ratio = split_ratio(config, facts)
     return None if ratio is None else ratio > 0 and not swift.flag("streaming")
+
+
+def split_ratio(config: ResolvedConfig, facts: Facts) -> float | None:
+    """ms-swift's split_dataset_ratio: the share of the rows that is kept for validation; None where it is not known."""
+    if "split_dataset_ratio" in config.swift:
+        return config.swift.number("split_dataset_ratio")
+    declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
+    return declared.default if declared and isinstance(declared.default, (int, float)) else \
+        0.0 if is_installed(facts, "ms-swift>=3.6") else None
 
 
 def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
@@ -229,6 +231,12 @@ def _typed(value: Any) -> str:
 def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
     """A variable as the training process will have it: the config's, else the machine's."""
     return config.env[name] if name in config.env else facts.env.get(name)
+
+
+def environment_count(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
+    """A variable that torchrun or a platform sets to a number; None where it is none."""
+    told = environment(config, facts, name) or ""
+    return int(told) if told.isdigit() and told.isascii() and len(told) < 9 else None
 
 
 def on_ascend(facts: Facts) -> bool:
@@ -429,6 +437,11 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
         return VisibleGpus(present)
     named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
     return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
+
+
+def first_gpus(gpus: Sequence[Gpu], processes: int | None) -> str:
+    """`[0,1]`: as many of them as there are processes, as launch.gpus takes them."""
+    return f"[{','.join(str(gpu.index) for gpu in gpus[:processes or 1])}]"
 
 
 def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swift_fa_launcher.config.conditions import all_hold, parse_condition
+from swift_fa_launcher.config.conditions import all_hold, parse_condition, values_of
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
@@ -16,6 +16,7 @@ from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import (
     environment,
     evaluates,
+    first_gpus,
     is_installed,
     is_login_node,
     launch_number,
@@ -24,7 +25,6 @@ from swift_fa_launcher.machine.reading import (
     setting,
     shown_deepspeed,
     spreads_model,
-    strategy,
     visible_gpus,
     weights_dtype,
     written,
@@ -126,25 +126,16 @@ RULES: tuple[Rule, ...] = (
     Rule("", ("quant_method=bnb,hqq,eetq,quanto", "tuner_type=full"), ("swift.tuner_type=lora", "swift.quant_method=null")),
 )
 
-#: What holds where an argument is not given, as far as the rules ask for it.
-USUAL = {"tuner_type": "lora", "save_strategy": "steps", "optimizer": "default", "optim": "adamw_torch",
-         "sequence_parallel_size": 1}
-
 
 def arguments_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The rules of the table."""
-    derived, gpus = _derived(config, facts), visible_gpus(config, facts).gpus or ()
-
-    def value_of(name: str) -> Any:
-        return derived[name] if name in derived else strategy(config.swift, name) if name.endswith("_strategy") and \
-            name in config.swift else config.swift.get(name, USUAL.get(name))
-
+    value_of, gpus = values_of(config.swift, _derived(config, facts)), visible_gpus(config, facts).gpus or ()
     for rule in RULES:
         if is_installed(facts, rule.of) and all_hold(rule.when, value_of):
             first, second = (parse_condition(condition)[0] for condition in rule.when[:2])
             lines = [line.replace("{gpus}", str(len(gpus))) for line in rule.fix
                      if line != _VALIDATE or not config.swift.flag("streaming")]  # which splits nothing off
-            if rule.needs is NEEDED and strategy(config.swift, "eval_strategy") == "no":
+            if rule.needs is NEEDED and config.swift.strategy("eval_strategy") == "no":
                 lines = [f"swift.eval_strategy=null {line}" if line == _VALIDATE else line for line in lines]
             yield _conflict("needs" if rule.needs else "", _named(config, facts, first, value_of(first)),
                             rule.needs or _named(config, facts, second, value_of(second)), lines, (first, second))
@@ -197,11 +188,10 @@ def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ..
         return
     seen, processes = visible_gpus(config, facts).gpus or (), launch_number(config, facts, "nproc_per_node") or 1
     if len(seen) > processes > 1 and len(seen) % processes and spreads_model(config, facts) and not config.swift.flag("use_cpu"):
-        first = ",".join(str(gpu.index) for gpu in seen[:processes])
         yield (f"nproc_per_node={processes}", Text(f"a multiple of it as visible GPUs, not {len(seen)}",
                                                    f"可见 GPU 数为其整数倍，而不是 {len(seen)}"),
-               f"'launch.gpus=[{first}]'", f"launch.nproc_per_node={len(seen)}")
-    parallel, all_processes = config.swift.whole("sequence_parallel_size") or 1, process_count(config, facts)
+               f"'launch.gpus={first_gpus(seen, processes)}'", f"launch.nproc_per_node={len(seen)}")
+    parallel, all_processes = config.swift.sequence_parallel, process_count(config, facts)
     if parallel > 1 and all_processes % parallel and environment(config, facts, "WORLD_SIZE") is None \
             and not is_login_node(config, facts):
         yield (setting(config, "sequence_parallel_size"),
@@ -212,10 +202,10 @@ def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ..
 
 def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
     """transformers' TrainingArguments. What eval_ does not say, ms-swift takes from save_ (sft_args.py, _init_eval_strategy)."""
-    swift, save = config.swift, strategy(config.swift, "save_strategy") or "steps"
+    swift, save = config.swift, config.swift.strategy("save_strategy") or "steps"
     if not swift.flag("load_best_model_at_end") or save == "best" or not evaluates(config, facts):
         return
-    evaluated = strategy(swift, "eval_strategy") or save
+    evaluated = swift.strategy("eval_strategy") or save
     steps, every = swift.number("save_steps") or 500, swift.number("eval_steps")
     first = setting(config, "load_best_model_at_end")
     if evaluated != save:

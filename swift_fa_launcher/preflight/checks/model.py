@@ -38,7 +38,7 @@ def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     ones hand them to flash-linear-attention; without it they compute in a loop that does not know of them.
     https://github.com/modelscope/ms-swift/issues/9618"""
     kind, transformers = _linear_kind(config, facts), facts.package("transformers")
-    if not config.swift.packs or kind is None or transformers is None or _parallel(config) > 1:
+    if not config.swift.packs or kind is None or transformers is None or config.swift.sequence_parallel > 1:
         return
     in_a_loop = transformers >= HANDS_BOUNDARIES and kind in FLA_MODELS and _without_fla(facts)
     if transformers in LEAKY_TRANSFORMERS or (in_a_loop and not _is_refused(config, facts, kind)):
@@ -79,16 +79,12 @@ def _without_fla(facts: Facts) -> bool:
     return reading.lacks(facts, "flash-linear-attention", "fla-core")
 
 
-def _parallel(config: ResolvedConfig) -> int:
-    return config.swift.whole("sequence_parallel_size") or 1
-
-
 def _is_refused(config: ResolvedConfig, facts: Facts, kind: str) -> bool:
     """Whether ms-swift raises ImportError for this model without flash-linear-attention."""
     swift, transformers = facts.package("ms-swift"), facts.package("transformers")
     if kind not in OF_MS_SWIFT or swift is None or swift < Version("4.2.0.dev0") or reading.on_ascend(facts):
         return False
-    if _parallel(config) > 1:
+    if config.swift.sequence_parallel > 1:
         return config.swift.packs or swift < Version("4.5.0.dev0")
     return config.swift.packs and swift >= Version("4.3.0.dev0") and transformers is not None and transformers >= HANDS_BOUNDARIES
 

@@ -366,12 +366,11 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     processes = reading.launch_number(config, facts, "nproc_per_node")
     if processes is None and reading.environment(config, facts, "LOCAL_RANK") is not None:
-        local = reading.environment(config, facts, "LOCAL_WORLD_SIZE") or ""
-        processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
+        local = reading.environment_count(config, facts, "LOCAL_WORLD_SIZE")
+        processes = len(gpus) if local is None else local
     if (processes or 1) < len(gpus):
-        first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
         yield found("deepspeed-launch", setting=reading.shown_deepspeed(config), gpus=len(gpus), processes=processes or 1,
-                    first=f"[{first}]")
+                    first=reading.first_gpus(gpus, processes))
 
 
 CHECKS: tuple[Check, ...] = (
