@@ -250,7 +250,7 @@ def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> t
     if rows is None or not names:
         return names
     bases = [_base(name) for name in names]
-    counts = [asked if asked is not None else _rows(facts, name) for name, (_, asked) in zip(names, bases, strict=True)]
+    counts = [asked if asked is not None else known(facts.path(name).rows) for name, (_, asked) in zip(names, bases, strict=True)]
     if all(count is not None for count in counts):
         total = sum(count or 0 for count in counts)
         if total <= rows:
@@ -265,11 +265,6 @@ def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> t
 def _base(name: str) -> tuple[str, int | None]:
     base, mark, count = name.rpartition("#")
     return (base, int(count)) if mark and count.isdecimal() else (name, None)
-
-
-def _rows(facts: Facts, name: str) -> int | None:
-    found = facts.path(name)
-    return known(found.rows) if found else None
 
 
 def divide_batch(batch: int, accumulation: int, factor: float) -> tuple[int, int]:

@@ -211,8 +211,7 @@ def _parts(facts: Facts, name: str, text: str) -> list[str]:
         return [text]
     if name not in _LISTS_OF_FILES:
         return parts
-    path = facts.path(text)
-    kind = known(path.kind) if path else None
+    kind = known(facts.path(text).kind)
     told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
     return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
 
@@ -376,8 +375,7 @@ def free_port(used: tuple[int, ...], above: int) -> int | None:
 
 def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig:
     """What the config.json of the model says; nothing where it was not read."""
-    path = facts.path(config.swift.get("model"))
-    return (known(path.model_config) if path else None) or ModelConfig()
+    return known(facts.path(config.swift.get("model")).model_config) or ModelConfig()
 
 
 def process_count(config: ResolvedConfig, facts: Facts) -> int:

@@ -60,7 +60,7 @@ def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
     longest, packing_length = longest_row(config, facts), config.swift.whole("packing_length")
     length = packing_length or longest
     names = config.swift.names("dataset")
-    paths = [(name, path) for name in names if (path := facts.path(name)) and _mean(path)]
+    paths = [(name, path) for name in names if _mean(path := facts.path(name))]
     if not paths or not length or not 1 <= length < 10**9:
         return None
     shares = [(share_kept(path, config), path, row_count(name, path)) for name, path in paths]
@@ -92,8 +92,8 @@ def nothing_left(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None
         return None
     found: list[int] = []
     for path in map(facts.path, swift.names("dataset")):
-        tokens = known(path.row_tokens) if path else None
-        if not path or not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
+        tokens = known(path.row_tokens)
+        if not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
             return None
         found += tokens
     return tuple(found) if found and min(found) > 2 * limit else None
@@ -133,7 +133,7 @@ def row_count(name: str, path: PathFacts) -> int | None:
 
 def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
     """Rows of all datasets whose number is known, `#N` taken into account."""
-    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    counts = [row_count(name, facts.path(name)) for name in config.swift.names("dataset")]
     return min(sum(count or 0 for count in counts), MOST_ROWS)
 
 

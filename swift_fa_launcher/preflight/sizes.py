@@ -13,7 +13,7 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.facts import GIB, Facts
 from swift_fa_launcher.machine.reading import (
     launch_number,
     model_config,
@@ -22,8 +22,6 @@ from swift_fa_launcher.machine.reading import (
     visible_gpus,
     zero_settings,
 )
-
-GIB = 2**30
 
 #: Arguments of full training that leave most parameters untrained, or their optimizer states small; optimizers likewise.
 FEW_STATES = ("freeze_llm", "freeze_parameters", "freeze_parameters_regex", "freeze_parameters_ratio", "trainable_parameters",
@@ -64,8 +62,7 @@ def billions_named(model: str | None) -> float | None:
 def parameters(config: ResolvedConfig, facts: Facts) -> tuple[float, bool] | None:
     """The model's parameters at the least, and whether its name alone says so; None where that cannot be told."""
     model = config.swift.text("model")
-    path, about = facts.path(model), model_config(config, facts)
-    size = known(path.size_gib) if path else None
+    size, about = known(facts.path(model).size_gib), model_config(config, facts)
     if _QUANTISED.search(model or "") or known(about.quant_method):
         return None
     stored = 4 if known(about.torch_dtype) == "float32" else 2

@@ -160,10 +160,10 @@ def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[F
         return
     key = "packing_cache" if cache else "MODELSCOPE_CACHE"
     folder = cache or reading.environment(config, facts, key)
-    path = facts.path(folder)
-    if folder and path and known(path.mount) in ("local", "tmpfs") and (cache or version):
-        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder,
-                    mount=known(path.mount), origin=reading.written(config, f"swift.{key}" if cache else f"env.{key}"))
+    mount = known(facts.path(folder).mount)
+    if folder and mount in ("local", "tmpfs") and (cache or version):
+        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder, mount=mount,
+                    origin=reading.written(config, f"swift.{key}" if cache else f"env.{key}"))
 
 
 def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -191,8 +191,8 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     fate = {"left": "cut", "right": "cut", "split": "split"}.get(str(config.swift.get("truncation_strategy")), "dropped")
     for name in config.swift.names("dataset"):
         path = facts.path(name)
-        rows, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
-        if path is None or not rows or rows < 0:
+        rows, checked = known(path.rows_over_max_length), known(path.rows_checked)
+        if not rows or rows < 0:
             continue
         rows, checked, total = (min(count or 0, packing.MOST_ROWS) for count in (rows, checked, known(path.rows)))
         share = min(rows / checked, 1) if checked > 0 else 1.0
