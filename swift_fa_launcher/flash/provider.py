@@ -18,6 +18,7 @@ from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.implementations import FA2
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel
 from swift_fa_launcher.machine.reading import (
+    gpus_before_ampere,
     has_no_gpu,
     is_absent,
     kernels_taken,
@@ -28,7 +29,6 @@ from swift_fa_launcher.machine.reading import (
     probed_devices,
     torch_cuda,
     torch_version,
-    visible_gpus,
 )
 
 PACKAGE, TORCH, KERNEL = "package", "torch", "kernel"
@@ -171,11 +171,9 @@ def _why_not_computed(own: FlashAttn | None) -> Iterator[Text]:
 def _why_not_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     if has_no_gpu(config, facts):
         yield Text("there is no GPU", "没有 GPU")
-    for gpu in visible_gpus(config, facts).gpus or ():
-        capability = known(gpu.compute_capability)
-        if capability is not None and capability < Version("8.0"):
-            yield Text(f"GPU {gpu.index} is of compute capability {capability}, and it needs 8.0",
-                       f"GPU {gpu.index} 的计算能力是 {capability}，需要 8.0")
+    for gpu in gpus_before_ampere(config, facts):
+        yield Text(f"GPU {gpu.index} is of compute capability {known(gpu.compute_capability)}, and it needs 8.0",
+                   f"GPU {gpu.index} 的计算能力是 {known(gpu.compute_capability)}，需要 8.0")
 
 
 def _why_not_asked(config: ResolvedConfig) -> Iterator[Text]:

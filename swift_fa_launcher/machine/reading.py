@@ -22,6 +22,8 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
 
+AMPERE = Version("8.0")
+
 #: Where torchrun's first node listens if nobody says otherwise (torch/distributed/run.py).
 DEFAULT_PORT = 29500
 
@@ -435,6 +437,12 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
         return VisibleGpus(present)
     named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
     return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
+
+
+def gpus_before_ampere(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...]:
+    """The wanted GPUs that are known to have neither bfloat16 nor what FlashAttention 2 needs."""
+    return tuple(gpu for gpu in visible_gpus(config, facts).gpus or ()
+                 if (known(gpu.compute_capability) or AMPERE) < AMPERE)
 
 
 def first_gpus(gpus: Sequence[Gpu], processes: int | None) -> str:

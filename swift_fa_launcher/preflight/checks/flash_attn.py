@@ -17,7 +17,7 @@ from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Find
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
 from swift_fa_launcher.flash.head_dims import BACKWARD_EVERYWHERE, MOST, head_dims_of, most_head_dim
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, HUB_KERNELS
 from swift_fa_launcher.flash.pairs import dies_of_unnamed
 from swift_fa_launcher.flash.provider import KERNEL, TORCH, choose_provider
 from swift_fa_launcher.machine import reading
@@ -42,8 +42,8 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
     transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
     if transformers and kernels and taken and kernels in taken[0]:
-        name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
-        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name)
+        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels,
+                    kernel=HUB_KERNELS[transformers.major < 5])
 
 
 def kernel_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
 
 def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
     return reading.environment(config, facts, variable) is not None or \
-        getattr(config.launch, LAUNCH_VARIABLES[variable].removeprefix("launch.")) is not None
+        _set(config, LAUNCH_VARIABLES[variable]) is not None
 
 
 def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -203,8 +203,7 @@ def gpu_flash_attn_leftover(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
     if (config.swift.wants_flash_attn or flash_attn is None or flash_attn.import_error is not None
             or known(flash_attn.distribution) is None or reading.on_ascend(facts) or reading.on_rocm(facts)):
         return
-    old = [g for g in reading.visible_gpus(config, facts).gpus or () if (_capability(g) or Version("99")) < Version("8.0")]
-    if old:
+    if old := reading.gpus_before_ampere(config, facts):
         yield found("gpu-flash-attn-leftover", gpu=old[0].index, capability=_capability(old[0]),
                     gpus=[g.index for g in old], flash_attn=known(flash_attn.version), pip=reading.pip(facts))
 

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
-from swift_fa_launcher.config.swift_args import attention_misspelt
+from swift_fa_launcher.config.swift_args import DDP_TIMEOUT, attention_misspelt, has_plugins
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
@@ -66,8 +66,6 @@ UNPACKABLE_TYPES = frozenset(re.findall(r"\w+", """
     llava_onevision minicpmo minicpmv mistral3 mllama molmo molmo2 paligemma phi3_v phi4mm qwen2_audio
 """))
 
-#: ms-swift's own ddp_timeout, in seconds.
-SWIFT_WAITS = 18_000_000
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
@@ -135,8 +133,7 @@ def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[
     version = facts.package("ms-swift")
     architectures = known(model.architectures) or ()
     multimodal = set(architectures) <= UNPACKABLE_ARCHITECTURES if architectures else kind in UNPACKABLE_TYPES
-    if config.swift.get("external_plugins") or config.swift.get("custom_register_path") or config.swift.get("template") \
-            or (config.swift.text("model_type") or "").endswith("text"):
+    if has_plugins(config) or config.swift.get("template") or (config.swift.text("model_type") or "").endswith("text"):
         multimodal = False  # another template than the model's own
     since, padding_too = CANNOT_PACK.get(kind, (None, False))
     if since is None and multimodal and version and version < Version("4.7.0.dev0"):
@@ -178,7 +175,7 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if 0 < timeout < seconds:
         own = "packing_num_proc" in (known(facts.ms_swift_args) or ())
         yield found("packing-timeout-risk", rows=rows, workers=workers, hours=seconds / 3600, seconds=round(seconds),
-                    ddp_timeout=timeout, setting=reading.setting(config, "ddp_timeout"), longer=SWIFT_WAITS,
+                    ddp_timeout=timeout, setting=reading.setting(config, "ddp_timeout"), longer=DDP_TIMEOUT,
                     num_proc="packing_num_proc" if own else "dataset_num_proc")
 
 
@@ -245,8 +242,7 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     swift = config.swift
     if reading.on_ascend(facts) or reading.on_rocm(facts) or swift.flag("use_cpu"):
         return
-    old = [g for g in reading.visible_gpus(config, facts).gpus or ()
-           if (known(g.compute_capability) or Version("99")) < Version("8.0")]
+    old = reading.gpus_before_ampere(config, facts)
     dtype, source = reading.weights_dtype(config, facts)
     asked = [reading.setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
