@@ -15,6 +15,7 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.flash.head_dims import head_dims_of
 from swift_fa_launcher.flash.implementations import FA2
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel
 from swift_fa_launcher.machine.reading import (
@@ -202,7 +203,7 @@ def _why_not_model(config: ResolvedConfig, facts: Facts, lacks: Sequence[str], l
     for need, words in _NEEDS.items():
         if need in needs and need in lacks and (need != "window" or (torch_version(facts) or Version("0")).release < (2, 11)):
             yield words
-    if (size := max(known(model.head_dims) or (0,))) > largest:
+    if (size := max(head_dims_of(model), default=0)) > largest:
         yield Text(f"head_dim {size} is too large for it on this GPU", f"head_dim {size} 在这块 GPU 上超出它的范围")
 
 

@@ -260,17 +260,19 @@ def on_other_accelerator(facts: Facts) -> bool:
     return version is not None and any(name in (version.local or "") for name in OTHER_ACCELERATORS)
 
 
+def is_another_makers(facts: Facts) -> bool:
+    return on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)
+
+
 def has_cpu_torch(facts: Facts) -> bool:
     """A torch that was built for no GPU: nothing of flash-attn's can be installed for it."""
     torch = known(facts.torch)
-    return (torch is not None and torch.version is not None and torch.cuda is None
-            and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)))
+    return torch is not None and torch.version is not None and torch.cuda is None and not is_another_makers(facts)
 
 
 def has_no_gpu(config: ResolvedConfig, facts: Facts) -> bool:
     """A machine that was looked at and has no GPU of any maker; a node that only submits is none."""
-    return known(facts.gpus) == () and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)
-                                            or is_login_node(config, facts))
+    return known(facts.gpus) == () and not (is_another_makers(facts) or is_login_node(config, facts))
 
 
 def gpu_computed(facts: Facts) -> bool:

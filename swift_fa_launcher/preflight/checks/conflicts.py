@@ -176,31 +176,29 @@ def _named(config: ResolvedConfig, facts: Facts, name: str, value: Any) -> Words
         shown_deepspeed(config) if name == "deepspeed" else setting(config, name)
 
 
-def numbers_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """What one number asks of another."""
-    for first, second, *lines in (*_processes(config, facts), *_best_model(config, facts), *_interleaved(config)):
-        yield _conflict("needs", first, second, [line for line in lines if isinstance(line, str) and line])
+def _needs(first: Words, second: Words, *lines: str) -> Finding:
+    return _conflict("needs", first, second, tuple(filter(None, lines)))
 
 
-def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
+def processes_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """swift/utils/env.py, is_mp, asserts it (3.0.3 to 4.6.0); sequence_parallel/sequence_parallel.py, _init_device_mesh."""
     if not is_installed(facts, "ms-swift>=3.0"):
         return
     seen, processes = visible_gpus(config, facts).gpus or (), launch_number(config, facts, "nproc_per_node") or 1
     if len(seen) > processes > 1 and len(seen) % processes and spreads_model(config, facts) and not config.swift.flag("use_cpu"):
-        yield (f"nproc_per_node={processes}", Text(f"a multiple of it as visible GPUs, not {len(seen)}",
-                                                   f"可见 GPU 数为其整数倍，而不是 {len(seen)}"),
-               f"'launch.gpus={first_gpus(seen, processes)}'", f"launch.nproc_per_node={len(seen)}")
+        yield _needs(f"nproc_per_node={processes}", Text(f"a multiple of it as visible GPUs, not {len(seen)}",
+                                                         f"可见 GPU 数为其整数倍，而不是 {len(seen)}"),
+                     f"'launch.gpus={first_gpus(seen, processes)}'", f"launch.nproc_per_node={len(seen)}")
     parallel, all_processes = config.swift.sequence_parallel, process_count(config, facts)
     if parallel > 1 and all_processes % parallel and environment(config, facts, "WORLD_SIZE") is None \
             and not is_login_node(config, facts):
-        yield (setting(config, "sequence_parallel_size"),
-               Text(f"a multiple of it as processes, not {all_processes}", f"进程数为其整数倍，而不是 {all_processes}"),
-               f"launch.nproc_per_node={len(seen)}" if seen and len(seen) % parallel == 0 else "",
-               "swift.sequence_parallel_size=1")
+        yield _needs(setting(config, "sequence_parallel_size"),
+                     Text(f"a multiple of it as processes, not {all_processes}", f"进程数为其整数倍，而不是 {all_processes}"),
+                     f"launch.nproc_per_node={len(seen)}" if seen and len(seen) % parallel == 0 else "",
+                     "swift.sequence_parallel_size=1")
 
 
-def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
+def best_model_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers' TrainingArguments. What eval_ does not say, ms-swift takes from save_ (sft_args.py, _init_eval_strategy)."""
     swift, save = config.swift, config.swift.strategy("save_strategy") or "steps"
     if not swift.flag("load_best_model_at_end") or save == "best" or not evaluates(config, facts):
@@ -209,22 +207,22 @@ def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, .
     steps, every = swift.number("save_steps") or 500, swift.number("eval_steps")
     first = setting(config, "load_best_model_at_end")
     if evaluated != save:
-        yield (first, Text(f"one strategy for saving and evaluating, not {save} and {evaluated}",
-                           f"保存与评估使用同一种 strategy，而不是 {save} 与 {evaluated}"),
-               f"swift.eval_strategy={save}", "swift.load_best_model_at_end=false")
+        yield _needs(first, Text(f"one strategy for saving and evaluating, not {save} and {evaluated}",
+                                 f"保存与评估使用同一种 strategy，而不是 {save} 与 {evaluated}"),
+                     f"swift.eval_strategy={save}", "swift.load_best_model_at_end=false")
     elif save == "steps" and every and min(steps, every) >= 1 and steps % every:
-        yield (first, Text(f"save_steps to be a multiple of eval_steps, not {steps:g} and {every:g}",
-                           f"save_steps 为 eval_steps 的整数倍，而不是 {steps:g} 与 {every:g}"),
-               f"swift.eval_steps={steps:g}", "swift.load_best_model_at_end=false")
+        yield _needs(first, Text(f"save_steps to be a multiple of eval_steps, not {steps:g} and {every:g}",
+                                 f"save_steps 为 eval_steps 的整数倍，而不是 {steps:g} 与 {every:g}"),
+                     f"swift.eval_steps={steps:g}", "swift.load_best_model_at_end=false")
 
 
-def _interleaved(config: ResolvedConfig) -> Iterator[tuple[Words, ...]]:
+def interleave_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """dataset/loader.py, interleave_datasets; a dataset of several subsets counts as often."""
     names, shares = config.swift.names("dataset"), config.swift.names("interleave_prob")
     if len(names) > 1 and len(shares) > 1 and len(shares) != len(names) and not any(":" in name for name in names):
-        yield (f"interleave_prob{written(config, 'swift.interleave_prob')}",
-               Text(f"one number for each of the {len(names)} datasets, not {len(shares)}",
-                    f"为 {len(names)} 个数据集各写一个数，而不是 {len(shares)} 个"), "swift.interleave_prob=null")
+        yield _needs(f"interleave_prob{written(config, 'swift.interleave_prob')}",
+                     Text(f"one number for each of the {len(names)} datasets, not {len(shares)}",
+                          f"为 {len(names)} 个数据集各写一个数，而不是 {len(shares)} 个"), "swift.interleave_prob=null")
 
 
-CHECKS: tuple[Check, ...] = (arguments_conflict, numbers_conflict)
+CHECKS: tuple[Check, ...] = (arguments_conflict, processes_conflict, best_model_conflict, interleave_conflict)

@@ -170,16 +170,14 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
 def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """No cubin for the GPU and no PTX to compile: `no kernel image is available for execution on the device`.
     https://github.com/Dao-AILab/flash-attention/issues/1146"""
-    for gpu, capability in standing.gpus_without_code(config, facts):
-        flash_attn = reading.wanted_flash_attn(config, facts)
-        extension = known(flash_attn.extension) if flash_attn else None
-        if flash_attn is None or extension is None:
-            return
+    flash_attn, lacking = reading.wanted_flash_attn(config, facts), next(standing.gpus_without_code(config, facts), None)
+    extension = known(flash_attn.extension) if flash_attn else None
+    if flash_attn and extension and lacking:
+        gpu, capability = lacking
         cubins, ptx = known(extension.cubins) or (), known(extension.ptx) or ()
         device = " ".join(filter(None, (f"GPU {gpu.index}", known(gpu.name))))
         yield found("flash-attn-arch-missing", flash_attn=known(flash_attn.version), has=[*cubins, *ptx], device=device,
                     capability=capability, context={"gpu": gpu.index, "cubins": list(cubins), "ptx": list(ptx)})
-        return
 
 
 def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

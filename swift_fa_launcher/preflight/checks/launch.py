@@ -53,14 +53,9 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         if name in LAUNCH_VARIABLES or reading.environment(config, facts, name) is None or len(name) > 40:
             continue
         meant = difflib.get_close_matches(name.upper().replace("-", "_"), LAUNCH_VARIABLES, n=1, cutoff=0.92)
-        if meant and not _is_set(config, facts, meant[0]):
+        if meant and reading.environment(config, facts, meant[0]) is None and _set(config, LAUNCH_VARIABLES[meant[0]]) is None:
             yield found("launch-env-misspelt", name=name, meant=meant[0],
                         value=reading.environment(config, facts, name), setting=LAUNCH_VARIABLES[meant[0]])
-
-
-def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
-    return reading.environment(config, facts, variable) is not None or \
-        _set(config, LAUNCH_VARIABLES[variable]) is not None
 
 
 def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

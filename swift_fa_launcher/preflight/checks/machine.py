@@ -86,8 +86,7 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
-    if not config.swift.wants_flash_attn or any(is_other(facts) for is_other in (
-            reading.on_ascend, reading.on_rocm, reading.on_other_accelerator)):
+    if not config.swift.wants_flash_attn or reading.is_another_makers(facts):
         return
     seen, present = reading.visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
     if seen.gpus == () and not (present and seen.missing):
