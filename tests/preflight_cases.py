@@ -667,7 +667,7 @@ LAUNCH = [
     case("", {"gpus": [], "flash_attn": None}, {**SDPA, "use_cpu": True}, launch={"nproc_per_node": 2}),
     case("W gpus-unused", {"gpus": gpus(2)}),
     case("", {"gpus": gpus(2)}, {"device_map": "auto"}),
-    case("W gpus-unused, E arg-conflict, E arg-conflict", {"gpus": gpus(8)}, {"device_map": "auto"},
+    case("E arg-conflict, E arg-conflict", {"gpus": gpus(8)}, {"device_map": "auto"},
          launch={"nproc_per_node": 6}),
     case("W launch-env-misspelt, W gpus-unused", {"gpus": gpus(2), "env": {"Nproc_per_node": "2"}}),
     case("", {"gpus": gpus(2), "env": {"nproc_per_node": "2"}}, launch={"nproc_per_node": 2}),

@@ -28,6 +28,7 @@ from swift_fa_launcher.errors import Text, Words, render_words
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import visible_gpus
+from swift_fa_launcher.preflight.packing import row_count
 from swift_fa_launcher.secrets import is_secret_name
 
 T = TypeVar("T")
@@ -249,8 +250,7 @@ def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> t
     names = config.swift.names("dataset")
     if rows is None or not names:
         return names
-    bases = [_base(name) for name in names]
-    counts = [asked if asked is not None else _rows(facts, name) for name, (_, asked) in zip(names, bases, strict=True)]
+    counts = [row_count(name, facts.path(name)) for name in names]
     if all(count is not None for count in counts):
         total = sum(count or 0 for count in counts)
         if total <= rows:
@@ -258,18 +258,8 @@ def sample_datasets(config: ResolvedConfig, facts: Facts, rows: int | None) -> t
         shares = [max(1, round(rows * (count or 0) / total)) for count in counts]
     else:
         shares = [max(1, rows // len(names))] * len(names)
-    return tuple(name if count is not None and count <= share else f"{base}#{share}"
-                 for name, (base, _), count, share in zip(names, bases, counts, shares, strict=True))
-
-
-def _base(name: str) -> tuple[str, int | None]:
-    base, mark, count = name.rpartition("#")
-    return (base, int(count)) if mark and count.isdecimal() else (name, None)
-
-
-def _rows(facts: Facts, name: str) -> int | None:
-    found = facts.path(name)
-    return known(found.rows) if found else None
+    return tuple(name if count is not None and count <= share else re.sub(r"#\d+$", "", name) + f"#{share}"
+                 for name, count, share in zip(names, counts, shares, strict=True))
 
 
 def divide_batch(batch: int, accumulation: int, factor: float) -> tuple[int, int]:

@@ -7,7 +7,7 @@ them, also where it is not given. `a>2`, `a<2`: a number beyond.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +15,10 @@ from swift_fa_launcher.config.schema import SwiftArguments
 
 #: An argument's name to its value, None where it is not given.
 ValueOf = Callable[[str], Any]
+
+#: What holds where an argument is not given, as far as the tables ask for it.
+USUAL = {"tuner_type": "lora", "save_strategy": "steps", "optimizer": "default", "optim": "adamw_torch",
+         "sequence_parallel_size": 1, "task_type": "causal_lm", "report_to": "tensorboard"}
 
 _CONDITION = re.compile(r"(\w+)(?:(!=|=|<|>)(.*))?")
 
@@ -24,6 +28,15 @@ def parse_condition(condition: str) -> tuple[str, str, str]:
     match = _CONDITION.fullmatch(condition)
     assert match, condition
     return match[1], match[2] or "", match[3] or ""
+
+
+def values_of(swift: SwiftArguments, derived: Mapping[str, Any]) -> ValueOf:
+    """What the conditions ask for: what was derived under that name, else the argument."""
+    def value_of(name: str) -> Any:
+        value = derived[name] if name in derived else swift.get(name, USUAL.get(name))
+        return "no" if value is False and name.endswith("_strategy") else value
+
+    return value_of
 
 
 def all_hold(conditions: Iterable[str], value_of: ValueOf) -> bool:

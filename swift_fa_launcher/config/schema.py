@@ -203,6 +203,15 @@ class SwiftArguments(Mapping[str, Any]):
         except ValueError:
             return None
 
+    def strategy(self, key: str) -> str | None:
+        """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
+        return "no" if self.get(key) is False else self.text(key)
+
+    @property
+    def sequence_parallel(self) -> int:
+        """Processes that share a row."""
+        return self.whole("sequence_parallel_size") or 1
+
     @property
     def attn_impl(self) -> str | None:
         return self.text("attn_impl")

@@ -37,6 +37,9 @@ class Argument:
 #: The installed ms-swift's arguments by name.
 Arguments = Mapping[str, Argument]
 
+#: ms-swift's own ddp_timeout, in seconds.
+DDP_TIMEOUT = 18_000_000
+
 # --- between generations ---
 
 _DTYPES: Mapping[Any, Any] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "AUTO": None}

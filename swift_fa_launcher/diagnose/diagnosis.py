@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.config.swift_args import DDP_TIMEOUT
 from swift_fa_launcher.diagnose.context import Context
 from swift_fa_launcher.diagnose.signatures import Kind
 from swift_fa_launcher.diagnose.verdict import Sighting, lingering_codes, rank, read_log
@@ -25,7 +26,6 @@ _BEGINNING = 4_096  # bytes that tell text from what is none
 _CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
 _LONG = 80  # characters
-_SWIFT_WAITS = 18_000_000  # seconds: ms-swift's own ddp_timeout, beyond which no wait is worth asking for
 _COLON = Text(": ", "：")
 #: Settings that an advice lowers, from what the log tells of them; and the others that it may name.
 _SIZES = ("per_device_train_batch_size", "max_length", "dataset_num_proc", "dataloader_num_workers")
@@ -110,17 +110,17 @@ def make_diagnosis(sighting: Sighting, context: Context) -> Diagnosis:
 
 def _advised(sighting: Sighting, context: Context) -> dict[str, str]:
     """The values; half of each size that the log tells and that can be halved; and how long processes waited for each other
-    and could wait instead, in seconds, where that may help."""
+    and could wait instead, in seconds, where that may help: beyond ms-swift's own ddp_timeout no wait is worth asking for."""
     told = {name: context.settings[name] for name in _ADVISED if name in context.settings}
     values = {**told, **{name: _whole(value, sighting.evidence) for name, value in sighting.values.items()}, "gpu_name": context.gpu or ""}
     values = {name: value for name, value in values.items() if name not in _SIZES or int(value) > 1}
     values |= {f"half_{name}": str(int(values[name]) // 2) for name in _SIZES if name in values}
     shown = re.search(r"Timeout\(ms\)=(\d{4,})", sighting.evidence)
     waited = int(shown[1]) // 1000 if shown else int(values.get("ddp_timeout", 0))
-    if 0 < waited < _SWIFT_WAITS:
-        values |= {"waited": str(waited), "longer": str(min(max(4 * waited, 7200), _SWIFT_WAITS))}
+    if 0 < waited < DDP_TIMEOUT:
+        values |= {"waited": str(waited), "longer": str(min(max(4 * waited, 7200), DDP_TIMEOUT))}
     elif not waited and sighting.signature.code == "packing-timeout-risk":
-        values["longer"] = str(_SWIFT_WAITS)
+        values["longer"] = str(DDP_TIMEOUT)
     if sighting.signature.code == "launch-env-misspelt":  # of which logs show one
         values |= {"meant": "NPROC_PER_NODE", "setting": "launch.nproc_per_node"}
     if package := values.get("package"):

@@ -88,18 +88,6 @@ def _by_gpu(context: Context) -> str:
     return "older" if context.capability < _AMPERE else "newer" if context.capability >= _BLACKWELL else ""
 
 
-def _by_platform(context: Context) -> str:
-    return "" if context.platform == "cuda" else context.platform
-
-
-def _on_cuda(context: Context) -> bool:
-    return context.platform == "cuda"
-
-
-def _on_rocm(context: Context) -> bool:
-    return context.platform == "rocm"
-
-
 OMEN, RESULT, HINT, OUTCOME, FAILURE, PROOF = (Kind.OMEN, Kind.RESULT, Kind.HINT, Kind.OUTCOME, Kind.FAILURE, Kind.PROOF)
 
 _AMPERE, _BLACKWELL = Version("8.0"), Version("10.0")
@@ -291,7 +279,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"No module named '?(?P<module>flash_attn)'?(?![\w.])|the package flash_attn seems to be not installed|the package for FlashAttention2? doesn't seem"
          r"|No package metadata was found for flash[_-]attn|packages that were not found in your environment:.*flash_attn|(?i:pip install flash[-_]attn\b.*to use|please (?:pip )?install flash[-_ ]attn)"
          r"|Flash ?Attention[ -]?2? (?:is )?not (?:available|installed)|flash[-_]attn (?:package )?(?:is )?not (?:found|installed)"
-         r"|name 'flash_attn_\w+' is not defined|name '_flash_attention_forward' is not defined", way=_by_platform),
+         r"|name 'flash_attn_\w+' is not defined|name '_flash_attention_forward' is not defined", way=lambda context: "" if context.platform == "cuda" else context.platform),
     _row("flash-attn-import-failed", "No module named~cannot import name", r"^(?:ModuleNotFoundError|ImportError): (?!No module named '?(?:torch\b|flash_attn))(?P<why>.{0,100})",
          "{why}", frames=_IN_FLASH),
     _row("flash-attn-import-failed", "No module named", r"No module named '(?P<module>dropout_layer_norm|rotary_emb|fused_dense_lib|xentropy_cuda_lib|fused_softmax_lib)'", _MODULE),
@@ -330,7 +318,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device|NVIDIA-SMI has failed|CUDA unknown error|Failed to initialize NVML"
          r"|NVML Shared Library Not Found|torch\.cuda\.is_available\(\) is False"),
     _row("gpu-none", "No CUDA runtime is found", r"No CUDA runtime is found", kind=OMEN, explains="cuda-home-missing"),
-    _row("torch-cpu-only", "not compiled with CUDA~compiled without CUDA", r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA", where=_on_cuda),
+    _row("torch-cpu-only", "not compiled with CUDA~compiled without CUDA", r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA", where=lambda context: context.platform == "cuda"),
     _row("torch-cpu-only", "expected string or bytes-like object", r"expected string or bytes-like object", frames=r"torch\.version\.cuda|get_cuda_bare_metal|get_wheel_url|setup\.py"),
     _row("cuda-home-missing", "unsupported operand", r"unsupported operand type\(s\) for \+: 'NoneType' and 'str'", "CUDA_HOME", frames=r"cuda_dir|CUDA_HOME|get_cuda_bare_metal"),
     _row("nvcc-missing", "WinError~No such file", r"\[(?:WinError 2|Errno 2)\]", "nvcc", frames=r"get_cuda_bare_metal_version|/bin/nvcc|_get_cuda_version"),
@@ -410,11 +398,11 @@ SIGNATURES: tuple[Signature, ...] = (
 
     # ---- Compilers and the CUDA toolkit
     _row("build-torch-mismatch", "later compatible compiler", r"(?P<standard>C\+\+2\d) or later compatible compiler is required", "{standard}"),
-    _row("rocm-build", "CUDA_HOME~nvcc", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|nvcc was not found|nvcc: (?:command )?not found|No such file or directory: '?[^' ]*nvcc", where=_on_rocm),
+    _row("rocm-build", "CUDA_HOME~nvcc", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|nvcc was not found|nvcc: (?:command )?not found|No such file or directory: '?[^' ]*nvcc", where=lambda context: context.platform == "rocm"),
     _row("rocm-build", "not supported by Flash", r"(?P<gpu>gfx\w+) is invalid or not supported by Flash-?Attention", "{gpu}", way="gpu"),
     _row("nvcc-too-old", "for option 'gpu-name'", r"Value '(?P<arch>sm_\w+)' is not defined for option 'gpu-name'", "ptxas, {arch}", around=r"[Tt]riton|PTXAS", way="triton"),
     _row("cuda-home-missing", "CUDA_HOME", r"CUDA_HOME (?:environment variable )?(?:is not set|does not exist)|CUDA_HOME.*(?:not found|not set)|CUDA was not found on the system.*CUDA_HOME"),
-    _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True, where=lambda context: not _on_rocm(context)),
+    _row("nvcc-missing", "nvcc", r"nvcc was not found", kind=OMEN, any_level=True, where=lambda context: context.platform != "rocm"),
     _row("nvcc-missing", "nvcc", r"No such file or directory: '?(?P<path>[^' ]*nvcc)'?|nvcc: (?:command )?not found|nvcc: No such file|nvcc not found|unable to execute '\S*nvcc'", "{path}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?:(?P<nvcc>[\d.]+)|%s)\) mismatches the version that was used to compile\s*PyTorch \((?:(?P<torch>[\d.]+)|%s)\)(?:.*'(?P<here>\d+\.\d+)', '(?P<built>\d+\.\d+)'\))?", "nvcc {nvcc}{here}, torch {torch}{built}"),
     _row("nvcc-torch-mismatch", "mismatches the version", r"detected CUDA version \((?P<nvcc>[\d.%s]+)\) mismatches the version that was used to compile$", "nvcc {nvcc}"),

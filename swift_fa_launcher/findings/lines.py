@@ -8,6 +8,7 @@ INSTALL = "swift-fa install"
 FROM_SOURCE = "swift-fa install --from-source"
 #: The overrides that do without flash attention.
 WITHOUT_FLASH_ATTN = "swift.attn_impl=sdpa swift.packing=false swift.padding_free=false"
+SDPA = Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
 OR_SDPA = Text(f"or train without flash attention: {WITHOUT_FLASH_ATTN}", f"或不用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
 REPLACE = Text("replace it with a wheel that fits this machine: swift-fa install", "换成适合本机的 wheel：swift-fa install")
 REINSTALL = (REPLACE, OR_SDPA)

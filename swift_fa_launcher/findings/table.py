@@ -23,8 +23,6 @@ AREA_OF: Mapping[str, str] = {code: area for area, entries in ENTRIES.items() fo
 #: All entries by code, in the order of display.
 TABLE: Mapping[str, Entry] = {code: replace(entry, says={**entry.says, **WAYS.get(code, {})})
                               for entries in ENTRIES.values() for code, entry in entries.items()}
-#: Codes that only a log shows; no check yields them.
-DIAGNOSE_ONLY = frozenset(ENTRIES["run"])
 
 #: What a text names where nobody looked at a config or a machine; where something was written follows its name and is left out.
 USUAL: Mapping[str, Any] = {"pip": "pip", "origin": "", "checkpointing": "true"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -33,18 +33,12 @@ Misfit = tuple[str, Words]
 
 
 @dataclass(frozen=True)
-class WheelContents:
-    """What a wheel's file turned out to hold, read without running it; a field that nobody looked at is Unknown."""
+class WheelContents(Extension):
+    """What a wheel's file turned out to hold, read without running it: its extension, and more."""
 
     name: Maybe[str] = NOT_COLLECTED  # of METADATA
     version: Maybe[Version] = NOT_COLLECTED  # of METADATA
-    extension: Maybe[str] = NOT_COLLECTED  # the extension module's file name
-    needs: Maybe[tuple[str, ...]] = NOT_COLLECTED  # DT_NEEDED
-    glibc: Maybe[Version] = NOT_COLLECTED  # the newest GLIBC_ version that it asks for
     undefined: Maybe[tuple[str, ...]] = NOT_COLLECTED  # all undefined symbols
-    unresolved: Maybe[tuple[str, ...]] = NOT_COLLECTED  # those that torch's libraries do not have
-    cubins: Maybe[tuple[str, ...]] = NOT_COLLECTED  # "sm_80", …
-    ptx: Maybe[tuple[str, ...]] = NOT_COLLECTED  # "compute_80", …
 
 
 NOTHING_READ = WheelContents()
@@ -107,12 +101,6 @@ def misfits(name: WheelName, need: Need, contents: WheelContents) -> Iterator[Mi
             yield code, words
 
 
-def make_contents(extension: Extension) -> WheelContents:
-    """What is known of an extension alone as a wheel's contents."""
-    shared = {f.name for f in fields(WheelContents)} & {f.name for f in fields(Extension)}
-    return WheelContents(extension=extension.file, **{name: getattr(extension, name) for name in shared})
-
-
 # What is needed -----------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +133,7 @@ def _other_python(name: WheelName, need: Need, contents: WheelContents) -> Words
     made_for = None
     if not takes_pair(name, need.pairs):
         made_for = f"{'.'.join(name.pythons)}-{'.'.join(name.abis)}"
-    elif inside := extension_python(known(contents.extension) or ""):
+    elif inside := extension_python(known(contents.file) or ""):
         made_for = f"cp{inside[1]}" if f"cp{inside[1]}" != need.python else None
     return made_for and _for_another(made_for, f"Python {need.python}")
 

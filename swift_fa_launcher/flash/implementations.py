@@ -54,6 +54,9 @@ DISTRIBUTIONS = tuple(each.distribution for each in IMPLEMENTATIONS)
 BY_NAME: Mapping[str, Implementation] = {name: each for each in IMPLEMENTATIONS for name in each.names}
 BY_DISTRIBUTION: Mapping[str, Implementation] = {each.distribution: each for each in IMPLEMENTATIONS}
 
+#: What transformers calls FlashAttention 2's kernel on the hub: 5 and later, 4.
+HUB_KERNELS = ("kernels-community/flash-attn2", "kernels-community/flash-attn")
+
 #: The transformers that hand over `max_seqlen` of packed rows as a tensor without dimensions, not as a number
 #: (modeling_flash_attention_utils.py, prepare_fa_kwargs_from_position_ids; ms-swift's get_packed_seq_params does as well).
 TENSOR_LENGTHS = SpecifierSet(">=5.4", prereleases=True)

@@ -52,14 +52,8 @@ def _has_gpu(config: ResolvedConfig, facts: Facts, fits: Callable[[Version], boo
     return any(capability is not None and fits(capability) for capability in capabilities)
 
 
-def _head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None:
-    model = model_config(config, facts)
-    return known(model.head_dims) if model else None
-
-
 def _is_model(config: ResolvedConfig, facts: Facts, *kinds: str) -> bool:
-    model = model_config(config, facts)
-    return model is not None and known(model.model_type) in kinds
+    return known(model_config(config, facts).model_type) in kinds
 
 
 def _is_old_layout(config: ResolvedConfig, facts: Facts) -> bool:
@@ -80,7 +74,7 @@ PAIRS = (
     # the one for head dimension 256 is not told. https://github.com/huggingface/transformers/pull/48353
     Pair("tensor length", TENSOR_LENGTHS, FA4.names, "flash-attn-4>=4.0.0b31", FA4.distribution,
          SpecifierSet(">=4.0.0b25,<4.0.0b31", prereleases=True), lambda config, facts: (
-             _packs_on(10, 11)(config, facts) and _head_dims(config, facts) != (256,))),
+             _packs_on(10, 11)(config, facts) and known(model_config(config, facts).head_dims) != (256,))),
     # the same file, 4.0.0b10 to b21: the tensor is part of the key under which the backward kernel is kept
     # https://github.com/modelscope/ms-swift/issues/9797, https://github.com/Dao-AILab/flash-attention/issues/2635
     Pair("compiles again", TENSOR_LENGTHS, FA4.names, "flash-attn-4>=4.0.0b31", FA4.distribution,
@@ -105,7 +99,7 @@ PAIRS = (
     # trainers/sequence_parallel/ulysses.py imports is_flash_attn_available, which came with 4.51
     # https://github.com/modelscope/ms-swift/issues/7561
     Pair("sequence parallel", SpecifierSet("<4.51", prereleases=True), (), "transformers>=4.51", "ms-swift",
-         SpecifierSet(">=3.4", prereleases=True), lambda config, facts: (config.swift.whole("sequence_parallel_size") or 1) > 1),
+         SpecifierSet(">=3.4", prereleases=True), lambda config, facts: config.swift.sequence_parallel > 1),
     # https://github.com/huggingface/transformers/issues/39095
     Pair("broken", SpecifierSet("==4.53.0"), (), "transformers==4.53.1", where=lambda config, facts: (
         config.swift.wants_flash_attn and _is_model(config, facts, "qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "glm4v"))),

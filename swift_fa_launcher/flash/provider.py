@@ -15,19 +15,21 @@ from packaging.version import Version
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.flash.head_dims import head_dims_of
 from swift_fa_launcher.flash.implementations import FA2
-from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel, ModelConfig
+from swift_fa_launcher.machine.facts import Facts, FlashAttn, HubKernel
 from swift_fa_launcher.machine.reading import (
+    gpus_before_ampere,
     has_no_gpu,
     is_absent,
     kernels_taken,
+    model_config,
     on_ascend,
     on_other_accelerator,
     on_rocm,
     probed_devices,
     torch_cuda,
     torch_version,
-    visible_gpus,
 )
 
 PACKAGE, TORCH, KERNEL = "package", "torch", "kernel"
@@ -170,17 +172,15 @@ def _why_not_computed(own: FlashAttn | None) -> Iterator[Text]:
 def _why_not_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     if has_no_gpu(config, facts):
         yield Text("there is no GPU", "没有 GPU")
-    for gpu in visible_gpus(config, facts).gpus or ():
-        capability = known(gpu.compute_capability)
-        if capability is not None and capability < Version("8.0"):
-            yield Text(f"GPU {gpu.index} is of compute capability {capability}, and it needs 8.0",
-                       f"GPU {gpu.index} 的计算能力是 {capability}，需要 8.0")
+    for gpu in gpus_before_ampere(config, facts):
+        yield Text(f"GPU {gpu.index} is of compute capability {known(gpu.compute_capability)}, and it needs 8.0",
+                   f"GPU {gpu.index} 的计算能力是 {known(gpu.compute_capability)}，需要 8.0")
 
 
 def _why_not_asked(config: ResolvedConfig) -> Iterator[Text]:
     """Arguments whose code in ms-swift imports the package: sequence_parallel/, optimizers/muonclip.py, tuners/longlora/."""
     swift = config.swift
-    if (swift.whole("sequence_parallel_size") or 1) > 1:
+    if swift.sequence_parallel > 1:
         yield Text("sequence parallelism calls the package", "序列并行会直接调用软件包")
     for name in ("optimizer", "tuner_type", "train_type", "tuner_backend"):
         if swift.text(name) in ("muonclip", "longlora"):
@@ -193,8 +193,7 @@ def _why_not_model(config: ResolvedConfig, facts: Facts, lacks: Sequence[str], l
     torch/csrc aten/native/transformers/cuda: head_dim at most 256; over 192 no backward but on 8.0, 9.0 and 10.0; no dropout,
     softcap or sinks (`varlen_attn` has no argument for them).
     """
-    where = facts.path(config.swift.text("model"))
-    model = (known(where.model_config) if where else None) or ModelConfig()
+    model = model_config(config, facts)
     transformers, kind = facts.package("transformers") or Version("0"), known(model.model_type) or ""
     if known(model.own_code):
         yield Text("the model brings code of its own", "模型自带代码")
@@ -204,7 +203,7 @@ def _why_not_model(config: ResolvedConfig, facts: Facts, lacks: Sequence[str], l
     for need, words in _NEEDS.items():
         if need in needs and need in lacks and (need != "window" or (torch_version(facts) or Version("0")).release < (2, 11)):
             yield words
-    if (size := max(known(model.head_dims) or (0,))) > largest:
+    if (size := max(head_dims_of(model), default=0)) > largest:
         yield Text(f"head_dim {size} is too large for it on this GPU", f"head_dim {size} 在这块 GPU 上超出它的范围")
 
 

@@ -165,11 +165,9 @@ def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     It asks ModelScope whether a model is the latest; with no hub in reach that took 22 s before training went on (seen with
     4.6.0). A local folder has no newer version to ask for.
     """
-    model = config.swift.text("model")
-    where = facts.path(model)
     hub = known(facts.network.get("model-hub"))
     known_arguments = known(facts.ms_swift_args)
-    useless = (where is not None and where.kind == "dir") or (hub is not None and hub.ok is False)
+    useless = facts.path(config.swift.text("model")).kind == "dir" or (hub is not None and hub.ok is False)
     if "check_model" in config.swift or not useless or (known_arguments and "check_model" not in known_arguments):
         return {}
     return {"check_model": False}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import Maybe, Unknown
-from swift_fa_launcher.machine.facts import FirstBad, PathFacts
+from swift_fa_launcher.machine.facts import GIB, FirstBad, PathFacts
 from swift_fa_launcher.machine.line_sample import draw_lines, spread
 from swift_fa_launcher.machine.rows import make_judge
 
@@ -20,7 +20,6 @@ from swift_fa_launcher.machine.rows import make_judge
 SAMPLE = 1000
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
-GIB = 2**30
 _BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 

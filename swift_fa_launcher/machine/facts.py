@@ -17,6 +17,7 @@ from swift_fa_launcher.decode import NOT_COLLECTED, DecodeError, Maybe, SpokenVe
 from swift_fa_launcher.errors import FactsError, Text
 
 SCHEMA = 1
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -281,12 +282,12 @@ class Facts:
         packages = known(self.packages)
         return known(packages.get(name)) if packages else None
 
-    def path(self, name: object) -> PathFacts | None:
-        """What is known of a path or hub name, as the config writes it, else of the name without `#N` and `:subset`."""
-        if not isinstance(name, str):
-            return None
-        bare = name.rpartition("#")[0] or name
-        return next((known(self.paths[key]) for key in (name, bare, bare.rpartition(":")[0]) if key in self.paths), None)
+    def path(self, name: object) -> PathFacts:
+        """What is known of a path or hub name, as the config writes it, else of the name without `#N` and `:subset`; nothing
+        where nobody looked."""
+        bare = name.rpartition("#")[0] or name if isinstance(name, str) else ""
+        keys = (name, bare, bare.rpartition(":")[0])
+        return next((known(self.paths[key]) for key in keys if isinstance(key, str) and key in self.paths), None) or PathFacts()
 
 
 def parse_facts(data: Any, source: str) -> Facts:

@@ -9,9 +9,7 @@ from typing import Any
 from packaging.version import Version
 
 from swift_fa_launcher.decode import Maybe, Unknown, decode
-from swift_fa_launcher.machine.facts import Driver, Gpu
-
-GIB = 2**30
+from swift_fa_launcher.machine.facts import GIB, Driver, Gpu
 
 
 def collect_gpus() -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:

@@ -18,9 +18,8 @@ from packaging.version import Version
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.files import text_of
-from swift_fa_launcher.machine.facts import Host, Toolchain
+from swift_fa_launcher.machine.facts import GIB, Host, Toolchain
 
-GIB = 2**30
 #: Seconds that `nvcc --version` and its like may take.
 TOOL_TIMEOUT = 10.0
 

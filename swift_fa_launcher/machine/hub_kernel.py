@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, decode, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
+from swift_fa_launcher.flash.implementations import HUB_KERNELS
 from swift_fa_launcher.machine.facts import Facts, HubKernel
 from swift_fa_launcher.machine.hub import cached_folder
 from swift_fa_launcher.machine.interpreter import run_script
@@ -26,23 +27,21 @@ from swift_fa_launcher.machine.probe import (
     wanted_head_dims,
     with_tried,
 )
+from swift_fa_launcher.machine.reading import interpreter
 
 SCRIPT = Path(__file__).with_name("hub_kernel_script.py")
-#: What transformers has called it; 5 and later, 4.
-NAMES = ("kernels-community/flash-attn2", "kernels-community/flash-attn")
 #: Seconds for some hundred MB; the hub's library itself gives up after ten in which nothing comes.
 FETCH_TIMEOUT = 1800.0
 
 
 def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environment: Mapping[str, str], cwd: Path,
-                       say: Callable[[Words], None]) -> Maybe[HubKernel]:
+                       say: Say) -> Maybe[HubKernel]:
     """The kernel that fits the training interpreter, tried on the GPUs. way: "cached" for one that lies in the cache, "ask" to
     ask the hub too, "fetch" to fetch it. Unknown where the interpreter has not come to look."""
     if way == "cached" and not (environment.get("KERNELS_CACHE") or any(
-            cached_folder(name, kind, environment, True) for name in NAMES for kind in ("kernels", "models"))):
+            cached_folder(name, kind, environment, True) for name in HUB_KERNELS for kind in ("kernels", "models"))):
         return HubKernel("kernels", revision=None, origin=None)  # without asking the interpreter, which takes seconds
-    python = known(facts.python)
-    executable = (known(python.executable) if python else None) or config.launch.python or "python"
+    executable = interpreter(facts) or config.launch.python or "python"
     kept = cache_dir() / "hub-kernel" / f"{_key(executable, facts, environment)}.json"
     said = kept_answer(kept, lambda answer: dict(answer["said"]))
     if said is None:

@@ -24,10 +24,9 @@ Report = Mapping[str, Any]
 
 #: Distributions that checks ask for: present in `Facts.packages` as None where they are not installed.
 ASKED_FOR = (
-    "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "kernels", "peft",
-    "trl", "accelerate", "datasets", "modelscope", "deepspeed", "vllm", "xformers", "liger-kernel", "swanboard", "ninja",
-    "packaging", "psutil", "wheel", "setuptools", "pip", "uv", "flash-linear-attention", "fla-core",
-    "causal-conv1d", *needed_packages.DISTRIBUTIONS,
+    "ms-swift", "torch", "transformers", "swanlab", *DISTRIBUTIONS, "trl", "accelerate", "datasets", "modelscope", "deepspeed",
+    "vllm", "xformers", "swanboard", "ninja", "packaging", "psutil", "wheel", "setuptools", "pip", "uv", "flash-linear-attention",
+    "fla-core", "causal-conv1d", *needed_packages.DISTRIBUTIONS,
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, stamp
 from swift_fa_launcher.flash.implementations import (
     BY_NAME,
@@ -68,7 +68,7 @@ class Tried:
 
 
 def prove_flash_attn(facts: Facts, report: Report, config: ResolvedConfig, environment: Mapping[str, str], cwd: Path, *,
-                     may_run: bool, say: Callable[[Words], None]) -> Facts:
+                     may_run: bool, say: Say) -> Facts:
     """The facts with flash attention imported and run, as far as that is wanted and can succeed.
 
     What is not tried has `import_error` and `probe` Unknown("not run: …").
@@ -158,15 +158,13 @@ def wanted_dtype(config: ResolvedConfig, facts: Facts) -> str:
     """The half precision that attention will compute in: the trainer's flags, the config's type, the model's own."""
     if config.swift.flag("bf16") or config.swift.flag("fp16"):
         return "bfloat16" if config.swift.flag("bf16") else "float16"
-    model = model_config(config, facts)
-    named = (config.swift.text("torch_dtype"), known(model.torch_dtype) if model else None)
+    named = (config.swift.text("torch_dtype"), known(model_config(config, facts).torch_dtype))
     return next((dtype for dtype in named if dtype in HALF_PRECISION), "bfloat16")
 
 
 def wanted_head_dims(config: ResolvedConfig, facts: Facts) -> tuple[int, ...]:
     """The head sizes of the model's config, else the usual ones."""
-    model = model_config(config, facts)
-    return (known(model.head_dims) if model else None) or USUAL_HEAD_DIMS
+    return known(model_config(config, facts).head_dims) or USUAL_HEAD_DIMS
 
 
 def hands_tensor_lengths(config: ResolvedConfig, facts: Facts) -> bool:
@@ -189,7 +187,7 @@ def with_tried(attention: FlashAttn, tried: Tried, gpus: tuple[Gpu, ...] | Unkno
 
 
 def probe_flash_attn(job: Job, environment: Mapping[str, str], cwd: Path, timeout: float,
-                     say: Callable[[Words], None]) -> Tried:
+                     say: Say) -> Tried:
     """Imports and runs flash attention as `job` says, or gives back the kept answer. timeout: seconds for all of it."""
     kept = cache_dir() / "probe" / f"{answer_key(job, environment)}.json"
     if (tried := kept_answer(kept, lambda answer: _good(answer["devices"], job.gpus))) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, 
 
 #: In the local version of a torch that passes for CUDA's: MetaX, Iluvatar, T-Head, Hygon.
 OTHER_ACCELERATORS = ("metax", "maca", "corex", "ppu", "das", "dtk")
+
+AMPERE = Version("8.0")
 
 #: Where torchrun's first node listens if nobody says otherwise (torch/distributed/run.py).
 DEFAULT_PORT = 29500
@@ -77,9 +79,11 @@ def is_installed(facts: Facts, requirement: str) -> bool:
     return version is not None and wanted.specifier.contains(version.base_version)
 
 
-def lacks(facts: Facts, *names: str) -> bool:
-    """Whether the first of these distributions was looked for and not found, nor another that brings the same."""
-    return is_absent(facts, names[0]) and not any(facts.package(name) for name in names)
+def lacks(facts: Facts, requirement: str, *others: str) -> bool:
+    """Whether a distribution of these versions was looked for and not found, nor another that does as well."""
+    name = Requirement(requirement).name
+    lacking = is_absent(facts, name) if facts.package(name) is None else not is_installed(facts, requirement)
+    return lacking and not any(facts.package(other) for other in others)
 
 
 def pip(facts: Facts, *words: str) -> str:
@@ -157,24 +161,24 @@ def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
     return zero if isinstance(zero, Mapping) else None
 
 
-def strategy(swift: SwiftArguments, name: str) -> str | None:
-    """The value of `save_strategy` and its like; YAML reads a plain `no` as false."""
-    return "no" if swift.get(name) is False else swift.text(name)
-
-
 def evaluates(config: ResolvedConfig, facts: Facts) -> bool | None:
     """Whether there is validation data; None where ms-swift's own split_dataset_ratio is not known (base_args/data_args.py)."""
     swift = config.swift
-    if strategy(swift, "eval_strategy") == "no":
+    if swift.strategy("eval_strategy") == "no":
         return False
     if any(any(swift.names(key)) for key in ("val_dataset", "cached_val_dataset", "eval_dataset")):
         return True
-    ratio = swift.number("split_dataset_ratio")
-    if "split_dataset_ratio" not in swift:
-        declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
-        ratio = declared.default if declared and isinstance(declared.default, (int, float)) else \
-            0.0 if is_installed(facts, "ms-swift>=3.6") else None
+    ratio = split_ratio(config, facts)
     return None if ratio is None else ratio > 0 and not swift.flag("streaming")
+
+
+def split_ratio(config: ResolvedConfig, facts: Facts) -> float | None:
+    """ms-swift's split_dataset_ratio: the share of the rows that is kept for validation; None where it is not known."""
+    if "split_dataset_ratio" in config.swift:
+        return config.swift.number("split_dataset_ratio")
+    declared = (known(facts.ms_swift_args) or {}).get("split_dataset_ratio")
+    return declared.default if declared and isinstance(declared.default, (int, float)) else \
+        0.0 if is_installed(facts, "ms-swift>=3.6") else None
 
 
 def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str]:
@@ -182,9 +186,7 @@ def weights_dtype(config: ResolvedConfig, facts: Facts) -> tuple[str | None, str
     asked = config.swift.text("torch_dtype")
     if asked and asked != "auto":
         return asked.removeprefix("torch."), f"torch_dtype{written(config, 'swift.torch_dtype')}"
-    path = facts.path(config.swift.get("model"))
-    model = known(path.model_config) if path else None
-    own = known(model.torch_dtype) if model else None
+    own = known(model_config(config, facts).torch_dtype)
     return (own or "").removeprefix("torch.") or None, f"{config.swift.text('model')}/config.json"
 
 
@@ -211,8 +213,7 @@ def _parts(facts: Facts, name: str, text: str) -> list[str]:
         return [text]
     if name not in _LISTS_OF_FILES:
         return parts
-    path = facts.path(text)
-    kind = known(path.kind) if path else None
+    kind = known(facts.path(text).kind)
     told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
     return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
 
@@ -231,6 +232,12 @@ def _typed(value: Any) -> str:
 def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
     """A variable as the training process will have it: the config's, else the machine's."""
     return config.env[name] if name in config.env else facts.env.get(name)
+
+
+def environment_count(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
+    """A variable that torchrun or a platform sets to a number; None where it is none."""
+    told = environment(config, facts, name) or ""
+    return int(told) if told.isdigit() and told.isascii() and len(told) < 9 else None
 
 
 def on_ascend(facts: Facts) -> bool:
@@ -253,17 +260,19 @@ def on_other_accelerator(facts: Facts) -> bool:
     return version is not None and any(name in (version.local or "") for name in OTHER_ACCELERATORS)
 
 
+def is_another_makers(facts: Facts) -> bool:
+    return on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)
+
+
 def has_cpu_torch(facts: Facts) -> bool:
     """A torch that was built for no GPU: nothing of flash-attn's can be installed for it."""
     torch = known(facts.torch)
-    return (torch is not None and torch.version is not None and torch.cuda is None
-            and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)))
+    return torch is not None and torch.version is not None and torch.cuda is None and not is_another_makers(facts)
 
 
 def has_no_gpu(config: ResolvedConfig, facts: Facts) -> bool:
     """A machine that was looked at and has no GPU of any maker; a node that only submits is none."""
-    return known(facts.gpus) == () and not (on_rocm(facts) or on_ascend(facts) or on_other_accelerator(facts)
-                                            or is_login_node(config, facts))
+    return known(facts.gpus) == () and not (is_another_makers(facts) or is_login_node(config, facts))
 
 
 def gpu_computed(facts: Facts) -> bool:
@@ -368,10 +377,9 @@ def free_port(used: tuple[int, ...], above: int) -> int | None:
     return next((port for port in range(max(above, 1023) + 1, 65536) if port not in used), None)
 
 
-def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig | None:
-    """What the config.json of the model says."""
-    path = facts.path(config.swift.get("model"))
-    return known(path.model_config) if path else None
+def model_config(config: ResolvedConfig, facts: Facts) -> ModelConfig:
+    """What the config.json of the model says; nothing where it was not read."""
+    return known(facts.path(config.swift.get("model")).model_config) or ModelConfig()
 
 
 def process_count(config: ResolvedConfig, facts: Facts) -> int:
@@ -431,6 +439,17 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
         return VisibleGpus(present)
     named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
     return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
+
+
+def gpus_before_ampere(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...]:
+    """The wanted GPUs that are known to have neither bfloat16 nor what FlashAttention 2 needs."""
+    return tuple(gpu for gpu in visible_gpus(config, facts).gpus or ()
+                 if (known(gpu.compute_capability) or AMPERE) < AMPERE)
+
+
+def first_gpus(gpus: Sequence[Gpu], processes: int | None) -> str:
+    """`[0,1]`: as many of them as there are processes, as launch.gpus takes them."""
+    return f"[{','.join(str(gpu.index) for gpu in gpus[:processes or 1])}]"
 
 
 def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:

@@ -60,7 +60,7 @@ def with_row_tokens(paths: Paths, config: ResolvedConfig, environment: Mapping[s
     They are Unknown(why) where they cannot be counted or no setting depends on them. environment and cwd: the training's.
     """
     changed = dict(paths)
-    longest = row_limit(config, known(paths.get(config.swift.text("model") or "")))
+    longest = row_limit(config, known(paths.get(config.swift.text("model") or "")) or PathFacts())
     for name in config.swift.names("dataset"):
         facts = known(paths.get(name))
         if facts is None or facts.kind != "file" or not known(facts.usable_rows):

@@ -67,9 +67,9 @@ def reason_in_both(why: str) -> Text:
     return Text(why, why)
 
 
-def row_limit(config: ResolvedConfig, model: PathFacts | None) -> int | None:
+def row_limit(config: ResolvedConfig, model: PathFacts) -> int | None:
     """ms-swift's max_length in tokens: the config's, else the model's own; None where neither is known."""
-    said = known(model.model_config) if model else None
+    said = known(model.model_config)
     length = config.swift.whole("max_length") or (known(said.max_length) if said else None)
     return length if length and 1 <= length < 10**9 else None
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.machine.facts import Facts, PathFacts
-from swift_fa_launcher.machine.reading import process_count
+from swift_fa_launcher.machine.reading import process_count, split_ratio
 from swift_fa_launcher.machine.rows import row_limit
 
 #: Rows that are packed together (PackingDataset.PACKING_BATCH_SIZE).
@@ -60,7 +60,7 @@ def make_packed(config: ResolvedConfig, facts: Facts) -> Packed | None:
     longest, packing_length = longest_row(config, facts), config.swift.whole("packing_length")
     length = packing_length or longest
     names = config.swift.names("dataset")
-    paths = [(name, path) for name in names if (path := facts.path(name)) and _mean(path)]
+    paths = [(name, path) for name in names if _mean(path := facts.path(name))]
     if not paths or not length or not 1 <= length < 10**9:
         return None
     shares = [(share_kept(path, config), path, row_count(name, path)) for name, path in paths]
@@ -92,8 +92,8 @@ def nothing_left(config: ResolvedConfig, facts: Facts) -> tuple[int, ...] | None
         return None
     found: list[int] = []
     for path in map(facts.path, swift.names("dataset")):
-        tokens = known(path.row_tokens) if path else None
-        if not path or not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
+        tokens = known(path.row_tokens)
+        if not tokens or {known(path.rows), known(path.rows_checked), known(path.usable_rows)} != {len(tokens)}:
             return None
         found += tokens
     return tuple(found) if found and min(found) > 2 * limit else None
@@ -133,21 +133,14 @@ def row_count(name: str, path: PathFacts) -> int | None:
 
 def dataset_rows(config: ResolvedConfig, facts: Facts) -> int:
     """Rows of all datasets whose number is known, `#N` taken into account."""
-    counts = [row_count(name, path) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    counts = [row_count(name, facts.path(name)) for name in config.swift.names("dataset")]
     return min(sum(count or 0 for count in counts), MOST_ROWS)
 
 
 def trained(rows: int, config: ResolvedConfig, facts: Facts) -> int:
     """Of a dataset's rows those that are not kept for validation."""
-    swift = config.swift
-    arguments = known(facts.ms_swift_args) or {}
-    declared = arguments.get("split_dataset_ratio")
-    value = swift.get("split_dataset_ratio", declared.default if declared else None)
-    try:
-        ratio = float(str(value))
-    except ValueError:
-        return rows
-    strategy = swift.text("eval_strategy") or swift.text("save_strategy")
+    swift, ratio = config.swift, split_ratio(config, facts) or 0.0
+    strategy = swift.strategy("eval_strategy") or swift.strategy("save_strategy")
     if swift.names("val_dataset") or strategy == "no" or not 0 < ratio < 1:
         return rows
     return max(0, rows - max(int(rows * ratio), 1))
@@ -159,7 +152,7 @@ def make_batch(config: ResolvedConfig, facts: Facts) -> Batch:
     processes = min(max(1, process_count(config, facts)), 10**6)
     per_device = min(max(1, swift.whole("per_device_train_batch_size") or 1), 10**6)
     accumulation = swift.whole("gradient_accumulation_steps") or math.ceil(16 / per_device / processes)
-    parallel = min(max(1, swift.whole("sequence_parallel_size") or 1), processes)
+    parallel = min(max(1, swift.sequence_parallel), processes)
     return Batch(per_device, min(max(1, accumulation), 10**6), processes // parallel)
 
 

@@ -48,7 +48,8 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
             lines.append(Line(heading, "bold"))
             lines += [line for finding in found for line in _finding_lines(finding, lang, width)]
         elif area not in _ONLY_WHERE_FOUND:
-            unknown = area == "flash-attn" and _attention_unknown(findings)
+            unknown = area == "flash-attn" and any(
+                f.code == "arg-invalid" and f.context.get("argument") == "attn_impl" for f in findings)
             word = "-" if unknown else _FINE.render(lang)
             told = _NOT_JUDGED.render(lang) if unknown else _area_summary(area, config, facts, lang)
             first = f"{pad(heading, wide)}{word}  "
@@ -73,10 +74,6 @@ def _finding_lines(finding: Finding, lang: str, width: int | None) -> Iterator[L
     yield text
     for i, line in enumerate(finding.fix[:_FIXES_SHOWN]):
         yield Line(advice(line, lang, width, "    -> "), "" if i else "bold")
-
-
-def _attention_unknown(findings: Sequence[Finding]) -> bool:
-    return any(f.code == "arg-invalid" and f.context.get("argument") == "attn_impl" for f in findings)
 
 
 def _verdict(findings: Sequence[Finding], lang: str) -> RenderableType:

@@ -13,10 +13,15 @@ from typing import Any
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import launch_number, process_count, spreads_model, visible_gpus, zero_settings
-
-GIB = 2**30
+from swift_fa_launcher.machine.facts import GIB, Facts
+from swift_fa_launcher.machine.reading import (
+    launch_number,
+    model_config,
+    process_count,
+    spreads_model,
+    visible_gpus,
+    zero_settings,
+)
 
 #: Arguments of full training that leave most parameters untrained, or their optimizer states small; optimizers likewise.
 FEW_STATES = ("freeze_llm", "freeze_parameters", "freeze_parameters_regex", "freeze_parameters_ratio", "trainable_parameters",
@@ -57,11 +62,10 @@ def billions_named(model: str | None) -> float | None:
 def parameters(config: ResolvedConfig, facts: Facts) -> tuple[float, bool] | None:
     """The model's parameters at the least, and whether its name alone says so; None where that cannot be told."""
     model = config.swift.text("model")
-    path = facts.path(model)
-    size, about = (known(path.size_gib), known(path.model_config)) if path else (None, None)
-    if _QUANTISED.search(model or "") or (about and known(about.quant_method)):
+    size, about = known(facts.path(model).size_gib), model_config(config, facts)
+    if _QUANTISED.search(model or "") or known(about.quant_method):
         return None
-    stored = 4 if about and known(about.torch_dtype) == "float32" else 2
+    stored = 4 if known(about.torch_dtype) == "float32" else 2
     billions = billions_named(model)
     return (min(size, 1e6) * GIB / stored, False) if size and size > 0 else (billions * 1e9 * NAMED, True) if billions else None
 
@@ -96,9 +100,8 @@ def _trained_share(config: ResolvedConfig, facts: Facts) -> float:
     """Of the parameters, those that full training trains at the least."""
     if any(config.swift.get(key) for key in FEW_STATES if key != "use_galore"):
         return 0.0
-    path = facts.path(config.swift.get("model"))
-    about = known(path.model_config) if path else None
-    architectures, kind = (known(about.architectures), known(about.model_type)) if about else (None, None)
+    about = model_config(config, facts)
+    architectures, kind = known(about.architectures), known(about.model_type)
     name = kind or (config.swift.text("model") or "").rpartition("/")[2].lower()
     plain = all(each.endswith("ForCausalLM") for each in architectures or ()) and not _MULTIMODAL.search(name)
     return 1.0 if plain else BESIDE_TOWERS

@@ -1,6 +1,6 @@
-"""Each command's story in plain order: read, decide, act, record.
+"""The story of a launch, a repetition and a continuation in plain order: look, judge, plan, start, record.
 
-Nothing here prints: results are values, progress goes through `say`, and `cli` shows both.
+Nothing here prints: results are values, progress goes through `say`, and `commands` show both.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 from packaging.version import Version
 
 from swift_fa_launcher.decode import Unknown, known
-from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.errors import Text, Words, joined, render_words
 from swift_fa_launcher.flash.fits import (
     CODES,
     NOTHING_READ,
@@ -118,7 +118,7 @@ def choice_to_json(resolution: Resolution, lang: str = "en") -> dict[str, Any]:
                         "reason": render_words(v.reason, lang)} for v in resolution.verdicts],
         "plan": resolution.plan,
         **({"to_prove": [each.filename for each in resolution.to_prove]} if resolution.to_prove else {}),
-        **({"remark": ("；" if lang == "zh" else "; ").join(render_words(line, lang) for line in resolution.remarks),
+        **({"remark": joined(resolution.remarks).render(lang),
             "advice": [render_words(line, lang) for line in resolution.advice]} if resolution.remarks else {}),
     }
 

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from swift_fa_launcher.decode import decode, known
-from swift_fa_launcher.errors import Text, Words
+from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.flash.fits import make_need
 from swift_fa_launcher.machine.facts import Facts
 
@@ -128,7 +128,7 @@ def _resolve(names: Sequence[str], options: Sequence[str], installed: Mapping[st
 
 
 def fetch_companions(requires: Iterable[str], facts: Facts, into: Path, run: Run,
-                     say: Callable[[Words], None] = lambda words: None) -> Companions:
+                     say: Say = lambda words: None) -> Companions:
     """Fetches into the folder `into` what a wheel `requires` and the machine of `facts` does not say that it has.
 
     By pip of the launcher's own interpreter, from the indexes that it is set up for. Raises InstallError where the facts

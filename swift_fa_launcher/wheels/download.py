@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, render_words, titled
+from swift_fa_launcher.errors import InstallError, LauncherError, Text, Words, joined, render_words, titled
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.flash.hosts import is_trusted, shown_url
 from swift_fa_launcher.flash.name import parse_wheel_name
@@ -236,8 +236,7 @@ _UNVERIFIED = Text("the wheel comes from a mirror or over a connection without T
 
 
 def _all_refused(order: _Order, refused: Sequence[Refused]) -> AllRefused:
-    lines = [titled(each.what, each.reason) for each in refused]
-    why = Text("; ".join(line.en for line in lines), "；".join(line.zh for line in lines))
+    why = joined(titled(each.what, each.reason) for each in refused)
     by_hand = Text("download it elsewhere, then install it: swift-fa install --wheel FILE",
                    "在别处下载，然后安装：swift-fa install --wheel FILE")
     digest: tuple[Words, ...] = ()

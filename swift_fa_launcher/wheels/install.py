@@ -85,7 +85,7 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """The training interpreter's environment, as it says itself, and how to work in it.
 
     environment: of the training, for imports. timeout: seconds for an import, and ten times that for unpacking.
@@ -142,7 +142,7 @@ def install_wheel(wheel: Path, python: str, *, environment: Mapping[str, str], u
     Raises InstallError; what was there before is then as it was.
     """
     digest = sha256 or file_sha256(wheel)
-    target = _read_target(python, environment, timeout, say)
+    target = read_target(python, environment, timeout, say)
     _expect_writable(target)
     with _alone(target):
         _recover(target.folder)
@@ -154,7 +154,7 @@ def install_wheel(wheel: Path, python: str, *, environment: Mapping[str, str], u
         return _install(wheel, target, draft, probe)
 
 
-def _read_target(python: str, environment: Mapping[str, str], timeout: float, say: Say) -> _Target:
+def read_target(python: str, environment: Mapping[str, str], timeout: float, say: Say) -> Target:
     """Where `python` installs to. Raises InstallError where it does not answer."""
     answer = run_script(python, SCRIPT, environment=environment, cwd=Path("/"), timeout=60.0)
     if not answer.steps:
@@ -162,7 +162,7 @@ def _read_target(python: str, environment: Mapping[str, str], timeout: float, sa
                            where=python, why=answer.failure, hint=("launch.python=PATH",))
     said = answer.steps[0]
     installed: dict[str, str] = {canonicalize_name(name): version for name, version in said["installed"].items()}
-    return _Target(python, Path(said["site_packages"]), said["python"], said["torch"], installed, said["pip"],
+    return Target(python, Path(said["site_packages"]), said["python"], said["torch"], installed, said["pip"],
                    said["externally_managed"], environment, timeout, say)
 
 
@@ -192,7 +192,7 @@ def read_receipt(site_packages: Path) -> Receipt | None:
 # ---------------------------------------------------------------------------------------------- the steps, in order
 
 
-def _install(wheel: Path, target: _Target, draft: Receipt, probe: Probe | None) -> Receipt:
+def _install(wheel: Path, target: Target, draft: Receipt, probe: Probe | None) -> Receipt:
     say = target.say
     work = target.folder / f"work-{draft.attempt}"
     stage = work / "stage"
@@ -242,7 +242,7 @@ def _install(wheel: Path, target: _Target, draft: Receipt, probe: Probe | None) 
     return receipt
 
 
-def _expect_writable(target: _Target) -> None:
+def _expect_writable(target: Target) -> None:
     """Raises InstallError where nothing may be installed, before anything is touched."""
     own = (Text("create an environment of your own: python -m venv DIR", "创建自己的环境：python -m venv DIR"),
            Text("then train with it: launch.python=DIR/bin/python", "然后用它训练：launch.python=DIR/bin/python"))
@@ -262,7 +262,7 @@ def _expect_writable(target: _Target) -> None:
                            why=os.strerror(error.errno or 0), hint=own) from error
 
 
-def _alone(target: _Target) -> AbstractContextManager[object]:
+def _alone(target: Target) -> AbstractContextManager[object]:
     """The environment's lock, held; it ends with its process."""
     from filelock import FileLock, Timeout
 
@@ -275,7 +275,7 @@ def _alone(target: _Target) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _installed_already(target: _Target, digest: str) -> Receipt | None:
+def _installed_already(target: Target, digest: str) -> Receipt | None:
     """The receipt where this very wheel is there, whole, and imports."""
     receipt = read_receipt(target.site_packages)
     if not receipt or receipt.sha256 != digest or receipt.torch != target.torch:
@@ -289,9 +289,9 @@ def _installed_already(target: _Target, digest: str) -> Receipt | None:
     return None
 
 
-def _unpack(wheel: Path, stage: Path, target: _Target) -> None:
+def _unpack(wheel: Path, stage: Path, target: Target) -> None:
     """The wheel's files into `stage`: nothing but this file, no index, and none of the user's settings for the tool."""
-    tool = _tool(target)
+    tool = tool_of(target)
     alone = ["--no-config", "--no-cache"] if tool.is_uv else ["--isolated", "--no-cache-dir", "--no-input", "--no-compile"]
     command = [*tool.command, "--quiet", *alone, "--target", str(stage), "--no-deps", "--no-index", str(wheel)]
     plain = {k: v for k, v in target.environment.items() if not k.startswith(("PIP_", "UV_", "PYTHONPATH", "PYTHONHOME"))}
@@ -308,7 +308,7 @@ def _unpack(wheel: Path, stage: Path, target: _Target) -> None:
                            "解压出的文件与 wheel 的 RECORD 不符"), target)
 
 
-def _tool(target: _Target) -> Tool:
+def tool_of(target: Target) -> Tool:
     """uv where it is there, else the environment's pip."""
     if uv := shutil.which("uv"):
         return Tool((uv, "pip", "install", "--python", target.python), True)
@@ -318,7 +318,7 @@ def _tool(target: _Target) -> Tool:
                        where=target.python, hint=(f"{target.python} -m ensurepip", "pip install uv"))
 
 
-def _add_companions(wheel: Path, stage: Path, target: _Target) -> Companions:
+def _add_companions(wheel: Path, stage: Path, target: Target) -> Companions:
     """einops, and what else the wheel asks for and the environment lacks, beside it: see `companions`."""
     metadata = (next(stage.glob("*.dist-info")) / "METADATA").read_text("utf-8", "replace")
     requires = re.findall(r"^Requires-Dist:\s*(.+?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE)
@@ -329,11 +329,11 @@ def _add_companions(wheel: Path, stage: Path, target: _Target) -> Companions:
     names = ", ".join(str(need) for need in needs)
     target.say(Text(f"installing missing packages that flash-attn needs: {names}", f"安装 flash-attn 缺少的依赖：{names}"))
     there = {**target.environment, "TMPDIR": str(stage.parent / "tmp")}
-    return add_companions(needs, wheel.absolute().parent, stage, target.installed, _tool(target),
+    return add_companions(needs, wheel.absolute().parent, stage, target.installed, tool_of(target),
                           lambda command: run_tool(command, there, stage.parent, 900.0))
 
 
-def _lacks(companions: Companions, why: str, target: _Target) -> InstallError:
+def _lacks(companions: Companions, why: str, target: Target) -> InstallError:
     """The error that says what is missing beside flash-attn, and the ways to have it."""
     names = shlex.join(companions.names)
     return InstallError("companions-missing",
@@ -367,7 +367,7 @@ def _modules(distribution: str, folder: Path) -> tuple[str, ...]:
     return tuple(name for name in (row.modules if row else (distribution.replace("-", "_"),)) if name == wanted or is_there(name))
 
 
-def _expect_import(target: _Target, modules: Sequence[str], folder: Path,
+def _expect_import(target: Target, modules: Sequence[str], folder: Path,
                    companions: Companions = Companions()) -> dict[str, Any]:
     """The interpreter's last word when all of `modules` import, from `folder`. Raises NotRunning.
 
@@ -698,13 +698,13 @@ def python_path(first: Path, environment: Mapping[str, str]) -> str:
     return os.pathsep.join(filter(None, (str(first), environment.get("PYTHONPATH"))))
 
 
-def _failed(why: Words, target: _Target, message: Words | None = None) -> NotRunning:
+def _failed(why: Words, target: Target, message: Words | None = None) -> NotRunning:
     return NotRunning("install-failed",
                       message or Text("the installation failed; the environment is as it was", "安装失败，环境保持原样"),
                       where=str(target.site_packages), why=why, hint=(_AS_BEFORE,))
 
 
-def _disk_error(error: OSError, target: _Target) -> InstallError:
+def _disk_error(error: OSError, target: Target) -> InstallError:
     full = error.errno in NO_ROOM
     message = Text("the disk is full: nothing was installed", "磁盘已满：没有安装任何内容") if full else _NOT_WRITABLE
     return InstallError("disk-space-low" if full else "site-packages-not-writable", message,

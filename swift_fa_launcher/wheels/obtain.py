@@ -9,13 +9,12 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.errors import InstallError, Say, Text, Words, in_both, render_words, titled
+from swift_fa_launcher.errors import InstallError, Say, Text, Words, joined, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
 from swift_fa_launcher.flash.implementations import FA3, FA4
 from swift_fa_launcher.flash.name import Candidate, parse_claims
@@ -180,12 +179,12 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
         near = [v for v in resolution.verdicts if v.code not in (None, "not-a-wheel", "implementation-mismatch")]
         shown = near or (() if resolution.remarks else resolution.verdicts)
         refused = [Refused(v.candidate.filename, v.code or "", v.reason) for v in shown[:3]]
-    lines = [titled(f"{r.what}: {r.code}", r.reason) for r in refused]
+    lines: list[Words] = [titled(f"{r.what}: {r.code}", r.reason) for r in refused]
     remarks = () if resolution.plan == "wheel" else resolution.remarks
     if remarks or not lines:
         said = remarks or (Text("no source offers a wheel", "没有来源提供 wheel"),)
-        lines = [*(in_both(partial(render_words, words)) for words in said), *lines]
-    why = Text("\n       ".join(line.en for line in lines), "\n       ".join(line.zh for line in lines))
+        lines = [*said, *lines]
+    why = joined(lines, by="\n       ")
     hints: list[Words] = ["swift-fa install --dry-run"]
     if resolution.ranked:
         hints.append(Text("install a wheel that you downloaded elsewhere: swift-fa install --wheel FILE",

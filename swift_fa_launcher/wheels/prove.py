@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, decode, known
 from swift_fa_launcher.errors import InstallError, Text, Words
-from swift_fa_launcher.flash.fits import Misfit, Need, WheelContents, make_contents, make_need, misfits
+from swift_fa_launcher.flash.fits import Misfit, Need, WheelContents, make_need, misfits
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
 from swift_fa_launcher.flash.name import WheelName, WheelNameError, parse_wheel_name
 from swift_fa_launcher.machine.facts import Extension, Facts
@@ -106,11 +106,11 @@ def _prove(archive: zipfile.ZipFile, claimed: WheelName, need: Need, facts: Fact
                 while stream.read(1 << 20):
                     pass
     file = _unpack(archive, extension, scratch) if extension else None
-    contents, read = _read_extension(file, facts) if file else (WheelContents(), None)
-    contents = replace(contents, name=name or NOT_COLLECTED, version=decode(Version, str(metadata.get("Version"))))
+    read = _read_extension(file, facts) if file else WheelContents()
+    contents = replace(read, name=name or NOT_COLLECTED, version=decode(Version, str(metadata.get("Version"))))
     reasons = [("wheel-invalid" if code == "not-a-wheel" else code, words) for code, words in misfits(claimed, need, contents)]
     reasons += _contradictions(claimed, facts, name, info, tags.get_all("Tag") or [], file, contents.undefined)
-    return Proof(tuple(metadata.get_all("Requires-Dist") or ()), read, tuple(reasons))
+    return Proof(tuple(metadata.get_all("Requires-Dist") or ()), contents if file else None, tuple(reasons))
 
 
 def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _extension_member(members: tuple[str, ...], distribution: str) -> str | None
     return next(iter(named or ([] if wanted else sorted(compiled))), None)
 
 
-def _read_extension(file: Path, facts: Facts) -> tuple[WheelContents, Extension]:
+def _read_extension(file: Path, facts: Facts) -> WheelContents:
     from swift_fa_launcher.machine.elf import ElfError, ElfFile, read_extension
 
     torch = known(facts.torch)
@@ -178,7 +178,7 @@ def _read_extension(file: Path, facts: Facts) -> tuple[WheelContents, Extension]
             undefined = tuple(symbol.name.decode("utf-8", "replace") for symbol in elf.undefined())
     except ElfError as error:
         undefined = Unknown(str(error))
-    return replace(make_contents(extension), undefined=undefined), extension
+    return WheelContents(**vars(extension), undefined=undefined)
 
 
 def _unpack(archive: zipfile.ZipFile, member: str, scratch: _Scratch) -> Path:

@@ -72,7 +72,7 @@ def test_a_home_of_nobody_is_a_place_that_is_not_there() -> None:
                           offline=True)
     assert facts.python is None
     model = facts.path("~no-such-user/model")
-    assert model is not None and model.kind == "missing"
+    assert model.kind == "missing"
 
 
 def test_torch_and_flash_attn_by_their_files(bare: str, tmp_path: Path) -> None:

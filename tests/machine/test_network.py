@@ -160,8 +160,8 @@ def test_what_a_hub_knows(server: str) -> None:
     plan = make_plan(config, facts, Login(None, None), {"HF_ENDPOINT": server})
     facts = with_network(facts, plan, ask_all(plan.questions, {}), False)
     assert {path for _, path, _ in Handler.seen} == {"/api/models/a/model", "/api/datasets/b/absent"}
-    assert facts.path("a/model").known_to_hub is True  # type: ignore[union-attr]
-    assert facts.path("HF::b/absent:sub#9").known_to_hub is False  # type: ignore[union-attr]
+    assert facts.path("a/model").known_to_hub is True
+    assert facts.path("HF::b/absent:sub#9").known_to_hub is False
     assert facts.network == {"model-hub": Reach(True, None)}
 
 
@@ -180,7 +180,7 @@ def test_facts_of_a_machine_with_a_network_and_without(server: str, tmp_path: Pa
     said: list[Words] = []
     facts = collect_facts(config, say=said.append)
     assert facts.network == {server.removeprefix("http://"): Reach(True, None), "model-hub": Reach(True, None)}
-    assert facts.path("some/absent-model").known_to_hub is False  # type: ignore[union-attr]
+    assert facts.path("some/absent-model").known_to_hub is False
     assert len(said) == 1 and GOOD_KEY not in str(said)
     assert [render_words(said[0], lang).split()[0] for lang in ("en", "zh")] == ["asking", "正在询问"]
     seen = len(Handler.seen)

@@ -17,11 +17,11 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import ConfigError, InstallError, Text
-from swift_fa_launcher.flash.fits import CODES, WheelContents, make_contents, make_need, misfits
+from swift_fa_launcher.flash.fits import CODES, WheelContents, make_need, misfits
 from swift_fa_launcher.flash.implementations import BY_NAME
 from swift_fa_launcher.flash.name import Candidate, WheelNameError, parse_wheel_name
 from swift_fa_launcher.layout import cells
-from swift_fa_launcher.machine.facts import Extension, Facts, parse_facts
+from swift_fa_launcher.machine.facts import Facts, parse_facts
 from swift_fa_launcher.wheels.choose import Resolution, choice_to_json, choose_wheel, render_choice
 from swift_fa_launcher.wheels.download import AllRefused, download_wheel
 
@@ -66,7 +66,8 @@ def code_of(name: str, facts: Facts | None = None, **options: Any) -> str | None
 
 
 def parse_contents(inside: dict[str, Any]) -> WheelContents:
-    contents: WheelContents = decode(WheelContents, inside)
+    """Shared cases call the extension's file `extension`."""
+    contents: WheelContents = decode(WheelContents, {"file": inside.get("extension"), **inside})
     return contents
 
 
@@ -281,8 +282,7 @@ def test_a_proven_wheel_leaves_no_doubt() -> None:
 
 
 def test_an_extension_alone_will_do() -> None:
-    inside = make_contents(Extension(file="flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so", cubins=("sm_80",),
-                                     glibc=Version("2.14")))
+    inside = WheelContents(file="flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so", cubins=("sm_80",), glibc=Version("2.14"))
     assert code_of(wheel(), contents={wheel(): inside}) == "arch-missing"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.entry import Entry, Says, entry
-from swift_fa_launcher.findings.lines import BUILD_HERE, INSTALL, OR_SDPA, REINSTALL, REPLACE, WITHOUT_FLASH_ATTN
+from swift_fa_launcher.findings.lines import BUILD_HERE, INSTALL, OR_SDPA, REINSTALL, REPLACE, SDPA
 
 _MEND: tuple[Words, ...] = (REPLACE, BUILD_HERE, OR_SDPA)
 
@@ -187,7 +187,7 @@ ENTRIES: Mapping[str, Entry] = {
         Text("a layer of the model, or of its image tower, has a larger head dimension than the implementation runs on this GPU "
              "(FlashAttention 2 and 3: 256; FlashAttention 4 on GPUs of 10.x and 11.x: 128, of 12.x: 192)",
              "模型或其图像编码器某一层的 head 维度超过该实现在此 GPU 上的上限（FlashAttention 2 和 3：256；FlashAttention 4 在 10.x、11.x 的 GPU 上：128，12.x：192）"),
-        Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不用 flash attention 训练：{WITHOUT_FLASH_ATTN}"),
+        SDPA,
         says={way: Says(Text("a layer of {model_type} has head dimension {head_dim}, but {title} runs at most {most}{where}",
                              "{model_type} 有一层的 head 维度是 {head_dim}，而 {title} 最多支持 {most}{where}"), fix)
               for way, fix in (("", None), ("FlashAttention 2", ("swift.attn_impl=flash_attn", OR_SDPA)),

@@ -21,12 +21,8 @@ ENTRIES: Mapping[str, Entry] = {
         Text("several GPUs are visible, and nproc_per_node is unset or smaller than their number",
              "可见多块 GPU，但没有设置 nproc_per_node，或它小于 GPU 数"),
         "launch.nproc_per_node={gpus}", "'launch.gpus={first}'",
-        says={"": Text("{gpus} GPUs are visible but nproc_per_node={processes}: the model is split across them, so they take turns",
-                       "可见 {gpus} 块 GPU，但 nproc_per_node={processes}：模型会被切分到各卡，各卡轮流计算"),
-              "uneven": Text("{gpus} visible GPUs cannot be shared evenly by nproc_per_node={processes}: ms-swift stops with "
-                             "`AssertionError: n_gpu: {gpus}, local_world_size: {processes}`",
-                             "{gpus} 块可见 GPU 无法平均分给 nproc_per_node={processes} 个进程：ms-swift 会以 "
-                             "`AssertionError: n_gpu: {gpus}, local_world_size: {processes}` 退出")}),
+        says=Text("{gpus} GPUs are visible but nproc_per_node={processes}: the model is split across them, so they take turns",
+                  "可见 {gpus} 块 GPU，但 nproc_per_node={processes}：模型会被切分到各卡，各卡轮流计算")),
     "launch-env-misspelt": entry(
         "W", Text("a launch variable is misspelt and has no effect", "启动变量拼写有误，不起作用"),
         Text("a variable in the environment looks like NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT or "

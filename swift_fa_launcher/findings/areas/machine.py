@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.entry import Entry, Says, entry
-from swift_fa_launcher.findings.lines import ANOTHER_PYTHON, FROM_SOURCE, INSTALL, WITHOUT_FLASH_ATTN
+from swift_fa_launcher.findings.lines import ANOTHER_PYTHON, FROM_SOURCE, INSTALL, SDPA, WITHOUT_FLASH_ATTN
 
 _ON_A_GPU = Text("run this on a machine with a GPU (container: start it with --gpus all; Slurm: ask for --gres=gpu:1)",
                  "请在有 GPU 的机器上运行（容器：启动时加 --gpus all；Slurm：用 --gres=gpu:1 申请）")
-_WITHOUT = Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不使用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
 _CUDA_TORCH = "{pip} install --force-reinstall torch --index-url https://download.pytorch.org/whl/"
 _SEE_MEMORY = Text("see which processes hold the memory, and wait for them or end them: nvidia-smi",
                    "查看占用显存的进程，等待或结束它们：nvidia-smi")
@@ -69,9 +68,9 @@ ENTRIES: Mapping[str, Entry] = {
              "需要 flash attention，但机器上没有 GPU，或所有 GPU 都被设置隐藏了"),
         Text("check that the driver sees a GPU: nvidia-smi", "确认驱动能看到 GPU：nvidia-smi"), _ON_A_GPU,
         says={"": Says(Text("flash attention is wanted, but this machine has no GPU", "需要 flash attention，但这台机器没有 GPU"),
-                       (_ON_A_GPU, _WITHOUT)),
+                       (_ON_A_GPU, SDPA)),
               "hidden": Says(Text("flash attention is wanted, but {chosen_by}{origin} hides all GPUs of this machine ({gpus})",
-                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("'launch.gpus=[{indexes}]'", _WITHOUT))}),
+                                  "需要 flash attention，但 {chosen_by}{origin} 隐藏了本机的全部 GPU（{gpus} 块）"), ("'launch.gpus=[{indexes}]'", SDPA))}),
     "gpu-not-visible": entry(
         "E", Text("the training asks for a GPU that this machine does not have", "指定了本机没有的 GPU"),
         Text("launch.gpus or CUDA_VISIBLE_DEVICES names a GPU that is not there", "launch.gpus 或 CUDA_VISIBLE_DEVICES 指定了不存在的 GPU"),
@@ -117,7 +116,7 @@ ENTRIES: Mapping[str, Entry] = {
              "GPU 比 torch 新：{pip} install -U torch --index-url https://download.pytorch.org/whl/cu128"),
         says={way: Says(Text("{name} does not run on {unfit}; supported compute capability: {needs}",
                              "{name} 不能在 {unfit} 上运行；支持的计算能力：{needs}"), fix)
-              for way, fix in {"": (_WITHOUT,), "flash-attn runs": ("swift.attn_impl=flash_attn", _WITHOUT)}.items()}),
+              for way, fix in {"": (SDPA,), "flash-attn runs": ("swift.attn_impl=flash_attn", SDPA)}.items()}),
     "gpu-flash-attn-leftover": entry(
         "W", Text("an installed flash-attn can be called on a GPU that is too old for it", "已安装的 flash-attn 可能在不支持它的 GPU 上被调用"),
         Text("the config does not use flash attention, but flash-attn is installed and the GPU's compute capability is below 8.0",
@@ -196,5 +195,5 @@ ENTRIES: Mapping[str, Entry] = {
         INSTALL, Text("or use WSL 2: wsl --install", "或使用 WSL 2：wsl --install"),
         says={"": Says(Text("on native Windows flash-attn can be installed as a ready-made wheel only, not built from source",
                             "原生 Windows 上只能安装预编译的 flash-attn wheel，无法从源码编译"),
-                       (Text("use WSL 2: wsl --install", "使用 WSL 2：wsl --install"), _WITHOUT))}),
+                       (Text("use WSL 2: wsl --install", "使用 WSL 2：wsl --install"), SDPA))}),
 }

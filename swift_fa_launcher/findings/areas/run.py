@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from swift_fa_launcher.errors import Text, Words
 from swift_fa_launcher.findings.entry import Entry, Says, entry
-from swift_fa_launcher.findings.lines import INSTALL, OFFLINE, OR_SDPA, WITHOUT_FLASH_ATTN
+from swift_fa_launcher.findings.lines import INSTALL, OFFLINE, OR_SDPA, SDPA, WITHOUT_FLASH_ATTN
 
 _FIRST_TO_STOP = Text("find the rank that stopped first: it is the one without such a message, or it failed earlier; read its output or "
                       "its node's log",
@@ -14,8 +14,6 @@ _FIRST_TO_STOP = Text("find the rank that stopped first: it is the one without s
 _INTERFACE = Text("if NCCL uses the wrong network card (`ip -br addr` lists them): export NCCL_SOCKET_IFNAME=INTERFACE",
                   "如果 NCCL 选错了网卡（用 `ip -br addr` 查看）：export NCCL_SOCKET_IFNAME=网卡名")
 _SPLIT_MODEL = Text("with several GPUs, split the model among them: swift.deepspeed=zero3", "有多块 GPU 时，把模型切分到各卡：swift.deepspeed=zero3")
-_WITHOUT_LENGTHS = "swift.group_by_length=false"
-_OWN_GPU = Text(f"train without flash attention: {WITHOUT_FLASH_ATTN}", f"不用 flash attention 训练：{WITHOUT_FLASH_ATTN}")
 _ROCM_BUILD: tuple[Words, ...] = (
     Text("build flash-attn for ROCm (needs the ROCm toolkit, hipcc): {pip} install flash-attn --no-build-isolation",
          "为 ROCm 编译 flash-attn（需要 ROCm 工具链 hipcc）：{pip} install flash-attn --no-build-isolation"),
@@ -164,7 +162,7 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
                       (f"{WITHOUT_FLASH_ATTN} swift.torch_dtype=float16",)),
         "newer": Says(Text("{gpu_name} is newer than this torch or flash-attn", "{gpu_name} 比当前的 torch 或 flash-attn 新"),
                       ("{pip} install -U torch --index-url https://download.pytorch.org/whl/cu128", INSTALL, OR_SDPA)),
-        "rocm": Says(Text("flash-attn or torch has no code for this AMD GPU", "flash-attn 或 torch 不含这块 AMD GPU 的代码"), (_OWN_GPU,))},
+        "rocm": Says(Text("flash-attn or torch has no code for this AMD GPU", "flash-attn 或 torch 不含这块 AMD GPU 的代码"), (SDPA,))},
     "gpu-none": {"fabric manager": Says(
         Text("CUDA does not start because the fabric manager does not run or is not of the driver's version",
              "fabric manager 没有运行或与驱动版本不一致，CUDA 无法初始化"),
@@ -175,7 +173,7 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
         "rocm": Says(Text("flash-attn is needed, but it is not installed, and for ROCm there is no wheel of it",
                           "需要 flash-attn 但没有安装，且没有 ROCm 版的 wheel"), _ROCM_BUILD),
         "ascend": Says(Text("flash-attn does not run on Ascend, which has its own attention", "昇腾 NPU 不能使用 flash-attn，它有自己的注意力实现"),
-                       ("swift.attn_impl=sdpa swift.packing=false swift.padding_free=false",
+                       (WITHOUT_FLASH_ATTN,
                         Text("or let transformers use Ascend's flash attention: {pip} install -U transformers",
                              "或使用 transformers 自带的昇腾 flash attention：{pip} install -U transformers")))},
     "nvcc-too-old": {"triton": Says(
@@ -190,7 +188,7 @@ WAYS: Mapping[str, Mapping[str, Says]] = {
     "arg-conflict": {
         "group_by_length": Says(
             Text("group_by_length needs the rows' lengths, and lazy_tokenize leaves them unknown", "group_by_length 需要各行的长度，而 lazy_tokenize 时长度未知"),
-            ("swift.lazy_tokenize=false", _WITHOUT_LENGTHS)),
+            ("swift.lazy_tokenize=false", "swift.group_by_length=false")),
         "gradient_checkpointing": Says(
             Text("reentrant gradient checkpointing does not go with what is trained here", "可重入的梯度检查点不适合这里训练的参数"),
             ("'swift.gradient_checkpointing_kwargs={{use_reentrant: false}}'",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swift_fa_launcher.config.conditions import all_hold, parse_condition
+from swift_fa_launcher.config.conditions import all_hold, parse_condition, values_of
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text, Words
@@ -16,14 +16,15 @@ from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import (
     environment,
     evaluates,
+    first_gpus,
     is_installed,
     is_login_node,
     launch_number,
+    model_config,
     process_count,
     setting,
     shown_deepspeed,
     spreads_model,
-    strategy,
     visible_gpus,
     weights_dtype,
     written,
@@ -125,25 +126,16 @@ RULES: tuple[Rule, ...] = (
     Rule("", ("quant_method=bnb,hqq,eetq,quanto", "tuner_type=full"), ("swift.tuner_type=lora", "swift.quant_method=null")),
 )
 
-#: What holds where an argument is not given, as far as the rules ask for it.
-USUAL = {"tuner_type": "lora", "save_strategy": "steps", "optimizer": "default", "optim": "adamw_torch",
-         "sequence_parallel_size": 1}
-
 
 def arguments_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """The rules of the table."""
-    derived, gpus = _derived(config, facts), visible_gpus(config, facts).gpus or ()
-
-    def value_of(name: str) -> Any:
-        return derived[name] if name in derived else strategy(config.swift, name) if name.endswith("_strategy") and \
-            name in config.swift else config.swift.get(name, USUAL.get(name))
-
+    value_of, gpus = values_of(config.swift, _derived(config, facts)), visible_gpus(config, facts).gpus or ()
     for rule in RULES:
         if is_installed(facts, rule.of) and all_hold(rule.when, value_of):
             first, second = (parse_condition(condition)[0] for condition in rule.when[:2])
             lines = [line.replace("{gpus}", str(len(gpus))) for line in rule.fix
                      if line != _VALIDATE or not config.swift.flag("streaming")]  # which splits nothing off
-            if rule.needs is NEEDED and strategy(config.swift, "eval_strategy") == "no":
+            if rule.needs is NEEDED and config.swift.strategy("eval_strategy") == "no":
                 lines = [f"swift.eval_strategy=null {line}" if line == _VALIDATE else line for line in lines]
             yield _conflict("needs" if rule.needs else "", _named(config, facts, first, value_of(first)),
                             rule.needs or _named(config, facts, second, value_of(second)), lines, (first, second))
@@ -159,9 +151,7 @@ def _derived(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     swift, seen = config.swift, visible_gpus(config, facts).gpus
     here = launch_number(config, facts, "nproc_per_node") or 1
     on_gpus = seen and not swift.flag("use_cpu") and here > 0
-    path = facts.path(swift.get("model"))
-    model = known(path.model_config) if path else None
-    return {"config_model_type": known(model.model_type) if model else None,
+    return {"config_model_type": known(model_config(config, facts).model_type),
             "zero": (zero_settings(swift) or {}).get("stage"), "dtype": weights_dtype(config, facts)[0],
             "processes": process_count(config, facts),
             "gpus_each": (len(seen or ()) // here if spreads_model(config, facts) else 1) if on_gpus else None,
@@ -186,56 +176,53 @@ def _named(config: ResolvedConfig, facts: Facts, name: str, value: Any) -> Words
         shown_deepspeed(config) if name == "deepspeed" else setting(config, name)
 
 
-def numbers_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """What one number asks of another."""
-    for first, second, *lines in (*_processes(config, facts), *_best_model(config, facts), *_interleaved(config)):
-        yield _conflict("needs", first, second, [line for line in lines if isinstance(line, str) and line])
+def _needs(first: Words, second: Words, *lines: str) -> Finding:
+    return _conflict("needs", first, second, tuple(filter(None, lines)))
 
 
-def _processes(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
+def processes_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """swift/utils/env.py, is_mp, asserts it (3.0.3 to 4.6.0); sequence_parallel/sequence_parallel.py, _init_device_mesh."""
     if not is_installed(facts, "ms-swift>=3.0"):
         return
     seen, processes = visible_gpus(config, facts).gpus or (), launch_number(config, facts, "nproc_per_node") or 1
     if len(seen) > processes > 1 and len(seen) % processes and spreads_model(config, facts) and not config.swift.flag("use_cpu"):
-        first = ",".join(str(gpu.index) for gpu in seen[:processes])
-        yield (f"nproc_per_node={processes}", Text(f"a multiple of it as visible GPUs, not {len(seen)}",
-                                                   f"可见 GPU 数为其整数倍，而不是 {len(seen)}"),
-               f"'launch.gpus=[{first}]'", f"launch.nproc_per_node={len(seen)}")
-    parallel, all_processes = config.swift.whole("sequence_parallel_size") or 1, process_count(config, facts)
+        yield _needs(f"nproc_per_node={processes}", Text(f"a multiple of it as visible GPUs, not {len(seen)}",
+                                                         f"可见 GPU 数为其整数倍，而不是 {len(seen)}"),
+                     f"'launch.gpus={first_gpus(seen, processes)}'", f"launch.nproc_per_node={len(seen)}")
+    parallel, all_processes = config.swift.sequence_parallel, process_count(config, facts)
     if parallel > 1 and all_processes % parallel and environment(config, facts, "WORLD_SIZE") is None \
             and not is_login_node(config, facts):
-        yield (setting(config, "sequence_parallel_size"),
-               Text(f"a multiple of it as processes, not {all_processes}", f"进程数为其整数倍，而不是 {all_processes}"),
-               f"launch.nproc_per_node={len(seen)}" if seen and len(seen) % parallel == 0 else "",
-               "swift.sequence_parallel_size=1")
+        yield _needs(setting(config, "sequence_parallel_size"),
+                     Text(f"a multiple of it as processes, not {all_processes}", f"进程数为其整数倍，而不是 {all_processes}"),
+                     f"launch.nproc_per_node={len(seen)}" if seen and len(seen) % parallel == 0 else "",
+                     "swift.sequence_parallel_size=1")
 
 
-def _best_model(config: ResolvedConfig, facts: Facts) -> Iterator[tuple[Words, ...]]:
+def best_model_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """transformers' TrainingArguments. What eval_ does not say, ms-swift takes from save_ (sft_args.py, _init_eval_strategy)."""
-    swift, save = config.swift, strategy(config.swift, "save_strategy") or "steps"
+    swift, save = config.swift, config.swift.strategy("save_strategy") or "steps"
     if not swift.flag("load_best_model_at_end") or save == "best" or not evaluates(config, facts):
         return
-    evaluated = strategy(swift, "eval_strategy") or save
+    evaluated = swift.strategy("eval_strategy") or save
     steps, every = swift.number("save_steps") or 500, swift.number("eval_steps")
     first = setting(config, "load_best_model_at_end")
     if evaluated != save:
-        yield (first, Text(f"one strategy for saving and evaluating, not {save} and {evaluated}",
-                           f"保存与评估使用同一种 strategy，而不是 {save} 与 {evaluated}"),
-               f"swift.eval_strategy={save}", "swift.load_best_model_at_end=false")
+        yield _needs(first, Text(f"one strategy for saving and evaluating, not {save} and {evaluated}",
+                                 f"保存与评估使用同一种 strategy，而不是 {save} 与 {evaluated}"),
+                     f"swift.eval_strategy={save}", "swift.load_best_model_at_end=false")
     elif save == "steps" and every and min(steps, every) >= 1 and steps % every:
-        yield (first, Text(f"save_steps to be a multiple of eval_steps, not {steps:g} and {every:g}",
-                           f"save_steps 为 eval_steps 的整数倍，而不是 {steps:g} 与 {every:g}"),
-               f"swift.eval_steps={steps:g}", "swift.load_best_model_at_end=false")
+        yield _needs(first, Text(f"save_steps to be a multiple of eval_steps, not {steps:g} and {every:g}",
+                                 f"save_steps 为 eval_steps 的整数倍，而不是 {steps:g} 与 {every:g}"),
+                     f"swift.eval_steps={steps:g}", "swift.load_best_model_at_end=false")
 
 
-def _interleaved(config: ResolvedConfig) -> Iterator[tuple[Words, ...]]:
+def interleave_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """dataset/loader.py, interleave_datasets; a dataset of several subsets counts as often."""
     names, shares = config.swift.names("dataset"), config.swift.names("interleave_prob")
     if len(names) > 1 and len(shares) > 1 and len(shares) != len(names) and not any(":" in name for name in names):
-        yield (f"interleave_prob{written(config, 'swift.interleave_prob')}",
-               Text(f"one number for each of the {len(names)} datasets, not {len(shares)}",
-                    f"为 {len(names)} 个数据集各写一个数，而不是 {len(shares)} 个"), "swift.interleave_prob=null")
+        yield _needs(f"interleave_prob{written(config, 'swift.interleave_prob')}",
+                     Text(f"one number for each of the {len(names)} datasets, not {len(shares)}",
+                          f"为 {len(names)} 个数据集各写一个数，而不是 {len(shares)} 个"), "swift.interleave_prob=null")
 
 
-CHECKS: tuple[Check, ...] = (arguments_conflict, numbers_conflict)
+CHECKS: tuple[Check, ...] = (arguments_conflict, processes_conflict, best_model_conflict, interleave_conflict)

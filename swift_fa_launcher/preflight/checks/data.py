@@ -75,8 +75,8 @@ def _is_path(name: str) -> bool:
 def _absence(facts: Facts, name: str) -> str:
     """In which way nothing can be loaded under this name, empty where it can or nobody knows."""
     path = facts.path(name)
-    kind = known(path.kind) if path else None
-    if path is None or kind not in ("missing", "hub"):
+    kind = known(path.kind)
+    if kind not in ("missing", "hub"):
         return ""
     if kind == "missing":  # what is a path by its form is asked of no hub
         return "nowhere" if known(path.known_to_hub) is False else "missing"
@@ -100,7 +100,7 @@ def model_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A folder whose index names weight files that are not there, or without config.json."""
     name = config.swift.text("model")
     path = facts.path(name)
-    if name is None or path is None or known(path.kind) != "dir":
+    if name is None or known(path.kind) != "dir":
         return
     missing, files = list(known(path.missing_files) or ()), known(path.files)
     if "config.json" not in missing and (path.model_config is None or (files is not None and "config.json" not in files)):
@@ -138,7 +138,7 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     for key in DATASET_ARGUMENTS[:2]:
         for name in config.swift.names(key):
             path = facts.path(name)
-            if path is None or known(path.usable_rows) != 0 or known(path.rows_checked) is None or _registers(config):
+            if known(path.usable_rows) != 0 or known(path.rows_checked) is None or _registers(config):
                 continue
             bad = known(path.first_bad)
             line, why = (known(bad.line), known(bad.why)) if bad else (None, None)
@@ -172,7 +172,7 @@ def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         folders.append(("env.SWANLAB_LOG_DIR", environment(config, facts, "SWANLAB_LOG_DIR")))
     for key, folder in folders:
         path = facts.path(folder)
-        if path is not None and (known(path.writable) is False or known(path.kind) == "file"):
+        if known(path.writable) is False or known(path.kind) == "file":
             yield found("output-not-writable", "file" if known(path.kind) == "file" else "", key=key, path=folder,
                         origin=written(config, key))
 
@@ -183,8 +183,7 @@ def output_link_exists(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     swift, version = config.swift, facts.package("ms-swift")
     folder, links, same = swift.text("output_dir"), swift.flag("create_checkpoint_symlink"), swift.flag("add_version") is False
     path = facts.path(folder)
-    files = known(path.files) if path else None
-    entries = (known(path.entries) or 0) if path else 0
+    files, entries = known(path.files), known(path.entries) or 0
     resumes = bool(swift.get("resume_from_checkpoint"))
     holds_run = entries > 0 if files is None else \
         any(f in ("best", "last", "args.json") or f.startswith("checkpoint-") for f in files)
@@ -207,9 +206,9 @@ def checkpoint_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     if not asked or name is None:
         return
     path, said = facts.path(name), setting(config, "resume_from_checkpoint")
-    if asked is True or (path is not None and known(path.kind) in ("missing", "file", "hub")):
+    if asked is True or known(path.kind) in ("missing", "file", "hub"):
         yield found("checkpoint-incomplete", "true" if asked is True else "absent", setting=said, checkpoint=name, missing=[name])
-    elif path is not None and (files := known(path.files)) is not None:
+    elif (files := known(path.files)) is not None:
         there = CheckpointFiles(files, known(path.missing_files) or (), known(path.cut_off) or ())
         deepspeed = bool(config.swift.get("deepspeed"))
         of_weights = find_faults(there, deepspeed=deepspeed, only_weights=True)
@@ -224,8 +223,7 @@ def checkpoint_world_size(config: ResolvedConfig, facts: Facts) -> Iterator[Find
     adjustment of ZeRO's optimizer state partitioning with a new world size is not currently supported"
     (deepspeed/runtime/engine.py, _get_all_zero_checkpoints)."""
     swift, name = config.swift, config.swift.text("resume_from_checkpoint")
-    path, here = facts.path(name), launch_number(config, facts, "nproc_per_node")
-    files = (known(path.files) if path else None) or ()
+    files, here = known(facts.path(name).files) or (), launch_number(config, facts, "nproc_per_node")
     shards = {match[1] for file in files if (match := re.search(r"zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt$", file))}
     written_by, would_read = len(shards), process_count(config, facts)
     told = here is not None or not spreads_model(config, facts) or len(visible_gpus(config, facts).gpus or ()) == 1
@@ -242,8 +240,7 @@ def checkpoint_world_size(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 def resume_setting_ignored(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A resumed adapter keeps the shape that it was saved with: `lora_rank: 4` on a rank 8 one trains rank 8."""
     name = config.swift.text("resume_from_checkpoint")
-    path = facts.path(name)
-    saved = known(path.args) if path else None
+    saved = known(facts.path(name).args)
     if not name or not saved or (config.swift.get("tuner_type") or config.swift.get("train_type")) == "full":
         return
     for key in FROM_ADAPTER:
@@ -276,8 +273,7 @@ def checkpoint_unloadable(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 
     https://github.com/modelscope/ms-swift/issues/5808, https://github.com/hiyouga/LlamaFactory/issues/8379
     """
-    path, torch = facts.path(config.swift.get("resume_from_checkpoint")), torch_version(facts)
-    files = (known(path.files) if path else None) or ()
+    files, torch = known(facts.path(config.swift.get("resume_from_checkpoint")).files) or (), torch_version(facts)
     if torch is None or config.swift.flag("resume_only_model"):
         return
     if torch < Version("2.6.0a0"):

@@ -17,7 +17,7 @@ from swift_fa_launcher.findings.finding import ERROR, INFO, WARNING, Check, Find
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.flash import installed as standing
 from swift_fa_launcher.flash.head_dims import BACKWARD_EVERYWHERE, MOST, head_dims_of, most_head_dim
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2
+from swift_fa_launcher.flash.implementations import BY_NAME, FA2, HUB_KERNELS
 from swift_fa_launcher.flash.pairs import dies_of_unnamed
 from swift_fa_launcher.flash.provider import KERNEL, TORCH, choose_provider
 from swift_fa_launcher.machine import reading
@@ -42,8 +42,8 @@ def flash_attn_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     yield found("flash-attn-missing", _where(config, facts), attn_impl=config.swift.attn_impl)
     transformers, kernels, taken = facts.package("transformers"), facts.package("kernels"), reading.kernels_taken(facts)
     if transformers and kernels and taken and kernels in taken[0]:
-        name = "kernels-community/flash-attn2" if transformers.major >= 5 else "kernels-community/flash-attn"
-        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels, kernel=name)
+        yield found("flash-attn-missing", "hub", severity=INFO, transformers=transformers, kernels=kernels,
+                    kernel=HUB_KERNELS[transformers.major < 5])
 
 
 def kernel_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -170,16 +170,14 @@ def _symbol_mismatch(flash_attn: FlashAttn, extension: Extension, facts: Facts) 
 def flash_attn_arch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """No cubin for the GPU and no PTX to compile: `no kernel image is available for execution on the device`.
     https://github.com/Dao-AILab/flash-attention/issues/1146"""
-    for gpu, capability in standing.gpus_without_code(config, facts):
-        flash_attn = reading.wanted_flash_attn(config, facts)
-        extension = known(flash_attn.extension) if flash_attn else None
-        if flash_attn is None or extension is None:
-            return
+    flash_attn, lacking = reading.wanted_flash_attn(config, facts), next(standing.gpus_without_code(config, facts), None)
+    extension = known(flash_attn.extension) if flash_attn else None
+    if flash_attn and extension and lacking:
+        gpu, capability = lacking
         cubins, ptx = known(extension.cubins) or (), known(extension.ptx) or ()
         device = " ".join(filter(None, (f"GPU {gpu.index}", known(gpu.name))))
         yield found("flash-attn-arch-missing", flash_attn=known(flash_attn.version), has=[*cubins, *ptx], device=device,
                     capability=capability, context={"gpu": gpu.index, "cubins": list(cubins), "ptx": list(ptx)})
-        return
 
 
 def flash_attn_probe(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -206,22 +204,21 @@ def flash_attn_head_dim(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
     row, unfit = BY_NAME.get(config.swift.attn_impl or ""), _unfit_head_dim(config, facts)
     if row is not None and unfit is not None:
         dim, most, gpu = unfit
-        model = reading.model_config(config, facts)
         way = "" if dim > MOST else "newer" if row is FA2 else "FlashAttention 2"
         on = f"GPU {gpu.index} ({known(gpu.compute_capability)})" if gpu else ""
         yield found("flash-attn-head-dim", way, head_dim=dim, most=most, title=row.title,
-                    model_type=(known(model.model_type) if model else None) or config.swift.text("model"),
+                    model_type=known(reading.model_config(config, facts).model_type) or config.swift.text("model"),
                     minimum=BACKWARD_EVERYWHERE, where=Text(f" on {on}", f"（{on}）") if on else "")
 
 
 def _unfit_head_dim(config: ResolvedConfig, facts: Facts) -> tuple[int, int, Gpu | None] | None:
     """(the largest head dimension that does not run, the largest that does, on which GPU); no GPU where it is so on all."""
-    row, model = BY_NAME.get(config.swift.attn_impl or ""), reading.model_config(config, facts)
-    if row is None or model is None or reading.on_ascend(facts):
+    row = BY_NAME.get(config.swift.attn_impl or "")
+    if row is None or reading.on_ascend(facts):
         return None
     flash_attn = reading.wanted_flash_attn(config, facts)
     version = reading.installed_version(facts, flash_attn) if flash_attn else facts.package(row.distribution)
-    for dim in sorted(head_dims_of(model), reverse=True):
+    for dim in sorted(head_dims_of(reading.model_config(config, facts)), reverse=True):
         if (most := most_head_dim(row, version, None, dim)) is not None:
             return dim, most, None
         for gpu in () if reading.on_rocm(facts) else reading.visible_gpus(config, facts).gpus or ():

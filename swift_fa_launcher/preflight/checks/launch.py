@@ -33,19 +33,14 @@ def nproc_exceeds_gpus(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
 
 def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """One process and several GPUs: ms-swift cuts the model into stages, and one GPU works at a time.
-
-    https://github.com/modelscope/ms-swift/issues/4625 and /1538. It gives each process as many GPUs as any other, and asserts
-    that none is left over (swift/utils/env.py `is_mp`, asked by swift/trainers/arguments.py; 3.8.3, 3.12.6, 4.0.4, 4.6.0).
-    """
+    https://github.com/modelscope/ms-swift/issues/4625 and /1538"""
     gpus, processes = reading.visible_gpus(config, facts).gpus, reading.launch_number(config, facts, "nproc_per_node")
     if not gpus or (processes or 1) >= len(gpus) or config.swift.flag("use_cpu") \
             or reading.environment(config, facts, "LOCAL_RANK") is not None \
             or _other_device(facts) or not reading.spreads_model(config, facts):
         return
-    if not (uneven := processes and len(gpus) % processes) and config.swift.get("device_map"):
-        return
-    first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
-    yield found("gpus-unused", "uneven" if uneven else "", gpus=len(gpus), processes=processes, first=f"[{first}]")
+    if len(gpus) % (processes or 1) == 0 and not config.swift.get("device_map"):  # what is left over is arg-conflict's
+        yield found("gpus-unused", gpus=len(gpus), processes=processes, first=reading.first_gpus(gpus, processes))
 
 
 def _other_device(facts: Facts) -> bool:
@@ -58,14 +53,9 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         if name in LAUNCH_VARIABLES or reading.environment(config, facts, name) is None or len(name) > 40:
             continue
         meant = difflib.get_close_matches(name.upper().replace("-", "_"), LAUNCH_VARIABLES, n=1, cutoff=0.92)
-        if meant and not _is_set(config, facts, meant[0]):
+        if meant and reading.environment(config, facts, meant[0]) is None and _set(config, LAUNCH_VARIABLES[meant[0]]) is None:
             yield found("launch-env-misspelt", name=name, meant=meant[0],
                         value=reading.environment(config, facts, name), setting=LAUNCH_VARIABLES[meant[0]])
-
-
-def _is_set(config: ResolvedConfig, facts: Facts, variable: str) -> bool:
-    return reading.environment(config, facts, variable) is not None or \
-        getattr(config.launch, LAUNCH_VARIABLES[variable].removeprefix("launch.")) is not None
 
 
 def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -139,8 +129,7 @@ def launch_nested(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     names = [n for n in (*facts.env, *config.env) if reading.environment(config, facts, n) is not None]
     inside = [n for n in names if n == "LOCAL_RANK" or (n.startswith("TORCHELASTIC_") and n not in FOR_TORCHRUN)]
     nodes, per_node = (reading.launch_number(config, facts, n) for n in ("nnodes", "nproc_per_node"))
-    world = reading.environment(config, facts, "WORLD_SIZE") or ""
-    size = int(world) if world.isdigit() and world.isascii() and len(world) < 9 else None
+    size = reading.environment_count(config, facts, "WORLD_SIZE")
     if "RANK" in names and size is None:
         inside.append("RANK")
     if inside and (nodes is not None or per_node is not None):

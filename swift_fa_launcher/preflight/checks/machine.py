@@ -86,8 +86,7 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def gpu_none(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """flash-attn runs on GPUs only; an Ascend or AMD machine is judged by its own means."""
-    if not config.swift.wants_flash_attn or any(is_other(facts) for is_other in (
-            reading.on_ascend, reading.on_rocm, reading.on_other_accelerator)):
+    if not config.swift.wants_flash_attn or reading.is_another_makers(facts):
         return
     seen, present = reading.visible_gpus(config, facts), [gpu.index for gpu in known(facts.gpus) or ()]
     if seen.gpus == () and not (present and seen.missing):
@@ -203,8 +202,7 @@ def gpu_flash_attn_leftover(config: ResolvedConfig, facts: Facts) -> Iterator[Fi
     if (config.swift.wants_flash_attn or flash_attn is None or flash_attn.import_error is not None
             or known(flash_attn.distribution) is None or reading.on_ascend(facts) or reading.on_rocm(facts)):
         return
-    old = [g for g in reading.visible_gpus(config, facts).gpus or () if (_capability(g) or Version("99")) < Version("8.0")]
-    if old:
+    if old := reading.gpus_before_ampere(config, facts):
         yield found("gpu-flash-attn-leftover", gpu=old[0].index, capability=_capability(old[0]),
                     gpus=[g.index for g in old], flash_attn=known(flash_attn.version), pip=reading.pip(facts))
 
@@ -281,8 +279,7 @@ def disk_space_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         for place, gib in (("site_packages", 1.0), ("tmp", 2.0 if building else 0.3), ("cache", 0.5)):
             if (here := known(facts.host.free_gib.get(place))) is not None and here < gib:
                 yield found("disk-space-low", place, place=place, free_gib=here, needed_gib=gib, pip=reading.pip(facts))
-    output = facts.path(config.swift.get("output_dir"))
-    free = known(output.free_gib) if output else None
+    free = known(facts.path(config.swift.get("output_dir")).free_gib)
     if free is None:
         free = known(facts.host.free_gib.get("output"))
     size, count = checkpoint_gib(config, facts), _kept_checkpoints(config)
@@ -296,12 +293,11 @@ def _rows_cache(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """ms-swift writes all rows into its cache before it takes the first, and a second time once they are brought into shape
     (swift/dataset/loader.py, preprocessor/core.py). https://github.com/modelscope/ms-swift/issues/2974"""
     named = reading.environment(config, facts, "MODELSCOPE_CACHE")
-    path = facts.path(named)
-    rooms = (facts.host.free_gib.get("datasets"), path.free_gib if path else None,
+    rooms = (facts.host.free_gib.get("datasets"), facts.path(named).free_gib,
              None if named else facts.host.free_gib.get("cache"))
     room = next((gib for room in rooms if (gib := known(room)) is not None), None)
     files = {name.rpartition("#")[0] or name: path for key in ("dataset", "val_dataset") for name in config.swift.names(key)
-             if (path := facts.path(name)) and known(path.kind) == "file"}
+             if known((path := facts.path(name)).kind) == "file"}
     size = sum(known(path.size_gib) or 0 for path in files.values())
     if room is not None and size > room and not config.swift.flag("streaming"):
         yield found("disk-space-low", "datasets", place=named or "~/.cache/modelscope", free_gib=room, needed_gib=size)
@@ -327,8 +323,7 @@ def checkpoint_gib(config: ResolvedConfig, facts: Facts) -> float | None:
     if swift.get("save_strategy") in ("no", False):
         return None
     model = swift.text("model")
-    path = facts.path(model)
-    size = known(path.size_gib) if path else None
+    size = known(facts.path(model).size_gib)
     billions = size * 2**30 / 2e9 if size else billions_named(model)
     if next((swift.get(k) for k in ("tuner_type", "train_type", "sft_type") if swift.get(k)), "lora") != "full":
         rank = min(swift.whole("lora_rank") or 8, 4096)
@@ -352,7 +347,7 @@ def host_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     if available < 4 and builds(config, facts):
         yield found("host-memory-low", "build", available_gib=available)
-    sizes = [known(path.size_gib) for name in config.swift.names("dataset") if (path := facts.path(name))]
+    sizes = [known(facts.path(name).size_gib) for name in config.swift.names("dataset")]
     version, rows = facts.package("ms-swift"), dataset_rows(config, facts)
     in_lists = config.swift.flag("packing") and version is not None and version < Version("3.8")
     need = max(3 * sum(size for size in sizes if size), rows * 8 / 2**20 if in_lists else 0.0)

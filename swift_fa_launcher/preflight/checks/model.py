@@ -38,7 +38,7 @@ def packing_leaks(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     ones hand them to flash-linear-attention; without it they compute in a loop that does not know of them.
     https://github.com/modelscope/ms-swift/issues/9618"""
     kind, transformers = _linear_kind(config, facts), facts.package("transformers")
-    if not config.swift.packs or kind is None or transformers is None or _parallel(config) > 1:
+    if not config.swift.packs or kind is None or transformers is None or config.swift.sequence_parallel > 1:
         return
     in_a_loop = transformers >= HANDS_BOUNDARIES and kind in FLA_MODELS and _without_fla(facts)
     if transformers in LEAKY_TRANSFORMERS or (in_a_loop and not _is_refused(config, facts, kind)):
@@ -70,7 +70,7 @@ def linear_attention_slow(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 def _linear_kind(config: ResolvedConfig, facts: Facts) -> str | None:
     """The type of a model that has linear-attention layers; else None."""
     model = reading.model_config(config, facts)
-    kind, layers = (known(model.model_type), known(model.layer_types)) if model else (None, None)
+    kind, layers = known(model.model_type), known(model.layer_types)
     linear = any("linear" in layer for layer in layers) if layers else kind in FLA_MODELS
     return kind if linear else None
 
@@ -79,16 +79,12 @@ def _without_fla(facts: Facts) -> bool:
     return reading.lacks(facts, "flash-linear-attention", "fla-core")
 
 
-def _parallel(config: ResolvedConfig) -> int:
-    return config.swift.whole("sequence_parallel_size") or 1
-
-
 def _is_refused(config: ResolvedConfig, facts: Facts, kind: str) -> bool:
     """Whether ms-swift raises ImportError for this model without flash-linear-attention."""
     swift, transformers = facts.package("ms-swift"), facts.package("transformers")
     if kind not in OF_MS_SWIFT or swift is None or swift < Version("4.2.0.dev0") or reading.on_ascend(facts):
         return False
-    if _parallel(config) > 1:
+    if config.swift.sequence_parallel > 1:
         return config.swift.packs or swift < Version("4.5.0.dev0")
     return config.swift.packs and swift >= Version("4.3.0.dev0") and transformers is not None and transformers >= HANDS_BOUNDARIES
 
@@ -115,7 +111,7 @@ def model_not_trainable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
 def _quant_method(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
     """How the weights are quantised: config.json's word, else what the name of a published model ends in."""
     model = reading.model_config(config, facts)
-    if model is not None and not isinstance(model.quant_method, Unknown):
+    if not isinstance(model.quant_method, Unknown):
         return model.quant_method
     ends = _PUBLISHED_QUANTISED.search(name)
     method = ends[1].lower() if ends else None

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
-from swift_fa_launcher.config.swift_args import attention_misspelt
+from swift_fa_launcher.config.swift_args import DDP_TIMEOUT, attention_misspelt, has_plugins
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import ERROR, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
@@ -66,8 +66,6 @@ UNPACKABLE_TYPES = frozenset(re.findall(r"\w+", """
     llava_onevision minicpmo minicpmv mistral3 mllama molmo molmo2 paligemma phi3_v phi4mm qwen2_audio
 """))
 
-#: ms-swift's own ddp_timeout, in seconds.
-SWIFT_WAITS = 18_000_000
 #: Rows that one worker packs in a second. https://github.com/modelscope/ms-swift/issues/4340
 ROWS_PER_SECOND = 450
 HEAVY_PACKAGES = frozenset(("torch", "transformers", "trl", "peft", "datasets"))
@@ -110,8 +108,7 @@ def packing_needs_flash_attn(config: ResolvedConfig, facts: Facts) -> Iterator[F
     if not config.swift.packs or (impl in FLASH_IMPLEMENTATIONS and not too_new) or attention_misspelt(config, impl):
         return  # what names no attention is arg-invalid's
     key = "packing" if config.swift.flag("packing") else "padding_free"
-    model = reading.model_config(config, facts)
-    too_wide = model is not None and max(head_dims_of(model), default=0) > MOST  # then none runs: Gemma 4
+    too_wide = max(head_dims_of(reading.model_config(config, facts)), default=0) > MOST  # then none runs: Gemma 4
     yield found("packing-needs-flash-attn", "too wide" if too_wide else "too new" if too_new else "" if impl else "unset",
                 setting=reading.setting(config, key), attention=reading.setting(config, "attn_impl"), attn_impl=impl,
                 argument=key, ms_swift=version)
@@ -129,15 +126,14 @@ def packing_lazy_tokenize(config: ResolvedConfig, facts: Facts) -> Iterator[Find
 def packing_model_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Templates that cannot pack."""
     model = reading.model_config(config, facts)
-    kind = (known(model.model_type) if model else None) or ""
+    kind = known(model.model_type) or ""
     name = (config.swift.text("model") or "").lower()
     if not kind and ("ovis2.5" in name or "ovis2_5" in name):
         kind = "ovis2_5"
     version = facts.package("ms-swift")
-    architectures = (known(model.architectures) if model else None) or ()
+    architectures = known(model.architectures) or ()
     multimodal = set(architectures) <= UNPACKABLE_ARCHITECTURES if architectures else kind in UNPACKABLE_TYPES
-    if config.swift.get("external_plugins") or config.swift.get("custom_register_path") or config.swift.get("template") \
-            or (config.swift.text("model_type") or "").endswith("text"):
+    if has_plugins(config) or config.swift.get("template") or (config.swift.text("model_type") or "").endswith("text"):
         multimodal = False  # another template than the model's own
     since, padding_too = CANNOT_PACK.get(kind, (None, False))
     if since is None and multimodal and version and version < Version("4.7.0.dev0"):
@@ -161,10 +157,10 @@ def packing_cache_not_shared(config: ResolvedConfig, facts: Facts) -> Iterator[F
         return
     key = "packing_cache" if cache else "MODELSCOPE_CACHE"
     folder = cache or reading.environment(config, facts, key)
-    path = facts.path(folder)
-    if folder and path and known(path.mount) in ("local", "tmpfs") and (cache or version):
-        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder,
-                    mount=known(path.mount), origin=reading.written(config, f"swift.{key}" if cache else f"env.{key}"))
+    mount = known(facts.path(folder).mount)
+    if folder and mount in ("local", "tmpfs") and (cache or version):
+        yield found("packing-cache-not-shared", "" if cache else "ModelScope's", key=key, path=folder, mount=mount,
+                    origin=reading.written(config, f"swift.{key}" if cache else f"env.{key}"))
 
 
 def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -179,7 +175,7 @@ def packing_timeout_risk(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     if 0 < timeout < seconds:
         own = "packing_num_proc" in (known(facts.ms_swift_args) or ())
         yield found("packing-timeout-risk", rows=rows, workers=workers, hours=seconds / 3600, seconds=round(seconds),
-                    ddp_timeout=timeout, setting=reading.setting(config, "ddp_timeout"), longer=SWIFT_WAITS,
+                    ddp_timeout=timeout, setting=reading.setting(config, "ddp_timeout"), longer=DDP_TIMEOUT,
                     num_proc="packing_num_proc" if own else "dataset_num_proc")
 
 
@@ -192,8 +188,8 @@ def rows_too_long(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     fate = {"left": "cut", "right": "cut", "split": "split"}.get(str(config.swift.get("truncation_strategy")), "dropped")
     for name in config.swift.names("dataset"):
         path = facts.path(name)
-        rows, checked = (known(path.rows_over_max_length), known(path.rows_checked)) if path else (None, None)
-        if path is None or not rows or rows < 0:
+        rows, checked = known(path.rows_over_max_length), known(path.rows_checked)
+        if not rows or rows < 0:
             continue
         rows, checked, total = (min(count or 0, packing.MOST_ROWS) for count in (rows, checked, known(path.rows)))
         share = min(rows / checked, 1) if checked > 0 else 1.0
@@ -246,8 +242,7 @@ def bf16_unsupported(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     swift = config.swift
     if reading.on_ascend(facts) or reading.on_rocm(facts) or swift.flag("use_cpu"):
         return
-    old = [g for g in reading.visible_gpus(config, facts).gpus or ()
-           if (known(g.compute_capability) or Version("99")) < Version("8.0")]
+    old = reading.gpus_before_ampere(config, facts)
     dtype, source = reading.weights_dtype(config, facts)
     asked = [reading.setting(config, key) for key in ("bf16", "tf32") if swift.flag(key)]
     if not asked and dtype == "bfloat16" and not swift.flag("fp16"):
@@ -296,8 +291,7 @@ def _within(requirement: str, swift: Version | None) -> str:
 
 
 def _model_problem(config: ResolvedConfig, facts: Facts, transformers: Version) -> tuple[str, dict[str, Any]] | None:
-    model = reading.model_config(config, facts)
-    kind = (known(model.model_type) if model else None) or ""
+    kind = known(reading.model_config(config, facts).model_type) or ""
     first = FIRST_TRANSFORMERS.get(kind)
     if first and Version(transformers.base_version) < Version(first):
         return "model", {"model_type": kind, "wanted": f">={first}"}
@@ -312,7 +306,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
     | a set, modeling_rope_utils.py); AutoConfig gives transformers' own to the training.
     https://github.com/modelscope/ms-swift/issues/8286
     """
-    model = reading.model_config(config, facts)
+    kind = known(reading.model_config(config, facts).model_type) or ""
     for conflict in known(facts.requirement_conflicts) or ():
         requires, installed = (known(conflict.requires) or "?").partition(";")[0].strip(), known(conflict.installed)
         try:
@@ -323,8 +317,7 @@ def requirement_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Findi
         hangs = package == "ms-swift" and name == "binpacking" and _packs_bins(config)
         imported = _is_imported(config, package)
         breaks = imported and (name in HEAVY_PACKAGES or (package == "transformers" and name in ASKED_AT_IMPORT))
-        serves = package == "vllm" and ((known(model.model_type) if model else None) or "").startswith("qwen3_5") \
-            and str(facts.package("transformers")).startswith("5.2.")
+        serves = package == "vllm" and kind.startswith("qwen3_5") and str(facts.package("transformers")).startswith("5.2.")
         way = "hangs" if hangs else "missing" if not installed else "" if imported else "vllm" if serves else "beside"
         yield found("requirement-conflict", way, package=conflict.package, requires=requires, installed=installed,
                     severity=ERROR if hangs or (breaks and not _same_minor(requires, installed)) else WARNING,
@@ -369,12 +362,11 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     processes = reading.launch_number(config, facts, "nproc_per_node")
     if processes is None and reading.environment(config, facts, "LOCAL_RANK") is not None:
-        local = reading.environment(config, facts, "LOCAL_WORLD_SIZE") or ""
-        processes = int(local) if local.isdigit() and local.isascii() and len(local) < 9 else len(gpus)
+        local = reading.environment_count(config, facts, "LOCAL_WORLD_SIZE")
+        processes = len(gpus) if local is None else local
     if (processes or 1) < len(gpus):
-        first = ",".join(str(gpu.index) for gpu in gpus[:processes or 1])
         yield found("deepspeed-launch", setting=reading.shown_deepspeed(config), gpus=len(gpus), processes=processes or 1,
-                    first=f"[{first}]")
+                    first=reading.first_gpus(gpus, processes))
 
 
 CHECKS: tuple[Check, ...] = (
