@@ -231,6 +231,7 @@ FLASH_ATTN = [
     case("E kernel-missing", NO_FA, **HUB),
     case("E kernel-missing", packages(), {"attn_impl": "kernels-community/flash-attn2", "packing": False}),
     case("", {"flash_attn": None, **packages(flash_attn=None, **HUB_PACKAGES)}, **HUB),  # fetched when the training starts
+    case("", {**NO_FA, "packages": UNKNOWN}, **HUB), case("", {"torch": UNKNOWN}, flash_attn={"provider": "torch"}),
     *(case(expect, {"flash_attn": None, "hub_kernel": {"repo": "kernels-community/flash-attn2", **said},
                     **packages(flash_attn=None, **HUB_PACKAGES)}, **HUB)
       for expect, said in (("", KEPT), ("", {"builds": True}), ("E kernel-missing", {"builds": False}),
@@ -476,6 +477,8 @@ SWIFT = [
           ("E transformers-mismatch", "4.0.0b30", "5.14.1", {"packing": False, "padding_free": True}),
           ("W transformers-mismatch", "4.0.0b21", "5.14.1", {}), ("", "4.0.0b24", "5.14.1", {}), ("", "4.0.0b31", "5.14.1", {}),
           ("", "4.0.0b30", "5.14.1", {"packing": False}), ("E transformers-mismatch", "4.0.0b31", "5.3.0", {}))),
+    case("", {**FA4_B200, "flash_attn_4__distribution": UNKNOWN, **packages(
+        flash_attn_4="4.0.0b31", ms_swift="4.6.0", transformers="5.19.0")}, FA4),
     case("", {**FA4_B200, "gpus": [gpu(0, "9.0")], **packages(flash_attn_4="4.0.0b30", ms_swift="4.6.0", transformers="5.14.1")},
          FA4),
     case("E transformers-mismatch", HOPPER | packages(ms_swift="3.5.3", transformers="4.52.4", flash_attn_3="3.0.0b1"), FA3),
@@ -797,6 +800,7 @@ PATHS = [
     case("", path(RESUMED, kind="dir", files=WHOLE), RESUME),
     case("", path(RESUMED, kind="dir", files=WHOLE[:1]), {**RESUME, "resume_only_model": True}),
     case("E resume-setting-ignored", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8}), {**RESUME, "lora_rank": 4}),
+    case("", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": UNKNOWN}), {**RESUME, "lora_rank": 4}),
     case("", path(RESUMED, kind="dir", files=WHOLE, args={"lora_rank": 8, "target_modules": ["q_proj"], "lora_alpha": 32}),
          {**RESUME, "lora_rank": "8", "target_modules": "all-linear"}),
     # a multimodal model's layers are saved as one pattern

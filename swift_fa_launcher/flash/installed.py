@@ -115,7 +115,7 @@ def extension_of(flash_attn: FlashAttn, facts: Facts) -> Maybe[Extension]:
     if isinstance(extension, Unknown):
         found_none = "No module named 'flash_attn_2_cuda'" in (known(flash_attn.import_error) or "")
         extension = None if found_none else Extension()  # nobody read the file: what the import said tells of it
-    if extension is None and flash_attn.distribution == FA4.distribution:
+    if extension is None and (flash_attn.distribution == FA4.distribution or flash_attn is facts.flash_attn_4):
         return Unknown("its kernels are compiled when they are first used")
     return extension
 

@@ -106,7 +106,7 @@ def _asks_for_package(config: ResolvedConfig) -> Text | None:
 
 def why_not_torch(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     """What speaks against torch's own for this model, config and machine, one reason after another."""
-    yield from _why_not_here(facts)
+    yield from _why_not_here(config, facts)
     yield from _why_not_computed(known(facts.torch_attention))
     yield from _why_not_gpus(config, facts)
     yield from _why_not_asked(config)
@@ -118,7 +118,7 @@ def why_not_kernel(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     """What speaks against a kernel of the hub, one reason after another."""
     if is_absent(facts, "kernels"):
         yield Text("kernels is not installed", "没有安装 kernels")
-    yield from _why_not_registered(facts)
+    yield from _why_not_registered(config, facts)
     if kernel := known(facts.hub_kernel):
         if kernel.builds is False:
             torch, cuda = torch_version(facts), torch_cuda(facts)
@@ -143,17 +143,26 @@ def _why_not_kernel_unasked(config: ResolvedConfig, facts: Facts, kernel: HubKer
     yield from why_not_kernel(config, facts)
 
 
-def _why_not_here(facts: Facts) -> Iterator[Text]:
+def _why_not_here(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     torch, own = torch_version(facts), facts.torch_attention
+    if torch is None and _is_asked(config) and isinstance(facts.torch, Unknown):
+        return
     if torch is None or torch.release < (2, 10) or own is None:
         yield Text(f"torch {torch or '?'} has none (2.10 and later do)", f"torch {torch or '？'} 没有（2.10 起才有）")
     if torch_cuda(facts) is None or on_rocm(facts) or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
         yield Text("it runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
-    yield from _why_not_registered(facts)
+    yield from _why_not_registered(config, facts)
 
 
-def _why_not_registered(facts: Facts) -> Iterator[Text]:
+def _is_asked(config: ResolvedConfig) -> bool:
+    """Whether the config names one: then what nobody looked at does not speak against it."""
+    return config.flash_attn.provider in (TORCH, KERNEL)
+
+
+def _why_not_registered(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     transformers = facts.package("transformers")
+    if transformers is None and _is_asked(config) and not is_absent(facts, "transformers"):
+        return
     if transformers is None or transformers < Version("4.48"):
         yield Text(f"transformers {transformers or '?'} has no registry of attentions (4.48 and later do)",
                    f"transformers {transformers or '？'} 没有注意力注册表（4.48 起才有）")

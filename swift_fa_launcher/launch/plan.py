@@ -103,7 +103,7 @@ def _attention_job(config: ResolvedConfig, facts: Facts) -> dict[str, Any] | Non
     provider, kernel = choose_provider(config, facts), known(facts.hub_kernel)
     if provider is None or provider.name == PACKAGE or not provider.there:
         return None
-    named = {"repo": kernel.repo, "revision": kernel.revision} if kernel and provider.name == KERNEL else {}
+    named = {"repo": known(kernel.repo), "revision": known(kernel.revision)} if kernel and provider.name == KERNEL else {}
     return {"provider": provider.name, **named}
 
 

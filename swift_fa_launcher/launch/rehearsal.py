@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
+from swift_fa_launcher.config.conditions import holds
 from swift_fa_launcher.config.schema import ResolvedConfig, SwanLabSection, SwiftArguments
+from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.machine.facts import Facts
@@ -19,24 +22,58 @@ from swift_fa_launcher.preflight.packing import make_batch
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
 STEPS, ROWS, SAMPLE = 12, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
-#: Does not belong to a training step: what is written, evaluated, tracked, or goes on from elsewhere.
+#: Does not belong to a training step: what is written, evaluated, tracked, goes on from elsewhere, or counts all steps.
 LEFT_OUT = (
     "num_train_epochs", "val_dataset", "resume_from_checkpoint", "resume_only_model", "load_best_model_at_end",
     "save_steps", "eval_steps", "eval_strategy", "evaluation_strategy", "save_total_limit", "push_to_hub",
     "hub_model_id", "hub_token", "create_checkpoint_symlink", "metric_for_best_model", "report_to", "save_only_model",
-    "logging_dir", "run_name", "eval_on_start", "adapters", "split_dataset_ratio", "predict_with_generate")
+    "logging_dir", "run_name", "eval_on_start", "adapters", "split_dataset_ratio", "predict_with_generate",
+    "adalora_tinit", "adalora_tfinal")
+#: Schedules that follow the evaluation, without which TrainingArguments refuses them.
+OF_EVALUATION = ("reduce_lr_on_plateau", "greedy")
+#: What needs the model's own depth (swift/tuners/llamapro.py, callbacks/lisa.py, tuners/reft.py), and why.
+OF_ALL_LAYERS = (("tuner_type=llamapro", "llamapro divides the model's layers"), ("tuner_type=reft", "ReFT names layers"),
+                 ("lisa_activated_layers>0", "LISA chooses among the model's layers"))
+#: Arguments that name parts of the model, and a layer's number in them: few layers may not have it.
+NAMES_PARTS = ("target_modules", "target_regex", "target_parameters", "modules_to_save", "freeze_parameters",
+               "freeze_parameters_regex", "trainable_parameters", "trainable_parameters_regex")
+_LAYER_NUMBER = re.compile(r"(?:^|[._(|\[])\d")
 
 
 def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str) -> ResolvedConfig:
     """The config of the training in small: the same arguments, few rows and steps, nothing kept."""
-    given = {name: value for name, value in config.swift.items() if name not in LEFT_OUT}
+    whole = _spelled(config, facts)
+    given = {name: value for name, value in whole.items() if name not in LEFT_OUT}
+    if whole.text("lr_scheduler_type") in OF_EVALUATION:
+        given = {name: value for name, value in given.items() if name not in ("lr_scheduler_type", "lr_scheduler_kwargs")}
     given |= {"output_dir": f"{folder}/output", "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no",
               "report_to": "none", "split_dataset_ratio": 0,
-              "dataset": [_few(name, facts) for name in config.swift.names("dataset")]}
-    if make_batch(config, facts).accumulation > 2:  # with two batches gradients lie beside activations already, as with more
+              "dataset": [_few(name, facts) for name in whole.names("dataset")]}
+    written_out = whole.get("deepspeed") and not re.fullmatch(r"zero[0-3](?:_offload)?", whole.text("deepspeed") or "")
+    if make_batch(config, facts).accumulation > 2 and not written_out:  # deepspeed's own config may name the number, too
+        # with two batches gradients lie beside activations already, as with more
         given["gradient_accumulation_steps"] = 2
     return replace(config, swift=SwiftArguments(given), swanlab=SwanLabSection(enabled=False),
                    run=replace(config.run, monitor=True))
+
+
+def _spelled(config: ResolvedConfig, facts: Facts) -> SwiftArguments:
+    """The arguments by the installed names: one of another spelling would stand beside ours."""
+    return SwiftArguments(translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments)
+
+
+def why_not_rehearsed(config: ResolvedConfig, facts: Facts) -> Iterator[str]:
+    """What of the config trains whole and fails in small."""
+    spelled = _spelled(config, facts)
+    whole = SwiftArguments({"tuner_type": spelled.get("train_type"), **spelled})
+    if not whole.text("model") or whole.flag("load_args") or whole.get("ckpt_dir"):
+        yield "its model or its arguments come from a checkpoint"
+    for condition, why in OF_ALL_LAYERS:
+        if holds(condition, whole.get):
+            yield f"{why}, and few of them are another training"
+    for name in NAMES_PARTS:
+        if any(_LAYER_NUMBER.search(part) for part in whole.names(name)):
+            yield f"{name} names layers, and few of them are another training"
 
 
 def _few(name: str, facts: Facts) -> str:
@@ -80,7 +117,7 @@ def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any
     """A name for everything that its answer depends on. stamps: of the files of data and model."""
     small = rehearsed_config(config, facts, "")
     told = {"swift": dict(small.swift), "launch": encode(config.launch), "env": dict(config.env), "stamps": stamps,
-            "batch": encode(make_batch(config, facts)), "packages": encode(facts.packages),
+            "batch": encode(make_batch(config, facts)), "variables": dict(facts.env), "packages": encode(facts.packages),
             "speedups": config.run.speedups, "provider": config.flash_attn.provider,
             "gpus": [(gpu.index, str(gpu.name), str(gpu.memory_gib)) for gpu in known(facts.gpus) or ()]}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -205,7 +205,7 @@ class PathFacts:
     missing_files: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of a checkpoint: those that another of its files names
     files: Maybe[tuple[str, ...]] = NOT_COLLECTED
     cut_off: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of a checkpoint: files that end before they should
-    args: Maybe[Mapping[str, Any]] = NOT_COLLECTED  # of a checkpoint: what its adapter_config.json fixes, by ms-swift's names
+    args: Maybe[Mapping[str, Maybe[Any]]] = NOT_COLLECTED  # of a checkpoint: what its adapter_config.json fixes
 
 
 @dataclass(frozen=True)

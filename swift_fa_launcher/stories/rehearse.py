@@ -16,12 +16,15 @@ from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
-from swift_fa_launcher.launch.rehearsal import make_rehearsal_plan, rehearsal_key, times_the_rows
+from swift_fa_launcher.launch.rehearsal import make_rehearsal_plan, rehearsal_key, times_the_rows, why_not_rehearsed
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
 from swift_fa_launcher.machine.reading import launch_number
 from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
 from swift_fa_launcher.preflight.packing import make_batch
 from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, training_environment
+
+#: Of a model's folder: its shape, and what makes tokens of rows.
+MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,17 @@ def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> J
 
 
 def _stamps(config: ResolvedConfig) -> Mapping[str, Any]:
-    """The files that the rehearsal reads, as far as they lie here: rows, and the model's config."""
+    """The files that the rehearsal reads, as far as they lie here: rows, plugins, deepspeed's config, those of the model."""
+    texts = {text for key in config.swift for text in config.swift.names(key) if "\0" not in text}
+    rows = {name.rpartition("#")[0] for name in texts}
     model = config.swift.text("model")
-    files = [Path(name.rpartition("#")[0] or name) for name in config.swift.names("dataset")]
-    return {str(file): stamp(file) for file in (*files, *((Path(model, "config.json"),) if model else ()))}
+    files = (*map(Path, texts | rows), *(Path(model, name) for name in MODEL_FILES if model))
+    return {str(file): stamp(file) for file in sorted(files)}
 
 
 def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[Rehearsal, tuple[tuple[str, bool], ...], str]:
+    if why := next(why_not_rehearsed(config, facts), None):
+        return Rehearsal(cannot=why), (), ""
     plan = make_rehearsal_plan(config, facts, str(folder), str(Path.cwd()))
     if plan is None:
         return Rehearsal(cannot="ms-swift's script is not known"), (), ""
@@ -91,7 +98,7 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
     with open(os.devnull, "wb") as nowhere:
         outcome = run_training(plan.starts, env=environment, cwd=Path(plan.cwd), log=log, run_id=folder.name,
                                grace=config.launch.grace, stdout=nowhere, stderr=nowhere)
-    if outcome.interrupted:
+    if outcome.asked is not None:  # also where it had just ended: the training is not to begin
         raise KeyboardInterrupt
     ranks = read_ranks(folder)
     told = read_group(folder / "monitor.json")

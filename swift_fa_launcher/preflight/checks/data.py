@@ -244,10 +244,10 @@ def resume_setting_ignored(config: ResolvedConfig, facts: Facts) -> Iterator[Fin
     if not name or not saved or (config.swift.get("tuner_type") or config.swift.get("train_type")) == "full":
         return
     for key in FROM_ADAPTER:
-        asked = config.swift.get(key)
-        if asked is not None and saved.get(key) is not None and not _same(asked, saved[key]):
+        asked, kept = config.swift.get(key), known(saved.get(key))
+        if asked is not None and kept is not None and not _same(asked, kept):
             yield found("resume-setting-ignored", setting=setting(config, key), folder=name, argument=key, config=asked,
-                        checkpoint=saved[key], same=typed(f"swift.{key}", saved[key]))
+                        checkpoint=kept, same=typed(f"swift.{key}", kept))
 
 
 def _same(asked: object, saved: object) -> bool:
