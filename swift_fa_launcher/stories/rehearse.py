@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,9 @@ from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, trainin
 
 #: Of a model's folder: its shape, and what makes tokens of rows.
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+_PREFIX, _OLD = "swift-fa-rehearsal-", 86_400  # of its folder: name, and seconds after which nobody uses it
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,20 @@ def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool
     kept = None if anew else kept_answer(place, lambda answer: decode(Rehearsal, answer["rehearsal"]))
     if kept is not None:
         return Rehearsed(_with(judgement, kept, allow))
-    with tempfile.TemporaryDirectory(prefix="swift-fa-rehearsal-", ignore_cleanup_errors=True) as folder:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         found, sample, log = _run(config, facts, Path(folder), say)
     if found.error is None:  # what failed may have been mended from outside
         keep_answer(place, {"rehearsal": encode(found)})
     return Rehearsed(_with(judgement, found, allow), sample, log)
+
+
+def _sweep() -> None:
+    """Removes what rehearsals left that were killed with the launcher; a day old, since others may run beside this one."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _OLD:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> Judgement:

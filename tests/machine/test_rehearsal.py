@@ -56,6 +56,12 @@ def test_what_failed_and_what_cannot_be() -> None:
     assert foretell([{"layers": 28, "depths": [], "error": "KeyError: 'x'"}], accumulation=1).error == "KeyError: 'x'"
 
 
+def test_a_training_of_no_step_foretells_nothing() -> None:
+    none = depth(2, None, 0.1, batches=[], rests=[], tokens=[], learned=[], losses=[])
+    found = foretell([{"layers": 2, "depths": [none]}], accumulation=1)
+    assert found.cannot is not None and found.trials == ()
+
+
 def test_a_loss_that_is_no_number() -> None:
     shown = [depth(2, 5.0, 0.1, losses=[9.0, float("nan")]), depth(4, 7.0, 0.14, losses=[9.0, float("nan")])]
     assert foretell([{"layers": 28, "depths": shown}], accumulation=1).losses == (9.0, None)

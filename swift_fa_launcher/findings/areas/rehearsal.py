@@ -19,6 +19,7 @@ CANNOT: Mapping[str, str] = {
     "its weights would have to be written down for several processes": "需要为多个进程写出权重",
     "ms-swift's script is not known": "找不到 ms-swift 的训练脚本",
     "a process of it ended and does not say why": "预演的进程结束了，没有说明原因",
+    "no step was made: its rows do not fill one batch of every process": "没有完成任何一步：所用的数据不够每个进程组成一个批次",
     "the training runs on several nodes": "训练使用多个节点"}
 
 ENTRIES: Mapping[str, Entry] = {
