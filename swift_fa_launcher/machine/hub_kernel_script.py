@@ -41,7 +41,7 @@ def wanted() -> tuple[str, int | None]:
 
 def cached(repo: str) -> list[str]:
     """Commits of which something lies in the cache, the newest first: `kernels` itself forgets which version a commit is."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants  # type: ignore[import-not-found,unused-ignore]
 
     root = Path(os.environ.get("KERNELS_CACHE") or constants.HF_HUB_CACHE)
     found = [folder for kind in ("kernels", "models") for folder in root.glob(f"{kind}--{repo.replace('/', '--')}/snapshots/*")]
