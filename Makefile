@@ -1,6 +1,6 @@
 # make demo    a real training on this machine's CPU
-# make check   format, lint, types and the tests that need neither torch nor ms-swift: a minute
-# make test    all of that and everything else that is tested, with torch and ms-swift: some minutes
+# make check   format, lint, types and the tests that need neither torch nor ms-swift: three minutes
+# make test    all of that and everything else that is tested, with torch and ms-swift: a quarter of an hour
 # make format  writes what `make check` wants to see
 # Each makes its own virtual environment; PYTHON=python3.12 or VENV=folder choose another.
 PYTHON ?= python3
