@@ -40,6 +40,10 @@ NAMES_PARTS = ("target_modules", "target_regex", "target_parameters", "modules_t
 _LAYER_NUMBER = re.compile(r"(?:^|[._(|\[])\d")
 
 
+#: Variables of the person, the job or the tracking: no training step depends on them.
+_OTHERS = re.compile(r"(?:SLURM|SWANLAB)_|(?:LANG|USER|HOME|MAX_JOBS)$")
+
+
 def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str) -> ResolvedConfig:
     """The config of the training in small: the same arguments, few rows and steps, nothing kept."""
     whole = _spelled(config, facts)
@@ -117,7 +121,8 @@ def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any
     """A name for everything that its answer depends on. stamps: of the files of data and model."""
     small = rehearsed_config(config, facts, "")
     told = {"swift": dict(small.swift), "launch": encode(config.launch), "env": dict(config.env), "stamps": stamps,
-            "batch": encode(make_batch(config, facts)), "variables": dict(facts.env), "packages": encode(facts.packages),
+            "batch": encode(make_batch(config, facts)), "packages": encode(facts.packages),
+            "variables": {name: facts.env[name] for name in facts.env if not _OTHERS.match(name)},
             "speedups": config.run.speedups, "provider": config.flash_attn.provider,
             "gpus": [(gpu.index, str(gpu.name), str(gpu.memory_gib)) for gpu in known(facts.gpus) or ()]}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -19,7 +19,13 @@ from swift_fa_launcher.errors import Say, Text
 from swift_fa_launcher.files import keep_answer, kept_answer, read_group, stamp
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
-from swift_fa_launcher.launch.rehearsal import make_rehearsal_plan, rehearsal_key, times_the_rows, why_not_rehearsed
+from swift_fa_launcher.launch.rehearsal import (
+    LEFT_OUT,
+    make_rehearsal_plan,
+    rehearsal_key,
+    times_the_rows,
+    why_not_rehearsed,
+)
 from swift_fa_launcher.machine.facts import Facts, Rehearsal
 from swift_fa_launcher.machine.reading import launch_number
 from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
@@ -93,11 +99,14 @@ def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> J
 
 def _stamps(config: ResolvedConfig) -> Mapping[str, Any]:
     """The files that the rehearsal reads, as far as they lie here: rows, plugins, deepspeed's config, those of the model."""
-    texts = {text for key in config.swift for text in config.swift.names(key) if "\0" not in text}
+    read = [key for key in config.swift if key not in (*LEFT_OUT, "output_dir")]  # what it writes changes with each training
+    texts = {text for key in read for text in config.swift.names(key) if "\0" not in text}
     rows = {name.rpartition("#")[0] for name in texts}
     model = config.swift.text("model")
-    files = (*map(Path, texts | rows), *(Path(model, name) for name in MODEL_FILES if model))
-    return {str(file): stamp(file) for file in sorted(files)}
+    folders = [folder for folder in map(Path, config.swift.names("dataset")) if folder.is_dir()]
+    files = (*map(Path, texts | rows), *(Path(model, name) for name in MODEL_FILES if model),
+             *(file for folder in folders for file in folder.iterdir()))
+    return {str(file): stamp(file) for file in sorted(files) if not file.is_dir()}
 
 
 def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[Rehearsal, tuple[tuple[str, bool], ...], str]:

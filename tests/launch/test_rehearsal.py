@@ -107,6 +107,8 @@ def test_an_answer_of_another_number_of_batches_is_another_answer() -> None:
     unsaid = resolve_data({"swift": {"model": "m"}})
     assert rehearsal_key(two, Facts(), {}) != rehearsal_key(sixteen, Facts(), {})
     assert rehearsal_key(unsaid, Facts(), {}) != rehearsal_key(unsaid, Facts(env={"NPROC_PER_NODE": "2"}), {})
+    others = Facts(env={"LANG": "zh_CN.UTF-8", "SLURM_JOB_ID": "7"})
+    assert rehearsal_key(unsaid, Facts(), {}) == rehearsal_key(unsaid, others, {})
 
 
 @pytest.mark.parametrize(("launch", "environment", "wanted"), [
