@@ -38,10 +38,11 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too."""
     from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.stories import launch as story
-    from swift_fa_launcher.stories.rehearse import rehearse_launch
 
     if options.dry_run:
         return _print_dry_run(prepared, options)
+    from swift_fa_launcher.stories.rehearse import rehearse_launch  # here, since a dry run rehearses nothing
+
     progress = screen.Progress(options.lang)
     story.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):

@@ -146,17 +146,21 @@ def _program(config: ResolvedConfig, facts: Facts, env: Mapping[str, str]) -> tu
     Source: swift/cli/main.py of 3.8.3, 3.12.6, 4.0.4 and 4.6.0, which all run `python swift/cli/sft.py ARGUMENTS`, or
     `python -m torch.distributed.run` with the launch variables as options and the same script.
     """
-    python = interpreter(facts) or config.launch.python or "python"
-    swift = known(facts.swift)
-    module = known(swift.module) if swift else None
-    if module is None:
+    python, script = interpreter(facts) or config.launch.python or "python", swift_script(facts)
+    if script is None:
         return (python, "-m", "swift.cli.main", "sft")
-    script = str(PurePath(module).parent / "cli" / "sft.py")
     seen = {name: env.get(name, facts.env.get(name)) for name in LAUNCH_VARIABLES if name != "CUDA_VISIBLE_DEVICES"}
     if seen["NPROC_PER_NODE"] is None and seen["NNODES"] is None:
         return (python, script)
     options = [word for name, value in seen.items() if value is not None for word in (f"--{name.lower()}", value)]
     return (python, "-m", "torch.distributed.run", *options, script)
+
+
+def swift_script(facts: Facts) -> str | None:
+    """ms-swift's own script of `swift sft`; None where its module is not known."""
+    swift = known(facts.swift)
+    module = known(swift.module) if swift else None
+    return str(PurePath(module).parent / "cli" / "sft.py") if module else None
 
 
 def _model_check(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from swift_fa_launcher.config.conditions import holds
 from swift_fa_launcher.config.schema import ResolvedConfig, SwanLabSection, SwiftArguments
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import encode, known
-from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan, swift_script
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.preflight.packing import make_batch
+from swift_fa_launcher.preflight.packing import make_batch, row_count
 
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
@@ -38,8 +38,6 @@ OF_ALL_LAYERS = (("tuner_type=llamapro", "llamapro divides the model's layers"),
 NAMES_PARTS = ("target_modules", "target_regex", "target_parameters", "modules_to_save", "freeze_parameters",
                "freeze_parameters_regex", "trainable_parameters", "trainable_parameters_regex")
 _LAYER_NUMBER = re.compile(r"(?:^|[._(|\[])\d")
-
-
 #: Variables of the person, the job or the tracking: no training step depends on them.
 _OTHERS = re.compile(r"(?:SLURM|SWANLAB)_|(?:LANG|USER|HOME|MAX_JOBS)$")
 
@@ -82,36 +80,23 @@ def why_not_rehearsed(config: ResolvedConfig, facts: Facts) -> Iterator[str]:
 
 def _few(name: str, facts: Facts) -> str:
     """The dataset with at most ROWS of its rows; `name#N` is ms-swift's own way to ask for N."""
-    where = facts.path(name)
-    rows = known(where.rows) if where else None
-    _, mark, asked = name.rpartition("#")
-    if (rows is not None and rows <= ROWS) or (mark and asked.isdigit() and int(asked) <= ROWS):
-        return name
-    return f"{name.rpartition('#')[0] if mark and asked.isdigit() else name}#{ROWS}"
+    rows = row_count(name, facts.path(name))
+    return name if rows is not None and rows <= ROWS else f"{re.sub(r'#[0-9]+$', '', name)}#{ROWS}"
 
 
 def times_the_rows(config: ResolvedConfig, facts: Facts) -> float | None:
     """How many times the rehearsed rows the whole training has; None where that is not known."""
-    whole = part = 0
-    for name in config.swift.names("dataset"):
-        where = facts.path(name)
-        rows = known(where.rows) if where else None
-        if not rows:
-            return None
-        _, mark, asked = name.rpartition("#")
-        rows = min(rows, int(asked)) if mark and asked.isdigit() else rows
-        whole, part = whole + rows, part + min(rows, ROWS)
-    return whole / part if part else None
+    counts = [row_count(name, facts.path(name)) for name in config.swift.names("dataset")]
+    rows = [count for count in counts if count]
+    return sum(rows) / sum(min(count, ROWS) for count in rows) if rows and len(rows) == len(counts) else None
 
 
 def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: str) -> LaunchPlan | None:
     """What is started for it; None where ms-swift's own script is not known."""
-    plan = make_plan(rehearsed_config(config, facts, folder), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
-    swift = known(facts.swift)
-    module = known(swift.module) if swift else None
-    if module is None:
+    script = swift_script(facts)
+    if script is None:
         return None
-    script = str(PurePath(module).parent / "cli" / "sft.py")
+    plan = make_plan(rehearsed_config(config, facts, folder), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
     job = json.dumps({"script": script, "folder": folder, "sample": SAMPLE})
     starts = tuple(SCRIPT if word == script else word for word in plan.starts)
     return replace(plan, starts=starts, env=MappingProxyType({**plan.env, VARIABLE: job}))

@@ -14,11 +14,10 @@ from typing import Any
 
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.files import read_group
-from swift_fa_launcher.machine.facts import Rehearsal, Trial
+from swift_fa_launcher.machine.facts import GIB, Rehearsal, Trial
 
 #: Of the batches and steps of each depth, how many compile kernels and fill caches.
 WARM_UP = 0.4
-GIB = 2.0 ** 30
 
 
 def read_ranks(folder: Path) -> tuple[Mapping[str, Any], ...]:

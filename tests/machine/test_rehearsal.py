@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from swift_fa_launcher.machine.rehearsal import GIB, foretell, read_ranks
+from swift_fa_launcher.machine.facts import GIB
+from swift_fa_launcher.machine.rehearsal import foretell, read_ranks
 
 
 def depth(layers: int, peak: float | None, seconds: float, **more: Any) -> dict[str, Any]:
