@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import tiny  # type: ignore[import-not-found]
+from by_path import load_file
 
 pytestmark = pytest.mark.training
 
@@ -45,26 +45,14 @@ def save(obj, f, *more, **words):
 
 torch.save = save
 """
-CONFIG = """
-swift:
-  model: {folder}/Qwen2.5-tiny-Instruct
-  model_type: qwen2
-  template: qwen2_5
-  dataset: {folder}/chat.jsonl
-  tuner_type: lora
+CONFIG = tiny.CPU_LORA + """
   lora_rank: 8
-  torch_dtype: float32
-  fp16: false
-  use_cpu: true
-  attn_impl: sdpa
-  packing: false
   max_steps: {steps}
   save_steps: 2
   gradient_accumulation_steps: 2
   logging_steps: 1
   learning_rate: 2e-4
   seed: 7
-  dataloader_num_workers: 0
   external_plugins: {folder}/cut_off.py
   output_dir: out put
 swanlab: {{mode: offline, project: p, experiment: e}}
@@ -178,11 +166,7 @@ def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:
 
 
 def test_a_server_that_goes_away_costs_neither_the_result_nor_the_machine(tmp_path: Path, work: Path) -> None:
-    spec = importlib.util.spec_from_file_location("fake_swanlab", Path(__file__).parent / "training" / "fake_swanlab.py")
-    assert spec and spec.loader
-    fake_swanlab = importlib.util.module_from_spec(spec)
-    sys.modules["fake_swanlab"] = fake_swanlab
-    spec.loader.exec_module(fake_swanlab)
+    fake_swanlab = load_file(Path(__file__).parent / "training" / "fake_swanlab.py")
     with fake_swanlab.fake_swanlab() as fake:
         child = start(work, "train", "c.yaml", "swanlab.mode=cloud", f"swanlab.host={fake.address}", "run.name=lost",
                       "swanlab.finish_timeout=5", "swift.save_strategy=no", f"run.root={tmp_path}", SWANLAB_API_KEY="k" * 21)

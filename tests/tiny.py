@@ -16,6 +16,20 @@ from pathlib import Path
 from typing import Any
 
 MODEL_NAME, ROWS_NAME = "Qwen2.5-tiny-Instruct", "chat.jsonl"
+#: The `swift` section of a config, as far as each LoRA training of it on a CPU has it; `folder` holds both.
+CPU_LORA = f"""
+swift:
+  model: {{folder}}/{MODEL_NAME}
+  model_type: qwen2
+  template: qwen2_5
+  dataset: {{folder}}/{ROWS_NAME}
+  tuner_type: lora
+  torch_dtype: float32
+  fp16: false
+  use_cpu: true
+  attn_impl: sdpa
+  packing: false
+  dataloader_num_workers: 0"""
 HIDDEN, INNER, LAYERS, HEADS, KEY_HEADS, POSITIONS = 64, 128, 2, 4, 2, 2048
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (

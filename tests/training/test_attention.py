@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import tiny  # type: ignore[import-not-found]
+from by_path import load_file
 from kernel_hub import COMMIT, REPO, fill_cache
 
 torch = pytest.importorskip("torch", minversion="2.11")
@@ -23,13 +24,6 @@ from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
 FILE = Path(__file__).parents[2] / "swift_fa_launcher" / "training" / "swift_fa_attention.py"
 STAND_IN = Path(__file__).with_name("row_by_row.py")
-
-
-def load(file: Path) -> Any:
-    spec: Any = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 HUB_JOB = {"provider": "kernel", "repo": REPO, "revision": COMMIT}
@@ -46,7 +40,7 @@ def attention(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     from transformers import modeling_flash_attention_utils, modeling_utils
 
     if not torch.cuda.is_available():
-        monkeypatch.setattr(varlen, "varlen_attn", load(STAND_IN).varlen_attn)
+        monkeypatch.setattr(varlen, "varlen_attn", load_file(STAND_IN).varlen_attn)
     table = modeling_utils.ALL_ATTENTION_FUNCTIONS
     monkeypatch.setitem(table, "flash_attention_2", table["flash_attention_2"])
     for place, name in ((modeling_utils, "is_flash_attn_2_available"), (modeling_utils, "lazy_import_flash_attention")):
@@ -55,7 +49,7 @@ def attention(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     checks = getattr(modeling_flash_attention_utils, "FLASH_ATTENTION_COMPATIBILITY_MATRIX", {})
     if 2 in checks:
         monkeypatch.setitem(checks, 2, checks[2])
-    module = load(FILE)
+    module = load_file(FILE)
     module.provide(**job)
     module.of_hub_kernel = request.param == "kernel"
     return module
@@ -147,7 +141,7 @@ def test_other_head_sizes_and_values_that_are_narrower(attention: Any) -> None:
 
 
 def test_the_monitor_names_it(attention: Any) -> None:
-    monitor = load(FILE.with_name("swift_fa_monitor.py"))
+    monitor = load_file(FILE.with_name("swift_fa_monitor.py"))
     told = monitor.attention_of(make_model("flash_attention_2"))
     torchs = f"torch.nn.attention.varlen (torch {torch.__version__})"
     assert told["kernel"] == (f"hub kernel {REPO}@{COMMIT}" if attention.of_hub_kernel else torchs)
@@ -166,7 +160,7 @@ def test_a_hub_kernel_caps_scores(attention: Any) -> None:
 
 
 def test_the_probe_calls_it_as_the_training_does(attention: Any) -> None:
-    probe = load(FILE.parents[1] / "machine" / "probe_script.py")
+    probe = load_file(FILE.parents[1] / "machine" / "probe_script.py")
     module = probe.Plugin(f"{REPO}@{COMMIT}" if attention.of_hub_kernel else "")
     error, allowed = probe.run_case(module, (5, 9), True, 16, DTYPE, DEVICE, True)
     assert error <= allowed < 0.1
@@ -175,7 +169,7 @@ def test_the_probe_calls_it_as_the_training_does(attention: Any) -> None:
 def test_no_other_revision_than_the_one_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kernels", reason="kernels is not installed (pip install 'kernels>=0.17,<0.18')")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(fill_cache(tmp_path)))
-    module = load(FILE)
+    module = load_file(FILE)
     with pytest.raises(FileNotFoundError, match="f" * 40):
         module.load_kernel(REPO, "f" * 40)
     (variant,) = tmp_path.glob("*/snapshots/*/build/*")
@@ -188,7 +182,7 @@ def test_no_other_revision_than_the_one_of_the_plan(tmp_path: Path, monkeypatch:
 def test_a_real_training_calls_it_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Padding-free through the plugin against padded with SDPA; other ms-swifts: replay_generations.py."""
     pytest.importorskip("swift")
-    replay = load(Path(__file__).with_name("replay_generations.py"))
+    replay = load_file(Path(__file__).with_name("replay_generations.py"))
     material = replay.make_material(tmp_path)
     plain = replay.train(material, tmp_path / "plain", "--attn_impl", "sdpa")
     words = ("--attn_impl", "flash_attn", "--padding_free", "true")

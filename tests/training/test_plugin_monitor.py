@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from by_path import load_file
 
 from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
 from swift_fa_launcher.runs.monitor import read_measured, read_monitor, render_measured
@@ -30,12 +30,7 @@ JOINED = {"input_ids": [[7, 8, 9, 1, 2, 3, 4, 5]], "position_ids": [[0, 1, 2, 0,
 
 
 def load_monitor() -> Any:
-    file = Path(PLUGIN).with_name("swift_fa_monitor.py")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec and spec.loader
-    monitor = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(monitor)
-    return monitor
+    return load_file(Path(PLUGIN).with_name("swift_fa_monitor.py"))
 
 
 def count(inputs: dict[str, Any], packed: bool) -> tuple[int, int, int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from by_path import load_file
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
@@ -22,10 +22,7 @@ CASES = [(device, dtype) for device in DEVICES for dtype in (torch.float32, *HAL
 
 @pytest.fixture(scope="module")
 def speedups() -> Any:
-    spec: Any = importlib.util.spec_from_file_location("swift_fa_speedups", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(FILE)
 
 
 def make_model(device: str, dtype: Any, *, dropout: float = 0.0, attention: str = "sdpa", **lora: Any) -> Any:
@@ -183,9 +180,7 @@ def packed(rows: tuple[int, ...]) -> dict[str, Any]:
 def test_boundaries_are_those_that_transformers_finds() -> None:
     from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
 
-    spec: Any = importlib.util.spec_from_file_location("swift_fa_speedups", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_file(FILE)
     for rows in ((3, 5), (1, 1, 1), (7, 2, 9, 1)):
         positions = packed(rows)["position_ids"]
         mine = module.boundaries_of(positions)

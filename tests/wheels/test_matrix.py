@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from by_path import load_file
 
 from swift_fa_launcher.flash.name import Candidate
 
@@ -18,10 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_wheels", DOCS / "make_wheels.py")
-    assert spec and spec.loader
-    module = sys.modules["make_wheels"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module: ModuleType = load_file(DOCS / "make_wheels.py")
     return module
 
 
