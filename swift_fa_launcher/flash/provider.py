@@ -30,6 +30,7 @@ from swift_fa_launcher.machine.reading import (
     probed_devices,
     torch_cuda,
     torch_version,
+    visible_gpus,
 )
 
 PACKAGE, TORCH, KERNEL = "package", "torch", "kernel"
@@ -110,7 +111,8 @@ def why_not_torch(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
     yield from _why_not_computed(known(facts.torch_attention))
     yield from _why_not_gpus(config, facts)
     yield from _why_not_asked(config)
-    small = {known(gpu.compute_capability) for gpu in known(facts.gpus) or ()} - {*map(Version, ("8.0", "9.0", "10.0")), None}
+    gpus = visible_gpus(config, facts).gpus or ()
+    small = {known(gpu.compute_capability) for gpu in gpus} - {*map(Version, ("8.0", "9.0", "10.0")), None}
     yield from _why_not_model(config, facts, tuple(_NEEDS), 192 if small else 256)
 
 

@@ -90,6 +90,13 @@ def test_what_it_can_do(change: dict[str, Any], swift: dict[str, Any]) -> None:
     assert provider is not None and provider.name == "torch"
 
 
+def test_a_gpu_that_does_not_train_decides_nothing() -> None:
+    facts = make_facts(**{**BARE, **model(head_dims=[256]), "gpus": [gpu(0, "9.0"), gpu(1, "8.9")]})
+    for used, name in (([0], "torch"), ([1], "package")):
+        provider = choose_provider(make_config(launch={"gpus": used}), facts)
+        assert provider is not None and provider.name == name
+
+
 @pytest.mark.parametrize("section", [{"version": "2.8.3"}, {"build": "always"}, {"provider": "package"}])
 def test_what_asks_for_the_package_gets_it(section: dict[str, Any]) -> None:
     provider = choose_provider(make_config(flash_attn=section), make_facts(**BARE))
