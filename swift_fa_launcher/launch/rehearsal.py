@@ -31,9 +31,8 @@ LEFT_OUT = (
     "adalora_tinit", "adalora_tfinal")
 #: Schedules that follow the evaluation, without which TrainingArguments refuses them.
 OF_EVALUATION = ("reduce_lr_on_plateau", "greedy")
-#: What needs the model's own depth (swift/tuners/llamapro.py, callbacks/lisa.py, tuners/reft.py), and why.
-OF_ALL_LAYERS = (("tuner_type=llamapro", "llamapro divides the model's layers"), ("tuner_type=reft", "ReFT names layers"),
-                 ("lisa_activated_layers>0", "LISA chooses among the model's layers"))
+#: What needs the model's own depth: it divides, names or chooses layers (swift/tuners/llamapro.py, reft.py, callbacks/lisa.py).
+OF_ALL_LAYERS = ("tuner_type=llamapro", "tuner_type=reft", "lisa_activated_layers>0")
 #: Arguments that name parts of the model, and a layer's number in them: few layers may not have it.
 NAMES_PARTS = ("target_modules", "target_regex", "target_parameters", "modules_to_save", "freeze_parameters",
                "freeze_parameters_regex", "trainable_parameters", "trainable_parameters_regex")
@@ -70,12 +69,12 @@ def why_not_rehearsed(config: ResolvedConfig, facts: Facts) -> Iterator[str]:
     whole = SwiftArguments({"tuner_type": spelled.get("train_type"), **spelled})
     if not whole.text("model") or whole.flag("load_args") or whole.get("ckpt_dir"):
         yield "its model or its arguments come from a checkpoint"
-    for condition, why in OF_ALL_LAYERS:
+    for condition in OF_ALL_LAYERS:
         if holds(condition, whole.get):
-            yield f"{why}, and few of them are another training"
+            yield f"it needs the model's own number of layers: {condition.rstrip('>0')}"
     for name in NAMES_PARTS:
         if any(_LAYER_NUMBER.search(part) for part in whole.names(name)):
-            yield f"{name} names layers, and few of them are another training"
+            yield f"an argument names layers, which few layers may not have: {name}"
 
 
 def _few(name: str, facts: Facts) -> str:

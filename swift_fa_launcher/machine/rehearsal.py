@@ -42,7 +42,7 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
     by_rank = [[_trial(one) for one in rank] for rank in seen]
     trials = max(by_rank, key=lambda rank: max(known(one.peak_gib) or 0.0 for one in rank))
     if not seen[0][-1]["batches"]:
-        return replace(found, cannot=found.cannot or "no step was made: its rows do not fill one batch of every process")
+        return replace(found, cannot=found.cannot or "no step was made, since its rows do not fill one batch of every process")
     batch = _extended(trials, layers, [known(one.batch_seconds) for one in trials])
     rest = _extended(trials, layers, [known(one.rest_seconds) for one in trials]) or 0.0
     last, step = seen[0][-1], batch and batch * accumulation + max(rest, 0.0)

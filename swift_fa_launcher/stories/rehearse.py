@@ -34,8 +34,7 @@ from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, trainin
 
 #: Of a model's folder: its shape, and what makes tokens of rows.
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-
-
+_SILENT = 600.0  # seconds without a line, after which it is given up
 _PREFIX, _OLD = "swift-fa-rehearsal-", 86_400  # of its folder: name, and seconds after which nobody uses it
 
 
@@ -80,7 +79,7 @@ def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool
     _sweep()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         found, sample, log = _run(config, facts, Path(folder), say)
-    if found.error is None:  # what failed may have been mended from outside
+    if not log:  # what failed may have been mended from outside
         keep_answer(place, {"rehearsal": encode(found)})
     return Rehearsed(_with(judgement, found, allow), sample, log)
 
@@ -121,7 +120,8 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
     environment = training_environment(config, plan)
     with open(os.devnull, "wb") as nowhere:
         outcome = run_training(plan.starts, env=environment, cwd=Path(plan.cwd), log=log, run_id=folder.name,
-                               grace=config.launch.grace, stdout=nowhere, stderr=nowhere)
+                               grace=config.launch.grace, stdout=nowhere, stderr=nowhere,
+                               finish_timeout=_SILENT, ended_marker=lambda line: True)
     if outcome.asked is not None:  # also where it had just ended: the training is not to begin
         raise KeyboardInterrupt
     ranks = read_ranks(folder)
@@ -130,12 +130,16 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
                      rows=times_the_rows(config, facts))
     first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
     sample = tuple((text, learned) for text, learned in first.get("sample", ()))
-    if outcome.exit_code == 0 or found.cannot is not None:
+    if outcome.exit_code == 0 and not outcome.ended_after_training:
         return found, sample, ""
-    return _failed(found, log, outcome.exit_code), sample, log.read_text("utf-8", "replace")[-4000:]
+    if outcome.ended_after_training:
+        found = replace(found, error=None, cannot="it said nothing for ten minutes, and was ended")
+    elif found.cannot is None:
+        found = _failed(found, log, outcome.exit_code, first_ran=bool(first))
+    return found, sample, log.read_text("utf-8", "replace")[-4000:]
 
 
-def _failed(found: Rehearsal, log: Path, exit_code: int) -> Rehearsal:
+def _failed(found: Rehearsal, log: Path, exit_code: int, *, first_ran: bool) -> Rehearsal:
     """With the cause that the log names. A process that ended without a word of its own is not taken for the training's fault."""
     from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
@@ -143,6 +147,8 @@ def _failed(found: Rehearsal, log: Path, exit_code: int) -> Rehearsal:
     code = diagnosis.code if diagnosis and diagnosis.code != "unknown" else None
     if code == "gpu-out-of-memory":
         return replace(found, out_of_memory=True)
+    if first_ran:  # the same training ran once: that it does not run twice in one process says nothing of it
+        return replace(found, error=None, cannot="it ran with few layers, and failed when it began anew with more")
     error = known(found.error) or (diagnosis.evidence if diagnosis and code else None)
     if error is None:
         return replace(found, cannot="a process of it ended and does not say why")

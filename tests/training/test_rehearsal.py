@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,16 +12,14 @@ from typing import Any
 
 import pytest
 import tiny  # type: ignore[import-not-found]
+from by_path import load_file
 
 FILE = Path(__file__).parents[2] / "swift_fa_launcher" / "training" / "swift_fa_rehearsal.py"
 
 
 @pytest.fixture(scope="module")
 def rehearsal() -> Any:
-    spec: Any = importlib.util.spec_from_file_location("swift_fa_rehearsal", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(FILE)
 
 
 @pytest.mark.parametrize(("config", "depths"), [
@@ -46,25 +43,28 @@ def test_a_config_is_cut_with_its_lists(rehearsal: Any) -> None:
         rehearsal.cut(SimpleNamespace(hidden_size=64), 0)
 
 
-CONFIG = """
-swift:
-  model: {folder}/Qwen2.5-tiny-Instruct
-  model_type: qwen2
-  template: qwen2_5
-  dataset: {folder}/chat.jsonl
-  tuner_type: lora
-  torch_dtype: float32
-  fp16: false
-  use_cpu: true
-  attn_impl: sdpa
-  packing: false
+CONFIG = tiny.CPU_LORA + """
   max_length: 512
   max_steps: 3
   learning_rate: 1e-3
-  dataloader_num_workers: 0
   output_dir: out
 swanlab: {{enabled: false}}
 preflight: {{rehearsal: always}}
+"""
+
+
+ONLY_ONE_TRAINER = """
+import functools, os
+from transformers import Trainer
+
+make = Trainer.__init__
+
+@functools.wraps(make)
+def make_one(*args, **kwargs):
+    os.mkdir({begun!r})  # there already when the second is made
+    make(*args, **kwargs)
+
+Trainer.__init__ = make_one
 """
 
 
@@ -97,6 +97,18 @@ def test_a_training_that_is_fine_is_rehearsed_once_and_leaves_nothing(folder: Pa
     done = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "train", "c.yaml"], cwd=folder, capture_output=True,
                           text=True, check=False, env={**os.environ, "SWIFT_FA_CACHE": str(folder / "cache"), "LANG": "C"})
     assert done.returncode == 0 and "rehearsed with 2 of 2 layers" in done.stderr and "... rehearsing" not in done.stderr
+
+
+@pytest.mark.training
+def test_a_training_that_ran_once_is_not_blamed_for_not_running_twice(folder: Path) -> None:
+    """Two depths run in one process; what ends the second one alone is the rehearsal's."""
+    config = folder / tiny.MODEL_NAME / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 12}))
+    (folder / "once.py").write_text(ONLY_ONE_TRAINER.format(begun=str(folder / "begun")))
+    code, told = rehearse(folder, f"swift.external_plugins={folder / 'once.py'}")
+    found = told["rehearsal"]
+    assert (code, found["error"], found["trials"][0]["depth"]) == (0, None, 2)
+    assert "began anew" in found["cannot"]
 
 
 @pytest.mark.training

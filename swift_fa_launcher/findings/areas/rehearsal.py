@@ -11,7 +11,7 @@ _NEVER = Text("do not try it again: preflight.rehearsal=never", "不再尝试：
 _OUTPUT = Text("see its output: swift-fa rehearse CONFIG", "查看它的输出：swift-fa rehearse 配置")
 _WITHOUT = Text("or start without a rehearsal: preflight.rehearsal=never", "或不预演，直接启动：preflight.rehearsal=never")
 
-#: Why there is no rehearsal, as its script and its story say it, in Chinese.
+#: Why there is no rehearsal, as its script, its plan and its story say it, in Chinese; without what follows a colon.
 CANNOT: Mapping[str, str] = {
     "the model's config does not say how many layers it has": "模型配置没有说明层数",
     "its layers share keys and values, so fewer of them are another model": "各层共享 key 和 value，减少层数就成了另一个模型",
@@ -19,7 +19,12 @@ CANNOT: Mapping[str, str] = {
     "its weights would have to be written down for several processes": "需要为多个进程写出权重",
     "ms-swift's script is not known": "找不到 ms-swift 的训练脚本",
     "a process of it ended and does not say why": "预演的进程结束了，没有说明原因",
-    "no step was made: its rows do not fill one batch of every process": "没有完成任何一步：所用的数据不够每个进程组成一个批次",
+    "no step was made, since its rows do not fill one batch of every process": "没有完成任何一步：所用的数据不够每个进程组成一个批次",
+    "it ran with few layers, and failed when it began anew with more": "用较少的层可以运行，换成更多层重新开始时失败",
+    "it said nothing for ten minutes, and was ended": "预演十分钟没有任何输出，已结束",
+    "its model or its arguments come from a checkpoint": "模型或参数来自检查点",
+    "it needs the model's own number of layers": "它需要模型原有的层数",
+    "an argument names layers, which few layers may not have": "有参数按编号指定层，而减少层数后可能不存在",
     "the training runs on several nodes": "训练使用多个节点"}
 
 ENTRIES: Mapping[str, Entry] = {

@@ -68,7 +68,9 @@ def rehearsal_told(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     if rehearsal is None or rehearsal.error or rehearsal.out_of_memory:
         return
     if why := known(rehearsal.cannot):
-        yield found("rehearsal", "cannot", why=Text(why, CANNOT.get(why, why)), context={"why": why})
+        head, colon, rest = why.partition(": ")
+        chinese = CANNOT.get(head, head) + (f"：{rest}" if colon else "")
+        yield found("rehearsal", "cannot", why=Text(why, chinese), context={"why": why})
     elif rehearsal.trials:
         told = tuple(foretold(rehearsal))
         yield found("rehearsal", depths=[one.depth for one in rehearsal.trials], layers=known(rehearsal.layers),
