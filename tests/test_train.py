@@ -143,6 +143,21 @@ def test_two_processes_are_data_parallel(work: Path) -> None:
     assert (seen["world_size"], seen["last"]["step"], seen["last"]["examples_per_step"]) == (2, 2, 16)
 
 
+@pytest.mark.parametrize(("code", "row", "settings"), [
+    ("loss-degenerate", json.dumps({"messages": [{"role": "user", "content": "a " * 40}, {"role": "assistant", "content": "b"}]}),
+     ("swift.max_length=32", "swift.truncation_strategy=right")),
+    ("nothing-trained", None, ("swift.dataloader_drop_last=true", "swift.per_device_train_batch_size=100"))])
+def test_exit_code_0_is_not_believed_of_a_training_that_learnt_nothing(work: Path, code: str, row: str | None,
+                                                                        settings: tuple[str, ...]) -> None:
+    if row:
+        (work / "rows.jsonl").write_text(f"{row}\n" * 40, encoding="utf-8")
+        settings = (*settings, "swift.dataset=rows.jsonl")
+    child = start(work, *settings, "swift.split_dataset_ratio=0", "swanlab.enabled=false", LANG="C")
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 0 and f"{code}: " in said.decode()
+    assert [one["code"] for one in json.loads((the_run(work) / "run.json").read_text())["diagnoses"]] == [code]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_whole_training(work: Path, number: int, code: int) -> None:
     child = start(work, "swift.max_steps=500", "launch.nproc_per_node=2", "launch.master_port=29542")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _HEADS = (b"'loss': ", b'"loss": ')  # as ms-swift prints them, and as in its logging.jsonl
 _HEAD = re.compile(b"|".join(_HEADS))
-_BAD = re.compile(rb"""loss['"]: ['"]?-?(?:0\.0+\b|[Nn][Aa][Nn]|[Ii]nf)""")
+_BAD = re.compile(rb"""loss['"]: ['"]?-?(?:0(?:\.0*)?(?![\d.])|[Nn][Aa][Nn]|[Ii]nf)""")  # with transformers 5 ms-swift prints '0'
 _LOSS = re.compile(rb"""loss['"]: ['"]?(-?[\w.+-]+)""")
 _GRADIENT = re.compile(rb"""grad_norm['"]: ['"]?(-?[\w.+-]+)""")
 _LONGEST = 4_096  # bytes of a line that are kept

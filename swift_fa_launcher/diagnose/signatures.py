@@ -154,7 +154,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("", "Start time of running main~run sh: ", r"Start time of running main|^run sh: ", kind=Kind.STARTED, any_level=True),
     _row("", "'train_runtime'", r"'train_runtime'", kind=Kind.TRAINED, any_level=True),
     _row("", "End time of running main", r"End time of running main", kind=Kind.ENDED, any_level=True),
-    _row("nothing-trained", "No training was carried out~'train_loss'", r"No training was carried out|'train_loss': '?0\.0'?[,}]", kind=OUTCOME, any_level=True),
+    _row("nothing-trained", "No training was carried out~'train_loss'", r"No training was carried out|'train_loss': '?0(?:\.0)?'?[,}]", kind=OUTCOME, any_level=True),
     _row("", "Successfully installed~Successfully built",
          r"Successfully (?:installed|built).*flash[-_]attn", kind=PROOF, any_level=True,
          settles="wheel-not-found wheel-invalid wheel-unsupported-here nvcc-missing nvcc-torch-mismatch nvcc-too-old "

@@ -359,7 +359,8 @@ def lossy(losses: str, gradients: str) -> str:
 
 @pytest.mark.parametrize(("losses", "gradients", "degenerate"), [
     ("0.0 0.0 0.0", "nan nan nan", True), ("nan nan", "nan nan", True), ("0.0 0.0 0.0", "1.25 1.25 1.25", True),
-    ("'0.0' '0.0'", "'0.0' '0.0'", True), ("2.1 0.0 0.0 0.0", "1.0 nan nan nan", True), ("inf inf", "1.0 2.0", True),
+    ("'0.0' '0.0'", "'0.0' '0.0'", True), ("'0' '0'", "'0' '0'", True), ("'0.05' '0'", "'0' '0'", False),
+    ("2.1 0.0 0.0 0.0", "1.0 nan nan nan", True), ("inf inf", "1.0 2.0", True),
     ("0.0 0.0 0.0", "0.1 0.2 0.3", False), ("0.0 0.0 1.2", "0.0 0.0 1.0", False), ("0.0", "0.0", False),
     ("0.01 0.02", "0.0 0.0", False), ("2.1 1.9 1.7 1.5 1.3 0.0 0.0", "1.0 1.0 1.0 1.0 1.0 0.0 0.0", False)])
 def test_losses_that_say_that_nothing_is_learnt(losses: str, gradients: str, degenerate: bool) -> None:
@@ -379,6 +380,8 @@ def test_losses_in_chunks_of_any_size(size: int) -> None:
 def test_a_run_that_trained_nothing() -> None:
     warned = "[WARNING:swift] No training was carried out, which may be due to the dataset being too small.\n"
     assert codes(warned + END[1]) == codes(warned + END[1], 0) == ["nothing-trained"]
+    zero = "{'train_runtime': '0.95', 'train_loss': '0', 'epoch': 0, 'global_step/max_steps': '0/10'}\n"  # 4.6
+    assert codes(zero + END[1], 0) == ["nothing-trained"] and codes(steps(1, 9) + zero + END[1], 0) == ["unknown"]
     assert codes(warned + TRACE)[0] == "gpu-out-of-memory"  # ms-swift says so too where a step failed
     assert codes(steps(1, 9) + warned + END[1]) == ["unknown"]  # and where it only wrote no checkpoint
 
