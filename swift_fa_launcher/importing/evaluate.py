@@ -150,6 +150,7 @@ class _Shell:
         self._depth = self._steps = 0
         self._unset: set[str] = set()  # variables that the decision at hand took for not set
         self._line = 0
+        self._assigned = ""  # the variable that is being set
         self._locals: list[dict[str, Value | list[Field] | None]] = []
 
     def note(self, line: int, text: Text) -> None:
@@ -412,7 +413,8 @@ class _Shell:
             raise ShellError(line, Text(f"what `{words[at].text} -c` runs is not certain: it depends on {kept[0].name}",
                                         f"`{words[at].text} -c` 执行的内容不确定：它取决于 {kept[0].name}"))
         state, wrapped = self.state, self._wrapped
-        self.state = _State({name: setting.value for name, setting in env.items()},
+        hidden = dict.fromkeys(name for name in state.variables if name not in env)
+        self.state = _State({**hidden, **{name: setting.value for name, setting in env.items()}},
                             {name: setting.line for name, setting in env.items()}, {*env, *_GIVEN}, folder=state.folder,
                             positional=list(words[at + 4:]), before=[*state.before])
         self._wrapped = [*wrapped, *words[:at]]
@@ -465,6 +467,7 @@ class _Shell:
 
     def _assign_one(self, assignment: parse.Assignment) -> None:
         name, value = assignment.name, assignment.value
+        self._assigned = name
         if isinstance(value, tuple):
             fields = self.fields(value)
             was = self.state.variables.get(name) if assignment.adds else None
@@ -511,7 +514,8 @@ class _Shell:
     def _assume(self, value: Value, line: int) -> str | None:
         """The text that a decision goes by; the defaults that it relies on are told."""
         def relied(env: Env, text: str) -> None:
-            self.note(line, Text(f"decided or computed with {env.name}={text}, its default", f"按 {env.name} 的默认值 {text} 判断或计算"))
+            self.note(line, Text(f"decided or computed with {env.name}={text}, its default", f"按 {env.name} 的默认值 {text} 判断或计算")
+                      if text else _as_unset(env.name))
 
         return assumed(value, relied)
 
@@ -519,9 +523,7 @@ class _Shell:
         return compute(text, self._look, lambda name, value: self._keep(name, (str(value),), self._line))
 
     def _look(self, name: str) -> int:
-        value = self.state.variables.get(name, (Env(name),))
-        if isinstance(value, list):
-            value = value[0].value if value else ()
+        value = self._variable(name)
         said = self._assume(value or (), self._line)
         if said is None:
             raise NoNumber(name)
@@ -558,7 +560,7 @@ class _Shell:
         plain = [piece for piece in value if isinstance(piece, Env) and piece.default is None and piece.why is None]
         for piece in plain:
             self._unset.add(piece.name)
-            self.note(line, Text(f"decided as if {piece.name} were not set in your shell", f"按 shell 中没有设置 {piece.name} 判断"))
+            self.note(line, _as_unset(piece.name))
         return self._assume(tuple(piece for piece in value if piece not in plain), line)
 
     # --- expansion ---
@@ -640,6 +642,8 @@ class _Shell:
         if name == "PWD" and self.state.folder:
             return self.state.folder.value
         value = self.state.variables.get(name, (Env(name),))
+        if name not in self.state.variables and name == self._assigned and name not in _GIVEN:
+            return (Env(name, ()),)  # `LIST="$LIST more"` begins with nothing
         if name not in self.state.variables and name in _BASHS_OWN:
             return (Env(name, line=self._line, why=Text(f"bash makes {name} anew each time", f"{name} 由 bash 每次重新生成")),)
         if isinstance(value, list):
@@ -728,7 +732,7 @@ class _Shell:
     def _operated(self, part: Parameter, name: str, value: Value | None, line: int) -> Value:
         """`${name op word}`."""
         op, operand = part.op, part.word or Word((), line)
-        open_ = value is not None and len(value) == 1 and isinstance(value[0], Env) and value[0].default is None
+        open_ = value is not None and len(value) == 1 and isinstance(value[0], Env) and not value[0].default
         if part.length:
             said = self._assume(value or (), line)
             return (str(len(said)),) if said is not None else self._unclear(part, line)
@@ -920,6 +924,10 @@ def _either(name: str, a: object, b: object, was: object, line: int) -> Value:
             return (Env(name, second, line=line, why=_hangs_on()),)
     default = was if isinstance(was, tuple) and text_of(was) is not None else None
     return (Env(name, default, line=line, why=_hangs_on()),)
+
+
+def _as_unset(name: str) -> Text:
+    return Text(f"decided as if {name} were not set in your shell", f"按 shell 中没有设置 {name} 判断")
 
 
 def _hangs_on() -> Text:

@@ -638,6 +638,9 @@ class _Reader:
             return [Substitution(body, text.strip(), quoted)]
         if self._take("${"):
             return [self._braced(line, quoted)]
+        if self._is("$[") and (end := self.text.find("]", self.at)) > 0:  # the old way to write a sum
+            inside, self.at = self.text[self.at + 2:end], end + 1
+            return [Arithmetic(_Reader(inside, first_line=line)._quoted(line, ends=""), quoted)]
         if not quoted and self._is("$'"):
             return [self._escaped(line)]
         if not quoted and self._is('$"'):

@@ -471,7 +471,7 @@ def _arguments(words: Sequence[Field], reading: _Reading) -> tuple[Given, ...]:
             name, line = match[1].replace("-", "_"), word.line
             values = [unveiled(match[3], kept)] if match[2] else []
             continue
-        if word.text is not None and _lone(word.text):
+        if word.text is not None and _lone(word.text, last=word is words[-1]):
             raise ShellError(word.line, Text("a blank follows the backslash, so the command ends there" if word.text in (" ", "\t") else
                                              f"{word.text!r} is not an argument of swift sft",
                                              "反斜杠后面有空格，命令在这里结束" if word.text in (" ", "\t") else
@@ -487,9 +487,10 @@ def _arguments(words: Sequence[Field], reading: _Reading) -> tuple[Given, ...]:
     return tuple(found.values())
 
 
-def _lone(text: str) -> bool:
-    """A word that is neither an argument nor a value of one, as argparse tells them apart."""
-    return text in (" ", "\t", "\\") or text == "--" or (
+def _lone(text: str, *, last: bool) -> bool:
+    """A word that is neither an argument nor a value of one, as argparse tells them apart. A blank at the end is what a
+    backslash makes of it."""
+    return (last and text in (" ", "\t")) or text in ("\\", "--") or (
         text.startswith("-") and text != "-" and " " not in text and not re.fullmatch(r"-\d+|-\d*\.\d+", text))
 
 
