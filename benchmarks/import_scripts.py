@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from stub_swift import imported, make_stubs, run_in_bash, unlike  # noqa: E402
+from stub_swift import imported, make_stubs, run_in_bash, unlike
 
-from swift_fa_launcher.errors import LauncherError, render_words  # noqa: E402
-from swift_fa_launcher.importing.draft import Draft  # noqa: E402
-from swift_fa_launcher.stories.import_script import Source, find  # noqa: E402
+from swift_fa_launcher.errors import LauncherError, render_words
+from swift_fa_launcher.importing.draft import Draft
+from swift_fa_launcher.stories.import_script import Source, find
 
 
 def main() -> None:

@@ -58,8 +58,8 @@ A=${A:-b}
 LR=${LR-1e-5}
 EMPTY=
 swift sft --model $MODEL --dataset ${DATA:-x.jsonl} --learning_rate "$LR" --output_dir ${OUT:-out/$A} \
-    --system "${SYSTEM:-You are a 'kind' assistant, \"really\".}" ${EMPTY:+--packing true} ${A:+--lora_rank 8} ${NOT_SET:+--no true} \
-    --seed ${EMPTY:-7} --max_length ${EMPTY-9}4096
+    --system "${SYSTEM:-You are a 'kind' assistant, \"really\".}" ${EMPTY:+--packing true} ${A:+--lora_rank 8} \
+    ${NOT_SET:+--no true} --seed ${EMPTY:-7} --max_length ${EMPTY-9}4096
 """,
     "arrays": r"""
 ARGS=(
@@ -72,7 +72,8 @@ ARGS+=(--system "You are
 two lines." --lora_rank 8)
 MORE=()
 DATA=(x y "z w")
-swift sft "${ARGS[@]}" "${MORE[@]}" --val_dataset "${DATA[@]:1}" --seed ${#DATA[@]} --output_dir "${DATA[0]}" --target_modules ${DATA[*]}
+swift sft "${ARGS[@]}" "${MORE[@]}" --val_dataset "${DATA[@]:1}" --seed ${#DATA[@]} --output_dir "${DATA[0]}" \
+    --target_modules ${DATA[*]}
 """,
     "a string of arguments": r"""
 COMMON="--model org/model --dataset d.jsonl"
@@ -202,8 +203,8 @@ MODEL=/models/org/Qwen-7B.bak/
 NAME=$(basename $MODEL)
 DIR=$(dirname "$MODEL")
 F=data/train.v1.jsonl
-swift sft --model $MODEL --run_name $NAME --output_dir $DIR/out --dataset ${F%.jsonl}.json ${F%%.*} ${F#*/} ${F##*.} ${F/train/eval} \
-    ${F//a/A} ${F:5:5} ${F: -5} ${F^^} ${NAME,,} --seed ${#F}
+swift sft --model $MODEL --run_name $NAME --output_dir $DIR/out --dataset ${F%.jsonl}.json ${F%%.*} ${F#*/} ${F##*.} \
+    ${F/train/eval} ${F//a/A} ${F:5:5} ${F: -5} ${F^^} ${NAME,,} --seed ${#F}
 """,
     "brace expansion": r"""
 swift sft --model m --dataset data/{a,b,c}.jsonl x{1..3}y {p,q}{1,2} 'k{e,p}t' {single} {} --seed {01..03}
@@ -335,15 +336,16 @@ GPUS=4
 torchrun --standalone --nproc-per-node=$GPUS swift/cli/sft.py --model m --dataset d
 """, {"nproc_per_node": 4}),
     "torchrun with a rendezvous": (r"""
-torchrun --nnodes 2 --nproc_per_node 8 --rdzv_id job --rdzv_backend c10d --rdzv_endpoint node0:29400 swift/cli/sft.py --model m --dataset d
+torchrun --nnodes 2 --nproc_per_node 8 --rdzv_id job --rdzv_backend c10d --rdzv_endpoint node0:29400 \
+    swift/cli/sft.py --model m --dataset d
 """, {"nnodes": 2, "nproc_per_node": 8, "master_addr": "node0", "master_port": 29400}),
     "torch.distributed.run": (r"""
 NPROC=2
 python -m torch.distributed.run --nproc_per_node $NPROC -m swift.cli.sft --model m --dataset d --seed 1
 """, {"nproc_per_node": 2}),
     "accelerate": (r"""
-accelerate launch --num_processes 8 --num_machines 2 --machine_rank 1 --main_process_ip 10.0.0.1 --main_process_port 29500 --multi_gpu \
-    swift/cli/sft.py --model m --dataset d
+accelerate launch --num_processes 8 --num_machines 2 --machine_rank 1 --main_process_ip 10.0.0.1 --main_process_port 29500 \
+    --multi_gpu swift/cli/sft.py --model m --dataset d
 """, {"nproc_per_node": 4, "nnodes": 2, "node_rank": 1, "master_addr": "10.0.0.1", "master_port": 29500}),
     "deepspeed": (r"""
 deepspeed --num_gpus=4 --master_port 29501 swift/cli/sft.py --model m --dataset d --deepspeed zero2

@@ -22,14 +22,14 @@ from swift_fa_launcher.importing.compare import same_words, split_arguments
 from swift_fa_launcher.importing.draft import Draft
 from swift_fa_launcher.importing.starts import LAUNCH_KEYS
 from swift_fa_launcher.launch.plan import PLUGIN, LaunchPlan, make_plan
-from swift_fa_launcher.stories.import_script import Source, _draft
+from swift_fa_launcher.stories.import_script import Source, make_one
 
 #: Programs that only write down how they were called.
 STUBS = ("swift", "torchrun", "accelerate", "deepspeed", "megatron", "python", "python3", "pip", "conda", "module", "sbatch",
          "scontrol", "nvidia-smi", "hostname", "tee")
 #: Programs that a script may really use for its text.
-REAL = ("expr", "cat", "dirname", "basename", "tr", "wc", "awk", "cut", "head", "seq", "env", "nohup", "date", "mkdir", "bc", "bash", "sh",
-        "sed", "printf", "sleep")
+REAL = ("expr", "cat", "dirname", "basename", "tr", "wc", "awk", "cut", "head", "seq", "env", "nohup", "date", "mkdir", "bc",
+        "bash", "sh", "sed", "printf", "sleep")
 #: Wrappers that start the rest of their words, options aside.
 SRUN = """#!/bin/bash
 while [[ $1 == -* ]]; do case $1 in -N|-n|-p|-w|-c) shift 2;; *) shift;; esac; done
@@ -90,7 +90,7 @@ def run_in_bash(script: Path, stubs: Path, records: Path, cwd: Path, given: Mapp
 def imported(text: str, path: Path | None = None, number: int | None = None, lang: str = "en") -> Draft:
     """The draft of a script, as the command makes it where ms-swift 4.6 is installed."""
     source = Source(str(path) if path else "train.sh", text, path)
-    return _draft(source, number, lang, ARGUMENTS_4_6)
+    return make_one(source, number, lang, ARGUMENTS_4_6)
 
 
 def plan_of(draft: Draft, given: Mapping[str, str] | None = None) -> tuple[ResolvedConfig, LaunchPlan]:

@@ -18,8 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: siblings, which do not import each other. Three tables and rules of `flash` need nothing of ours, and stand where every room
 #: can ask them.
 CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementations", "flash.hosts", "flash.symbols"), ("cache",),
-            ("files",), ("config",), ("importing",), ("machine",), ("flash",), ("findings",), ("preflight", "diagnose", "wheels"), ("launch",),
-            ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
+            ("files",), ("config",), ("importing",), ("machine",), ("flash",), ("findings",),
+            ("preflight", "diagnose", "wheels"), ("launch",), ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
 PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.conditions",

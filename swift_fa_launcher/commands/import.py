@@ -23,7 +23,8 @@ def declare(parser: Parser) -> None:
     parser.option("script", metavar="SCRIPT", help=Text(
         "a shell script with swift sft, an ms-swift YAML, a run's args.json or train.log; - reads standard input",
         "含 swift sft 的 shell 脚本、ms-swift 的 YAML、运行的 args.json 或 train.log；- 表示标准输入"))
-    parser.option("--out", metavar="FILE", help=Text("write the config to this file (default: print it)", "把配置写入此文件（默认打印）"))
+    parser.option("--out", metavar="FILE", help=Text("write the config to this file (default: print it)",
+                                                     "把配置写入此文件（默认打印）"))
     parser.option("--command", dest="number", type=int, metavar="N", help=Text(
         "which command, where the script has several", "脚本中有多个命令时，选择第几个"))
 
@@ -53,8 +54,8 @@ def _tell(draft: Draft, checked: Checked, options: argparse.Namespace) -> None:
         place = Text(f"line {note.line}: ", f"第 {note.line} 行：") if note.line else Text("", "")
         tell(Text(place.en + note.text.en, place.zh + note.text.zh), lang, "  ", "    ")
     for name, why in draft.needs.items():
-        print(advice(Text(f"set this first: export {name}=VALUE  ({why.en})", f"请先设置：export {name}=值  （{why.zh}）"), lang, width),
-              file=sys.stderr)
+        line = Text(f"set this first: export {name}=VALUE  ({why.en})", f"请先设置：export {name}=值  （{why.zh}）")
+        print(advice(line, lang, width), file=sys.stderr)
     if not checked.judgement:
         tell(Text(f"not checked: {render_words(checked.why, 'en')}", f"没有检查：{render_words(checked.why, 'zh')}"), lang)
     _tell_differences(checked, lang)
@@ -67,14 +68,16 @@ def _tell(draft: Draft, checked: Checked, options: argparse.Namespace) -> None:
 def _tell_differences(checked: Checked, lang: str) -> None:
     if not checked.judgement:
         return
-    if not checked.differences:
-        tell(Text("swift sft gets the same arguments and variables as from the script", "swift sft 得到的参数和变量与脚本相同"), lang)
-        return
-    tell(Text("swift sft does not get quite the same as from the script:", "swift sft 得到的与脚本不完全相同："), lang)
-    absent = Text("(nothing)", "（无）").render(lang)
+    added = [f"{one.name} {one.plan}" for one in checked.differences if one.script is None]
+    if not [one for one in checked.differences if one.script is not None]:
+        tell(Text("swift sft gets the same arguments and variables as from the script",
+                  "swift sft 得到的参数和变量与脚本相同"), lang)
     for one in checked.differences:
-        script, plan = (absent if said is None else said for said in (one.script, one.plan))
-        tell(Text(f"{one.name}: script {script}, plan {plan}", f"{one.name}：脚本 {script}，计划 {plan}"), lang, "  ", "    ")
+        if one.script is not None:
+            tell(Text(f"{one.name} differs: the script gives {one.script!r}, swift-fa {one.plan!r}",
+                      f"{one.name} 不同：脚本给出 {one.script!r}，swift-fa 给出 {one.plan!r}"), lang)
+    if added:
+        tell(Text(f"swift-fa adds {', '.join(added)}", f"swift-fa 另外加上 {', '.join(added)}"), lang)
 
 
 def _quoted(word: str) -> str:

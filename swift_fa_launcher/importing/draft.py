@@ -14,7 +14,7 @@ from swift_fa_launcher.config.layers import parse_layer
 from swift_fa_launcher.config.schema import SWANLAB_MODES
 from swift_fa_launcher.config.swift_args import Argument, Arguments, is_switch, render_value
 from swift_fa_launcher.errors import ConfigError, Text
-from swift_fa_launcher.importing.evaluate import Note, Setting
+from swift_fa_launcher.importing.evaluate import Note
 from swift_fa_launcher.importing.parse import Comment, ShellError
 from swift_fa_launcher.importing.starts import Given, Training
 from swift_fa_launcher.importing.values import Env, Value, make_value, text_of, unknowns
@@ -111,8 +111,8 @@ def _variable_of(argument: str) -> str:
 
 
 def _ask_secret(sheet: _Sheet, variable: str, line: int, *, needed: bool) -> None:
-    text = Text(f"a secret is not written: set the variable {variable} in your shell", f"密钥不写入配置：请在 shell 中设置变量 {variable}")
-    sheet.note(line, text)
+    sheet.note(line, Text(f"a secret is not written: set the variable {variable} in your shell",
+                          f"密钥不写入配置：请在 shell 中设置变量 {variable}"))
     if needed:
         sheet.needs[variable] = Text("a secret", "密钥")
 
@@ -224,9 +224,11 @@ def _note_surroundings(training: Training, sheet: _Sheet) -> None:
         sheet.note(line, Text(f"`{said}` is not run: do it before swift-fa", f"不会执行 `{said}`：请在运行 swift-fa 之前执行"))
     if training.folder:
         folder = "".join(p if isinstance(p, str) else f"${p.name}" for p in training.folder.value)
-        sheet.note(training.folder.line, Text(f"the script changes to {folder}: run swift-fa there", f"脚本切换到 {folder}：请在那里运行 swift-fa"))
+        sheet.note(training.folder.line, Text(f"the script changes to {folder}: run swift-fa there",
+                                              f"脚本切换到 {folder}：请在那里运行 swift-fa"))
     for line in training.when:
-        sheet.note(line, Text("whether the command runs hangs on this line; it is taken as run", "命令是否执行取决于这一行；这里按执行处理"))
+        sheet.note(line, Text("whether the command runs hangs on this line; it is taken as run",
+                              "命令是否执行取决于这一行；这里按执行处理"))
 
 
 # --- YAML ---
@@ -320,6 +322,9 @@ def _asked(sheet: _Sheet, entry: _Entry, key: str) -> Iterable[str]:
             if env.default is None and env.name not in _ALWAYS_SET:
                 sheet.needs.setdefault(env.name, Text(f"{key}: {why.en}", f"{key}：{why.zh}"))
             if env.why:
+                if env.default is not None:
+                    sheet.note(env.line, Text(f"{key} is {env.name} of your shell, else a default: {why.en}",
+                                              f"{key} 取 shell 中的 {env.name}，否则取默认值：{why.zh}"))
                 yield Text(f"line {env.line}: {why.en}", f"第 {env.line} 行：{why.zh}").render(sheet.lang)
 
 
@@ -356,7 +361,7 @@ def _reads_as(form: str, said: str, known: bool, argument: Argument | None, *, l
         return (value if isinstance(value, str) else written) == said and not isinstance(value, (list, dict, type(None), bool))
     if section != "swift":
         return not isinstance(value, (list, dict, type(None))) and (value if isinstance(value, str) else written) == said
-    return render_value(value, None if listed else written, argument) == (said,)
+    return bool(render_value(value, None if listed else written, argument) == (said,))
 
 
 def _interpolated(value: Value) -> str:
@@ -372,8 +377,7 @@ def _reference(env: Env) -> str:
     if env.default is None:
         return f"${{oc.env:{env.name}}}"
     text = text_of(env.default)
-    if text is not None and re.fullmatch(r"0|[1-9]\d*|[A-Za-z_/.][\w./-]*", text) and text.lower() not in ("null", "true", "false",
-                                                                                                       "inf", "nan"):
+    if text is not None and re.fullmatch(r"0|[1-9]\d*|(?!(?:null|true|false|inf|nan)$)[A-Za-z_/.][\w./-]*", text, re.I | re.A):
         return f"${{oc.env:{env.name},{text}}}"
     if len(env.default) == 1 and isinstance(env.default[0], Env):
         return f"${{oc.env:{env.name},{_reference(env.default[0])}}}"

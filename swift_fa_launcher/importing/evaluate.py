@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NoReturn
 
 from swift_fa_launcher.errors import Text
@@ -26,6 +27,7 @@ from swift_fa_launcher.importing.values import (
     Value,
     assumed,
     compute,
+    has_veil,
     make_value,
     read_number,
     text_of,
@@ -76,13 +78,14 @@ class Note:
     text: Text
 
 
-def run_script(script: parse.Script, path: str | None = None, given: Mapping[str, str] | None = None) -> tuple[tuple[Ran, ...], tuple[Note, ...]]:
+def run_script(script: parse.Script, path: str | None = None,
+               given: Mapping[str, str] | None = None) -> tuple[tuple[Ran, ...], tuple[Note, ...]]:
     """The commands in order, and what was decided. path: the script's own, absolute. given: variables that are known to be set.
     Raises ShellError."""
     shell = _Shell(path)
     shell.state.variables |= {name: make_value([text]) for name, text in (given or {}).items()}
     try:
-        with _ends(_Exit):
+        with suppress(_Exit):
             shell.run(script.body)
     except RecursionError:
         raise ShellError(0, Text("functions or commands call each other without an end", "函数或命令无休止地互相调用")) from None
@@ -107,14 +110,6 @@ class _Break(_Flow):
 
 class _Continue(_Flow):
     pass
-
-
-@contextmanager
-def _ends(*flows: type[_Flow]) -> Iterator[None]:
-    try:
-        yield
-    except flows:
-        pass
 
 
 @dataclass
@@ -184,13 +179,13 @@ class _Shell:
             status = self._command(pipeline.commands[0])
         else:
             for command in pipeline.commands:
-                status = self._in_subshell(lambda command=command: self._command(command))  # type: ignore[misc]
+                status = self._in_subshell(partial(self._command, command))
         return status if status is None or not pipeline.negated else int(not status)
 
     def _in_subshell(self, act: Callable[[], int | None]) -> int | None:
         state, self.state = self.state, self.state.copied()
         try:
-            with _ends(_Exit, _Return, _Break, _Continue):
+            with suppress(_Exit, _Return, _Break, _Continue):
                 return act()
             return None
         finally:
@@ -225,10 +220,10 @@ class _Shell:
             status = 0 if condition is None else self.run(condition)
             names, self._unset = self._unset, unset
             if status == 0:
-                return self._decided(names, lambda body=body: self.run(body))  # type: ignore[misc]
+                return self._decided(names, partial(self.run, body))
             if status is None:
                 rest = branches[i + 1:]
-                self._branches([lambda body=body: self.run(body), lambda rest=rest: self._if(rest, line)], line)  # type: ignore[misc]
+                self._branches([partial(self.run, body), partial(self._if, rest, line)], line)
                 return None
         return 0
 
@@ -288,7 +283,7 @@ class _Shell:
             return None
         for word in words[:_ROUNDS]:
             self._assign(command.name, word.value, command.line)
-            with _ends(_Continue):
+            with suppress(_Continue):
                 try:
                     self.run(command.body)
                 except _Break:
@@ -302,7 +297,7 @@ class _Shell:
                 break
             if (status == 0) == command.until:
                 return 0
-            with _ends(_Continue):
+            with suppress(_Continue):
                 try:
                     self.run(command.body)
                 except _Break:
@@ -323,7 +318,7 @@ class _Shell:
         said = self._assume(value, command.line)
         if said is None:
             bodies = [body for _, body in command.branches]
-            self._branches([*(lambda body=body: self.run(body) for body in bodies), lambda: None], command.line)  # type: ignore[misc]
+            self._branches([*(partial(self.run, body) for body in bodies), lambda: None], command.line)
             return None
         for patterns, body in command.branches:
             if any(matcher(self.pattern(pattern)).fullmatch(said) for pattern in patterns):
@@ -335,7 +330,7 @@ class _Shell:
     def _simple(self, command: parse.Simple) -> int | None:
         words = self.fields(command.words)
         name = words[0].text if words else None
-        if not words or name in _DECLARES:
+        if not words or name in parse.DECLARES:
             for assignment in command.assignments:
                 self._assign_one(assignment)
             return self._declare(words, command) if words else 0
@@ -377,7 +372,7 @@ class _Shell:
         self._depth += 1
         self._locals.append({})
         try:
-            with _ends(_Return):
+            with suppress(_Return):
                 return self._command(body)
             return None
         finally:
@@ -419,8 +414,8 @@ class _Shell:
                             positional=list(words[at + 4:]), before=[*state.before])
         self._wrapped = [*wrapped, *words[:at]]
         try:
-            with _ends(_Exit, _Return):
-                self.run(parse._Reader(veil, first_line=script.line).commands(()))
+            with suppress(_Exit, _Return):
+                self.run(parse.parse_commands(veil, script.line))
         finally:
             self.state, self._wrapped = state, wrapped
 
@@ -514,8 +509,9 @@ class _Shell:
     def _assume(self, value: Value, line: int) -> str | None:
         """The text that a decision goes by; the defaults that it relies on are told."""
         def relied(env: Env, text: str) -> None:
-            self.note(line, Text(f"decided or computed with {env.name}={text}, its default", f"按 {env.name} 的默认值 {text} 判断或计算")
-                      if text else _as_unset(env.name))
+            self.note(line, _as_unset(env.name) if not text else
+                      Text(f"decided or computed with {env.name}={text}, its default",
+                           f"按 {env.name} 的默认值 {text} 判断或计算"))
 
         return assumed(value, relied)
 
@@ -611,7 +607,7 @@ class _Shell:
     def _array_itself(self, part: parse.Part) -> list[Field] | None:
         """The items of `"${name[@]}"`; None for anything else."""
         if not isinstance(part, Parameter) or not part.quoted or part.op or part.length or part.index is None or \
-                parse._plain(part.index) != "@":
+                parse.plain_text(part.index) != "@":
             return None
         items = self._listed(part.name)
         return None if items is None else [replace(item, vague=False, pattern=False) for item in items]
@@ -665,13 +661,14 @@ class _Shell:
             return (self.path,) if self.path else (Env("SCRIPT", line=line, why=Text("the script's own path", "脚本自身的路径")),)
         if name.isdigit():
             if self.state.positional is None:
-                return (Env(f"ARG_{name}", line=line, why=Text(f"it is the script's argument ${name}", f"它是脚本的第 {name} 个参数")),)
+                why = Text(f"it is the script's argument ${name}", f"它是脚本的第 {name} 个参数")
+                return (Env(f"ARG_{name}", line=line, why=why),)
             at = int(name) - 1
             return self.state.positional[at].value if at < len(self.state.positional) else None
         if name == "#" and self.state.positional is not None:
             return (str(len(self.state.positional)),)
         if name in "#?$!-":
-            return (Env("SHELL_VALUE", line=line, why=Text(f"${name} is known only while the script runs", f"${name} 只有运行时才知道")),)
+            return (_shells_value(f"${name}", line),)
         return self._variable(name)
 
     def _parameter(self, part: Parameter, line: int) -> Iterator[_Piece | None]:
@@ -680,7 +677,7 @@ class _Shell:
         if name.startswith("!"):
             name = self._assume(self._single(name[1:], line) or (), line) or ""
             if not re.fullmatch(r"\w+", name):
-                yield Env("SHELL_VALUE", line=line, why=Text(f"${{{part.name}}} is not certain", f"${{{part.name}}} 不确定")), part.quoted, True
+                yield _shells_value(f"${{{part.name}}}", line), part.quoted, True
                 return
         if name in ("@", "*") or index in ("@", "*"):
             items = self._listed(name)
@@ -712,15 +709,9 @@ class _Shell:
                 yield from self._pieces(part.word)
                 return
             items = [] if "+" in part.op else items
-        elif part.op == ":" and part.word is not None:
-            try:
-                bounds = [self._number(said) for said in (text_of(self.value(part.word)) or "").split(":")]
-                start = max(bounds[0] - (1 if part.name in "@*" else 0), 0)
-                items = items[start:start + bounds[1]] if len(bounds) > 1 else items[start:]
-            except NoNumber:
-                items = []
         elif part.op and part.word is not None:
-            items = [replace(item, value=self._operated(part, part.name, item.value, line)) for item in items]
+            items = self._slice(part, items) if part.op == ":" else \
+                [replace(item, value=self._operated(part, part.name, item.value, line)) for item in items]
         for i, item in enumerate(items):
             if i:
                 yield (" ", True, True) if joined else None
@@ -728,6 +719,15 @@ class _Shell:
                 yield piece, part.quoted, True
             if part.quoted:
                 yield "", True, True
+
+    def _slice(self, part: Parameter, items: list[Field]) -> list[Field]:
+        """`${name[@]:start:count}`."""
+        try:
+            bounds = [self._number(said) for said in (text_of(self.value(part.word or Word((), 0))) or "").split(":")]
+        except NoNumber:
+            return []
+        start = max(bounds[0] - (1 if part.name in "@*" else 0), 0)
+        return items[start:start + bounds[1]] if len(bounds) > 1 else items[start:]
 
     def _operated(self, part: Parameter, name: str, value: Value | None, line: int) -> Value:
         """`${name op word}`."""
@@ -761,7 +761,7 @@ class _Shell:
         if part.op in ("#", "##", "%", "%%"):
             left = remove(part.op, veil, self.pattern(operand))
             cut = veil[len(left):] if part.op.startswith("%") else veil[:len(veil) - len(left)]
-            touched = re.search("[\U000f0000-\U000fffff]", left if part.op == "##" else cut)
+            touched = has_veil(left if part.op == "##" else cut)
             if not kept or (cut and not touched and part.op != "%%"):
                 return unveiled(left, kept)
             said = self._assume(value, line)
@@ -868,9 +868,9 @@ class _Shell:
             return (*(self.state.folder.value if self.state.folder else self._variable("PWD") or ()), "\n")
         if name not in OWN_TOOLS or any(word.pattern and name != "expr" for word in words):
             return None
-        if name in TRANSPARENT:
-            kept: list[Env] = []
-            veils = [veiled(word.value, kept) for word in words[1:]]
+        kept: list[Env] = []
+        veils = [veiled(word.value, kept) for word in words[1:]]
+        if name in TRANSPARENT and not (kept and name in ("dirname", "basename") and has_veil(_last_name(veils))):
             result = run_tool(name, veils, veiled(given, kept) if given is not None else None)
             return unveiled(result, kept) if result is not None else None
         texts = [self._assume(word.value, command.line) for word in words[1:]]
@@ -897,7 +897,11 @@ class _Shell:
 
 
 _ABSENT: list[Field] = []
-_DECLARES = ("export", "declare", "typeset", "local", "readonly")
+
+
+def _last_name(words: Sequence[str]) -> str:
+    """The last part of the path that dirname and basename are asked for."""
+    return next((word for word in reversed(words) if not word.startswith((".", "-"))), "").rstrip("/").rpartition("/")[2]
 
 
 def _tidy(path: str) -> str:
@@ -926,6 +930,10 @@ def _either(name: str, a: object, b: object, was: object, line: int) -> Value:
     return (Env(name, default, line=line, why=_hangs_on()),)
 
 
+def _shells_value(shown: str, line: int) -> Env:
+    return Env("SHELL_VALUE", line=line, why=Text(f"{shown} is known only while the script runs", f"{shown} 只有运行时才知道"))
+
+
 def _as_unset(name: str) -> Text:
     return Text(f"decided as if {name} were not set in your shell", f"按 shell 中没有设置 {name} 判断")
 
@@ -948,18 +956,16 @@ def pipeline_line(pipeline: parse.Pipeline) -> int:
 def _is_test(pipeline: parse.Pipeline) -> bool:
     command = pipeline.commands[0]
     return isinstance(command, parse.Test) or (isinstance(command, parse.Simple) and bool(command.words) and
-                                              parse._plain(command.words[0]) in ("[", "test"))
+                                              parse.plain_text(command.words[0]) in ("[", "test"))
 
 
 def _assigned(commands: Commands) -> Iterator[str]:
     """The names that commands may set, by their text."""
     def within(node: object) -> Iterator[str]:
-        if isinstance(node, parse.Assignment):
-            yield node.name
-        elif isinstance(node, parse.For):
+        if isinstance(node, (parse.Assignment, parse.For)):
             yield node.name
         elif isinstance(node, parse.Test) and node.arithmetic is not None:
-            yield from re.findall(r"[A-Za-z_]\w*(?=\s*(?:[-+*/%]?=[^=]|\+\+|--))", parse._plain(node.arithmetic) or "")
+            yield from re.findall(r"[A-Za-z_]\w*(?=\s*(?:[-+*/%]?=[^=]|\+\+|--))", parse.plain_text(node.arithmetic) or "")
         if isinstance(node, tuple):
             for item in node:
                 yield from within(item)
@@ -1076,7 +1082,7 @@ def _eval(shell: _Shell, words: list[Field], line: int) -> int | None:
     if kept:
         raise ShellError(line, Text(f"what eval runs is not certain: it depends on {kept[0].name}",
                                     f"eval 执行的内容不确定：它取决于 {kept[0].name}"))
-    return shell.run(parse._Reader(text, first_line=words[1].line if len(words) > 1 else line).commands(()))
+    return shell.run(parse.parse_commands(text, words[1].line if len(words) > 1 else line))
 
 
 def _let(shell: _Shell, words: list[Field], line: int) -> int | None:
@@ -1106,7 +1112,7 @@ class _Condition:
                  double: bool = False) -> None:
         self._shell, self._words, self._line, self._double = shell, list(words), line, double
         self._values = list(values) if values is not None else [shell.value(word) for word in words]
-        self._plain = [text_of(value) for value in self._values] if values is not None else [parse._plain(word) for word in words]
+        self._plain = [*map(text_of, self._values)] if values is not None else [*map(parse.plain_text, words)]
 
     def holds(self) -> bool | None:
         if not self._plain:

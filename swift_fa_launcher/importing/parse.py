@@ -181,6 +181,11 @@ def parse_script(text: str) -> Script:
     return Script(body, tuple(Comment(line, said) for line, said in sorted(reader.comments.items())))
 
 
+def parse_commands(text: str, line: int) -> Commands:
+    """The commands of a text that stands on the given line of a script. Raises ShellError."""
+    return _Reader(text, first_line=line).commands(())
+
+
 _BLANK = " \t"
 _ENDS = " \t\n;&|()<>"  # what ends a word
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -188,7 +193,8 @@ _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[|\+?=)")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(<<<|<<-?|<>|<&|>&|>>|>\||<(?!\()|>(?!\()|&>>|&>)")
 _PARAMETER = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!\-]")
 _OPERATION = re.compile(r":[-=+?]|[-=+?]|##?|%%?|//?|\^\^?|,,?|:|@")
-_OPENS = ("if", "while", "until", "for", "case", "select", "function", "{", "[[", "!", "time")
+#: Builtins whose words are assignments, arrays included.
+DECLARES = ("export", "declare", "typeset", "local", "readonly")
 _CLOSES = ("then", "elif", "else", "fi", "do", "done", "esac", "}")
 
 
@@ -219,8 +225,9 @@ class _Reader:
 
     def _wrong(self, line: int | None = None) -> ShellError:
         rest = self.text[self.at:self.at + 20].split("\n")[0]
-        return ShellError(line or self.line, Text(f"bash does not accept this: {rest}" if rest.strip() else "the command is not complete",
-                                                  f"bash 不接受：{rest}" if rest.strip() else "命令不完整"))
+        why = Text(f"bash does not accept this: {rest}", f"bash 不接受：{rest}") if rest.strip() else \
+            Text("the command is not complete", "命令不完整")
+        return ShellError(line or self.line, why)
 
     def _blanks(self) -> None:
         while self.at < len(self.text):
@@ -271,7 +278,7 @@ class _Reader:
 
     def commands(self, until: tuple[str, ...]) -> Commands:
         """Chains up to one of the closing words, which is left; up to the end of the text for ()."""
-        found = []
+        found: list[Chain] = []
         while True:
             self._gap()
             if self.at >= len(self.text):
@@ -424,7 +431,7 @@ class _Reader:
         return self._body_until("done" if opening == "do" else "}")
 
     def _words(self) -> tuple[Word, ...]:
-        found = []
+        found: list[Word] = []
         while True:
             self._blanks()
             if self.at >= len(self.text) or self.text[self.at] in "\n;&|()<>":
@@ -433,7 +440,8 @@ class _Reader:
 
     def _case(self, line: int) -> Command:
         self._blanks()
-        word, branches = self._word(), []
+        word = self._word()
+        branches: list[tuple[tuple[Word, ...], Commands]] = []
         self._gap()
         if self._peek_word() != "in":
             raise self._wrong()
@@ -467,14 +475,20 @@ class _Reader:
                 self.at += 2
                 return Test(tuple(found), line)
             sign = re.compile(r"&&|\|\||[()<>]").match(self.text, self.at)
-            if sign and not (found and _plain(found[-1]) == "=~"):
+            if sign and not (found and plain_text(found[-1]) == "=~"):
                 self.at = sign.end()
                 found.append(Word((Literal(sign[0], False),), line))
             else:
-                found.append(self._word(_BLANK + "\n" if found and _plain(found[-1]) == "=~" else _ENDS))
+                start = self.at
+                found.append(self._word(_BLANK + "\n" if found and plain_text(found[-1]) == "=~" else _ENDS))
+                if self.at == start:
+                    raise self._wrong()
 
     def _simple(self) -> Command:
-        line, assignments, words, given = self.line, [], [], []  # type: ignore[var-annotated]
+        line = self.line
+        assignments: list[Assignment] = []
+        words: list[Word] = []
+        given: list[Word] = []
         redirected = False
         while True:
             redirected |= self._redirects(given)
@@ -484,7 +498,7 @@ class _Reader:
                 return Simple(tuple(assignments), tuple(words), tuple(given), line)
             if self.text[self.at] == "(" or (self.text[self.at] in "<>" and not self._is("<(") and not self._is(">(")):
                 raise self._wrong()
-            declares = bool(words) and _plain(words[0]) in ("export", "declare", "typeset", "local", "readonly")
+            declares = bool(words) and (plain_text(words[0]) or "") in DECLARES
             assignment = self._assignment() if not words or declares else None
             if assignment and not words:
                 assignments.append(assignment)
@@ -513,7 +527,7 @@ class _Reader:
         return Assignment(match[1], self._word(), line, adds, index)
 
     def _array(self, line: int) -> tuple[Word, ...]:
-        found = []
+        found: list[Word] = []
         while True:
             self._gap()
             if self._take(")"):
@@ -534,10 +548,12 @@ class _Reader:
                 return found
             found, self.at = True, match.end()
             self._blanks()
+            if self.at >= len(self.text) or (self.text[self.at] in "\n;&|)<>" and not self._is("<(") and not self._is(">(")):
+                raise self._wrong()
             if match[1].startswith("<<") and match[1] != "<<<":
                 word = self._word()
                 quoted = any(part.quoted for part in word.parts)
-                self._here.append((_plain(word) or "", match[1] == "<<-", not quoted, given))
+                self._here.append((plain_text(word) or "", match[1] == "<<-", not quoted, given))
             else:
                 target = self._word()
                 if match[1] == "<<<":
@@ -547,7 +563,8 @@ class _Reader:
 
     def _word(self, ends: str = _ENDS) -> Word:
         """One word, quotes and expansions included; it may be empty (`A=`)."""
-        line, parts, plain = self.line, [], ""  # type: ignore[var-annotated]
+        line, plain = self.line, ""
+        parts: list[Part] = []
 
         def keep() -> None:
             nonlocal plain
@@ -574,24 +591,22 @@ class _Reader:
                 self.at += 2
             elif sign in "'\"`$":
                 keep()
-                parts += self._expansion(quoted=False) if sign in "$`" else [self._single(line)] if sign == "'" else self._double(line)
-            elif sign == "(" and ends != _ENDS:
-                plain += sign
-                self.at += 1
+                parts += self._expansion(quoted=False) if sign in "$`" else \
+                    [self._single()] if sign == "'" else self._double()
             else:
                 plain += sign
                 self.at += 1
         keep()
         return Word(tuple(parts), line)
 
-    def _single(self, line: int) -> Part:
+    def _single(self) -> Part:
         end = self.text.find("'", self.at + 1)
         if end < 0:
             raise ShellError(self.line, Text("the quote ' is not closed", "引号 ' 没有闭合"))
         said, self.at = self.text[self.at + 1:end], end + 1
         return Literal(said, True)
 
-    def _double(self, line: int) -> list[Part]:
+    def _double(self) -> list[Part]:
         self.at += 1
         return list(self._quoted(self.line).parts) or [Literal("", True)]
 
@@ -645,7 +660,7 @@ class _Reader:
             return [self._escaped(line)]
         if not quoted and self._is('$"'):
             self.at += 1
-            return self._double(line)
+            return self._double()
         self.at += 1
         match = _PARAMETER.match(self.text, self.at)
         if not match:
@@ -702,7 +717,8 @@ class _Reader:
         name, index, op, word = ("!" if indirect else "") + match[0], None, "", None
         if self._take("["):
             index = self._word("]")
-            self._take("]")
+            if not self._take("]") or not index.parts:
+                raise self._wrong(line)
         operation = _OPERATION.match(self.text, self.at)
         if operation:
             op, self.at = operation[0], operation.end()
@@ -718,7 +734,7 @@ class _Reader:
         parts: list[Part] = []
         while self.at < len(self.text) and self.text[self.at] != "}":
             if self.text[self.at] == '"':
-                parts += self._double(line)
+                parts += self._double()
             elif self.text[self.at] in "$`":
                 parts += self._expansion(quoted=True)
             else:
@@ -728,7 +744,7 @@ class _Reader:
         return Word(tuple(parts), line)
 
 
-def _plain(word: Word) -> str | None:
+def plain_text(word: Word) -> str | None:
     """The text of a word without expansions; None for one that has some."""
     if not all(isinstance(part, Literal) for part in word.parts):
         return None

@@ -120,7 +120,8 @@ def read_args(text: str, known: Arguments | None) -> Training:
 def _from_values(data: Mapping[str, Any], known: Arguments | None) -> Training:
     given, notes = [], []
     output = str(data.get("output_dir") or "")
-    for name, value in data.items():
+    for name, written in data.items():
+        value = written
         if name == "external_plugins" and isinstance(value, list):
             value = [one for one in value if not str(one).endswith(_MODULES)]
         if name in _WORKED_OUT or value in (None, [], {}, "") or (name == "run_name" and value == output):
@@ -181,8 +182,9 @@ def _from_run_line(text: str, line: int, known: Arguments | None) -> Training:
             joined = " ".join(str(piece) for value in one.values for piece in value)
             notes.append(Note(line, Text(f"--{one.name}: the log does not show where words begin; taken as one text",
                                          f"--{one.name}：日志不显示词的边界，按一段文本处理")))
-            one = replace(one, values=(make_value([joined]),))
-        given.append(one)
+            given.append(replace(one, values=(make_value([joined]),)))
+        else:
+            given.append(one)
     if not known and any(len(one.values) > 1 for one in given):
         notes.append(Note(line, Text("the log does not show which values are one text with blanks: look at them",
                                      "日志不显示哪些取值是带空格的一段文本：请检查")))
@@ -193,7 +195,7 @@ def _without_ours(given: Iterable[Given]) -> Iterable[Given]:
     for one in given:
         if one.name == "external_plugins":
             kept = tuple(value for value in one.values if not str(value[-1] if value else "").endswith(_MODULES))
-            if not kept:
-                continue
-            one = replace(one, values=kept)
-        yield one
+            if kept:
+                yield replace(one, values=kept)
+        else:
+            yield one

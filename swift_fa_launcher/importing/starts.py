@@ -1,4 +1,4 @@
-"""Which of a script's commands train, and what each says: arguments, variables, how it is launched, what Slurm is asked for. Pure."""
+"""Which of a script's commands train, and what each says: arguments, variables, its launch, what Slurm is asked for. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing.evaluate import Note, Ran, Setting, run_script
 from swift_fa_launcher.importing.parse import Comment, Script, ShellError
-from swift_fa_launcher.importing.values import Env, Field, Value, assumed, make_value, text_of, unknowns, unveiled, veiled
+from swift_fa_launcher.importing.values import (
+    Env,
+    Field,
+    Value,
+    assumed,
+    make_value,
+    text_of,
+    unknowns,
+    unveiled,
+    veiled,
+)
 
 #: Variables that `launch` has keys for, and those keys.
 LAUNCH_KEYS = {"NPROC_PER_NODE": "nproc_per_node", "NNODES": "nnodes", "NODE_RANK": "node_rank", "MASTER_ADDR": "master_addr",
@@ -101,8 +111,8 @@ def _within(ran: Iterable[Ran]) -> Iterable[Ran]:
 
 # --- which commands train ---
 
-_METHODS = ("pt", "rlhf", "infer", "merge-lora", "merge_lora", "web-ui", "web_ui", "deploy", "rollout", "sample", "export", "eval",
-            "app")
+_METHODS = ("pt", "rlhf", "infer", "merge-lora", "merge_lora", "web-ui", "web_ui", "deploy", "rollout", "sample", "export",
+            "eval", "app")
 
 
 def _name(word: Field | None) -> str:
@@ -111,14 +121,16 @@ def _name(word: Field | None) -> str:
 
 
 def _is_python(words: Sequence[Field]) -> bool:
-    return bool(re.fullmatch(r"python[\d.]*", _name(words[0]))) or (words[0].text is None and len(words) > 2 and words[1].text == "-m")
+    said = assumed(words[0].value)  # `$PYTHON -m …`: whichever it is
+    return bool(re.fullmatch(r"python[\d.]*", (said or "").rpartition("/")[2])) or \
+        (said is None and len(words[0].value) == 1 and len(words) > 2 and words[1].text == "-m")
 
 
 def _take_apart(ran: Ran, batch: _Reading) -> Training | None:
     """The training that a command is; None for any other command."""
     for at in range(min(len(ran.words), 60)):
         words = ran.words[at:]
-        reading = _Reading(slurm=dict(batch.slurm), on_slurm=bool(batch.slurm), launch=dict(batch.launch), notes=list(batch.notes))
+        reading = _Reading(dict(batch.launch), dict(batch.slurm), batch.on_slurm, list(batch.notes))
         found = _training_words(words, reading)
         if found is None:
             continue
@@ -136,12 +148,9 @@ def _training_words(words: Sequence[Field], reading: _Reading) -> tuple[Sequence
     name, second = _name(words[0]), words[1].text if len(words) > 1 else None
     if name == "swift" and second == "sft":
         return words[2:], False, False
-    if name == "torchrun":
-        return _behind(_launcher(words[1:], _TORCHRUN, reading, "torchrun"), reading)
-    if name == "deepspeed":
-        return _behind(_launcher(words[1:], _DEEPSPEED, reading, "deepspeed"), reading)
-    if name == "accelerate" and second == "launch":
-        return _behind(_accelerate(words[2:], reading), reading)
+    if name in _LAUNCHERS and (name != "accelerate" or second == "launch"):
+        options, program = _LAUNCHERS[name]
+        return _behind(_launcher(words[2 if name == "accelerate" else 1:], options, reading, program), reading)
     if not _is_python(words):
         return None
     rest = list(words[1:])
@@ -149,12 +158,9 @@ def _training_words(words: Sequence[Field], reading: _Reading) -> tuple[Sequence
         rest.pop(0)
     if len(rest) > 1 and rest[0].text == "-m":
         module = rest[1].text or ""
-        if module in ("torch.distributed.run", "torch.distributed.launch"):
-            return _behind(_launcher(rest[2:], _TORCHRUN, reading, "torchrun"), reading)
-        if module in ("deepspeed", "deepspeed.launcher.runner"):
-            return _behind(_launcher(rest[2:], _DEEPSPEED, reading, "deepspeed"), reading)
-        if module == "accelerate.commands.launch":
-            return _behind(_accelerate(rest[2:], reading), reading)
+        if module in _MODULES:
+            options, program = _LAUNCHERS[_MODULES[module]]
+            return _behind(_launcher(rest[2:], options, reading, program), reading)
     return _program(rest)
 
 
@@ -198,13 +204,18 @@ _TORCHRUN = {"nproc_per_node": "nproc_per_node", "nnodes": "nnodes", "node_rank"
              "run_path": "! ", "use_env": " "}
 _DEEPSPEED = {"num_gpus": "nproc_per_node", "num_nodes": "nnodes", "node_rank": "node_rank", "master_addr": "master_addr",
               "master_port": "master_port", "include": "include", "exclude": "!", "hostfile": "!", "no_local_rank": " ",
-              "no_ssh": " ", "launcher": "!", "launcher_args": "!", "autotuning": "!", "module": " ", "bind_cores_to_rank": "? ",
-              "enable_each_rank_log": "?", "no_ssh_check": " ", "force_multi": " "}
-_ACCELERATE = {"num_processes": "processes", "num_machines": "nnodes", "machine_rank": "node_rank", "main_process_ip": "master_addr",
-               "main_process_port": "master_port", "gpu_ids": "gpus", "mixed_precision": "?", "multi_gpu": " ", "config_file": "!",
+              "no_ssh": " ", "launcher": "!", "launcher_args": "!", "autotuning": "!", "module": " ",
+              "bind_cores_to_rank": "? ", "enable_each_rank_log": "?", "no_ssh_check": " ", "force_multi": " "}
+_ACCELERATE = {"num_processes": "processes", "num_machines": "nnodes", "machine_rank": "node_rank",
+               "main_process_ip": "master_addr", "main_process_port": "master_port", "gpu_ids": "gpus", "mixed_precision": "?",
+               "multi_gpu": " ", "config_file": "!",
                "use_deepspeed": "! ", "use_fsdp": "! ", "use_megatron_lm": "! ", "same_network": " ", "dynamo_backend": "?",
                "num_cpu_threads_per_process": "?", "rdzv_backend": "?", "module": " ", "cpu": "? ", "debug": " ", "tee": "?",
                "max_restarts": "?", "log_dir": "?", "main_training_function": "?"}
+_LAUNCHERS = {"torchrun": (_TORCHRUN, "torchrun"), "deepspeed": (_DEEPSPEED, "deepspeed"),
+              "accelerate": (_ACCELERATE, "accelerate launch")}
+_MODULES = {"torch.distributed.run": "torchrun", "torch.distributed.launch": "torchrun", "deepspeed": "deepspeed",
+            "deepspeed.launcher.runner": "deepspeed", "accelerate.commands.launch": "accelerate"}
 _SHORT = {"r": "redirects", "t": "tee", "m": "module", "i": "include", "e": "exclude", "H": "hostfile"}
 
 
@@ -221,7 +232,8 @@ def _launcher(words: Sequence[Field], options: Mapping[str, str], reading: _Read
         name = _SHORT.get(match[1], match[1].replace("-", "_"))
         means = options.get(name)
         if means is None:
-            raise ShellError(word.line, Text(f"{program}'s option --{name} is not known here", f"不认识 {program} 的选项 --{name}"))
+            raise ShellError(word.line, Text(f"{program}'s option --{name} is not known here",
+                                             f"不认识 {program} 的选项 --{name}"))
         alone = means.endswith(" ") or (name == "module" and program == "torchrun")
         value = unveiled(match[2], kept) if match[2] is not None else None
         if value is None and not alone:
@@ -231,7 +243,8 @@ def _launcher(words: Sequence[Field], options: Mapping[str, str], reading: _Read
         means = means.strip()
         if means == "!":
             raise ShellError(word.line, Text(f"{program}'s option --{name} has no equal in a config: write what it says under "
-                                             "launch: or swift:", f"{program} 的选项 --{name} 在配置中没有对应，请把其内容写到 launch: 或 swift: 下"))
+                                             "launch: or swift:",
+                                             f"{program} 的选项 --{name} 在配置中没有对应，请把其内容写到 launch: 或 swift: 下"))
         module = module or name == "module"
         if means == "?":
             reading.note(word.line, Text(f"{program}'s --{name} is left out", f"略去 {program} 的 --{name}"))
@@ -245,10 +258,6 @@ def _launcher(words: Sequence[Field], options: Mapping[str, str], reading: _Read
     return [Field(("-m",), line), *rest] if module else rest
 
 
-def _accelerate(words: Sequence[Field], reading: _Reading) -> Sequence[Field] | None:
-    return _launcher(words, _ACCELERATE, reading, "accelerate launch")
-
-
 def _keep_launch(values: dict[str, Setting], reading: _Reading, program: str) -> None:
     if rdzv := values.pop("rdzv", None):
         kept: list[Env] = []
@@ -259,28 +268,32 @@ def _keep_launch(values: dict[str, Setting], reading: _Reading, program: str) ->
     if include := values.pop("include", None):
         match = re.fullmatch(r"localhost:([\d,]+)", text_of(include.value) or "")
         if not match:
-            raise ShellError(include.line, Text("only --include localhost:0,1,… can be followed", "只支持 --include localhost:0,1,…"))
+            raise ShellError(include.line, Text("only --include localhost:0,1,… can be followed",
+                                                "只支持 --include localhost:0,1,…"))
         values["gpus"] = Setting((match[1],), include.line)
         values.setdefault("nproc_per_node", Setting((str(len(match[1].split(","))),), include.line))
     if processes := values.pop("processes", None):
         count, nodes = (assumed(one.value) if one else "1" for one in (processes, values.get("nnodes")))
         if not (count and nodes and count.isdecimal() and nodes.isdecimal() and int(nodes)):
-            raise ShellError(processes.line, Text("--num_processes must be a number that is known", "--num_processes 必须是已知的数字"))
+            raise ShellError(processes.line, Text("--num_processes must be a number that is known",
+                                                  "--num_processes 必须是已知的数字"))
         values["nproc_per_node"] = Setting((str(int(count) // int(nodes)),), processes.line)
     if values.get("nnodes") and text_of(values["nnodes"].value) == "1" and program != "torchrun":
         del values["nnodes"]
     for key, setting in values.items():
         text = text_of(setting.value)
         if key in _WHOLE and text is not None and not text.isdecimal():
-            raise ShellError(setting.line, Text(f"{program}: {key} is {text}, not a number", f"{program}：{key} 是 {text}，不是数字"))
+            raise ShellError(setting.line, Text(f"{program}: {key} is {text}, not a number",
+                                                f"{program}：{key} 是 {text}，不是数字"))
         reading.launch[key] = setting
 
 
 # --- wrappers, Slurm ---
 
-_SLURM_SHORT = {"p": "partition", "t": "time", "A": "account", "q": "qos", "C": "constraint", "x": "exclude", "c": "cpus-per-task",
-                "N": "nodes", "J": "job-name", "o": "output", "e": "error", "n": "ntasks", "w": "nodelist", "G": "gpus", "i": "input",
-                "D": "chdir", "d": "dependency", "u": "unbuffered", "l": "label", "K": "kill-on-bad-exit"}
+_SLURM_SHORT = {"p": "partition", "t": "time", "A": "account", "q": "qos", "C": "constraint", "x": "exclude",
+                "c": "cpus-per-task", "N": "nodes", "J": "job-name", "o": "output", "e": "error", "n": "ntasks", "w": "nodelist",
+                "G": "gpus", "i": "input", "D": "chdir", "d": "dependency", "u": "unbuffered", "l": "label",
+                "K": "kill-on-bad-exit"}
 _SLURM_KEYS = ("partition", "time", "account", "qos", "constraint", "exclude", "mem", "cpus_per_task", "gpus_per_node", "gres")
 #: What the launcher decides by itself: one task a node, its own log.
 _SLURM_OURS = ("ntasks", "ntasks-per-node", "output", "error", "input", "open-mode", "unbuffered", "label", "kill-on-bad-exit",
@@ -297,7 +310,8 @@ def _read_sbatch(comments: Iterable[Comment], reading: _Reading) -> None:
             try:
                 words = shlex.split(comment.text[6:], comments=True)
             except ValueError:
-                raise ShellError(comment.line, Text("a quote on this #SBATCH line is not closed", "这一行 #SBATCH 的引号没有闭合")) from None
+                raise ShellError(comment.line, Text("a quote on this #SBATCH line is not closed",
+                                                    "这一行 #SBATCH 的引号没有闭合")) from None
             _read_slurm([Field((word,), comment.line) for word in words], reading, batch=True)
 
 
@@ -472,10 +486,8 @@ def _arguments(words: Sequence[Field], reading: _Reading) -> tuple[Given, ...]:
             values = [unveiled(match[3], kept)] if match[2] else []
             continue
         if word.text is not None and _lone(word.text, last=word is words[-1]):
-            raise ShellError(word.line, Text("a blank follows the backslash, so the command ends there" if word.text in (" ", "\t") else
-                                             f"{word.text!r} is not an argument of swift sft",
-                                             "反斜杠后面有空格，命令在这里结束" if word.text in (" ", "\t") else
-                                             f"{word.text!r} 不是 swift sft 的参数"))
+            raise ShellError(word.line, _BLANK if word.text in (" ", "\t") else
+                             Text(f"{word.text!r} is not an argument of swift sft", f"{word.text!r} 不是 swift sft 的参数"))
         if not name:
             raise ShellError(word.line, Text(f"{word.text or 'an unknown word'} stands before the first --argument",
                                              f"{word.text or '未知的词'} 出现在第一个 --参数 之前"))
@@ -485,6 +497,9 @@ def _arguments(words: Sequence[Field], reading: _Reading) -> tuple[Given, ...]:
         values.append(word.value)
     keep()
     return tuple(found.values())
+
+
+_BLANK = Text("a blank follows the backslash, so the command ends there", "反斜杠后面有空格，命令在这里结束")
 
 
 def _lone(text: str, *, last: bool) -> bool:
@@ -510,8 +525,8 @@ def _opened(words: Sequence[Field], reading: _Reading) -> Iterable[Field]:
             for text in (default or "").split():
                 yield Field(make_value([text]), word.line)
             if default is None:
-                reading.note(word.line, Text(f"{names}, which the script does not set, is left out: write its arguments under swift:",
-                                             f"脚本没有设置 {names}，已略去：请把其中的参数写到 swift: 下"))
+                reading.note(word.line, Text(f"{names}, which the script does not set, is left out: write its arguments under "
+                                             "swift:", f"脚本没有设置 {names}，已略去：请把其中的参数写到 swift: 下"))
         else:
             yield word
         begun = False
@@ -526,7 +541,8 @@ def _none(ran: Sequence[Ran]) -> ShellError:
         for at, word in enumerate(one.words):
             second = one.words[at + 1].text if at + 1 < len(one.words) else None
             if _name(word) == "megatron" and second in ("sft", "pt", "rlhf", "export"):
-                return ShellError(one.line, Text(f"megatron {second} is another trainer with other arguments: swift-fa starts swift sft only",
+                return ShellError(one.line, Text(f"megatron {second} is another trainer with other arguments: swift-fa starts "
+                                                 "swift sft only",
                                                  f"megatron {second} 是另一个训练程序，参数不同：swift-fa 只启动 swift sft"))
             if _name(word) == "swift" and second in _METHODS:
                 return ShellError(one.line, Text(f"this is swift {second}: swift-fa starts swift sft only",
@@ -541,8 +557,10 @@ def _lost(ran: Sequence[Ran], script: Script) -> tuple[Note, ...]:
     for one in ran:
         text = one.words[0].text or ""
         if re.match(r"--?[A-Za-z]", text):
-            why = Text(f"the comment on line {one.line - 1} ends the command before it" if one.line - 1 in comments else
-                       "the line before it does not go on (no backslash at its very end)",
-                       f"第 {one.line - 1} 行的注释结束了前面的命令" if one.line - 1 in comments else "前一行末尾没有反斜杠，命令已结束")
-            notes.append(Note(one.line, Text(f"{text} … is not part of the command: {why.en}", f"{text} … 不属于该命令：{why.zh}")))
+            why = Text("the line before it does not go on (no backslash at its very end)", "前一行末尾没有反斜杠，命令已结束")
+            if one.line - 1 in comments:
+                why = Text(f"the comment on line {one.line - 1} ends the command before it",
+                           f"第 {one.line - 1} 行的注释结束了前面的命令")
+            notes.append(Note(one.line, Text(f"{text} … is not part of the command: {why.en}",
+                                             f"{text} … 不属于该命令：{why.zh}")))
     return tuple(dict.fromkeys(notes))

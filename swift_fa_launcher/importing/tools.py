@@ -1,4 +1,4 @@
-"""What small text programs say for given words and standard input, so that `$(expr 16 / 4)` is a number. Pure; none is started."""
+"""What small text programs say for given words and standard input: `$(expr 16 / 4)` is a number. None is started. Pure."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def _printf(words: list[str], given: str | None) -> str | None:
         return None
     said, count = "", len(re.findall(r"%[sd]", form))
     for start in range(0, max(len(values), 1), max(count, 1)):
-        now = iter(values[start:start + count])
-        piece = re.sub(r"%[sd]", lambda match: next(now, "" if match[0] == "%s" else "0"), form)
+        now = [*values[start:start + count], *[""] * count]
+        piece = re.sub(r"%([sd])", lambda match, now=now: now.pop(0) or ("" if match[1] == "s" else "0"), form)  # type: ignore[misc]
         said += piece.replace("%%", "%").replace("\\n", "\n").replace("\\t", "\t")
         if not count:
             break
@@ -129,7 +129,7 @@ def _cat(words: list[str], given: str | None) -> str | None:
 
 
 OWN_TOOLS: Mapping[str, Callable[[list[str], str | None], str | None]] = {
-    "expr": _expr, "bc": _bc, "echo": _echo, "printf": _printf, "dirname": _dirname, "basename": _basename, "seq": _seq, "tr": _tr,
-    "wc": _wc, "awk": _awk, "cut": _cut, "head": _head, "cat": _cat}
+    "expr": _expr, "bc": _bc, "echo": _echo, "printf": _printf, "dirname": _dirname, "basename": _basename, "seq": _seq,
+    "tr": _tr, "wc": _wc, "awk": _awk, "cut": _cut, "head": _head, "cat": _cat}
 #: Those that carry an unknown text through as it is.
 TRANSPARENT = ("echo", "printf", "dirname", "basename", "cat")

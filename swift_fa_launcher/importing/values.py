@@ -94,6 +94,11 @@ def veiled(value: Value, kept: list[Env]) -> str:
     return "".join(signs)
 
 
+def has_veil(text: str) -> bool:
+    """Whether an unknown part stands in a text that `veiled` made."""
+    return re.search("[\U000f0000-\U000fffff]", text) is not None
+
+
 def unveiled(text: str, kept: list[Env]) -> Value:
     """The value of a text that `veiled` made, or of a part of it."""
     return make_value(kept[ord(piece) - 0xF0000] if len(piece) == 1 and 0xF0000 <= ord(piece) < 0xF0000 + len(kept) else piece
@@ -107,9 +112,10 @@ class NoNumber(Exception):
     """Not to be computed: broken, or a value that is not known."""
 
 
-_TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|\*\*|<<=?|>>=?|\+\+|--|&&|\|\||[-+*/%&|^<>=!]=|[-+*/%&|^~!<>?:()=,])")
-_LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"), ("+", "-"), ("*", "/", "%"),
-           ("**",))
+_TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|<<=|>>=|\*\*|<<|>>|\+\+|--|&&|\|\||[-+*/%&|^<>=!]="
+                    r"|[-+*/%&|^~!<>?:()=,])")
+_LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"), ("+", "-"),
+           ("*", "/", "%"), ("**",))
 
 
 def compute(text: str, look: Callable[[str], int], keep: Callable[[str, int], None]) -> int:
@@ -202,7 +208,8 @@ def read_number(text: str) -> int:
         if not match:
             raise NoNumber(text)
         sign, hexadecimal, base, digits, octal, decimal = match.groups()
-        value = int(hexadecimal, 16) if hexadecimal else int(digits, int(base)) if base else int(octal, 8) if octal else int(decimal)
+        whole = ((hexadecimal, 16), (digits, int(base or 10)), (octal, 8), (decimal, 10))
+        value = next(int(said, by) for said, by in whole if said)
         return -value if sign == "-" else value
     except ValueError:
         raise NoNumber(text) from None
@@ -217,8 +224,8 @@ def _apply(sign: str, a: int, b: int) -> int:
     if sign in ("**", "<<", ">>") and not 0 <= b < 64:
         raise NoNumber
     table: Mapping[str, Callable[[], int]] = {
-        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "**": lambda: a ** b, "<<": lambda: a << b, ">>": lambda: a >> b,
-        "&": lambda: a & b, "|": lambda: a | b, "^": lambda: a ^ b, "&&": lambda: int(bool(a and b)),
+        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "**": lambda: a ** b, "<<": lambda: a << b,
+        ">>": lambda: a >> b, "&": lambda: a & b, "|": lambda: a | b, "^": lambda: a ^ b, "&&": lambda: int(bool(a and b)),
         "||": lambda: int(bool(a or b)), "==": lambda: int(a == b), "!=": lambda: int(a != b), "<": lambda: int(a < b),
         ">": lambda: int(a > b), "<=": lambda: int(a <= b), ">=": lambda: int(a >= b)}
     value = table[sign]()

@@ -69,7 +69,8 @@ def _decoded(data: bytes, name: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise LauncherError("import-unreadable", where=f"{name}:{line}", why=Text("it is not UTF-8 text", "它不是 UTF-8 文本")) from None
+        raise LauncherError("import-unreadable", where=f"{name}:{line}",
+                            why=Text("it is not UTF-8 text", "它不是 UTF-8 文本")) from None
     if "\0" in text:
         raise LauncherError("import-unreadable", where=f"{name}:{text.count(chr(10), 0, text.index(chr(0))) + 1}",
                             why=Text("it is not text: it holds a zero byte", "它不是文本：含有零字节"))
@@ -88,11 +89,12 @@ def find(source: Source, known_args: Arguments | None = None) -> tuple[Training,
 def _found(source: Source, known_args: Arguments | None) -> tuple[Training, ...]:
     kind = kind_of(source.text, source.name)
     if kind == "config":
-        raise ShellError(1, Text(f"it is a config already: swift-fa train {source.name}", f"它已经是配置：swift-fa train {source.name}"))
+        raise ShellError(1, Text(f"it is a config already: swift-fa train {source.name}",
+                                 f"它已经是配置：swift-fa train {source.name}"))
+    if kind == "yaml":
+        return (read_yaml(source.text),)
     if kind != "script":
-        read = {"yaml": lambda: read_yaml(source.text), "args": lambda: read_args(source.text, known_args),
-                "log": lambda: read_log(source.text, known_args)}[kind]
-        return (read(),)
+        return ((read_args if kind == "args" else read_log)(source.text, known_args),)
     text = source.text.replace("\r\n", "\n")
     notes = (Note(0, Text("the lines end as Windows writes them, which bash does not take; read as if they did not",
                           "行尾是 Windows 格式，bash 不接受；这里按普通行尾读取")),) if text != source.text else ()
@@ -127,10 +129,11 @@ def choose(found: tuple[Training, ...], number: int | None, source: Source) -> T
         return found[number - 1]
     if number is None and len(found) == 1:
         return found[0]
-    listed = tuple(Text(f"--command {i}: line {one.line}: {_short(one.said)}", f"--command {i}：第 {one.line} 行：{_short(one.said)}")
-                   for i, one in enumerate(found[:20], 1))
-    message = Text(f"there are {len(found)} swift sft commands: say which", f"其中有 {len(found)} 个 swift sft 命令：请指定") \
-        if number is None else Text(f"there is no command {number}: there are {len(found)}", f"没有第 {number} 个命令：共有 {len(found)} 个")
+    listed = tuple(Text(f"--command {i}: line {one.line}: {said}", f"--command {i}：第 {one.line} 行：{said}")
+                   for i, one in enumerate(found[:20], 1) for said in [_short(one.said)])
+    message = Text(f"there are {len(found)} swift sft commands: say which", f"其中有 {len(found)} 个 swift sft 命令：请指定")
+    if number is not None:
+        message = Text(f"there is no command {number}: there are {len(found)}", f"没有第 {number} 个命令：共有 {len(found)} 个")
     raise UsageError("import-several", message, where=source.name, hint=listed)
 
 
@@ -142,15 +145,15 @@ def _short(text: str) -> str:
 def draft_config(source: Source, number: int | None, lang: str, say: Say) -> tuple[Draft, Checked]:
     """The config of the chosen command, and the verdict on it. Starts and writes nothing. Raises LauncherError."""
     arguments: Arguments | None = None
-    draft = _draft(source, number, lang, None)
+    draft = make_one(source, number, lang, None)
     try:
         config = resolve_text(draft.text, Path(source.name))
     except ConfigError as error:
         with suppress(LauncherError):
             arguments = story.installed_arguments(resolve_data({}), say)
-        return _draft(source, number, lang, arguments), Checked(None, why=error.message)
+        return make_one(source, number, lang, arguments), Checked(None, why=error.message)
     facts = story.look(config, say=say)
-    draft = _draft(source, number, lang, known(facts.ms_swift_args))
+    draft = make_one(source, number, lang, known(facts.ms_swift_args))
     config = resolve_text(draft.text, Path(source.name))
     judgement = story.judge(config, facts)
     plan = story.plan_launch(judgement).plan
@@ -158,7 +161,8 @@ def draft_config(source: Source, number: int | None, lang: str, say: Say) -> tup
     return draft, Checked(judgement, differences(draft.training, plan.argv, {**plan.env, **config.env}, outside, (PLUGIN,)))
 
 
-def _draft(source: Source, number: int | None, lang: str, known_args: Arguments | None) -> Draft:
+def make_one(source: Source, number: int | None, lang: str, known_args: Arguments | None) -> Draft:
+    """The config of one command, not judged. Raises LauncherError."""
     training = choose(find(source, known_args), number, source)
     try:
         return make_draft(training, PurePath(source.name).name, lang, known_args)
