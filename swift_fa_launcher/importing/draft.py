@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from swift_fa_launcher.config.layers import parse_layer
 from swift_fa_launcher.config.schema import SWANLAB_MODES
@@ -353,7 +354,8 @@ def _reads_as(form: str, said: str, known: bool, argument: Argument | None, *, l
         layer = parse_layer(f"swift:\n  key: {form}\n", Path())
     except ConfigError:
         return False
-    value, origin = layer.data["swift"].get("key"), layer.origins.get("swift.key")
+    value: Any = layer.data["swift"].get("key")
+    origin = layer.origins.get("swift.key")
     written = origin.text if origin else None
     if not known or "${" in said:
         return value == said
@@ -361,7 +363,7 @@ def _reads_as(form: str, said: str, known: bool, argument: Argument | None, *, l
         return (value if isinstance(value, str) else written) == said and not isinstance(value, (list, dict, type(None), bool))
     if section != "swift":
         return not isinstance(value, (list, dict, type(None))) and (value if isinstance(value, str) else written) == said
-    return bool(render_value(value, None if listed else written, argument) == (said,))
+    return [*render_value(value, None if listed else written, argument)] == [said]
 
 
 def _interpolated(value: Value) -> str:

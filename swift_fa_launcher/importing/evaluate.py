@@ -35,7 +35,8 @@ from swift_fa_launcher.importing.values import (
     veiled,
 )
 
-_ROUNDS = 200  # of a loop, and commands within commands within a function that calls itself
+_ROUNDS = 1000  # of a loop
+_DEPTH = 20  # of functions that call each other
 _STEPS = 50_000  # commands in all: a script that loops over a loop ends
 #: What bash sets by itself and differs from start to start.
 _BASHS_OWN = frozenset(("RANDOM", "SECONDS", "LINENO", "BASHPID", "EPOCHSECONDS", "EPOCHREALTIME", "SRANDOM", "FUNCNAME"))
@@ -281,7 +282,9 @@ class _Shell:
         if words is None or any(word.vague for word in words):
             self._once(command.body, command.line, (command.name,))
             return None
-        for word in words[:_ROUNDS]:
+        if len(words) > _ROUNDS:
+            raise ShellError(command.line, Text("the loop goes over too many words", "循环的词过多"))
+        for word in words:
             self._assign(command.name, word.value, command.line)
             with suppress(_Continue):
                 try:
@@ -366,7 +369,7 @@ class _Shell:
         return None
 
     def _function(self, body: parse.Command, words: list[Field], line: int) -> int | None:
-        if self._depth >= _ROUNDS:
+        if self._depth >= _DEPTH:
             raise ShellError(line, Text("a function calls itself without an end", "函数无休止地调用自身"))
         positional, self.state.positional = self.state.positional, words
         self._depth += 1
@@ -496,7 +499,8 @@ class _Shell:
             return
         if adds:
             value = make_value([*(was if isinstance(was, tuple) else ()), *value])
-        elif len(value) == 1 and isinstance(value[0], Env) and value[0].why:  # the name that people know it by
+        elif len(value) == 1 and isinstance(value[0], Env) and value[0].why and value[0].name not in self.state.variables:
+            # the name that people know it by
             value = (replace(value[0], name=name),)
         self._keep(name, value, line)
 
@@ -987,7 +991,7 @@ def _braces(word: Word) -> Iterator[Word]:
     if not any(isinstance(part, parse.Literal) and part.text == "{" and not part.quoted for part in signs):
         yield word
         return
-    for parts in _alternatives(signs):
+    for parts in _alternatives(signs, word.line):
         yield Word(_joined(parts), word.line)
 
 
@@ -1001,7 +1005,7 @@ def _joined(parts: Sequence[parse.Part]) -> tuple[parse.Part, ...]:
     return tuple(found)
 
 
-def _alternatives(signs: list[parse.Part]) -> list[list[parse.Part]]:
+def _alternatives(signs: list[parse.Part], line: int = 0) -> list[list[parse.Part]]:
     def is_sign(part: parse.Part, text: str) -> bool:
         return isinstance(part, parse.Literal) and not part.quoted and part.text == text
 
@@ -1018,8 +1022,11 @@ def _alternatives(signs: list[parse.Part]) -> list[list[parse.Part]]:
                 if len(items) == 1:
                     items = _sequence(items[0])
                 if items:
-                    inner = [one for item in items for one in _alternatives(item)]
-                    return [[*signs[:start], *item, *rest] for item in inner for rest in _alternatives(signs[at + 1:])][:1000]
+                    inner = [one for item in items for one in _alternatives(item, line)]
+                    rests = _alternatives(signs[at + 1:], line)
+                    if len(inner) * len(rests) > _ROUNDS:
+                        raise ShellError(line, Text("the braces make too many words", "花括号展开的词过多"))
+                    return [[*signs[:start], *item, *rest] for item in inner for rest in rests]
                 break
     return [signs]
 
@@ -1032,7 +1039,7 @@ def _sequence(inside: list[parse.Part]) -> list[list[parse.Part]]:
     start, end, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
     numbers = range(start, end + 1, step) if start <= end else range(start, end - 1, -step)
     width = max((len(n) for n in match.groups()[:2] if n.lstrip("-").startswith("0") and len(n.lstrip("-")) > 1), default=0)
-    return [[parse.Literal(str(number).zfill(width), False)] for number in numbers[:1000]]
+    return [[parse.Literal(str(number).zfill(width), False)] for number in numbers[:_ROUNDS + 1]]
 
 
 # --- the shell's own commands ---

@@ -78,11 +78,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Simple:
-    """given: here-documents and here-strings that are its standard input."""
+    """given: here-documents and here-strings that are its standard input; a document is read after the line that names it."""
 
     assignments: tuple[Assignment, ...]
     words: tuple[Word, ...]
-    given: tuple[Word, ...]
+    given: list[Word]
     line: int
 
 
@@ -495,7 +495,7 @@ class _Reader:
             if self.at >= len(self.text) or self.text[self.at] in "\n;&|)":
                 if not assignments and not words and not redirected:
                     raise self._wrong()
-                return Simple(tuple(assignments), tuple(words), tuple(given), line)
+                return Simple(tuple(assignments), tuple(words), given, line)
             if self.text[self.at] == "(" or (self.text[self.at] in "<>" and not self._is("<(") and not self._is(">(")):
                 raise self._wrong()
             declares = bool(words) and (plain_text(words[0]) or "") in DECLARES
