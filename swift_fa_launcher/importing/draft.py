@@ -358,7 +358,7 @@ def _reads_as(form: str, said: str, known: bool, argument: Argument | None, *, l
     origin = layer.origins.get("swift.key")
     written = origin.text if origin else None
     if not known or "${" in said:
-        return value == said
+        return bool(value == said)
     if section == "env":
         return (value if isinstance(value, str) else written) == said and not isinstance(value, (list, dict, type(None), bool))
     if section != "swift":
