@@ -338,8 +338,8 @@ def test_what_cannot_be_read(content: bytes | str | None, said: str, tmp_path: P
 
 def command(*words: str, given: str = "", cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "SWIFT_FA_CACHE": str(cwd / "cache"), "LANG": "C.UTF-8", "LC_ALL": ""}
-    return subprocess.run([sys.executable, "-m", "swift_fa_launcher", "import", *words], input=given, capture_output=True, text=True,
-                          cwd=cwd, env=env, check=False)
+    return subprocess.run([sys.executable, "-m", "swift_fa_launcher", "import", *words], input=given, capture_output=True,
+                          text=True, cwd=cwd, env=env, check=False)
 
 
 @pytest.fixture

@@ -66,14 +66,13 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("what is to be imported cannot be read", "无法读取要导入的内容"),
         Text("swift-fa import was given something that does not exist, is no plain UTF-8 text, or may not be read",
              "给 swift-fa import 的内容不存在、不是普通的 UTF-8 文本，或没有读取权限"),
-        Text("name a script, or pass it on: cat train.sh | swift-fa import -",
-             "指定一个脚本，或从标准输入传入：cat train.sh | swift-fa import -")),
+        Text("name a script: swift-fa import train.sh", "指定一个脚本：swift-fa import train.sh")),
     "import-refused": entry(
         "E", Text("this cannot be turned into a config", "无法转换成配置"),
         Text("bash would not accept the line shown, what the line does is not certain without running it, or nothing there runs "
              "swift sft", "所示的行 bash 不接受，或不执行就无法确定其作用，或其中没有 swift sft 命令"),
-        Text("take the swift sft command out of the script: cat train.sh | swift-fa import -",
-             "只取出脚本中的 swift sft 命令：cat train.sh | swift-fa import -")),
+        Text("copy the swift sft command to standard input: swift-fa import -",
+             "把 swift sft 命令复制到标准输入：swift-fa import -")),
     "import-several": entry(
         "E", Text("there are several swift sft commands", "其中有多个 swift sft 命令"),
         Text("a script runs swift sft more than once; a config holds one training",
