@@ -181,6 +181,13 @@ LR=1
 { LR=3; swift sft --model m --dataset d --learning_rate $LR; }
 swift sft --model m --dataset d --learning_rate $LR
 """,
+    "in the background": r"""
+A=1
+A=2 &
+{ B=3; swift sft --model m --dataset "d$B" --run_name "x$A"; } &
+wait
+swift sft --model m --dataset d --run_name "$A"
+""",
     "pipes and redirections": r"""
 mkdir -p logs && swift sft --model m --dataset d 2>&1 | tee logs/out.log
 swift sft --model m --dataset e >> log 2>> err < /dev/null || echo failed

@@ -289,7 +289,9 @@ class _Reader:
                 return tuple(found)
             found.append(self._chain())
             self._blanks()
-            if not (self._is(";;") or self._is(";&")) and not self._take(";") and not self._take("&"):
+            if self._take("&"):  # in a shell of its own, beside this one
+                found[-1] = Chain((("", Pipeline((Group((found[-1],), subshell=True),))),))
+            elif not (self._is(";;") or self._is(";&")) and not self._take(";"):
                 if self.at < len(self.text) and self.text[self.at] not in "\n)":
                     raise self._wrong()
                 if not until and self.at < len(self.text) and self.text[self.at] == ")":
