@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from swift_fa_launcher import __version__
+from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
 from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
@@ -39,12 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            _print_bug(lang)
-            return BUG
-        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return REFUSED
+        return _print_refusal(error, lang, "--json" in arguments)
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # a library's way out has stumbled over it, as argparse's does
             return _print_interrupted(error.__context__, lang)
@@ -146,9 +142,30 @@ def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:
         print(advice(line, lang, width_of(sys.stderr)), file=sys.stderr)
 
 
-def _print_bug(lang: str) -> None:
-    from swift_fa_launcher.cache import keep_traceback
+def _print_refusal(error: OSError, lang: str, as_json: bool) -> int:
+    """What the system refuses where nobody foresaw it: the screen (a full disk), or a file, which is named."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    place = keep_traceback()
+    report = Text(f"if that looks right to you, report it with {place}", f"如果看起来没有问题，请附上 {place} 报告此问题")
+    where = str(error.filename or (Text("this folder", "当前目录").render(lang) if _is_gone() else ""))
+    _print_error(LauncherError("system-refused", where=where, why=error.strerror or str(error),
+                               hint=(Text("look at the file or folder that is named, then type the command again",
+                                          "检查上面的文件或目录，然后重新输入命令"), report)), lang, as_json)
+    return REFUSED
 
+
+def _is_gone() -> bool:
+    """Whether the working folder was removed or cannot be asked for."""
+    try:
+        return not os.path.isdir(os.getcwd())
+    except OSError:
+        return True
+
+
+def _print_bug(lang: str) -> None:
     place = keep_traceback()
     tell(Text(f"this is a bug in swift-fa; please report it with {place}",
               f"这是 swift-fa 的 bug；报告此问题时请附上 {place}"), lang)

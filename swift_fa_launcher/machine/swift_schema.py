@@ -18,7 +18,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Say, Text
-from swift_fa_launcher.files import keep_answer, kept_answer
+from swift_fa_launcher.files import keep_answer, kept_answer, text_of
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
 TARGET = Path(__file__).with_name("swift_schema_target.py")
@@ -67,7 +67,7 @@ def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> di
 def _key(python: str, module: str | None, installed: Packages | None) -> str:
     """A name for what is installed; another interpreter, place, version or reader has another."""
     versions = [f"{part}={known((installed or {}).get(part))}" for part in PARTS]
-    reader = hashlib.sha256(TARGET.read_bytes()).hexdigest()
+    reader = hashlib.sha256(text_of(TARGET).encode()).hexdigest()
     return hashlib.sha256("\n".join((reader, python, module or "", *versions)).encode()).hexdigest()[:24]
 
 

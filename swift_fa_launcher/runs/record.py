@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import text_of, write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     if around.diff:
         texts["git.diff"] = around.diff
     for i, source in enumerate(config.files):
-        texts[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
+        texts[f"layers/{i}/{source.name}"] = text_of(source, "utf-8-sig")
     return {"run.json": _render_run(record, hidden),
             "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
             **{name: _json(value, hidden) for name, value in data.items()},
@@ -217,14 +217,21 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
                 parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
-    import psutil
-
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
                      resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
-                     pid_started=psutil.Process().create_time(),
+                     pid_started=_own_start(),
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
+
+
+def _own_start() -> float | None:
+    import psutil
+
+    try:
+        return psutil.Process().create_time()
+    except (OSError, psutil.Error):
+        return None
 
 
 def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import escape, glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _sources(site: Path) -> dict[str, Any]:
     """Package to pip's note of where it came from: an address, a checkout, a folder (PEP 610); no login in it."""
     found = {}
-    for note in sorted(site.glob("*.dist-info/direct_url.json")):
+    for note in map(Path, sorted(glob(f"{escape(str(site))}/*.dist-info/direct_url.json"))):
         if "url" in (data := read_group(note)):
             name = note.parent.name.partition("-")[0].replace("_", "-").lower()
             found[name] = {**data, "url": without_password(str(data["url"]))}
