@@ -96,8 +96,7 @@ def run(words: Sequence[str], hear: Callable[[Place], None]) -> Ended:
         if not pid:
             os.dup2(screen.fileno(), 1)
             os.dup2(screen.fileno(), 2)
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+            sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))  # noqa: SIM115
             code = 99
             try:
                 from swift_fa_launcher.cli import main

@@ -91,8 +91,8 @@ def runs(work: Path) -> None:
 
 READING = ("preflight c.yaml", "config c.yaml --explain", "args", "explain torch-missing", "install --dry-run --index .",
            "train c.yaml --dry-run")
-OF_RUNS = ("runs --root runs", "show one --root runs", "diff one two --root runs", "rerun one --root runs --dry-run", "diagnose one --root runs",
-           "resume one --root runs --dry-run")
+OF_RUNS = ("runs --root runs", "show one --root runs", "diff one two --root runs", "rerun one --root runs --dry-run",
+           "diagnose one --root runs", "resume one --root runs --dry-run")
 
 
 @pytest.mark.parametrize("line", READING)

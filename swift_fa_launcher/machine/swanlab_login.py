@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import netrc
 import re
-from glob import escape, glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def stray_settings(environment: Mapping[str, str], cwd: Path) -> Iterator[tuple[
     """Settings files that win over the environment, by name, with the settings that each makes."""
     system = Path(environment.get("SWANLAB_CONFIG_DIR") or "/etc/swanlab")
     candidates = [(name, cwd / name) for name in ("swanlab.yaml", "swanlab.yml", ".env")]
-    candidates += [(file, Path(file)) for file in sorted(glob(f"{escape(str(system))}/*.y*ml")) if file.endswith((".yaml", ".yml"))]
+    candidates += [(file, Path(file)) for file in sorted(glob(f"{escape(str(system))}/*.y*ml"))
+                   if file.endswith((".yaml", ".yml"))]
     for name, file in candidates:
         if settings := read_settings(file):
             yield name, settings

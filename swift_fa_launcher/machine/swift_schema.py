@@ -54,7 +54,7 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
 def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> dict[str, Any] | Unknown:
     """The script's answer with "arguments" and "files"."""
     who = "reading ms-swift's arguments"
-    answer = only_step(run_script(python, TARGET, environment=environment, cwd=cwd, timeout=READ_TIMEOUT), who)
+    answer = only_step(run_script(python, TARGET, environment=environment, cwd=cwd, timeout=READ_TIMEOUT, quick=True), who)
     if not isinstance(answer, Unknown) and "not_static" in answer:
         say(Text("importing ms-swift for its arguments (about 7 s, once)", "正在导入 ms-swift 以读取其参数（约 7 秒，仅一次）"))
         answer = only_step(run_script(python, TARGET, "--import", environment=environment, cwd=cwd,

@@ -37,6 +37,7 @@ from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Say, Text, Words
 from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
+from swift_fa_launcher.machine.guard import start_guarded
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
     Companions,
@@ -59,7 +60,7 @@ _AS_BEFORE = Text("the environment is as it was before", "环境已恢复原样"
 _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
 #: The variable of those that try the new one: they do not look at the copy.
-TRIES = {"SWIFT_FA_TRIES": "1"}
+TRIES = "SWIFT_FA_TRIES"
 #: Seconds after which an interpreter that was just starting, and had read its `.pth` files, has imported what it wants.
 SETTLED = 0.5
 #: Tries the new one on the GPU with these variables in addition; what is wrong, or None.
@@ -223,12 +224,12 @@ def _install(wheel: Path, target: Target, draft: Receipt, probe: Probe | None) -
         _look_at(work / "keep", units, target.site_packages)
         for unit in units:
             _change_places(unit, journal, target.folder)
-        after = _expect_import(replace(target, environment={**target.environment, **TRIES}), modules, target.site_packages)
+        after = _expect_import(replace(target, environment={**target.environment, TRIES: "1"}), modules, target.site_packages)
         if after["torch"] != target.torch:
             raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
                                f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
         say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("the import works", "导入成功"))
-        if probe and (fault := probe(TRIES)):
+        if probe and (fault := probe({TRIES: "1"})):
             raise _failed(fault, target, Text("the wheel can be installed and imported, but it does not run on this GPU",
                                               "wheel 能安装、能导入，但在本机 GPU 上无法运行"))
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
@@ -469,7 +470,7 @@ def _look_at(tree: Path, units: Iterable[_Unit], site: Path) -> None:
                     - {name.split(".")[0] for name in kept})
     scratch = site / f"{SWITCH}.new"
     # a module that is None in sys.modules is one that is not there
-    scratch.write_text(f"import os, sys; {[*TRIES][0]!r} in os.environ or (sys.path.insert(sys.path.index({here}) if {here} in "
+    scratch.write_text(f"import os, sys; {TRIES!r} in os.environ or (sys.path.insert(sys.path.index({here}) if {here} in "
                        f"sys.path else 0, {str(tree)!a}), sys.modules.update(dict.fromkeys({absent!a})))\n")
     scratch.replace(site / SWITCH)
     _sync(site)
@@ -697,8 +698,8 @@ def _sync_tree(folder: Path) -> None:
 def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
     """Exit status and output of a child with a process group of its own, all of which ends with us or in `timeout`."""
     try:
-        child = subprocess.Popen(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        child = start_guarded(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
     except OSError as error:
         return 127, str(error)
     try:

@@ -23,7 +23,14 @@ from wheel_factory import compile_extension, flash_attn_wheel, make_wheel, modul
 from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.stories.install import recover
-from swift_fa_launcher.wheels.install import FOLDER, SETTLED, NotRunning, install_wheel, read_receipt, recover_environment
+from swift_fa_launcher.wheels.install import (
+    FOLDER,
+    SETTLED,
+    NotRunning,
+    install_wheel,
+    read_receipt,
+    recover_environment,
+)
 
 pytestmark = pytest.mark.slow
 KILLS = 50
