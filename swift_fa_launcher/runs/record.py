@@ -17,10 +17,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
+_DRAFT = ".new"  # how a folder's name ends while it is filled
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
 _OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
@@ -115,8 +118,9 @@ def _named_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
     """Write what `render_record` made of a run that is about to start; its folder. Raises RecordError."""
-    folder, draft = root / record.id, root / f".{record.id}.new"
+    folder, draft = root / record.id, root / f".{record.id}.{record.host}.{record.pid}{_DRAFT}"
     with refused_as(RecordError("record-not-written", where=str(folder))):
+        _clear_drafts(root, record.host)
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
@@ -124,11 +128,19 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
                 write_whole(draft / name, text, durable=True)
             draft.rename(folder)
         except BaseException:
-            import shutil
-
             shutil.rmtree(draft, ignore_errors=True)
             raise
     return folder
+
+
+def _clear_drafts(root: Path, host: str | None) -> None:
+    """Removes the drafts of launchers that were killed on this host while they wrote them."""
+    import psutil
+
+    for draft in glob(f"{escape(str(root))}/.*.{escape(str(host))}.*{_DRAFT}"):
+        pid = draft.removesuffix(_DRAFT).rpartition(".")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:

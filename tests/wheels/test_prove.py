@@ -89,7 +89,8 @@ def test_members_that_reach_beyond_flash_attention(wheel, member):
 
 
 def test_programs_and_bombs_are_refused(wheel):
-    assert codes(wheel(raw={"flash_attn-2.8.3.dist-info/entry_points.txt": b"[console_scripts]\npip = x:y\n"})) == ["wheel-invalid"]
+    programs = b"[console_scripts]\npip = x:y\n"
+    assert codes(wheel(raw={"flash_attn-2.8.3.dist-info/entry_points.txt": programs})) == ["wheel-invalid"]
     bomb = wheel()
     data = bytearray(bomb.read_bytes())
     at = data.rindex(b"flash_attn/__init__.py") - 46 + 24  # the central directory's uncompressed size
@@ -98,8 +99,8 @@ def test_programs_and_bombs_are_refused(wheel):
     assert codes(bomb) == ["wheel-invalid"]
 
 
-@pytest.mark.parametrize("member", ["hopper/x.py", "flash_attn.libs/libx.so", "flash_attn_2_cuda-stub.py", "flashattn_hopper_cuda.so",
-                                    "flash_attn-2.8.3.data/platlib/flash_attn/y.py"])
+@pytest.mark.parametrize("member", ["hopper/x.py", "flash_attn.libs/libx.so", "flash_attn_2_cuda-stub.py",
+                                    "flashattn_hopper_cuda.so", "flash_attn-2.8.3.data/platlib/flash_attn/y.py"])
 def test_what_real_wheels_have_beside_it(wheel, member):
     assert codes(wheel(raw={member: b""})) == []
 
