@@ -23,6 +23,7 @@ CLOSED_PIPE = 141  # 128 + SIGPIPE: what was said may not have been heard
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see the contract: 0 done, 1 refused, 2 wrong, 3 a bug, 130 interrupted)."""
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if words is None else words)
     lang = _spoken(detect_language(arguments, os.environ))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that is no text ends nothing
@@ -46,6 +47,16 @@ def main(words: Sequence[str] | None = None) -> int:
             return _print_interrupted(error.__context__, lang)
         _print_bug(lang)
         return BUG
+
+
+def _open_closed_streams() -> None:
+    """What was started with closed standard streams (`>&-`) gets empty ones: the next file would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 class _Signal(KeyboardInterrupt):

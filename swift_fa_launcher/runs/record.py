@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
-from swift_fa_launcher.files import text_of, write_whole
+from swift_fa_launcher.files import text_of, without_waiting, write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = f"{folder}/run.json"
     try:
-        with open(file, "rb", buffering=0) as opened:  # thousands are read, and path objects and buffers cost as much again
+        # thousands are read, and path objects and buffers cost as much again
+        with open(file, "rb", buffering=0, opener=without_waiting) as opened:
             data = json.loads(opened.readall().decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
