@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
 from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
@@ -159,6 +158,8 @@ def _print_refusal(error: OSError, lang: str, as_json: bool) -> int:
         tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
+    from swift_fa_launcher.cache import keep_traceback
+
     place = keep_traceback()
     report = Text(f"if that looks right to you, report it with {place}", f"如果看起来没有问题，请附上 {place} 报告此问题")
     where = str(error.filename or (Text("this folder", "当前目录").render(lang) if _is_gone() else ""))
@@ -177,6 +178,8 @@ def _is_gone() -> bool:
 
 
 def _print_bug(lang: str) -> None:
+    from swift_fa_launcher.cache import keep_traceback
+
     place = keep_traceback()
     tell(Text(f"this is a bug in swift-fa; please report it with {place}",
               f"这是 swift-fa 的 bug；报告此问题时请附上 {place}"), lang)

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import select
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -64,11 +65,19 @@ def text_of(path: Path, encoding: str = "utf-8") -> str:
 
 
 def kind_of(path: str | Path) -> str:
-    """ "dir", "file", "missing" (also what may not be looked at), or "special": a pipe, socket or device, whose end may never
-    come."""
-    if os.path.isdir(path):
-        return "dir"
-    return "file" if os.path.isfile(path) else "special" if os.path.exists(path) else "missing"
+    """ "dir", "file", "missing", or "special": a pipe, socket or device, whose end may never come.
+
+    Raises OSError where it may not be looked at.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name with a NUL
+        return "missing"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "missing"
+        raise
+    return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special"
 
 
 def read_bounded(file: Path, limit: int, patience: float = 10.0) -> bytes:
