@@ -22,6 +22,7 @@ CLOSED_PIPE = 141  # 128 + SIGPIPE: what was said may not have been heard
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see the contract: 0 done, 1 refused, 2 wrong, 3 a bug, 130 interrupted)."""
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if words is None else words)
     lang = _spoken(detect_language(arguments, os.environ))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that is no text ends nothing
@@ -39,17 +40,22 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            _print_bug(lang)
-            return BUG
-        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return REFUSED
+        return _print_refusal(error, lang, "--json" in arguments)
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # a library's way out has stumbled over it, as argparse's does
             return _print_interrupted(error.__context__, lang)
         _print_bug(lang)
         return BUG
+
+
+def _open_closed_streams() -> None:
+    """What was started with closed standard streams (`>&-`) gets empty ones: the next file would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 class _Signal(KeyboardInterrupt):
@@ -144,6 +150,31 @@ def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:
             tell(said, lang, f"  {label.render(lang)}", "    ")
     for line in hint:
         print(advice(line, lang, width_of(sys.stderr)), file=sys.stderr)
+
+
+def _print_refusal(error: OSError, lang: str, as_json: bool) -> int:
+    """What the system refuses where nobody foresaw it: the screen (a full disk), or a file, which is named."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    from swift_fa_launcher.cache import keep_traceback
+
+    place = keep_traceback()
+    report = Text(f"if that looks right to you, report it with {place}", f"如果看起来没有问题，请附上 {place} 报告此问题")
+    where = str(error.filename or (Text("this folder", "当前目录").render(lang) if _is_gone() else ""))
+    _print_error(LauncherError("system-refused", where=where, why=error.strerror or str(error),
+                               hint=(Text("look at the file or folder that is named, then type the command again",
+                                          "检查上面的文件或目录，然后重新输入命令"), report)), lang, as_json)
+    return REFUSED
+
+
+def _is_gone() -> bool:
+    """Whether the working folder was removed or cannot be asked for."""
+    try:
+        return not os.path.isdir(os.getcwd())
+    except OSError:
+        return True
 
 
 def _print_bug(lang: str) -> None:

@@ -107,7 +107,7 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     collect = partial(collect_facts, config, offline=offline, probe=probe, say=say, asked=asked)
     facts = collect()
     site = site_packages(facts)
-    if site and (site / INSTALL_FOLDER).is_dir():  # of a killed installation, which is undone before anything is judged by it
+    if site and os.path.isdir(site / INSTALL_FOLDER):  # of a killed installation, which is undone before anything is judged by it
         from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
 
         facts = collect() if recover(facts, say) else facts

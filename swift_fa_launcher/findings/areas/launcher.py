@@ -33,6 +33,12 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("these options do not go together", "这些选项不能同时使用"),
         Text("two options, or an option and settings, cannot be used together", "两个选项，或选项与设置，不能同时使用"),
         Text("leave out one of them; see swift-fa COMMAND --help", "去掉其中一个；参见 swift-fa COMMAND --help")),
+    "system-refused": entry(
+        "E", Text("the system refuses to read or write something that swift-fa needs", "系统拒绝了 swift-fa 所需的读写操作"),
+        Text("a file or folder cannot be read, written, listed or entered: rights, a full or broken disk, a network disk that is gone, "
+             "a working folder that was removed",
+             "某个文件或目录无法读取、写入、列出或进入：权限不足、磁盘已满或损坏、网络盘断开、当前目录已被删除"),
+        Text("look at the file or folder that is named, then type the command again", "检查上面的文件或目录，然后重新输入命令")),
     "config-not-named": entry(
         "E", Text("no config was named", "没有指定配置文件"),
         Text("the command needs a config file and the command line names none", "该命令需要配置文件，但命令行中没有给出"),
