@@ -63,7 +63,7 @@ _FILES = ("FILE", "FOLDER", "LOG", "PATH")
 
 
 def declare(parser: Parser) -> None:
-    parser.option("shell", nargs="?", choices=(*SHELLS, None), metavar="SHELL", help=Text("bash, zsh or fish",
+    parser.option("shell", nargs="?", choices=SHELLS, metavar="SHELL", help=Text("bash, zsh or fish",
                                                                                            "bash、zsh 或 fish"))
     parser.option("--line", metavar="TEXT", help=Text("print what may stand at the end of this command line",
                                                       "输出这一命令行末尾可以写什么"))
