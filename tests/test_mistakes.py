@@ -93,7 +93,7 @@ FILES = [
     wrote('{"messages": []}\n', "is data|swift.dataset=", name="rows.jsonl"),
     wrote("swift:\n  model: q\nlearning_rate: 1e-4\n", "bad.yaml:3|belongs under swift|swift.learning_rate"),
     wrote("swift:\n  model: q\nlaunch:\n  learning_rate: 1e-4\n", "belongs under swift|swift.learning_rate"),
-    wrote("swift:\n  model: q\nlaunch:\n  batch_size: 1\n", "swift.batch_size|belongs under swift"),
+    wrote("swift:\n  model: q\nlaunch:\n  batch_size: 1\n", "swift.per_device_train_batch_size|belongs under swift"),
     wrote("swift:\n  model: q\nrun:\n  project: x\n", "belongs under swanlab|swanlab.project"),
     wrote("swift:\n  model: q\n\nswft:\n\n  a: 1\n", "bad.yaml:4: swft|did you mean swift"),
     wrote("swift:\n  model: q\nlaunch:\n  gpu: 0\n", "launch.gpus"),

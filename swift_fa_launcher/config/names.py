@@ -100,8 +100,8 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
 }
 
 #: Arguments that any ms-swift has, for where the installed one cannot be asked.
-USUAL_ARGUMENTS = frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
-    name for family in FAMILIES for _, name in family.names}
+USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
+    name for family in FAMILIES for _, name in family.names}) - MEANT.keys()
 
 
 def closed_keys() -> tuple[str, ...]:
