@@ -13,7 +13,7 @@ from typing import NoReturn
 from swift_fa_launcher import __version__
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
 from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
-from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
+from swift_fa_launcher.errors import LauncherError, Text, render_words
 from swift_fa_launcher.layout import advice, cells, fill, pad
 
 BUG, INTERRUPTED = 3, 130
@@ -101,6 +101,8 @@ def _run(words: list[str], lang: str) -> int:
     if words[:1] == ["--lang"] or (words[:1] and words[0].startswith("--lang=")):  # also before the command
         count = 2 if words[0] == "--lang" else 1
         words = [*words[count:count + 1], *words[:count], *words[count + 1:]]
+    if words[:1] == ["help"] and words[1:2] and words[1] in COMMANDS:
+        words = [words[1], "--help", *words[2:]]
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help") or name.startswith("--lang"):
         print(_overview(lang))
@@ -109,14 +111,14 @@ def _run(words: list[str], lang: str) -> int:
         print(f"swift-fa {__version__}")
         return DONE
     if name not in COMMANDS:
-        import difflib
+        from swift_fa_launcher.commands.mistakes import refuse_command
 
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"),
-                         hint=tuple(f"swift-fa {one}" for one in near))
+        refuse_command(words)
     from swift_fa_launcher.commands.options import load_command, make_parser
 
-    options = make_parser(name, lang).parse_intermixed_args(words[1:])
+    parser = make_parser(name, lang)
+    parser.given = words[1:]
+    options = parser.parse_intermixed_args(words[1:])
     options.command = name
     options.lang = _spoken(options.lang or lang)
     code: int = load_command(name).run(options)
@@ -143,11 +145,14 @@ def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:
     where, why = name_origins(error.where, lang), name_origins(render_words(error.why, lang), lang)
     if as_json:
         print_json({"schema": 1, "error": {"code": error.code, "message": render_words(message, lang), "where": where, "why": why,
-                                           "hint": [render_words(line, lang) for line in hint]}})
+                                           "hint": [render_words(line, lang) for line in hint],
+                                           **({"excerpt": error.excerpt} if error.excerpt else {})}})
     tell(message, lang, f"swift-fa: {Text('error: ', '错误：').render(lang)}")
     for label, said in ((Text("where: ", "位置："), where), (Text("why: ", "原因："), why)):
         if said:
             tell(said, lang, f"  {label.render(lang)}", "    ")
+    if error.excerpt:
+        print(error.excerpt, file=sys.stderr)
     for line in hint:
         print(advice(line, lang, width_of(sys.stderr)), file=sys.stderr)
 

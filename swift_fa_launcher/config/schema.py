@@ -49,13 +49,15 @@ class Origin:
     """Where a value came from.
 
     layer: "default", "file" or "override". file and line (from 1) for a file layer; for an override, `text` is the whole
-    `key=value`, else the scalar as it was written (None for lists, groups and interpolated values).
+    `key=value`, else the scalar as it was written (None for lists, groups and interpolated values). comment: what stands behind
+    a value without a blank behind its `#`, such as the ` #500` of a dataset, with the value before it.
     """
 
     layer: str
     file: Path | None = None
     line: int | None = None
     text: str | None = None
+    comment: str | None = None
 
     def __str__(self) -> str:
         if self.layer == "file":
@@ -122,6 +124,7 @@ class SwanLabSection:
 @dataclass(frozen=True)
 class LaunchSection:
     gpus: tuple[int, ...] | None = None  # None: all visible ones
+    free_gpus: int | None = None  # how many free ones to take: `gpus: auto:2`
     nproc_per_node: int | None = None
     nnodes: int | None = None
     node_rank: int | None = None

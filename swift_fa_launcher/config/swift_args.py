@@ -305,6 +305,12 @@ def _kind(argument: Argument | None) -> _Kind:
     return _Kind("choice", kind.many) if known(argument.choices) and kind.base in ("text", "unknown") else kind
 
 
+def shape(argument: Argument) -> tuple[str, bool, bool]:
+    """(base, many, loose) of what the parser makes of an argument: see `_Kind`."""
+    kind = _kind(argument)
+    return kind.base, kind.many, kind.loose
+
+
 @cache
 def _parse_annotation(annotation: str) -> _Kind:
     """The rules of transformers/hf_argparser.py, _parse_dataclass_field, the same in 4.56 and 5.19."""

@@ -51,6 +51,14 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
     return _make_arguments(answer["arguments"])
 
 
+def newest_kept_arguments() -> Mapping[str, Argument]:
+    """The arguments that were kept last, whichever interpreter's, for what must be fast and may be wrong (completion of a word,
+    2 ms); empty where none are kept or what they were read from has changed."""
+    places = sorted((cache_dir() / "swift-args").glob("*.json"), key=lambda place: place.stat().st_mtime, reverse=True)
+    kept = (kept_answer(place, lambda answer: _make_arguments(answer["arguments"])) for place in places)
+    return next(filter(None, kept), {})
+
+
 def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> dict[str, Any] | Unknown:
     """The script's answer with "arguments" and "files"."""
     who = "reading ms-swift's arguments"

@@ -127,6 +127,11 @@ def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
     """The arguments of the ms-swift that this config trains with. Raises LauncherError where there is none."""
+    return installed_stack(config, say)[0]
+
+
+def installed_stack(config: ResolvedConfig, say: Say) -> tuple[Mapping[str, Argument], str]:
+    """The arguments of the ms-swift that this config trains with, and its version. Raises LauncherError where there is none."""
     facts = collect_facts(config, offline=True, probe=False, say=say)
     arguments = _swift_arguments(config, facts, say)
     if isinstance(arguments, Unknown) or arguments is None:
@@ -134,7 +139,7 @@ def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argume
                             Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
                             where=config.launch.python or sys.executable, why=arguments.why if arguments else "",
                             hint=("pip install ms-swift",))
-    return arguments
+    return arguments, str(facts.package("ms-swift") or "")
 
 
 def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Mapping[str, Argument]]:

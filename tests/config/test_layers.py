@@ -141,8 +141,8 @@ def test_a_dotted_name_inside_a_group_is_one_name(tmp_path: Path) -> None:
 
 WRONG = {
     "too deep": ("swift: {a: " + "[" * 2000 + "]" * 2000 + "}", "a.yaml", "deep"),
-    "bad YAML": ("swift: [", "a.yaml:1:9", "config-not-yaml"),
-    "tabs": ("swift:\n\ta: 1", "a.yaml:2:1", "config-not-yaml"),
+    "bad YAML": ("swift: [", "a.yaml:1:8", "never closed"),
+    "tabs": ("swift:\n\ta: 1", "a.yaml:2:1", "a tab"),
     "a list": ("- a", "a.yaml:1", "sections"),
     "unknown section": ("swfit: {a: 1}", "a.yaml:1: swfit", "unknown section"),
     "unknown key": ("launch:\n  nproc: 2", "a.yaml:2: launch.nproc", "unknown key"),

@@ -63,6 +63,11 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("no ms-swift argument matches", "没有匹配的 ms-swift 参数"),
         Text("no argument's name or help matches the pattern given to swift-fa args",
              "没有参数的名称或说明匹配给 swift-fa args 的模式"), Text("list all arguments: swift-fa args", "列出所有参数：swift-fa args")),
+    "schema-not-written": entry(
+        "E", Text("the schema cannot be written", "无法写入 schema"),
+        Text("the file given to swift-fa schema --out cannot be written: no such folder, no permission, or a full disk",
+             "给 swift-fa schema --out 的文件无法写入：目录不存在、没有权限或磁盘已满"),
+        Text("name another file: swift-fa schema --out FILE", "换一个文件：swift-fa schema --out FILE")),
     "log-unreadable": entry(
         "E", Text("the log cannot be read", "无法读取日志"),
         Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",

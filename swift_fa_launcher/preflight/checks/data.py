@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from packaging.version import Version
 
+from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
@@ -25,7 +26,6 @@ from swift_fa_launcher.machine.reading import (
     setting,
     spreads_model,
     torch_version,
-    typed,
     visible_gpus,
     written,
     zero_settings,
