@@ -124,7 +124,7 @@ def _overview(lang: str) -> str:
     usage = Text("usage: swift-fa COMMAND ...", "用法：swift-fa COMMAND ...")
     left = max(map(cells, COMMANDS)) + 4
     listed = (fill(story.render(lang), width, pad(f"  {name}", left), " " * left) for name, story in COMMANDS.items())
-    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4"
+    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train swift-fa:qwen7b swift.learning_rate=1e-4"
     more = Text("`swift-fa COMMAND --help` says more.", "详见 `swift-fa COMMAND --help`。")
     return "\n\n".join([fill(about.render(lang), width), usage.render(lang), "\n".join(listed), example, more.render(lang)])
 

@@ -44,9 +44,16 @@ _SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
                 {"action": "append", "default": [], "metavar": "CODE"}),
     "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
                      {"action": "store_true"}),
-    "--root": (Text("folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"),
-               {"default": "runs", "metavar": "FOLDER"}),
+    "--root": (Text("folder of the run records (default: $SWIFT_FA_ROOT, else where the last run is)",
+                    "运行记录所在的文件夹（默认 $SWIFT_FA_ROOT，否则为最近一次运行所在的文件夹）"),
+               {"default": "", "type": lambda text: text or _usual_root(), "metavar": "FOLDER"}),
 }
+
+
+def _usual_root() -> str:
+    from swift_fa_launcher.runs.store import usual_root
+
+    return str(usual_root())
 
 
 class Parser(argparse.ArgumentParser):
@@ -169,7 +176,7 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
             raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
                              hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} swift-fa:qwen7b",))
     return files, [word for word in words if _SETTING.match(word)]
 
 
