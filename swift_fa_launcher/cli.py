@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
-from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
+from swift_fa_launcher.commands.screen import Progress, holds_chinese, print_json, tell, width_of
 from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
 from swift_fa_launcher.layout import advice, cells, fill, pad
 
@@ -111,7 +111,7 @@ def _run(words: list[str], lang: str) -> int:
     from swift_fa_launcher.commands.options import load_command, make_parser
 
     options = make_parser(name, lang).parse_intermixed_args(words[1:])
-    options.command = name
+    options.command, Progress.quiet = name, options.quiet
     options.lang = _spoken(options.lang or lang)
     code: int = load_command(name).run(options)
     return code

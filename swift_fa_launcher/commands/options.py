@@ -126,6 +126,7 @@ def make_parser(name: str, lang: str) -> Parser:
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
+    parser.flag("--quiet", Text("show no progress; only results, warnings and errors", "不显示进度，只显示结果、警告和错误"))
     parser.flag("--json", Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
     return parser
 

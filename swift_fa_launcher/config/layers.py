@@ -182,7 +182,7 @@ class _NodeReader:
 
 def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], with_bases: bool = True) -> list[Layer]:
     """The layers of a file: those of its bases, depth first, then its own."""
-    identity = file.resolve()
+    identity = _identity(file)
     if identity in chain:
         loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
         raise ConfigError("config-extends-invalid",
@@ -191,7 +191,7 @@ def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], w
     layer = parse_layer(_read_text(file, chain), file)
     below: list[Layer] = []
     for base in _bases(layer, file) if with_bases else ():
-        if base.resolve() not in read:  # a base that two files share stands once, below both
+        if _identity(base) not in read:  # a base that two files share stands once, below both
             below += _file_layers(base, read, (*chain, identity))
     read[identity] = layer
     own = {key: value for key, value in layer.data.items() if key != "extends"}
@@ -206,6 +206,10 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
                           Text("extends must be a path or a list of paths", "extends 应为路径或路径列表"),
                           where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
     return [Path(base) if base.startswith(PACKAGED) else file.parent / expand_user(base) for base in bases]
+
+
+def _identity(file: Path) -> Path:
+    return file if str(file).startswith(PACKAGED) else file.resolve()
 
 
 def place_of(file: Path) -> Path:
