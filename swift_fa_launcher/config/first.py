@@ -99,7 +99,7 @@ def _differences(first: First) -> Iterator[_Line]:
         yield "fp16", True, Text("the GPU is older than Ampere", "GPU 早于 Ampere")
     if first.on != "gpu":
         yield "bf16", False, None
-        yield "attn_impl", "sdpa", Text("flash attention needs a GPU, Ampere or newer", "flash attention 需要 Ampere 或更新的 GPU")
+        yield "attn_impl", "sdpa", Text("flash attention: Ampere or newer", "flash attention 需要 Ampere 或更新的 GPU")
         yield "packing", False, Text("and packing needs flash attention", "packing 需要 flash attention")
 
 
@@ -108,14 +108,16 @@ def _swanlab(first: First) -> list[_Line]:
         return [("enabled", False, Text("to track in SwanLab: pip install swanlab", "要用 SwanLab 跟踪：pip install swanlab"))]
     mode: _Line = ("mode", "cloud", Text("you are logged in", "您已登录")) if first.swanlab == "in" else \
         ("mode", "offline", Text("not logged in; after `swanlab login` write cloud", "未登录；`swanlab login` 之后改为 cloud"))
-    return [mode, ("project", "swift-fa", None), ("experiment", "${run.name}", Text("a value may name another", "值可以引用别的值"))]
+    return [mode, ("project", "swift-fa", None),
+            ("experiment", "${run.name}", Text("a value may name another", "值可以引用别的值"))]
 
 
 def _launch(first: First) -> list[_Line]:
     if first.gpus is None:
         return []
-    lines: list[_Line] = [("gpus", list(first.gpus), Text("as nvidia-smi counts them", "编号与 nvidia-smi 一致"))]
-    return [*lines, ("nproc_per_node", first.count, Text("one process for each GPU", "每个 GPU 一个进程"))] if first.count > 1 else lines
+    gpus: _Line = ("gpus", list(first.gpus), Text("as nvidia-smi counts them", "编号与 nvidia-smi 一致"))
+    processes: _Line = ("nproc_per_node", first.count, Text("one process for each GPU", "每个 GPU 一个进程"))
+    return [gpus, processes] if first.count > 1 else [gpus]
 
 
 def _render(lines: Iterable[_Line], indent: str, lang: str) -> Iterator[str]:

@@ -21,7 +21,15 @@ from typing import Any
 import yaml
 
 from swift_fa_launcher.config.render import leaves
-from swift_fa_launcher.config.schema import CHOICES, PACKAGED, SECTIONS, Origin, ResolvedConfig, SwiftArguments, origin_below
+from swift_fa_launcher.config.schema import (
+    CHOICES,
+    PACKAGED,
+    SECTIONS,
+    Origin,
+    ResolvedConfig,
+    SwiftArguments,
+    origin_below,
+)
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined
 

@@ -33,7 +33,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: The words of an origin, as records and JSON have them, and in Chinese.
-_ORIGIN_WORDS = (("command line: ", "命令行："), ("environment: ", "环境变量："), ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))
+_ORIGIN_WORDS = (("command line: ", "命令行："), ("environment: ", "环境变量："),
+                 ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))
 
 
 def name_origins(text: str, lang: str) -> str:

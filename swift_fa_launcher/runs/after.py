@@ -1,7 +1,7 @@
 """What one does with a model that has been trained: ms-swift's commands for it, with the run's own paths.
 
-Sources: swift/arguments/base_args/base_args.py of 4.6.0 (`--adapters` or `--model` of a checkpoint, whose args.json says the rest;
-3.x is alike), and of 2.6 swift/llm/utils/argument.py (`--ckpt_dir`); adapters_can_be_merged for what `--merge_lora` merges.
+Sources: swift/arguments/base_args/base_args.py of 4.6.0 (`--adapters` or `--model` of a checkpoint, whose args.json says the
+rest; adapters_can_be_merged for what `--merge_lora` merges; 3.x is alike), swift/llm/utils/argument.py of 2.6 (`--ckpt_dir`).
 """
 
 from __future__ import annotations

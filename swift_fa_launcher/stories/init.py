@@ -41,7 +41,8 @@ def refuse_existing(file: Path) -> None:
     """Raises LauncherError where there is a file already."""
     if file.exists():
         words = shlex.join(["swift-fa", "init", str(file), "--force"])
-        raise LauncherError("config-exists", Text(f"{file} exists already; nothing was written", f"{file} 已存在，没有写入任何内容"),
+        raise LauncherError("config-exists",
+                            Text(f"{file} exists already; nothing was written", f"{file} 已存在，没有写入任何内容"),
                             hint=(Text(f"replace it: {words}", f"替换它：{words}"),))
 
 

@@ -20,8 +20,8 @@ from swift_fa_launcher.runs.record import read_record
 from swift_fa_launcher.runs.report import render_finished
 
 
-def ended(tmp_path: Path, args: dict[str, Any], *, text: str = "swift: {seed: 1}\n", adapter: bool = True, ms_swift: str = "4.6.0",
-          packages: dict[str, Any] | None = None) -> tuple[str, ...]:
+def ended(tmp_path: Path, args: dict[str, Any], *, text: str = "swift: {seed: 1}\n", adapter: bool = True,
+          ms_swift: str = "4.6.0", packages: dict[str, Any] | None = None) -> tuple[str, ...]:
     """The commands after a run whose checkpoint was trained with `args`."""
     facts = replace(FACTS, packages={"ms-swift": Version(ms_swift), **(packages or {})})
     folder = start(tmp_path, text=text, facts=facts)
@@ -47,7 +47,8 @@ def test_an_adapter_is_talked_to_merged_and_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("args", "how", "programs"), [
     ({"tuner_type": "full"}, {"adapter": False}, ["infer", "eval"]), ({"tuner_type": "ia3"}, {}, ["infer", "eval"]),
-    ({"tuner_type": "lora", "task_type": "seq_cls"}, {}, ["infer", "export"]), ({"train_type": "lora"}, {}, ["infer", "export", "eval"])])
+    ({"tuner_type": "lora", "task_type": "seq_cls"}, {}, ["infer", "export"]),
+    ({"train_type": "lora"}, {}, ["infer", "export", "eval"])])
 def test_only_what_makes_sense(tmp_path: Path, args: dict[str, Any], how: dict[str, Any], programs: list[str]) -> None:
     lines = ended(tmp_path, args, **how)
     assert [next(word for word in ("infer", "export", "eval") if word in shlex.split(line)) for line in lines] == programs
@@ -81,8 +82,9 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path: Path) -> None:
 def test_ms_swift_knows_every_word(tmp_path: Path) -> None:
     typed = [[word.removeprefix("--") for word in shlex.split(line) if word.startswith("--")]
              for line in ended(tmp_path, {"tuner_type": "lora"})]
-    script = ("import dataclasses, json; from swift.arguments import EvalArguments, ExportArguments, InferArguments; "
-              "print(json.dumps([[f.name for f in dataclasses.fields(a)] for a in (InferArguments, ExportArguments, EvalArguments)]))")
+    script = ("import dataclasses, json; from swift.arguments import EvalArguments as E, ExportArguments as X, "
+              "InferArguments as I; "
+              "print(json.dumps([[field.name for field in dataclasses.fields(one)] for one in (I, X, E)]))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ})
     for names, there in zip(typed, json.loads(done.stdout.splitlines()[-1]), strict=True):
         assert names and set(names) <= set(there)

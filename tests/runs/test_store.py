@@ -215,7 +215,7 @@ def test_a_run_is_found_with_its_state(tmp_path: Path) -> None:
 
 
 def test_records_are_found_where_the_last_run_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$SWIFT_FA_ROOT, the root that this folder's last run used, ./runs, the last root at all; one that is gone does not count."""
+    """$SWIFT_FA_ROOT, the root of this folder's last run, ./runs, the last root at all; one that is gone does not count."""
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here / "own", there / "runs", tmp_path / "new", tmp_path / "named"):
         folder.mkdir(parents=True)
