@@ -131,3 +131,14 @@ def talk(folder: Path, answers: str) -> tuple[int, str]:
         code = child.wait(timeout=60)
     os.close(ours)
     return code, said.decode(errors="replace")
+
+
+@pytest.mark.stack
+def test_the_demo_is_ready_to_train(tmp_path: Path) -> None:
+    done = swift_fa(tmp_path, "init", "demo.yaml", "--demo")
+    config = resolve_config([tmp_path / "demo.yaml"])
+    assert done.returncode == 0 and "ready" in done.stdout and "swift-fa train demo.yaml" in done.stderr
+    assert (tmp_path / str(config.swift["model"]) / "model.safetensors").is_file() and config.run.root == ".demo/runs"
+    (tmp_path / "wall" / ".demo").parent.mkdir()
+    (tmp_path / "wall" / ".demo").write_text("")
+    assert "demo-not-made" in swift_fa(tmp_path / "wall", "init", "--demo", "--json").stdout

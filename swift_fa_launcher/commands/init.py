@@ -21,6 +21,8 @@ def declare(parser: Parser) -> None:
     parser.option("--dataset", metavar="DATASET", action="append", help=Text(
         "a hub id or a file; #500 behind it takes 500 rows (may be repeated)",
         "hub 上的 id 或文件；后面加 #500 表示取 500 行（可重复）"))
+    parser.flag("--demo", Text("a tiny model and rows to try everything with, on any machine, in .demo/",
+                               "在 .demo/ 中生成微型模型和数据，在任何机器上都能试用"))
     parser.flag("--force", Text("replace the file if it exists", "文件已存在时替换它"))
 
 
@@ -31,13 +33,16 @@ def run(options: argparse.Namespace) -> int:
     file, asks = Path(options.file), sys.stdin.isatty() and sys.stderr.isatty() and not options.json
     if not options.force and not (asks and file.exists() and _may_replace(file, options.lang)):
         story.refuse_existing(file)
-    model, datasets = options.model, options.dataset
-    if asks and not model:
-        model = _ask(Text("model (a hub id or a folder)", "模型（hub 上的 id 或本地目录）"), story.MODEL, options.lang)
-    if asks and not datasets:
-        datasets = _ask(Text("dataset (hub ids or files)", "数据集（hub 上的 id 或文件）"), story.DATASET, options.lang).split()
-    written = story.write_first(file, model or story.MODEL, tuple(datasets or [story.DATASET]), options.lang,
-                                screen.Progress(options.lang).say)
+    say = screen.Progress(options.lang).say
+    if options.demo:
+        written = story.write_demo(file, say)
+    else:
+        model, datasets = options.model or story.MODEL, options.dataset or [story.DATASET]
+        if asks and not options.model:
+            model = _ask(Text("model (a hub id or a folder)", "模型（hub 上的 id 或本地目录）"), model, options.lang)
+        if asks and not options.dataset:
+            datasets = _ask(Text("dataset (hub ids or files)", "数据集（hub 上的 id 或文件）"), datasets[0], options.lang).split()
+        written = story.write_first(file, model, tuple(datasets), options.lang, say)
     judgement = written.judgement
     if options.json:
         screen.print_json({"schema": 1, "file": str(file), "status": status(judgement.findings),

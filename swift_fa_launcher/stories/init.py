@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A model and rows that every machine can train with, where nobody names others: one GB and 500 rows.
 MODEL, DATASET = "Qwen/Qwen2.5-0.5B-Instruct", "AI-ModelScope/alpaca-gpt4-data-en#500"
+#: What makes the demo, and the folder for it, which the config `swift-fa:demo` names.
+TINY, DEMO = Path(__file__).parents[1] / "training" / "tiny.py", Path(".demo")
 #: GiB that a packed row's token takes beside weights of 14 GiB, with gradient checkpointing; less beside smaller ones, but the
 #: vocabulary's part. By docs/h200.md: 8 packed rows took 45.5 GiB and 2 of them 18.0, of 4,700 tokens each.
 _TOKEN_GIB, _OF_WEIGHTS, _LEAST = 1.5 / 1024, 14.0, 0.7
@@ -51,9 +55,23 @@ def write_first(file: Path, model: str, datasets: tuple[str, ...], lang: str, sa
     config = resolve_data({"swift": {"model": model, "dataset": list(datasets), "tuner_type": "lora"}})
     say(Text("looking at this machine", "正在查看本机"))
     first = choose_first(file, config, collect_facts(config, offline=True, probe=False, say=say))
+    return _write(file, render_first(first, lang), say)
+
+
+def write_demo(file: Path, say: Say) -> Written:
+    """A tiny model with random weights, 200 rows and a config of one line that trains with them on any machine. Raises
+    LauncherError."""
+    say(Text(f"making a tiny model and 200 rows in {DEMO}", f"正在 {DEMO} 中生成微型模型和 200 行数据"))
+    done = subprocess.run([sys.executable, str(TINY), str(DEMO)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LauncherError("demo-not-made", where=str(DEMO), why=(done.stderr.strip() or str(done.returncode)).splitlines()[-1])
+    return _write(file, f"extends: swift-fa:demo  # what it sets: swift-fa config {shlex.quote(str(file))} --explain\n", say)
+
+
+def _write(file: Path, text: str, say: Say) -> Written:
     with refused_as(LauncherError("config-not-written", where=str(file))):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, render_first(first, lang))
+        write_whole(file, text)
     written = resolve_config([file])
     return Written(file, judge(written, look(written, say=say)))
 

@@ -76,6 +76,11 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the config cannot be written", "无法写入配置文件"),
         Text("the folder cannot be written to, or the disk is full", "该目录无法写入，或磁盘已满"),
         Text("write it elsewhere: swift-fa init FILE", "写到别处：swift-fa init FILE")),
+    "demo-not-made": entry(
+        "E", Text("the demo's model and rows cannot be made", "无法生成演示用的模型和数据"),
+        Text("the packages of the training (numpy, tokenizers, safetensors) are missing, or the folder cannot be written to",
+             "缺少训练所需的软件包（numpy、tokenizers、safetensors），或该目录无法写入"),
+        "pip install ms-swift"),
     "config-unreadable": entry(
         "E", Text("the config file cannot be read", "无法读取配置文件"),
         Text("it is not UTF-8 text, it is a folder, or you may not read it", "它不是 UTF-8 文本，是目录，或没有读取权限")),
