@@ -177,7 +177,7 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
             raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
                              hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
     if needed and not files:
-        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} swift-fa:qwen7b",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} swift-fa:qwen7b", "swift-fa init my.yaml"))
     return files, [word for word in words if _SETTING.match(word)]
 
 
