@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import (
     CHOICES,
@@ -34,8 +35,6 @@ from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
-#: Names the folder of the run records.
-ROOT_VARIABLE = "SWIFT_FA_ROOT"
 _PACKAGED_FOLDER = Path(__file__).with_name("bases")
 
 _SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()

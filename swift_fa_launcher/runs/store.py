@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.cache import cache_dir
-from swift_fa_launcher.config.layers import ROOT_VARIABLE, expand_user
+from swift_fa_launcher.cache import ROOT_VARIABLE, cache_dir
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words, did_you_mean
 from swift_fa_launcher.files import keep_answer, read_group
@@ -107,7 +106,7 @@ def usual_root() -> Path:
     """The folder of the records that a command means which names none: $SWIFT_FA_ROOT, else where the last run that was started
     here is, else ./runs, else where the last run at all is."""
     if named := os.environ.get(ROOT_VARIABLE):
-        return expand_user(named)
+        return Path(os.path.expanduser(named))
     used = [(folder, root) for folder, root in _used_roots().items() if os.path.isdir(root)]
     here = dict(used).get(os.getcwd())
     if not used or (os.path.isdir(_USUAL_ROOT) and here in (None, os.path.abspath(_USUAL_ROOT))):
