@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import swift_fa_launcher
@@ -17,6 +18,7 @@ NO_VARIABLES = {"ALL_ATTENTION_FUNCTIONS", "FILE_OR_URL", "FLASH_ATTENTION_COMPA
 OF_WORDS = ("findings", "diagnose")
 
 
+@cache
 def trees() -> list[ast.Module]:
     files = [file for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAGE).parts[0] not in OF_WORDS]
     return [ast.parse(file.read_text(encoding="utf-8")) for file in sorted(files)]
