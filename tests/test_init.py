@@ -48,9 +48,17 @@ def test_a_machine_without_bfloat16_or_without_a_gpu() -> None:
 
 
 def test_more_memory_takes_more_rows() -> None:
-    sizes = [chosen(gpus=[gpu(memory_gib=gib, free_memory_gib=gib)]).rows for gib in (16.0, 24.0, 40.0, 80.0)]
+    sizes = [chosen(gpus=[gpu(memory_gib=gib, free_memory_gib=gib)]).room for gib in (16.0, 24.0, 40.0, 80.0)]
     assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 8
-    assert chosen(gpus=[gpu(free_memory_gib=None)]).rows == 1, "what is not known is not guessed"
+    assert chosen(gpus=[gpu(free_memory_gib=None)]).room == 1, "what is not known is not guessed"
+
+
+@pytest.mark.parametrize(("on", "room", "count", "rows", "times"), [
+    ("gpu", 8, 1, 4, 1), ("gpu", 1, 1, 1, 4), ("gpu", 8, 2, 2, 1), ("gpu", 8, 8, 1, 1), ("cpu", 1, 1, 1, 16),
+    ("old", 8, 2, 8, 1)])
+def test_a_step_sees_as_many_examples_on_every_machine(on: str, room: int, count: int, rows: int, times: int) -> None:
+    first = First("a.yaml", "a", "m", ("d",), on, None, count, room, "in")
+    assert (first.rows, first.accumulated) == (rows, times)
 
 
 def test_swanlab_as_it_is_here() -> None:

@@ -14,7 +14,8 @@ import yaml
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.layout import cells, pad
 
-ROWS_A_STEP = 16  # over all GPUs
+#: Rows of a step over all GPUs; a packed row holds some four conversations (docs/h200.md: 4.2 of 3072 tokens).
+ROWS_A_STEP, PACKED_A_STEP = 16, 4
 MAX_LENGTH = 2048
 _PLACE = 40  # columns before a comment, where the values leave them
 
@@ -22,7 +23,7 @@ _PLACE = 40  # columns before a comment, where the values leave them
 @dataclass(frozen=True)
 class First:
     """file: what the config is called on a command line. on: "gpu"; "old", a GPU without bfloat16; "cpu". gpus: those to train
-    on, None for all. rows: that each GPU takes at a time. swanlab: "in", logged in; "out"; "absent"."""
+    on, None for all. room: rows that each GPU has memory for. swanlab: "in", logged in; "out"; "absent"."""
 
     file: str
     name: str
@@ -31,8 +32,22 @@ class First:
     on: str
     gpus: tuple[int, ...] | None
     count: int
-    rows: int
+    room: int
     swanlab: str
+
+    @property
+    def rows(self) -> int:
+        """Rows that each GPU takes at a time."""
+        return max(1, min(self.room, self._a_step // self.count))
+
+    @property
+    def accumulated(self) -> int:
+        """How many times a step takes them."""
+        return max(1, self._a_step // (self.rows * self.count))
+
+    @property
+    def _a_step(self) -> int:
+        return PACKED_A_STEP if self.on == "gpu" else ROWS_A_STEP
 
 
 #: A value and what a reader learns of it.
@@ -68,19 +83,19 @@ def render_first(first: First, lang: str) -> str:
 
 
 def _swift(first: First) -> list[_Line]:
-    steps = max(1, ROWS_A_STEP // (first.rows * first.count))
+    rows, times, count = first.rows, first.accumulated, first.count
+    kind = Text("packed rows", "个打包行") if first.on == "gpu" else Text("rows", "行")
     return [
         ("model", first.model, Text("a hub id or a folder", "hub 上的 id 或本地目录")),
         ("dataset", list(first.datasets), Text("hub ids or files; #500 behind one takes 500 of its rows",
                                                "hub 上的 id 或文件；后面加 #500 表示只取 500 行")),
         *_differences(first),
         ("max_length", MAX_LENGTH, Text("tokens; a longer row is left out", "token 数；更长的行不参与训练")),
-        ("per_device_train_batch_size", first.rows, Text(
-            f"rows at a time; does it fit? swift-fa rehearse {first.file}",
-            f"每次的行数；显存够吗？swift-fa rehearse {first.file}")),
-        ("gradient_accumulation_steps", steps, Text(
-            f"{first.rows} x {steps} x {first.count} = {first.rows * steps * first.count} rows a step",
-            f"每步 {first.rows} x {steps} x {first.count} = {first.rows * steps * first.count} 行")),
+        ("per_device_train_batch_size", rows, Text(
+            f"{kind.en} at a time; does it fit? swift-fa rehearse {first.file}",
+            f"每次的{kind.zh.lstrip('个')}数；显存够吗？swift-fa rehearse {first.file}")),
+        ("gradient_accumulation_steps", times, Text(f"{rows} x {times} x {count} = {rows * times * count} {kind.en} a step",
+                                                    f"每步 {rows} x {times} x {count} = {rows * times * count} {kind.zh}")),
         ("learning_rate", 1e-4, Text("LoRA takes 1e-4 to 2e-4, full training 1e-5", "LoRA 常用 1e-4 到 2e-4，全参训练 1e-5")),
         ("num_train_epochs", 1, None),
         ("logging_steps", 5, None),

@@ -89,7 +89,7 @@ def choose_first(file: Path, config: ResolvedConfig, facts: Facts) -> First:
         model=config.swift.text("model") or "", datasets=config.swift.names("dataset"),
         on="cpu" if seen == () else "old" if free and all(gpu.index in old for gpu in free) else "gpu",
         gpus=tuple(gpu.index for gpu in free) if chosen else None, count=max(1, len(free)),
-        rows=rows_that_fit(config, facts, free),
+        room=rows_that_fit(config, facts, free),
         swanlab="absent" if swanlab is None else "in" if login and known(login.api_key) else "out")
 
 
