@@ -17,7 +17,7 @@ from swift_fa_launcher.errors import LauncherError, Say, Text, refused_as
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts, Gpu
-from swift_fa_launcher.machine.reading import gpus_before_ampere, visible_gpus
+from swift_fa_launcher.machine.reading import gpus_before_ampere, is_idle, visible_gpus
 from swift_fa_launcher.preflight.sizes import gpu_holds
 from swift_fa_launcher.stories.launch import Judgement, judge, look
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MODEL, DATASET = "Qwen/Qwen2.5-0.5B-Instruct", "AI-ModelScope/alpaca-gpt4-data-en#500"
 #: What makes the demo, and the folder for it, which the config `swift-fa:demo` names.
 TINY, DEMO = Path(__file__).parents[1] / "training" / "tiny.py", Path(".demo")
-#: GiB that a packed row's token takes beside weights of 14 GiB, with gradient checkpointing; less beside smaller ones, but the
-#: vocabulary's part. By docs/h200.md: 8 packed rows took 45.5 GiB and 2 of them 18.0, of 4,700 tokens each.
+#: GiB that a token takes beside weights of 14 GiB with gradient checkpointing; less beside smaller ones, though not by much.
+#: By docs/h200.md 8 packed rows took 45.5 GiB and 2 took 18.0, of some 4,700 tokens each: 1 MiB, and half as much to be safe.
 _TOKEN_GIB, _OF_WEIGHTS, _LEAST = 1.5 / 1024, 14.0, 0.7
 _TAKEN = 0.85  # of the free memory; the rest is the CUDA context's and what the rows' lengths scatter
 _ROWS = (8, 4, 2, 1)
@@ -79,7 +79,7 @@ def _write(file: Path, text: str, say: Say) -> Written:
 def choose_first(file: Path, config: ResolvedConfig, facts: Facts) -> First:
     """What the machine of these facts can train with: its free GPUs (all, where none is), rows that fit, SwanLab."""
     seen = visible_gpus(config, facts).gpus
-    free = tuple(gpu for gpu in seen or () if is_free(gpu)) or seen or ()
+    free = tuple(gpu for gpu in seen or () if is_idle(gpu)) or seen or ()
     old = {gpu.index for gpu in gpus_before_ampere(config, facts)}
     free = tuple(gpu for gpu in free if gpu.index not in old) or free
     login, swanlab = known(facts.swanlab), facts.package("swanlab")
@@ -91,12 +91,6 @@ def choose_first(file: Path, config: ResolvedConfig, facts: Facts) -> First:
         gpus=tuple(gpu.index for gpu in free) if chosen else None, count=max(1, len(free)),
         room=rows_that_fit(config, facts, free),
         swanlab="absent" if swanlab is None else "in" if login and known(login.api_key) else "out")
-
-
-def is_free(gpu: Gpu) -> bool:
-    """Whether nobody else trains on it, as `gpu-memory-low` sees it."""
-    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
-    return bool(total and free is not None and free >= 0.9 * total)
 
 
 def rows_that_fit(config: ResolvedConfig, facts: Facts, gpus: tuple[Gpu, ...]) -> int:
