@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
-from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
+from swift_fa_launcher.commands.screen import Progress, holds_chinese, print_json, tell, width_of
 from swift_fa_launcher.errors import LauncherError, Text, render_words
 from swift_fa_launcher.layout import advice, cells, fill, pad
 
@@ -119,7 +119,7 @@ def _run(words: list[str], lang: str) -> int:
     parser = make_parser(name, lang)
     parser.given = words[1:]
     options = parser.parse_intermixed_args(words[1:])
-    options.command = name
+    options.command, Progress.quiet = name, options.quiet
     options.lang = _spoken(options.lang or lang)
     code: int = load_command(name).run(options)
     return code
@@ -132,7 +132,7 @@ def _overview(lang: str) -> str:
     usage = Text("usage: swift-fa COMMAND ...", "用法：swift-fa COMMAND ...")
     left = max(map(cells, COMMANDS)) + 4
     listed = (fill(story.render(lang), width, pad(f"  {name}", left), " " * left) for name, story in COMMANDS.items())
-    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4"
+    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train swift-fa:qwen7b swift.learning_rate=1e-4"
     more = Text("`swift-fa COMMAND --help` says more.", "详见 `swift-fa COMMAND --help`。")
     return "\n\n".join([fill(about.render(lang), width), usage.render(lang), "\n".join(listed), example, more.render(lang)])
 

@@ -203,7 +203,7 @@ def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[obj
 def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(tmp_path: Path) -> None:
     words = ["preflight", "configs/qwen7b-lora.yaml", "--facts", ROOT / "docs" / "example-facts.json", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=ROOT).stdout)["findings"]}
-    assert found["arg-renamed"]["fix"] == ["在 configs/bases/lora.yaml:3 改为：train_type: lora"]
+    assert found["arg-renamed"]["fix"] == ["swift.train_type=lora"]
     words = ["preflight", f"launch.python={bare_python(tmp_path / 'venv')}", "--offline", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"]}
     assert "内置默认值" in found["swanlab-missing"]["summary"]

@@ -14,6 +14,7 @@ DONE, REFUSED = 0, 1
 
 #: What each command does, in the order of the overview.
 COMMANDS: Mapping[str, Text] = {
+    "init": Text("write a first config for this machine, with comments", "为本机写一份带注释的初始配置"),
     "train": Text("check everything, install flash-attn if needed, train, record the run",
                   "检查环境，必要时安装 flash-attn，然后训练并记录"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),

@@ -44,9 +44,16 @@ _SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
                 {"action": "append", "default": [], "metavar": "CODE"}),
     "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
                      {"action": "store_true"}),
-    "--root": (Text("folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"),
-               {"default": "runs", "metavar": "FOLDER"}),
+    "--root": (Text("folder of the run records (default: $SWIFT_FA_ROOT, else where the last run is)",
+                    "运行记录所在的文件夹（默认 $SWIFT_FA_ROOT，否则为最近一次运行所在的文件夹）"),
+               {"default": "", "type": lambda text: text or _usual_root(), "metavar": "FOLDER"}),
 }
+
+
+def _usual_root() -> str:
+    from swift_fa_launcher.runs.store import usual_root
+
+    return str(usual_root())
 
 
 class Parser(argparse.ArgumentParser):
@@ -121,6 +128,7 @@ def make_parser(name: str, lang: str) -> Parser:
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
+    parser.flag("--quiet", Text("show no progress; only results, warnings and errors", "不显示进度，只显示结果、警告和错误"))
     parser.flag("--json", Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
     return parser
 
@@ -166,7 +174,7 @@ def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[li
 
         refuse_words(options.command, words, _SETTING)
     if needed and not files:
-        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} swift-fa:qwen7b", "swift-fa init my.yaml"))
     return files, [word for word in words if _SETTING.match(word)]
 
 

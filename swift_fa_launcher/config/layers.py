@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,16 +21,26 @@ from typing import Any
 
 import yaml
 
+from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.gpus import GpusError, parse_gpus
 from swift_fa_launcher.config.names import VALUES_MEANT, find_settings
 from swift_fa_launcher.config.render import leaves, typed
-from swift_fa_launcher.config.schema import CHOICES, SECTIONS, Origin, ResolvedConfig, SwiftArguments, origin_below
+from swift_fa_launcher.config.schema import (
+    CHOICES,
+    PACKAGED,
+    SECTIONS,
+    Origin,
+    ResolvedConfig,
+    SwiftArguments,
+    origin_below,
+)
 from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
 from swift_fa_launcher.secrets import strike_assigned
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
+_PACKAGED_FOLDER = Path(__file__).with_name("bases")
 
 _SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()
                                       if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
@@ -72,7 +83,7 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
     file, line and key.
     """
     read: dict[Path, Layer] = {}
-    layers = [default_layer()]
+    layers = [default_layer(), *_environment_layers()]
     for file in files:
         layers += _file_layers(file, read, chain=(), with_bases=with_bases)
     layers += [_override_layer(words) for words in overrides]
@@ -82,7 +93,7 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
 def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     """The config of plain data over the built-in defaults, for configs that come from no file."""
     origins = {key: Origin("override", text=key) for key, _ in leaves(data)}
-    return _resolve([default_layer(), Layer(data, origins)], (), ())
+    return _resolve([default_layer(), *_environment_layers(), Layer(data, origins)], (), ())
 
 
 @lru_cache(maxsize=1)
@@ -90,6 +101,12 @@ def default_layer() -> Layer:
     """The built-in defaults."""
     layer = parse_layer(DEFAULTS_FILE.read_text(encoding="utf-8"), DEFAULTS_FILE)
     return Layer(layer.data, {key: Origin("default", text=origin.text) for key, origin in layer.origins.items()})
+
+
+def _environment_layers() -> list[Layer]:
+    """What variables of the launcher set where neither a file nor the command line does."""
+    root = os.environ.get(ROOT_VARIABLE)
+    return [Layer({"run": {"root": root}}, {"run.root": Origin("environment", text=ROOT_VARIABLE)})] if root else []
 
 
 def parse_layer(text: str, file: Path) -> Layer:
@@ -206,7 +223,7 @@ class _NodeReader:
 
 def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], with_bases: bool = True) -> list[Layer]:
     """The layers of a file: those of its bases, depth first, then its own."""
-    identity = file.resolve()
+    identity = _identity(file)
     if identity in chain:
         loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
         raise ConfigError("config-extends-invalid",
@@ -218,7 +235,7 @@ def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], w
     _refuse_flat(file, layer.data)
     below: list[Layer] = []
     for base in _bases(layer, file) if with_bases else ():
-        if base.resolve() not in read:  # a base that two files share stands once, below both
+        if _identity(base) not in read:  # a base that two files share stands once, below both
             below += _file_layers(base, read, (*chain, identity))
     read[identity] = layer
     own = {key: value for key, value in layer.data.items() if key != "extends"}
@@ -232,7 +249,17 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
         raise ConfigError("config-extends-invalid",
                           Text("extends must be a path or a list of paths", "extends 应为路径或路径列表"),
                           where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
-    return [file.parent / expand_user(base) for base in bases]
+    return [Path(base) if base.startswith(PACKAGED) else file.parent / expand_user(base) for base in bases]
+
+
+def _identity(file: Path) -> Path:
+    return file if str(file).startswith(PACKAGED) else file.resolve()
+
+
+def place_of(file: Path) -> Path:
+    """Where a config lies: one of the package, `swift-fa:lora`, in there."""
+    name = str(file)
+    return _PACKAGED_FOLDER / f"{name.removeprefix(PACKAGED)}.yaml" if name.startswith(PACKAGED) else file
 
 
 def expand_user(path: str) -> Path:
@@ -246,8 +273,12 @@ def expand_user(path: str) -> Path:
 def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     via = f"extends: {' -> '.join(str(p) for p in (*chain, file))}" if chain else ""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return place_of(file).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        if str(file).startswith(PACKAGED):
+            names = ", ".join(sorted(PACKAGED + one.stem for one in _PACKAGED_FOLDER.glob("*.yaml")))
+            raise ConfigError("config-missing", Text(f"the package has no config {file}", f"软件包中没有配置 {file}"), where=via,
+                              hint=(Text(f"it has: {names}", f"其中有：{names}"),)) from None
         beside = [str(file.parent / other.name) for other in file.parent.glob("*.y*ml")]
         if (full := f"{file}.yaml") in beside:
             raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,

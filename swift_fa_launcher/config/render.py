@@ -51,7 +51,7 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _origin_to_json(origin: Origin) -> dict[str, Any]:
     if origin.layer == "file":
         return {"layer": "file", "file": str(origin.file), "line": origin.line}
-    return {"layer": origin.layer, **({"text": origin.text} if origin.layer == "override" else {})}
+    return {"layer": origin.layer, **({"text": origin.text} if origin.layer in ("override", "environment") else {})}
 
 
 def typed(key: str, value: Any) -> str:

@@ -570,6 +570,21 @@ def _edits_from(first: str) -> Callable[[str], int]:
     return edits
 
 
+def plain_type(argument: Argument) -> str:
+    """What an argument takes, without Python's own spelling: "int", "list of str", "dict or str".
+
+    >>> plain_type(Argument("Optional[List[str]]")), plain_type(Argument("Literal[1, 'float8', None]"))
+    ('list of str', 'int or str')
+    """
+    def kinds(values: re.Match[str]) -> str:
+        return " ".join(type(value).__name__ for value in ast.literal_eval(f"[{values[1]}]"))
+
+    text = re.sub(r"Literal\[(.*?)\]", kinds, known(argument.type) or "")
+    found = re.findall(r"\b[Ll]ist\[(\w+)|\b(dict|str|int|float|bool)\b", re.sub(r"dict\[.*?\]", "dict", text))
+    names = (f"list of {item if item in ('int', 'float', 'bool') else 'str'}" if item else name for item, name in found)
+    return " or ".join(dict.fromkeys(names)) or "str"
+
+
 def find_arguments(arguments: Arguments, pattern: str | None = None) -> tuple[tuple[str, Argument], ...]:
     """The arguments whose name or help holds `pattern`, a piece of text or a shell pattern (`lora*`) for the name.
 

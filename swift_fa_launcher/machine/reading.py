@@ -429,6 +429,12 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
     return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
 
 
+def is_idle(gpu: Gpu) -> bool | None:
+    """Whether nearly all of its memory is free; None where that is not known."""
+    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
+    return free >= 0.9 * total if total and free is not None else None
+
+
 def gpus_before_ampere(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...]:
     """The wanted GPUs that are known to have neither bfloat16 nor what FlashAttention 2 needs."""
     return tuple(gpu for gpu in visible_gpus(config, facts).gpus or ()

@@ -181,6 +181,7 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
     import yaml
 
+    from swift_fa_launcher.config.layers import place_of
     from swift_fa_launcher.machine.facts import facts_to_json
 
     origins = {key: str(origin) for key, origin in config.origins.items()}
@@ -202,7 +203,7 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     }
     if around.diff:
         texts["git.diff"] = around.diff
-    for i, source in enumerate(config.files):
+    for i, source in enumerate(map(place_of, config.files)):
         texts[f"layers/{i}/{source.name}"] = text_of(source, "utf-8-sig")
     return {"run.json": _render_run(record, hidden),
             "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),

@@ -263,7 +263,7 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
         raise UsageError("config-not-named",
                          Text("--lock needs a config: the lock is written beside it",
                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
-                         hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
+                         hint=("swift-fa install --lock swift-fa:qwen7b",))
     tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
     offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")

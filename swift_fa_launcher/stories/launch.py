@@ -41,7 +41,7 @@ from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
-from swift_fa_launcher.runs.store import Entry, readable_run, see_run
+from swift_fa_launcher.runs.store import Entry, readable_run, remember_root, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
@@ -281,6 +281,8 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
     record = _make_record(prepared)
     folder = records.start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
+
+    remember_root(prepared.root, Path(plan.cwd))
 
     failures: list[str] = []  # beside the training
 

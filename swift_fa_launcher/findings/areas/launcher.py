@@ -79,6 +79,19 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the command line or an `extends` names a file that does not exist", "命令行或 `extends` 指定的文件不存在"),
         Text("correct the path; paths in `extends` are relative to the config that contains them",
              "改正路径；`extends` 中的路径相对于写有它的配置文件")),
+    "config-exists": entry(
+        "E", Text("there is a file of that name already", "已有同名文件"),
+        Text("swift-fa init would replace a file, and was not told to", "swift-fa init 会替换已有的文件，而没有得到许可"),
+        Text("replace it: swift-fa init FILE --force", "替换它：swift-fa init FILE --force")),
+    "config-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置文件"),
+        Text("the folder cannot be written to, or the disk is full", "该目录无法写入，或磁盘已满"),
+        Text("write it elsewhere: swift-fa init FILE", "写到别处：swift-fa init FILE")),
+    "demo-not-made": entry(
+        "E", Text("the demo's model and rows cannot be made", "无法生成演示用的模型和数据"),
+        Text("the packages of the training (numpy, tokenizers, safetensors) are missing, or the folder cannot be written to",
+             "缺少训练所需的软件包（numpy、tokenizers、safetensors），或该目录无法写入"),
+        "pip install ms-swift"),
     "config-unreadable": entry(
         "E", Text("the config file cannot be read", "无法读取配置文件"),
         Text("it is not UTF-8 text, it is a folder, or you may not read it", "它不是 UTF-8 文本，是目录，或没有读取权限")),

@@ -258,7 +258,7 @@ def _typed(name: str, value: Any) -> str:
 def _rewritten(config: ResolvedConfig, key: str, name: str, value: Any) -> dict[str, Any]:
     """How to write an argument under its right name: the place and its new line, or an override."""
     origin = config.origin(f"swift.{key}")
-    if origin is None or origin.layer != "file":
+    if origin is None or not origin.editable:
         return {"override": _typed(name, value)}
     return {"place": str(origin), "rewritten": f"{name}: {'VALUE' if _open(name, value) == '***' else _word(value)}"}
 
