@@ -54,7 +54,7 @@ class Origin:
 
     layer: "default", "environment", "file" or "override". file and line (from 1) for a file layer; `text` is a variable's name,
     for an override the whole `key=value`, else the scalar as it was written (None for lists, groups and interpolated values).
-    comment: what stands behind a value without a blank behind its `#`, such as the ` #500` of a dataset, with the value before it.
+    comment: what stands behind a value without a blank behind its `#`, such as the ` #500` of a dataset, with the value before.
     """
 
     layer: str
