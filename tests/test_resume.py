@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from by_path import load_file
 pytestmark = pytest.mark.training
 
 CUT_AT, STEPS = 4, 6
-#: Loaded into the training: ends it by KILL when half of the optimizer's file of one checkpoint is written.
+#: Loaded into the training: ends it when half of the optimizer's file of a checkpoint is written, once each.
 CUT_OFF = """
 import os, signal, torch
 
@@ -32,7 +33,7 @@ class Dying:
         written = self.file.write(data)
         self.file.flush()
         if self.left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ.get("CUT_OFF_BY", signal.SIGKILL)))
         return written
     def flush(self):
         self.file.flush()
@@ -40,8 +41,12 @@ class Dying:
 whole_save = torch.save
 
 def save(obj, f, *more, **words):
-    ends = str(f).endswith(f"checkpoint-{os.environ.get('CUT_OFF_AT')}/optimizer.pt")
-    whole_save(obj, Dying(f) if ends else f, *more, **words)
+    for step in os.environ.get("CUT_OFF_AT", "").split(","):
+        cut = os.path.join(os.path.dirname(os.path.dirname(str(f))), f"cut-{step}")
+        if str(f).endswith(f"checkpoint-{step}/optimizer.pt") and not os.path.exists(cut):
+            open(cut, "w").close()
+            f = Dying(f)
+    whole_save(obj, f, *more, **words)
 
 torch.save = save
 """
@@ -146,6 +151,20 @@ def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, wh
     # and now there is nothing left to do
     assert "is the last of its 6 steps" in swift_fa(work, "resume", "latest", code=1)[1]
     assert resumed["id"] in swift_fa(work, "rerun", "latest", code=1)[1] and len(runs(work)) == 3
+
+
+def test_a_run_that_is_stopped_twice_goes_on_by_itself(work: Path, whole: dict[str, Any]) -> None:
+    err = swift_fa(work, "train", "c.yaml", "launch.restarts=3", f"run.root={work}/kept", CUT_OFF_AT="4,6",
+                   CUT_OFF_BY=str(int(signal.SIGTERM)))[1]
+    (run,) = json.loads(swift_fa(work, "runs", "--root", "kept", "--json")[0])["runs"]
+    assert run["status"] == "finished" and [(one["codes"], one["step"]) for one in run["attempts"]] == [
+        (["interrupted"], 2), (["interrupted"], 4)], err[-3000:]
+    assert losses(run) == losses(whole) and len(losses(run)) == STEPS
+    pulse = json.loads((Path(run["run_dir"]) / "pulse.json").read_text())
+    assert pulse["longest"]["saving"] > 0 and pulse["step"] == STEPS - 1, pulse
+    # one SwanLab run in three parts
+    assert len(run["swanlab"]["earlier"]) == 2 and err.count(f"swanlab sync --id {run['swanlab']['run_id']}") == 3
+    assert not (Path(run["run_dir"]) / "stacks.txt").exists()
 
 
 def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:

@@ -65,6 +65,7 @@ class RunRecord:
     notes: str | None = None
     parent: str | None = None
     resumed_from: str | None = None  # the checkpoint, where the parent was continued
+    attempts: tuple[Mapping[str, Any], ...] = ()  # those that failed and were followed by another, see `end_attempt`
     launcher: str = __version__
     host: str | None = None
     pid: int | None = None
@@ -225,6 +226,17 @@ def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: date
                      pid_started=psutil.Process().create_time(),
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
+
+
+def end_attempt(record: RunRecord, outcome: Outcome, codes: Sequence[str], log: str, checkpoint: str | None,
+                step: int) -> RunRecord:
+    """The record with an attempt that failed and is followed by another: started, ended (ISO 8601), exit_code, signal, codes of
+    its diagnoses, detail, log (its name in the run's folder), and the checkpoint and step that the next one goes on from."""
+    told = {"started": outcome.started.isoformat(timespec="seconds"), "ended": outcome.ended.isoformat(timespec="seconds"),
+            "exit_code": outcome.exit_code, "signal": outcome.signal, "codes": list(codes),
+            "detail": outcome.detail.en if outcome.detail else None, "log": log, "checkpoint": checkpoint,
+            "step": step}
+    return replace(record, attempts=(*record.attempts, told))
 
 
 def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:

@@ -301,6 +301,13 @@ def start_monitor(job: Job) -> None:
         say(f"the monitor is off: {one_line(error)}")
 
 
+def start_pulse(job: Job) -> None:
+    try:
+        load_beside("swift_fa_pulse.py").watch(job, is_first_process())
+    except Exception as error:
+        say(f"a training that stalls will not be noticed: {one_line(error)}")
+
+
 def start_speedups(job: Job) -> None:
     try:
         load_beside("swift_fa_speedups.py").speed_up(job, say)
@@ -318,6 +325,6 @@ def load_beside(name: str) -> Any:
 
 #: Entry of the variable's JSON object to what begins it.
 CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "attention": start_attention,
-            "speedups": start_speedups, "monitor": start_monitor}
+            "speedups": start_speedups, "monitor": start_monitor, "pulse": start_pulse}
 
 start()
