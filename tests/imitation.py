@@ -4,7 +4,7 @@ It needs neither torch nor ms-swift. What it does is told by its arguments (outp
 learning_rate, seed, resume_from_checkpoint) and by one variable, IMITATION, a JSON object:
 
     seconds   of a step                     die_at    {step: signal}, once each, before that step is logged
-    stall_at  a step that never ends        fail_if   {argument: value}: an exception at the start
+    stall_at  a step that never ends        fail_if   {argument: value}: an exception at the start, where all are so
     evaluate  seconds of an evaluation      every     steps between two evaluations
 """
 
@@ -61,9 +61,8 @@ def pulse():
     return module.Pulse(os.path.join(job["folder"], "pulse.json"))
 
 
-for name, value in told.get("fail_if", {}).items():
-    if one.get(name) == value:
-        raise ValueError(f"{name} must not be {value}")
+if (wrong := told.get("fail_if")) and all(one.get(name) == value for name, value in wrong.items()):
+    raise ValueError(f"cannot train with {wrong}")
 output = Path(one.get("output_dir", "output")).absolute()
 if one.get("add_version") != "false":
     n = len(list(output.glob("v*"))) if output.is_dir() else 0

@@ -161,7 +161,7 @@ def test_a_run_that_is_stopped_twice_goes_on_by_itself(work: Path, whole: dict[s
         (["interrupted"], 2), (["interrupted"], 4)], err[-3000:]
     assert losses(run) == losses(whole) and len(losses(run)) == STEPS
     pulse = json.loads((Path(run["run_dir"]) / "pulse.json").read_text())
-    assert pulse["longest"]["saving"] > 0 and pulse["step"] == STEPS - 1, pulse
+    assert pulse["longest"]["saving"] >= 0 and pulse["step"] == STEPS - 1, pulse
     # one SwanLab run in three parts
     assert len(run["swanlab"]["earlier"]) == 2 and err.count(f"swanlab sync --id {run['swanlab']['run_id']}") == 3
     assert not (Path(run["run_dir"]) / "stacks.txt").exists()

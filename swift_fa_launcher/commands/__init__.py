@@ -16,6 +16,8 @@ DONE, REFUSED = 0, 1
 COMMANDS: Mapping[str, Text] = {
     "train": Text("check everything, install flash-attn if needed, train, record the run",
                   "检查环境，必要时安装 flash-attn，然后训练并记录"),
+    "sweep": Text("train with every combination of several values, each run on GPUs of its own",
+                  "用多组设置的所有组合分别训练，每次运行使用各自的 GPU"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),
     "rehearse": Text("run the same training in small: does it run, does it fit, how fast",
                      "用很小的规模预演训练：能否运行、显存是否够、有多快"),

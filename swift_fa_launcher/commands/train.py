@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.commands import DONE, REFUSED, screen
 from swift_fa_launcher.commands.options import Parser, allowed, split_words
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Say, Text
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.config.schema import ResolvedConfig
     from swift_fa_launcher.stories.launch import Finished, Prepared
 
 EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run"
@@ -22,6 +23,7 @@ EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run
 def declare(parser: Parser) -> None:
     parser.config_words()
     parser.flag("--dry-run", Text("print the command; start nothing", "只打印命令，不启动"))
+    parser.flag("--wait-gpus", Text("start when enough GPUs are free, and use those", "等到有足够的空闲 GPU 再启动，并使用它们"))
     parser.shared("--no-install", "--allow")
 
 
@@ -29,9 +31,16 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.config.layers import resolve_config
     from swift_fa_launcher.stories import launch as story
 
-    config = resolve_config(*split_words(options))
-    prepared = story.prepare(config, allow=allowed(options.allow), say=screen.Progress(options.lang).say)
-    return start(prepared, options, install=not options.no_install)
+    config, say = resolve_config(*split_words(options)), screen.Progress(options.lang).say
+    with _gpus_awaited(config, say) if options.wait_gpus else nullcontext(config) as config:
+        prepared = story.prepare(config, allow=allowed(options.allow), say=say)
+        return start(prepared, options, install=not options.no_install)
+
+
+def _gpus_awaited(config: ResolvedConfig, say: Say) -> AbstractContextManager[ResolvedConfig]:
+    from swift_fa_launcher.stories.gpus import free_gpus_awaited
+
+    return free_gpus_awaited(config, say)
 
 
 def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:

@@ -80,6 +80,12 @@ def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     return _resolve([default_layer(), Layer(data, origins)], (), ())
 
 
+def override_config(config: ResolvedConfig, words: Sequence[str]) -> ResolvedConfig:
+    """The config with further `key=value` overrides, its files not read again. What was interpolated stays as it is."""
+    layers = [Layer(dict(config.values), config.origins), *map(_override_layer, words)]
+    return _resolve(layers, config.files, (*config.overrides, *words))
+
+
 @lru_cache(maxsize=1)
 def default_layer() -> Layer:
     """The built-in defaults."""

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
-_OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
+_OWN_WORDS = ("id", "kind", "status", "started", "ended", "parent", "launcher", "host")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class RunRecord:
     status: str
     started: str
     cwd: str
+    kind: str = "run"  # or "sweep": the parent of several
     command: tuple[str, ...] = ()
     ended: str | None = None
     exit_code: int | None = None
@@ -167,15 +168,9 @@ def _damaged(file: str, why: Words) -> RecordError:
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
                   around: Surroundings, hidden: Sequence[str]) -> dict[str, str]:
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
-    import yaml
-
     from swift_fa_launcher.machine.facts import facts_to_json
 
-    origins = {key: str(origin) for key, origin in config.origins.items()}
-    values = redact_data(dict(config.values), hidden)
     data = {
-        "config.json": {"schema": SCHEMA, "values": values, "origins": origins,
-                        "files": [str(f) for f in config.files], "overrides": list(config.overrides)},
         "facts.json": facts_to_json(facts),
         "findings.json": [finding.to_json() for finding in findings],
         "plan.json": plan.to_json(),
@@ -190,12 +185,22 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     }
     if around.diff:
         texts["git.diff"] = around.diff
-    for i, source in enumerate(config.files):
-        texts[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
-    return {"run.json": _render_run(record, hidden),
-            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
-            **{name: _json(value, hidden) for name, value in data.items()},
+    return {**render_config(record, config, hidden), **{name: _json(value, hidden) for name, value in data.items()},
             **{name: redact(text, hidden) for name, text in texts.items()}}
+
+
+def render_config(record: RunRecord, config: ResolvedConfig, hidden: Sequence[str]) -> dict[str, str]:
+    """File name to text of what is known of a launch before anything was looked at. Reads the config files to copy them."""
+    import yaml
+
+    values = redact_data(dict(config.values), hidden)
+    told = {"schema": SCHEMA, "values": values, "origins": {key: str(origin) for key, origin in config.origins.items()},
+            "files": [str(f) for f in config.files], "overrides": list(config.overrides)}
+    layers = {f"layers/{i}/{source.name}": source.read_text(encoding="utf-8-sig", errors="replace")
+              for i, source in enumerate(config.files)}
+    return {"run.json": _render_run(record, hidden), "config.json": _json(told, hidden),
+            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
+            **{name: redact(text, hidden) for name, text in layers.items()}}
 
 
 def recorded_layers(folder: Path) -> tuple[Path, ...]:
@@ -215,15 +220,27 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
                       default=lambda other: redact(str(other), hidden)) + "\n"
 
 
+class Process(NamedTuple):
+    """A launcher's process. started: seconds since the epoch."""
+
+    host: str
+    pid: int
+    started: float
+
+
+def this_process() -> Process:
+    import psutil
+
+    return Process(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+
+
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
                 parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
-    import psutil
-
+    process = this_process()
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
-                     resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
-                     pid_started=psutil.Process().create_time(),
+                     resumed_from=resumed_from, host=process.host, pid=process.pid, pid_started=process.started,
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
 

@@ -6,6 +6,7 @@ Nothing here prints: results are values, progress goes through `say`, and `comma
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -403,6 +404,10 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
                           Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
     say(Text(f"stopping {record.id}", f"正在停止 {record.id}"))
+    if record.kind == "sweep" and entry.state == "running" and record.pid:  # it tells its members
+        os.kill(record.pid, signal.SIGTERM)
+        while (entry := see_run(entry.folder)).state == "running":
+            time.sleep(0.2)
     left = end_run(record.id, grace=20.0)
     if left:
         pids = ", ".join(str(process.pid) for process in left)

@@ -128,6 +128,6 @@ class Pulse:
         self.doing, self.written = doing, now
         told = {"doing": doing, "beats": self.beats, "step": self.step, "steps_timed": len(self.steps),
                 "median": round(median(self.steps), 3) if self.steps else None,
-                "longest": {name: round(seconds, 1) for name, seconds in self.longest.items()}}
+                "longest": {name: round(seconds, 3) for name, seconds in self.longest.items()}}
         with contextlib.suppress(OSError):
             os.pwrite(self.fd, json.dumps(told).ljust(ROOM).encode(), 0)  # one small write: a reader sees the old or the new

@@ -18,7 +18,7 @@ def test_only_causes_that_pass_are_tried_again() -> None:
     assert not decide() and not decide("unknown")
 
 
-@pytest.mark.parametrize("code", [code for code in TABLE if AREA_OF[code] in ("data", "swift", "rehearsal", "flash-attn", "build")])
+@pytest.mark.parametrize("code", [c for c in TABLE if AREA_OF[c] in ("data", "swift", "rehearsal", "flash-attn", "build")])
 def test_a_config_is_not_tried_again(code: str) -> None:
     assert code in OF_A_HUB or not decide(code)
 

@@ -12,7 +12,7 @@ TIMEOUT = 300.0
 
 
 class Clock:
-    """A training that tells its pulse, and a launcher that looks every TICK seconds; stalled_at: when it was taken for stalled."""
+    """A training that tells its pulse, and a launcher that looks every TICK seconds. stalled_at: when it was noticed."""
 
     def __init__(self) -> None:
         self.now, self.silence, self.stalled_at = 1000.0, Silence(), None  # type: float, Silence, float | None
@@ -59,20 +59,19 @@ def test_a_healthy_training_raises_no_alarm(seed: int) -> None:
     longest: dict[str, float] = {}
     clock.see(None, draw.uniform(0, 20_000))  # imports, download, packing
     clock.see(Pulse("loading"), draw.uniform(0, 20_000))
-    steps, beats = 0, 0
+    beats = 0
     for step in range(60):
         took = usual * draw.uniform(0.5, 3.0) + (0 if step else draw.uniform(0, 900))  # the first one compiles
         for _ in range(batches := draw.randint(1, 8) * (1 if usual < 500 else 8)):
             beats += 1
-            clock.see(Pulse("training", beats, step, steps, usual if steps else None, dict(longest)), took / batches)
-        steps += 1
+            clock.see(Pulse("training", beats, step, step, usual if step else None, dict(longest)), took / batches)
         for doing, chance, most in (("evaluating", 0.1, 20_000.0), ("saving", 0.2, 3_000.0)):
             if draw.random() < chance:
                 took = draw.uniform(most / 8, most)
-                clock.see(Pulse(doing, beats, step, steps, usual, dict(longest)), took)
+                clock.see(Pulse(doing, beats, step, step + 1, usual, dict(longest)), took)
                 longest[doing] = max(took, longest.get(doing, 0.0))
         if draw.random() < 0.05:
-            clock.see(Pulse("loading", beats, step, steps, usual, dict(longest)), draw.uniform(0, 5_000))  # another epoch
+            clock.see(Pulse("loading", beats, step, step + 1, usual, dict(longest)), draw.uniform(0, 5_000))  # another epoch
         if draw.random() < 0.05:
             clock.now += 100_000  # both were stopped, or the machine slept
     assert clock.stalled_at is None

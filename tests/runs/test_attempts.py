@@ -32,8 +32,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def train(work: Path, monkeypatch: pytest.MonkeyPatch, does: dict[str, Any], *overrides: str) -> tuple[Finished, list[str]]:
     facts = machine(python__executable=sys.executable, swift__module=str(make_swift(work / "site")))
     monkeypatch.setenv("IMITATION", json.dumps(does))
-    config = resolve_config([], ["swanlab.mode=disabled", "run.name=one", "run.speedups=never", "launch.grace=1", "swift.max_steps=8",
-                                 "swift.save_steps=2", "swift.learning_rate=1e-4", "swift.output_dir=out", *overrides])
+    config = resolve_config([], ["swanlab.mode=disabled", "run.name=one", "run.speedups=never", "launch.grace=1",
+                                 "swift.max_steps=8", "swift.save_steps=2", "swift.learning_rate=1e-4", "swift.output_dir=out",
+                                 *overrides])
     said: list[Words] = []
     with open("screen", "wb") as screen:
         finished = launch(plan_launch(Judgement(config, facts, ())), screen=screen, screen_errors=screen, say=said.append)

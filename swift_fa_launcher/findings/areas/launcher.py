@@ -47,6 +47,16 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("a setting on the command line has no value", "命令行中的设置没有值"),
         Text("nothing follows the =, often because a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
         Text("to leave an argument out: KEY=null", "不设置该参数：KEY=null")),
+    "gpus-too-few": entry(
+        "E", Text("there are not so many GPUs", "GPU 没有这么多"),
+        Text("train --wait-gpus needs more GPUs than this machine shows it, so that it would wait for ever",
+             "train --wait-gpus 需要的 GPU 多于本机可见的 GPU，会一直等下去"),
+        Text("use fewer processes: launch.nproc_per_node=1", "减少进程数：launch.nproc_per_node=1"),
+        Text("or name other GPUs: 'launch.gpus=[0,1]'", "或指定别的 GPU：'launch.gpus=[0,1]'")),
+    "sweep-of-nothing": entry(
+        "E", Text("no setting has several values", "没有哪个设置有多个值"),
+        Text("swift-fa sweep needs a setting with several values, or a file of overlays", "swift-fa sweep 需要一个有多个值的设置，或覆盖文件"),
+        Text("name the values: swift.lora_rank=8,16", "写出这些值：swift.lora_rank=8,16")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
         Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
