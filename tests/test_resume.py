@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,28 @@ def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:
     assert not found.keys() - {"data", "result"}, found  # the same command, environment, packages, machine
     assert [one["key"].rpartition(" ")[2] for one in found["data"]] == ["time"]
     assert {one["key"] for one in found.get("result", ())} <= {"runtime", "speed", "tokens_per_second", "peak_memory_gib"}
+
+
+def test_a_repetition_is_verified_to_the_bit(work: Path, whole: dict[str, Any]) -> None:
+    err = swift_fa(work, "rerun", whole["id"], "--verify")[1]
+    assert f"the same to the bit: {STEPS} logged steps, and so are the weights" in err
+    lines = [json.loads(line) for line in (Path(whole["run_dir"]) / "monitor.jsonl").read_text().splitlines()]
+    assert all(line["grad_norm"] > 0 for line in lines)
+    told = json.loads(swift_fa(work, "rerun", whole["id"], "--verify", "--json", f"swift.seed={8}", code=2)[0])
+    assert told["error"]["code"] == "options-conflict"
+
+
+def test_an_archive_is_repeated_in_a_fresh_folder_and_environment(work: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+    home = {"HOME": str(work.parent)}
+    swift_fa(work, "pack", whole["id"], str(tmp_path / "run.tar.gz"), "--data", **home)
+    swift_fa(tmp_path, "unpack", "run.tar.gz", "--out", "again", **home)
+    fresh = tmp_path / "again"
+    venv.create(fresh / ".venv", with_pip=False)  # what pip would install there lies here already
+    (site,) = (fresh / ".venv" / "lib").glob("python*/site-packages")
+    (site / "here.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")) + "\n")
+    swift_fa(fresh, "train", "config.yaml", "launch.python=.venv/bin/python", **home)
+    (run,) = runs(fresh)
+    assert losses(run) == losses(whole) and str(fresh) in run["output_dir"] and len(losses(run)) == STEPS
 
 
 def test_a_server_that_goes_away_costs_neither_the_result_nor_the_machine(tmp_path: Path, work: Path) -> None:

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, Text] = {
     "diff": Text("compare two runs: settings and results", "比较两次运行的设置和结果"),
     "rerun": Text("run a recorded config again", "用记录的配置再运行一次"),
     "resume": Text("continue a stopped run from its newest complete checkpoint", "从最新的完整检查点继续中断的运行"),
+    "pack": Text("write a run into one archive that a colleague can repeat", "把一次运行打包成可供同事重复的归档文件"),
+    "unpack": Text("make a folder of a packed run, ready to train", "把归档文件还原成可直接训练的文件夹"),
     "bench": Text("compare the speed of sdpa, flash attention, padding_free and packing",
                   "比较 sdpa、flash attention、padding_free 和 packing 的速度"),
 }

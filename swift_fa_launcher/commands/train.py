@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from swift_fa_launcher.errors import Say, Text
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
+    from swift_fa_launcher.runs.verify import Verdict
     from swift_fa_launcher.stories.launch import Finished, Prepared
 
 EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run"
@@ -43,8 +45,10 @@ def _gpus_awaited(config: ResolvedConfig, say: Say) -> AbstractContextManager[Re
     return free_gpus_awaited(config, say)
 
 
-def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> int:
-    """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too."""
+def start(prepared: Prepared, options: argparse.Namespace, *, install: bool,
+          held: Callable[[Finished], Verdict] | None = None) -> int:
+    """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too. held: holds what was
+    trained against another run."""
     from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.stories import launch as story
 
@@ -67,8 +71,9 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     finished = story.launch(prepared, screen=heard, screen_errors=sys.stderr.buffer, say=progress.say)
-    _tell_end(finished, options)
-    return finished.outcome.exit_code
+    verdict = held(finished) if held and finished.outcome.exit_code == 0 else None
+    _tell_end(finished, options, verdict)
+    return finished.outcome.exit_code or (REFUSED if verdict and not verdict.same else DONE)
 
 
 def _mendable(prepared: Prepared) -> bool:
@@ -96,10 +101,10 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
     return REFUSED if refused else DONE
 
 
-def _tell_end(finished: Finished, options: argparse.Namespace) -> None:
+def _tell_end(finished: Finished, options: argparse.Namespace, verdict: Verdict | None) -> None:
     """What came of it. The training has ended: nothing that fails here takes its exit code from it."""
     try:
-        _print_finished(finished, options)
+        _print_finished(finished, options, verdict)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         if not isinstance(error, (OSError, KeyboardInterrupt)):
@@ -110,13 +115,18 @@ def _tell_end(finished: Finished, options: argparse.Namespace) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits to be printed would fail once more
 
 
-def _print_finished(finished: Finished, options: argparse.Namespace) -> None:
+def _print_finished(finished: Finished, options: argparse.Namespace, verdict: Verdict | None) -> None:
     from swift_fa_launcher.runs.report import render_finished, run_to_json
     from swift_fa_launcher.runs.store import see_run
 
     if options.json:
-        screen.print_json(run_to_json(see_run(finished.folder)))
+        told = run_to_json(see_run(finished.folder))
+        screen.print_json({**told, "verify": verdict.to_json()} if verdict else told)
     width = screen.width_of(sys.stderr)
     lines = [render_finished(finished.folder, finished.record, options.lang, width),
              *(screen.diagnosis_text(diagnosis, options.lang, width) for diagnosis in finished.diagnoses)]
+    if verdict:
+        from swift_fa_launcher.runs.verify import render_verdict
+
+        lines.append(render_verdict(verdict, options.lang))
     print("\n" + "\n".join(lines), file=sys.stderr)

@@ -47,6 +47,7 @@ from swift_fa_launcher.runs.monitor import read_measured
 from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
+from swift_fa_launcher.runs.verify import Verdict, verify
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ class Prepared:
 @dataclass(frozen=True)
 class Again:
     """A recorded run about to be started once more. differences: from then, for a continuation those that are news;
-    unexpected: those that nobody asked for and that matter. continuation: where it goes on, None for a repetition."""
+    unexpected: those that nobody asked for and that matter. before: the recorded run's folder. continuation: where it goes on,
+    None for a repetition."""
 
     prepared: Prepared
     differences: tuple[Difference, ...]
     unexpected: tuple[Difference, ...]
+    before: Path
     continuation: repeats.Continuation | None = None
 
 
@@ -229,6 +232,11 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
     return _again(entry, replace(prepared, parent=record.id), overrides, None, say)
 
 
+def hold_against(again: Again, finished: Finished) -> Verdict:
+    """The repetition that has ended, held against the run that it repeats."""
+    return verify((again.before, records.read_record(again.before)), (finished.folder, finished.record), again.differences)
+
+
 def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Again:
     """A recorded run that goes on from its newest whole checkpoint. Changes to its working folder; starts nothing."""
     entry, record = readable_run(root, word)
@@ -249,7 +257,8 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeat
     prepared = replace(prepared, around=around)
     texts = _texts(prepared, _make_record(prepared), records.secret_values(judgement.config, os.environ))
     found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
-    return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), there)
+    return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), entry.folder,
+                 there)
 
 
 def _enter(record: records.RunRecord) -> None:
