@@ -247,6 +247,7 @@ def _make_pylock(requirements: str, python: str) -> tuple[str, Text | None]:
         source.write_text(requirements, encoding="utf-8")
         try:
             done = subprocess.run([uv, "pip", "compile", "--no-deps", "--no-header", "--no-annotate", "--quiet",
+                                   "--index-strategy", "unsafe-best-match",  # as pip looks through several indexes
                                    "--python-version", python, "--format", "pylock.toml", "--output-file", target, source],
                                   capture_output=True, text=True, timeout=_UV_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

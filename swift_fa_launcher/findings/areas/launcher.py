@@ -71,7 +71,7 @@ ENTRIES: Mapping[str, Entry] = {
     "sweep-of-nothing": entry(
         "E", Text("no setting has several values", "没有哪个设置有多个值"),
         Text("swift-fa sweep needs a setting with several values, or a file of overlays", "swift-fa sweep 需要一个有多个值的设置，或覆盖文件"),
-        Text("name the values: swift.lora_rank=8,16", "写出这些值：swift.lora_rank=8,16")),
+        Text("name the values: swift-fa sweep CONFIG swift.lora_rank=8,16", "写出这些值：swift-fa sweep CONFIG swift.lora_rank=8,16")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
         Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
