@@ -59,6 +59,7 @@ def _catches(pid: int, number: int) -> bool:
 
 
 def _command(pid: int) -> str:
+    """Program and script, without the arguments, among which may be a secret."""
     with suppress(OSError):
-        return " ".join(Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0"))[:200]
+        return " ".join(Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:3])
     return ""

@@ -48,6 +48,7 @@ from swift_fa_launcher.runs.store import Entry, readable_run, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.runs.verify import Verdict, verify
+from swift_fa_launcher.stories.notify import send_message
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 
 if TYPE_CHECKING:
@@ -331,6 +332,9 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
         record = _with_results(record, folder, prepared.earlier)
     write(replace(record, detail="; ".join(filter(None, (record.detail, *failures))) or None))
+    if outcome.asked != signal.SIGINT:  # whoever pressed Ctrl-C knows
+        with _only_said(Text("the message could not be sent", "无法发送通知"), say, failures):
+            send_message(config, record, folder, plan.starts[0], training_environment(config, plan), say)
     return Finished(record, folder, outcome, diagnoses)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_path import load_file
 from imitation import make_swift  # type: ignore[import-not-found]
 from machines import machine
 
@@ -107,3 +108,19 @@ def test_a_slow_evaluation_and_no_limit_end_nothing(work: Path, monkeypatch: pyt
     assert pulse["longest"]["evaluating"] >= 3.0 and 0.05 < pulse["median"] < 3.0
     finished, _ = train(work / "off", monkeypatch, slow, "launch.stall_timeout=null")
     assert finished.outcome.exit_code == 0 and not (finished.folder / "pulse.json").exists()
+
+
+@pytest.mark.stack
+def test_one_message_is_sent_of_a_run_that_was_killed(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with load_file(Path(__file__).parents[1] / "training" / "fake_swanlab.py").fake_swanlab() as cloud:
+        message = ("swanlab.mode=offline", "swanlab.notification.method=lark", "swanlab.notification.email_language=en",
+                   f"swanlab.notification.webhook_url={cloud.address}/hook/MARKER1TOKEN",
+                   "swanlab.notification.secret=MARKER2SECRET")
+        finished, said = train(work, monkeypatch, {"die_at": {"3": signal.SIGTERM, "4": signal.SIGTERM}}, "launch.restarts=3",
+                               "swift.add_version=false", *message)
+        assert finished.record.status == "failed" and len(finished.record.attempts) == 1, said
+        (sent,) = cloud.asked("POST", "/hook/MARKER1TOKEN")
+        assert sent.body["sign"] and finished.record.id in sent.body["content"]["text"]
+        assert not [file for file in finished.folder.rglob("*") if file.is_file() and b"MARKER" in file.read_bytes()]
+        train(work / "well", monkeypatch, {}, *message)
+        assert len(cloud.requests) == 1, "a training that ends well tells that itself"
