@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     _show_findings(checked, options.lang)
     if options.dry_run:
         _print_members(sweep, options)
-        return REFUSED if any(blocking(judgement.findings) for judgement in checked.judgements) else DONE
+        return REFUSED if any(blocking(judgement.findings) for judgement in checked.judgements.values()) else DONE
     story.refuse_blocked(checked)
     ended = story.run_sweep(checked, parallel=options.parallel, command=("swift-fa", *sys.argv[1:]), voice=progress)
     return _tell_end(ended, options)
@@ -70,7 +70,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
 def _show_findings(checked: Checked, lang: str) -> None:
     """The findings of each member that has others than the one before."""
     shown = None
-    for judgement in checked.judgements:
+    for judgement in checked.judgements.values():
         if judgement.findings and judgement.findings != shown:
             screen.tell(judgement.config.run.name or "", lang)
             screen.print_table(judgement, lang, to_stderr=True)

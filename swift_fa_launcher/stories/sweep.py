@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -26,13 +26,14 @@ from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.config.grid import Settings, make_members, overlay_settings
 from swift_fa_launcher.config.layers import expand_user, override_config, parse_layer, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import LauncherError, LaunchError, Text, UsageError, Voice, joined, refused_as, titled
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.launch.slots import gpu_pool, gpus_needed, take_gpus
-from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.facts import Facts, Rehearsal
 from swift_fa_launcher.machine.reading import uses_torchrun
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import record as records
@@ -77,11 +78,11 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Checked:
-    """A sweep whose members may start. facts: of the machine. judgements: one for each member that is to start."""
+    """A sweep whose members may start. facts: of the machine. judgements: of each member that is to start, by its number."""
 
     sweep: Sweep
     facts: Facts
-    judgements: tuple[single.Judgement, ...]
+    judgements: Mapping[int, single.Judgement]
 
 
 @dataclass(frozen=True)
@@ -170,25 +171,31 @@ def check_sweep(sweep: Sweep, *, install: bool, voice: Voice) -> Checked:
     """Every member that is still to start looked at, judged and, where `train` would, rehearsed. Installs flash-attn where it is
     missing and may be. Starts nothing."""
     allow = sweep.plan.allow
-    checked: list[single.Prepared] = []
-    first: single.Prepared | None = None
+    checked: dict[int, single.Judgement] = {}
+    first: single.Judgement | None = None
     left = _left(sweep)
     for number in left:
         config = sweep.configs[number - 1]
         voice.say(titled(Text(f"member {number}", f"成员 {number}"), " ".join(sweep.plan.members[number - 1])))
         if first is not None and _looks_alike(sweep.configs[left[0] - 1], config):
-            facts = first.judgement.facts
+            facts = first.facts if _rehearsed(first) else replace(first.facts, rehearsal=Facts().rehearsal)
         else:
             prepared = single.prepare(config, allow=allow, say=voice.say)
             if install and would_mend(config, prepared.judgement.facts, prepared.judgement.findings):
                 prepared = single.mend(prepared, allow, voice)
             facts = prepared.judgement.facts
         prepared = single.plan_launch(single.judge(_placed(config, facts), facts, allow))
-        prepared = rehearse_launch(prepared, allow=allow, say=voice.say)
-        first = first or prepared
-        checked.append(prepared)
-    facts = first.judgement.facts if first else Facts()
-    return Checked(sweep, facts, tuple(prepared.judgement for prepared in checked))
+        if not _rehearsed(prepared.judgement):
+            prepared = rehearse_launch(prepared, allow=allow, say=voice.say)
+        first = first or prepared.judgement
+        checked[number] = prepared.judgement
+    return Checked(sweep, first.facts if first else Facts(), checked)
+
+
+def _rehearsed(judgement: single.Judgement) -> Rehearsal | None:
+    """The rehearsal that a member was judged by, where it holds for other ways to learn too."""
+    rehearsal = known(judgement.facts.rehearsal)
+    return rehearsal if rehearsal and None not in rehearsal.losses else None
 
 
 def _placed(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
@@ -206,7 +213,7 @@ def _looks_alike(first: ResolvedConfig, other: ResolvedConfig) -> bool:
 
 def refuse_blocked(checked: Checked) -> None:
     """Raises LaunchError where a member would not start."""
-    blocked = [(judgement.config.run.name, finding.code) for judgement in checked.judgements
+    blocked = [(judgement.config.run.name, finding.code) for judgement in checked.judgements.values()
                for finding in blocking(judgement.findings)]
     if blocked:
         told = ", ".join(dict.fromkeys(code for _, code in blocked))
@@ -233,7 +240,7 @@ def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str],
                      pid=process.pid, pid_started=process.started)
     records.update_record(folder, record)
     left = _left(replace(sweep, folder=folder))
-    floor = _Floor(replace(sweep, folder=folder), checked.facts, parallel, voice)
+    floor = _Floor(replace(checked, sweep=replace(sweep, folder=folder)), parallel, voice)
     asked = None
     try:
         floor.run(left)
@@ -264,9 +271,9 @@ def _start_record(sweep: Sweep, command: Sequence[str]) -> Path:
 class _Floor:
     """The members that run now, by process id, each with its number and its GPUs."""
 
-    def __init__(self, sweep: Sweep, facts: Facts, parallel: int | None, voice: Voice) -> None:
-        self.sweep, self.facts, self.voice = sweep, facts, voice
-        self.pool = gpu_pool(sweep.base, facts)
+    def __init__(self, checked: Checked, parallel: int | None, voice: Voice) -> None:
+        self.checked, self.sweep, self.facts, self.voice = checked, checked.sweep, checked.facts, voice
+        self.pool = gpu_pool(self.sweep.base, self.facts)
         self.places = parallel or (len(self.pool) or 1)
         self.running: dict[int, tuple[int, tuple[int, ...]]] = {}
 
@@ -296,7 +303,7 @@ class _Floor:
         sys.stderr.flush()
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
-            _be_member(self.sweep, number, gpus, parent, self.voice)
+            _be_member(self.checked, number, gpus, parent, self.voice)
         self.running[pid] = (number, gpus)
 
     def collect(self) -> None:
@@ -324,25 +331,25 @@ class _Floor:
                 continue
 
 
-def _be_member(sweep: Sweep, number: int, gpus: tuple[int, ...], parent: int, voice: Voice) -> NoReturn:
+def _be_member(checked: Checked, number: int, gpus: tuple[int, ...], parent: int, voice: Voice) -> NoReturn:
     """The forked process: one launch, from looking at the machine to its record's end."""
-    assert sweep.folder is not None
-    code = 3
+    folder, code = checked.sweep.folder, 3
+    assert folder is not None
     try:
         keeper.die_with_parent()
         if os.getppid() != parent:
             os._exit(code)
         os.setpgid(0, 0)  # a Ctrl-C at the terminal is for the sweep, which passes it on
-        _speak_into(sweep.folder / "members" / f"{number}.log")
-        code = _train_member(sweep, number, gpus, voice)
+        _speak_into(folder / "members" / f"{number}.log")
+        code = _train_member(checked, number, gpus, voice)
     except LauncherError as error:
         code = error.exit_code
-        _note_error(sweep.folder, number, joined(words_of(error)[:1]).en)
+        _note_error(folder, number, joined(words_of(error)[:1]).en)
     except KeyboardInterrupt:
         code = 130
     except BaseException as error:
         with suppress(BaseException):
-            _note_error(sweep.folder, number, f"{type(error).__name__}: {error} ({keep_traceback()})")
+            _note_error(folder, number, f"{type(error).__name__}: {error} ({keep_traceback()})")
     finally:
         os._exit(code)
 
@@ -358,7 +365,8 @@ def _note_error(folder: Path, number: int, said: str) -> None:
     note_member(folder, number, replace(read_became(folder, number), error=said))
 
 
-def _train_member(sweep: Sweep, number: int, gpus: tuple[int, ...], voice: Voice) -> int:
+def _train_member(checked: Checked, number: int, gpus: tuple[int, ...], voice: Voice) -> int:
+    sweep = checked.sweep
     folder, config, allow = sweep.folder, sweep.configs[number - 1], sweep.plan.allow
     assert folder is not None
     own = [f"launch.gpus={[*gpus]}"] if gpus else []
@@ -371,7 +379,11 @@ def _train_member(sweep: Sweep, number: int, gpus: tuple[int, ...], voice: Voice
             port = [f"launch.master_port={_free_port()}"]  # of its own: members that start together would all take the same
             prepared = single.plan_launch(single.judge(override_config(config, [*own, *port]), prepared.judgement.facts, allow))
         prepared = replace(prepared, parent=folder.name)
-    prepared = rehearse_launch(prepared, allow=allow, say=voice.say)
+    if rehearsal := _rehearsed(checked.judgements[number]):
+        now = prepared.judgement
+        prepared = replace(prepared, judgement=single.judge(now.config, replace(now.facts, rehearsal=rehearsal), allow))
+    else:
+        prepared = rehearse_launch(prepared, allow=allow, say=voice.say)
     note_member(folder, number, Became((*before.runs, prepared.run_id)))
     with open(os.devnull, "wb") as nowhere:
         return single.launch(prepared, screen=nowhere, screen_errors=nowhere, say=voice.say).outcome.exit_code

@@ -17,7 +17,7 @@ from swift_fa_launcher.launch.slots import free_gpus, gpu_pool, gpus_needed, tak
 from swift_fa_launcher.machine.facts import Facts, Gpu
 from swift_fa_launcher.runs.sweeps import SweepPlan
 from swift_fa_launcher.stories.gpus import free_gpus_awaited
-from swift_fa_launcher.stories.sweep import Sweep, _Floor
+from swift_fa_launcher.stories.sweep import Checked, Sweep, _Floor
 
 
 def facts(count: int = 4, **changes: Any) -> Facts:
@@ -40,7 +40,7 @@ def floor(members: list[int], count: int, parallel: int | None = None) -> _Floor
     """Members that need so many GPUs each, on so many."""
     configs = tuple(resolve_config([], [f"launch.nproc_per_node={need}"]) for need in members)
     plan = SweepPlan("k", tuple(() for _ in members))
-    return _Floor(Sweep(plan, resolve_config([]), configs, Path("runs"), "n"), facts(count), parallel, Voice())
+    return _Floor(Checked(Sweep(plan, resolve_config([]), configs, Path("runs"), "n"), facts(count), {}), parallel, Voice())
 
 
 def test_members_share_the_machine() -> None:
