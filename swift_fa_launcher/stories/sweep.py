@@ -27,7 +27,17 @@ from swift_fa_launcher.config.grid import Settings, make_members, overlay_settin
 from swift_fa_launcher.config.layers import expand_user, override_config, parse_layer, resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import LauncherError, LaunchError, Text, UsageError, Voice, joined, refused_as, titled
+from swift_fa_launcher.errors import (
+    LauncherError,
+    LaunchError,
+    RecordError,
+    Text,
+    UsageError,
+    Voice,
+    joined,
+    refused_as,
+    titled,
+)
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.launch import keeper
@@ -60,8 +70,7 @@ _ENDING = 90.0  # seconds for what a killed sweep left to end
 #: What says how to learn and how long, and changes neither what is looked at on a machine nor what the checks make of it.
 _OF_LEARNING = frozenset((
     "learning_rate", "seed", "data_seed", "weight_decay", "warmup_ratio", "warmup_steps", "num_train_epochs", "lr_scheduler_type",
-    "max_grad_norm", "adam_beta1", "adam_beta2", "adam_epsilon", "lora_alpha", "lora_dropout", "neftune_noise_alpha",
-    "label_smoothing_factor", "output_dir"))
+    "max_grad_norm", "adam_beta1", "adam_beta2", "adam_epsilon", "lora_alpha", "output_dir"))
 
 
 @dataclass(frozen=True)
@@ -110,18 +119,23 @@ def plan_sweep(files: Sequence[Path], words: Sequence[str], *, overlays: Path | 
                     for number, member in enumerate(members, 1))
     root = expand_user(base.run.root).absolute()
     sweep = Sweep(SweepPlan(_key(configs), members, tuple(allow)), base, configs, root, name)
-    for entry in list_runs(root):
-        if entry.record and entry.record.kind == KIND and entry.record.status in ("unfinished", "interrupted") \
-                and read_plan(entry.folder).key == sweep.plan.key:
-            _refuse_running(entry)
-            return replace(sweep, folder=entry.folder)
+    for entry in _sweeps(root):
+        with suppress(RecordError):  # a damaged one is none that could go on
+            if entry.state in ("unfinished", "interrupted") and read_plan(entry.folder).key == sweep.plan.key:
+                _refuse_running(entry)
+                return replace(sweep, folder=entry.folder)
     return sweep
+
+
+def _sweeps(root: Path) -> list[Entry]:
+    """The newest first."""
+    return [entry for entry in list_runs(root) if entry.record and entry.record.kind == KIND]
 
 
 def continue_sweep(root: Path, word: str) -> Sweep:
     """A recorded sweep, to go on with. Changes to its working folder."""
     if word == "latest":  # a member is younger
-        word = next((str(entry.folder) for entry in list_runs(root) if entry.record and entry.record.kind == KIND), word)
+        word = next((str(entry.folder) for entry in _sweeps(root)), word)
     entry, record = readable_run(root, word)
     plan = read_plan(entry.folder)
     _refuse_running(entry)
@@ -234,16 +248,17 @@ def _left(sweep: Sweep) -> list[int]:
 def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str], voice: Voice) -> Ended:
     """Start what is left, as many at once as there are GPUs or as `parallel` says, and wait for all."""
     sweep = checked.sweep
+    if sweep.folder and not checked.judgements:
+        return Ended(sweep.folder, see_members(sweep.folder))
     folder = sweep.folder or _start_record(sweep, command)
     process = records.this_process()
     record = replace(records.read_record(folder), status="unfinished", ended=None, exit_code=None, signal=None, host=process.host,
                      pid=process.pid, pid_started=process.started)
     records.update_record(folder, record)
-    left = _left(replace(sweep, folder=folder))
     floor = _Floor(replace(checked, sweep=replace(sweep, folder=folder)), parallel, voice)
     asked = None
     try:
-        floor.run(left)
+        floor.run([*checked.judgements])
     except KeyboardInterrupt as stop:
         asked = stop.args[0] if stop.args else int(signal.SIGINT)
         voice.say(Text("stopping all members", "正在停止所有成员"))
