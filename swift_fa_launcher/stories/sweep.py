@@ -60,12 +60,13 @@ from swift_fa_launcher.runs.sweeps import (
     render_plan,
     see_members,
 )
-from swift_fa_launcher.secrets import redact_data
+from swift_fa_launcher.secrets import redact, redact_data
 from swift_fa_launcher.stories import launch as single
 from swift_fa_launcher.stories.install import would_mend
 from swift_fa_launcher.stories.rehearse import rehearse_launch
 
 _TICK = 0.3  # seconds between two looks at the members
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = 90.0  # seconds for what a killed sweep left to end
 #: What says how to learn and how long, and changes neither what is looked at on a machine nor what the checks make of it.
 _OF_LEARNING = frozenset((
@@ -173,9 +174,12 @@ def _own(base: ResolvedConfig, name: str, number: int, member: Settings) -> Sett
 
 
 def _key(configs: Sequence[ResolvedConfig]) -> str:
-    hidden = [value for config in configs for value in records.secret_values(config, os.environ)]
-    told = json.dumps(redact_data([dict(config.values) for config in configs], hidden), sort_keys=True, default=str)
+    told = json.dumps(redact_data([dict(config.values) for config in configs], _hidden(configs)), sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _hidden(configs: Sequence[ResolvedConfig]) -> list[str]:
+    return [value for config in configs for value in records.secret_values(config, os.environ)]
 
 
 # Before the first starts
@@ -277,8 +281,9 @@ def _start_record(sweep: Sweep, command: Sequence[str]) -> Path:
     plan = LaunchPlan(tuple(command), (), {}, (), str(Path.cwd()), str(sweep.root / run_id))
     record = replace(records.make_record(sweep.base, plan, run_id, datetime.now(timezone.utc), name=sweep.name), kind=KIND,
                      output_dir=None)
-    texts = records.render_config(record, sweep.base, records.secret_values(sweep.base, os.environ))
-    folder = records.start_record(sweep.root, record, {**texts, "sweep.json": render_plan(sweep.plan)})
+    hidden = _hidden(sweep.configs)
+    texts = records.render_config(record, sweep.base, hidden)
+    folder = records.start_record(sweep.root, record, {**texts, "sweep.json": redact(render_plan(sweep.plan), hidden)})
     (folder / "members").mkdir()
     return folder
 
@@ -316,10 +321,12 @@ class _Floor:
         self.voice.say(Text(f"member {number} starts{place.en}: {settings}", f"成员 {number} 启动{place.zh}：{settings}"))
         sys.stdout.flush()
         sys.stderr.flush()
-        parent, pid = os.getpid(), os.fork()
-        if pid == 0:
+        parent = os.getpid()
+        waiting = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # so that a Ctrl-C finds each of the two where it belongs
+        if (pid := os.fork()) == 0:
             _be_member(self.checked, number, gpus, parent, self.voice)
         self.running[pid] = (number, gpus)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
 
     def collect(self) -> None:
         for pid, (number, _) in [*self.running.items()]:
@@ -355,6 +362,7 @@ def _be_member(checked: Checked, number: int, gpus: tuple[int, ...], parent: int
         if os.getppid() != parent:
             os._exit(code)
         os.setpgid(0, 0)  # a Ctrl-C at the terminal is for the sweep, which passes it on
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         _speak_into(folder / "members" / f"{number}.log")
         code = _train_member(checked, number, gpus, voice)
     except LauncherError as error:

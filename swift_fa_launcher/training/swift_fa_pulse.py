@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     Job = dict[str, Any]
 
-LOADING, TRAINING, EVALUATING, SAVING = "loading", "training", "evaluating", "saving"
-APART = {"evaluate": EVALUATING, "_save_checkpoint": SAVING}  # the trainer's own methods
+LOADING, TRAINING = "loading", "training"
+#: The trainer's own methods that are no training, and what they do.
+APART = {"evaluate": "evaluating", "_save_checkpoint": "saving", "_load_best_model": "finishing"}
 OFTEN = 1.0  # seconds between two writings
 ROOM = 300  # bytes that the file always has
 
@@ -84,7 +85,8 @@ class Pulse:
         trainer.training_step = training_step
         trainer.add_callback(Epochs())
         for name, doing in APART.items():
-            setattr(trainer, name, self.counted_apart(getattr(trainer, name), doing))
+            if hasattr(trainer, name):
+                setattr(trainer, name, self.counted_apart(getattr(trainer, name), doing))
 
     def counted_apart(self, act: Callable[..., Any], doing: str) -> Callable[..., Any]:
         @functools.wraps(act)
