@@ -120,6 +120,9 @@ def test_a_sweep_whose_launcher_is_killed_goes_on_to_its_table(work: Work, tmp_p
         assert len(losses(after[one["runs"][-1]])) == 6
     # and now it is through: its table comes without a training, and the same command is another sweep
     assert work.sweep("--continue", "latest", code=1) == told and len(work.runs()) == len(after)
+    shown = subprocess.run([sys.executable, "-m", "swift_fa_launcher", "show", parent["id"]], cwd=work.folder, env=work.env,
+                           capture_output=True, text=True, check=True).stdout
+    assert all(one["runs"][-1] in shown for one in told["members"]) and "train.log" not in shown
 
 
 def test_ctrl_c_ends_all_members_and_leaves_nothing(work: Work) -> None:

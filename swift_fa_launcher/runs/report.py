@@ -189,7 +189,7 @@ def _progress(progress: Progress, lang: str) -> str:
 def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
     swanlab = record.swanlab
     return [
-        (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log")),
+        (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log") if record.kind == "run" else ""),
         (Text("output", "输出"), str(Path(record.cwd, record.output_dir)) if record.output_dir else ""),
         (Text("checkpoint", "检查点"), record.checkpoint or ""),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),

@@ -48,6 +48,7 @@ from swift_fa_launcher.machine.reading import uses_torchrun
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.output import list_checkpoints, newest_complete
+from swift_fa_launcher.runs.report import say_state
 from swift_fa_launcher.runs.store import Entry, list_runs, readable_run, run_word, see_run, with_states
 from swift_fa_launcher.runs.sweeps import (
     KIND,
@@ -337,7 +338,8 @@ class _Floor:
                 member = see_members(self.sweep.folder)[number - 1]
                 why = f" ({member.became.error})" if member.became.error else ""
                 loss = "" if member.loss is None else f", loss {member.loss:.5g}"
-                self.voice.say(Text(f"member {number} {member.state}{loss}{why}", f"成员 {number}：{member.state}{loss}{why}"))
+                en, zh = (say_state(member.state, lang) for lang in ("en", "zh"))
+                self.voice.say(Text(f"member {number} {en}{loss}{why}", f"成员 {number}：{zh}{loss}{why}"))
 
     def end_all(self) -> None:
         """Tells every member to end, as a Ctrl-C would; the next Ctrl-C once more, which kills."""
