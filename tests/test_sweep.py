@@ -25,7 +25,8 @@ run: {speedups: never}
 launch: {grace: 2}
 """
 #: What stands in the way of a training where neither torch nor a hub is.
-ALLOWED = ("torch-missing", "model-missing", "model-incomplete", "ms-swift-missing", "swift-not-ms-swift", "torch-cpu-only")
+ALLOWED = ("torch-missing", "model-missing", "model-incomplete", "ms-swift-missing", "swift-not-ms-swift", "torch-cpu-only",
+           "package-missing")
 GRID = ("swift.learning_rate=1e-4,2e-4,3e-4", "swift.lora_rank=8,16")
 
 
@@ -85,6 +86,13 @@ def wait(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+def wait_for_steps(work: Work, child: subprocess.Popen[str], count: int) -> None:
+    """Until the trainings have logged so many together."""
+    while work.steps() < count:
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.1)
+
+
 def losses(run: dict[str, Any]) -> dict[str, float]:
     rows = [json.loads(line) for line in (Path(run["output_dir"]) / "logging.jsonl").read_text().splitlines()]
     return {row["global_step/max_steps"]: row["loss"] for row in rows if "loss" in row}
@@ -93,7 +101,7 @@ def losses(run: dict[str, Any]) -> dict[str, float]:
 def test_a_sweep_whose_launcher_is_killed_goes_on_to_its_table(work: Work, tmp_path: Path) -> None:
     does: dict[str, Any] = {"seconds": 0.25, "fail_if": {"learning_rate": "1e-4", "lora_rank": "16"}}
     child = work.start("c.yaml", *GRID, "--parallel", "2", **does)
-    wait(lambda: work.steps() >= 13, "two members are through, and two are under way")
+    wait_for_steps(work, child, 13)
     child.kill()
     child.communicate()
     wait(lambda: len(work.processes()) == 0, "a killed sweep takes its members with it")
@@ -127,7 +135,7 @@ def test_a_sweep_whose_launcher_is_killed_goes_on_to_its_table(work: Work, tmp_p
 
 def test_ctrl_c_ends_all_members_and_leaves_nothing(work: Work) -> None:
     child = work.start("c.yaml", "swift.learning_rate=1e-4,2e-4,3e-4", "--parallel", "2", seconds=1.0)
-    wait(lambda: work.steps() >= 6, "two members train")
+    wait_for_steps(work, child, 6)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130 and not work.processes(), err
@@ -141,7 +149,7 @@ def test_ctrl_c_ends_all_members_and_leaves_nothing(work: Work) -> None:
 
 def test_an_end_from_outside(work: Work) -> None:
     child = work.start("c.yaml", "swift.learning_rate=1e-4,2e-4", seconds=3)
-    wait(lambda: work.steps() >= 1, "a member trains")
+    wait_for_steps(work, child, 1)
     (sweep,) = [run for run in work.runs() if run["kind"] == "sweep"]
     assert sweep["state"] == "running"
     subprocess.run([sys.executable, "-m", "swift_fa_launcher", "runs", "--end", sweep["id"]], cwd=work.folder, env=work.env,
