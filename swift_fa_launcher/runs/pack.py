@@ -75,7 +75,12 @@ def pack_run(folder: Path, record: RunRecord, file: Path, *, data: bool = False,
         texts["Dockerfile"] = render_dockerfile(_python(folder))
     texts["README.md"] = _render_readme(record.id)
     texts |= {f"record/{path.relative_to(folder)}": path.read_text("utf-8", "replace") for path in _record_files(folder)}
-    files = {name: path for path, name in given.items()} | (dict(_adapter_files(record)) if adapter else {})
+    files = {name: path for path, name in given.items()}
+    for name, path in _adapter_files(record) if adapter else ():
+        if path.suffix == ".json":  # names the model's folder
+            texts[name] = path.read_text("utf-8", "replace")
+        else:
+            files[name] = path
     with refused_as(RecordError("pack-not-written", where=str(file))):
         beside = file.with_name(f".{file.name}.part")
         try:

@@ -72,7 +72,7 @@ def test_nothing_of_a_person_is_in_the_archive(run: Path, home: Path, tmp_path: 
 def test_an_archive_becomes_a_folder_that_can_be_trained(run: Path, home: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     record = replace(read_record(run), output_dir=str(home / "out"))
-    make_checkpoint(home / "out", 4)
+    (make_checkpoint(home / "out", 4) / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": f"{home}/model"}))
     pack_run(run, record, tmp_path / "a.tar.gz", data=True, adapter=True)
     monkeypatch.setenv("HOME", "/home/bob")
     folder = unpack(tmp_path / "a.tar.gz", tmp_path / "new" / "here")
@@ -83,6 +83,7 @@ def test_an_archive_becomes_a_folder_that_can_be_trained(run: Path, home: Path, 
     assert rows == "3" and (folder / path).read_bytes() == (home / "rows.jsonl").read_bytes()
     assert not {"gpus", "python"} & {*config["launch"]} and "root" not in config["run"]
     assert (folder / "adapter" / "adapter_model.safetensors").is_file() and not (folder / "adapter" / "optimizer.pt").exists()
+    assert json.loads((folder / "adapter" / "adapter_config.json").read_text()) == {"base_model_name_or_path": "~/model"}
     assert read_record(folder / "record").id == run.name
     create, train = next_commands(folder)
     assert shlex.split(create)[:2] == ["cd", str(folder)] and train.startswith("swift-fa train config.yaml ")
