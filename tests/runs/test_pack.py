@@ -72,7 +72,8 @@ def test_nothing_of_a_person_is_in_the_archive(run: Path, home: Path, tmp_path: 
 def test_an_archive_becomes_a_folder_that_can_be_trained(run: Path, home: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     record = replace(read_record(run), output_dir=str(home / "out"))
-    (make_checkpoint(home / "out", 4) / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": f"{home}/model"}))
+    adapter = make_checkpoint(home / "out", 4) / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": f"{home}/model"}))
     pack_run(run, record, tmp_path / "a.tar.gz", data=True, adapter=True)
     monkeypatch.setenv("HOME", "/home/bob")
     folder = unpack(tmp_path / "a.tar.gz", tmp_path / "new" / "here")
