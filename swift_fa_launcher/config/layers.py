@@ -98,6 +98,12 @@ def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     return _resolve([default_layer(), *_environment_layers(), Layer(data, origins)], (), ())
 
 
+def override_config(config: ResolvedConfig, words: Sequence[str]) -> ResolvedConfig:
+    """The config with further `key=value` overrides, its files not read again. What was interpolated stays as it is."""
+    layers = [Layer(dict(config.values), config.origins), *map(_override_layer, words)]
+    return _resolve(layers, config.files, (*config.overrides, *words))
+
+
 @lru_cache(maxsize=1)
 def default_layer() -> Layer:
     """The built-in defaults."""
@@ -523,7 +529,8 @@ def _refuse_multiplied(data: Mapping[str, Any], origins: Mapping[str, Origin]) -
     for key in texts:
         if size(key) > _LARGEST:
             raise ConfigError("config-interpolation-failed",
-                              Text(f"the interpolations in {key} multiply each other without end", f"{key} 中的插值层层相乘，没有尽头"),
+                              Text(f"the interpolations in {key} multiply each other without end",
+                                   f"{key} 中的插值层层相乘，没有尽头"),
                               where=_place(origins.get(key), key))
 
 

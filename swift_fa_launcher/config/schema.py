@@ -145,6 +145,8 @@ class LaunchSection:
     slurm: Mapping[str, Any] = field(default_factory=dict)
     python: str | None = None  # the interpreter that has ms-swift; None: the launcher's own
     grace: float = 20.0  # seconds between asking the training to end and killing it
+    restarts: int = 0  # how often a run that failed for a passing cause is continued
+    stall_timeout: float | None = 300.0  # seconds without a step; None: nobody looks
 
 
 @dataclass(frozen=True)
