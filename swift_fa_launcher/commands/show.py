@@ -22,7 +22,7 @@ def declare(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from swift_fa_launcher.runs import report, store
+    from swift_fa_launcher.runs import report, store, sweeps
     from swift_fa_launcher.runs.requirements import render_requirements
 
     entry, record = store.readable_run(Path(options.root), options.run)
@@ -32,4 +32,6 @@ def run(options: argparse.Namespace) -> int:
         print_json(report.run_to_json(entry))
     else:
         print(report.render_run(entry, record, options.lang, width_of(sys.stdout)))
+        if record.kind == sweeps.KIND:
+            print("\n" + sweeps.render_members(sweeps.see_members(entry.folder), options.lang))
     return DONE

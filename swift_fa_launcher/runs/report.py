@@ -24,12 +24,13 @@ from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
            "running": Text("running", "运行中"), "orphaned": Text("still running", "仍在运行"),
-           "damaged": Text("damaged", "已损坏")}
+           "damaged": Text("damaged", "已损坏"), "waiting": Text("waiting", "等待中"), "refused": Text("not started", "未启动")}
 _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命令"), "environment": Text("environment", "环境变量"),
            "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
            "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
 _FEW = 3  # checkpoints on a screen
-_READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values; the others are paths, names and settings
+#: Of a run's values; the others are paths, names and settings.
+_READ = ("progress", "measured", "attempts", "tags", "notes", "detail")
 
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
@@ -50,6 +51,11 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 
+def say_state(state: str, lang: str) -> str:
+    """A run's state in words."""
+    return _STATES[state].render(lang) if state in _STATES else state
+
+
 def render_list(entries: Sequence[Entry], lang: str, width: int | None = None) -> str:
     """The runs as a table, one line each; where that is wider than `width`, the figures below the run. Plain text: thousands
     of lines are to be there at once."""
@@ -67,7 +73,7 @@ def render_list(entries: Sequence[Entry], lang: str, width: int | None = None) -
 
 def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = None) -> str:
     """One run's story on a screen: what it was, how it went, what was found, what it left. Paths and commands are not broken."""
-    state = _STATES[entry.state].render(lang) if entry.state in _STATES else entry.state
+    state = say_state(entry.state, lang)
     checkpoints = _checkpoints(entry)
     rows = [
         (Text("run", "运行"), record.id), (Text("name", "名称"), record.name),
@@ -75,6 +81,7 @@ def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = N
         (Text("started", "开始"), record.started), (Text("ended", "结束"), record.ended or ""),
         (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
         (Text("measured", "实测"), render_measured(_measured(entry), lang)), (Text("made from", "来自"), _parent(record, lang)),
+        (Text("attempts", "尝试"), _attempts(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record), (Text("detail", "说明"), record.detail or ""),
@@ -142,7 +149,7 @@ def upload_command(record: RunRecord) -> str:
 
 def _line(entry: Entry, lang: str) -> list[str]:
     record, state, progress = entry.record, entry.state, entry.progress
-    said = _STATES[state].render(lang) if state in _STATES else state
+    said = say_state(state, lang)
     if record is None:
         return [entry.folder.name, said, render_words(entry.problem, lang)]
     now = datetime.now(timezone.utc) if state in ("running", "orphaned") else None
@@ -165,6 +172,15 @@ def _parent(record: RunRecord, lang: str) -> str:
     return record.parent or ""
 
 
+def _attempts(record: RunRecord, lang: str) -> str:
+    """What went before the last attempt: the cause, its log, the step that the next one went on from."""
+    def told(cause: object, log: object, step: object) -> Text:
+        return Text(f"{cause} ({log}), continued from step {step}", f"{cause}（{log}），从第 {step} 步继续")
+
+    return ", ".join(told(next(iter(one.get("codes") or ()), "?"), one.get("log"), one.get("step")).render(lang)
+                     for one in record.attempts)
+
+
 def _progress(progress: Progress, lang: str) -> str:
     words = [Text(f"step {progress.step}/{progress.steps}", f"第 {progress.step}/{progress.steps} 步").render(lang)
              if progress.step is not None and progress.steps else "",
@@ -176,7 +192,7 @@ def _progress(progress: Progress, lang: str) -> str:
 def _places(folder: Path, record: RunRecord) -> list[tuple[Text, str]]:
     swanlab = record.swanlab
     return [
-        (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log")),
+        (Text("record", "记录"), str(folder)), (Text("log", "日志"), str(folder / "train.log") if record.kind == "run" else ""),
         (Text("output", "输出"), str(Path(record.cwd, record.output_dir)) if record.output_dir else ""),
         (Text("checkpoint", "检查点"), record.checkpoint or ""),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),
