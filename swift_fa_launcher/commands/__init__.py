@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, Text] = {
     "sweep": Text("train with every combination of several values, each run on GPUs of its own",
                   "用多组设置的所有组合分别训练，每次运行使用各自的 GPU"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),
+    "import": Text("turn a `swift sft` script, a YAML or a log into a config", "把 `swift sft` 脚本、YAML 或日志转换成配置"),
     "rehearse": Text("run the same training in small: does it run, does it fit, how fast",
                      "用很小的规模预演训练：能否运行、显存是否够、有多快"),
     "install": Text("choose and install a flash-attn wheel; say why others do not fit",

@@ -92,6 +92,11 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
     return _resolve(layers, tuple(read), tuple(overrides))
 
 
+def resolve_text(text: str, name: Path) -> ResolvedConfig:
+    """The config of one YAML text without bases, as if it stood in the file `name`. Raises ConfigError."""
+    return _resolve([default_layer(), parse_layer(text, name)], (), ())
+
+
 def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     """The config of plain data over the built-in defaults, for configs that come from no file."""
     origins = {key: Origin("override", text=key) for key, _ in leaves(data)}

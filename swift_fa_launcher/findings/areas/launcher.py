@@ -98,6 +98,34 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",
              "给 swift-fa diagnose 的文件不存在、没有读取权限或是目录"),
         Text("name the log file: swift-fa diagnose FOLDER/train.log", "指定日志文件：swift-fa diagnose 目录/train.log")),
+    "import-unreadable": entry(
+        "E", Text("what is to be imported cannot be read", "无法读取要导入的内容"),
+        Text("swift-fa import was given something that does not exist, is no plain UTF-8 text, or may not be read",
+             "给 swift-fa import 的内容不存在、不是普通的 UTF-8 文本，或没有读取权限"),
+        Text("name a script: swift-fa import train.sh", "指定一个脚本：swift-fa import train.sh")),
+    "import-refused": entry(
+        "E", Text("this cannot be turned into a config", "无法转换成配置"),
+        Text("bash would not accept the line shown, what the line does is not certain without running it, or nothing there runs "
+             "swift sft", "所示的行 bash 不接受，或不执行就无法确定其作用，或其中没有 swift sft 命令"),
+        Text("copy the swift sft command to standard input: swift-fa import -",
+             "把 swift sft 命令复制到标准输入：swift-fa import -")),
+    "import-several": entry(
+        "E", Text("there are several swift sft commands", "其中有多个 swift sft 命令"),
+        Text("a script runs swift sft more than once; a config holds one training",
+             "脚本多次运行 swift sft，而一个配置只对应一次训练"),
+        Text("choose one: swift-fa import train.sh --command 1", "选择一个：swift-fa import train.sh --command 1")),
+    "import-exists": entry(
+        "E", Text("the file to write is there already", "要写入的文件已存在"),
+        Text("--out of swift-fa import names a file that exists; it is left as it is",
+             "swift-fa import 的 --out 指定的文件已存在，保持原样"),
+        Text("choose another name: swift-fa import train.sh --out train-2.yaml",
+             "换一个文件名：swift-fa import train.sh --out train-2.yaml")),
+    "import-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置"),
+        Text("the folder of --out does not exist or may not be written to, or the disk is full",
+             "--out 所在的目录不存在、不可写，或磁盘已满"),
+        Text("choose another place: swift-fa import train.sh --out train.yaml",
+             "换一个位置：swift-fa import train.sh --out train.yaml")),
     # the config
     "config-missing": entry(
         "E", Text("the config file does not exist", "配置文件不存在"),
