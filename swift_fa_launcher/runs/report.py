@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from swift_fa_launcher.decode import encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.files import read_json
-from swift_fa_launcher.layout import cells, columns, fill, pad
+from swift_fa_launcher.layout import cells, fill, pad
 from swift_fa_launcher.runs.diff import Difference
-from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
+from swift_fa_launcher.runs.monitor import read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
 from swift_fa_launcher.runs.record import RunRecord
 from swift_fa_launcher.runs.store import Entry, moment_of, run_word
@@ -48,29 +48,20 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 
-def render_list(entries: Sequence[Entry], lang: str, width: int | None = None) -> str:
-    """The runs as a table, one line each; where that is wider than `width`, the figures below the run. Plain text: thousands
-    of lines are to be there at once."""
-    titles = [Text("run", "运行"), Text("state", "状态"), Text("duration", "时长"), Text("step", "步数"), Text("loss", "损失"),
-              Text("tokens/s", "tokens/s"), Text("tags", "标签")]
-    rows = [[title.render(lang) for title in titles], *(_line(entry, lang) for entry in entries)]
-    table = columns(rows)
-    if width is None or max(map(cells, table.splitlines())) <= width:
-        return table
-    figures = columns([row[1:-1] for row in rows]).splitlines()
-    wide = max(map(cells, figures)) + 2
-    return "\n".join(f"{row[0]}\n{fill(' ' * (wide - cells(told)) + row[-1], width, f'  {told}', ' ' * (wide + 2)).rstrip()}"
-                     for row, told in zip(rows, figures, strict=True))
+def say_state(state: str, lang: str) -> str:
+    """A run's state in words."""
+    return _STATES[state].render(lang) if state in _STATES else state
 
 
 def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = None) -> str:
     """One run's story on a screen: what it was, how it went, what was found, what it left. Paths and commands are not broken."""
-    state = _STATES[entry.state].render(lang) if entry.state in _STATES else entry.state
+    state = say_state(entry.state, lang)
     checkpoints = _checkpoints(entry)
     rows = [
         (Text("run", "运行"), record.id), (Text("name", "名称"), record.name),
         (Text("state", "状态"), state + (f" ({record.exit_code})" if record.exit_code is not None else "")),
-        (Text("started", "开始"), record.started), (Text("ended", "结束"), record.ended or ""),
+        (Text("started", "开始"), render_moment(record.started)),
+        (Text("ended", "结束"), render_moment(record.ended or "")),
         (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
         (Text("measured", "实测"), render_measured(_measured(entry), lang)), (Text("made from", "来自"), _parent(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
@@ -123,6 +114,14 @@ def render_duration(record: RunRecord, now: datetime | None = None) -> str:
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s" if minutes else f"{seconds}s"
 
 
+def render_moment(moment: str, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
+    """A time of a record in this machine's zone; as it stands there where it is none."""
+    try:
+        return f"{moment_of(moment).astimezone():{form}}" if moment else ""
+    except (ValueError, OverflowError):
+        return moment
+
+
 def upload_command(record: RunRecord) -> str:
     """What uploads a run that SwanLab has not, or not all of; empty where there is nothing to upload.
 
@@ -135,19 +134,6 @@ def upload_command(record: RunRecord) -> str:
         return ""
     same = ["--id", str(swanlab["run_id"])] if swanlab.get("run_id") and (earlier or record.unsent) else []
     return " && ".join(shlex.join(["swanlab", "sync", *same, folder]) for folder in (*earlier, last))
-
-
-def _line(entry: Entry, lang: str) -> list[str]:
-    record, state, progress = entry.record, entry.state, entry.progress
-    said = _STATES[state].render(lang) if state in _STATES else state
-    if record is None:
-        return [entry.folder.name, said, render_words(entry.problem, lang)]
-    now = datetime.now(timezone.utc) if state in ("running", "orphaned") else None
-    step = "" if progress.step is None else f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)
-    speed = figure(entry.measured, "tokens_per_second")
-    return [entry.folder.name, said, render_duration(record, now), step,
-            "" if progress.loss is None else f"{progress.loss:.4g}", "" if speed is None else f"{speed:,.0f}",
-            ", ".join(record.tags)]
 
 
 def _measured(entry: Entry) -> Any:
