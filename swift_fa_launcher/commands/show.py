@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swift_fa_launcher.commands import DONE
 from swift_fa_launcher.commands.options import Parser
-from swift_fa_launcher.commands.screen import print_json, width_of
+from swift_fa_launcher.commands.screen import holds_chinese, print_json, width_of
 from swift_fa_launcher.errors import Text
 
 EXAMPLE = "swift-fa show latest"
@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
     if options.requirements:
         print(render_requirements(entry.folder), end="")
     elif options.json:
-        print_json(report.run_to_json(entry))
+        print_json({**report.run_to_json(entry), "children": [child.folder.name for child in store.children_of(entry)]})
     else:
-        print(report.render_run(entry, record, options.lang, width_of(sys.stdout)))
+        print(report.render_run(entry, record, options.lang, width_of(sys.stdout), store.children_of(entry),
+                                blocks=holds_chinese(sys.stdout)))
     return DONE

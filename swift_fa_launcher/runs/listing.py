@@ -16,6 +16,7 @@ from typing import Any
 from swift_fa_launcher.errors import Text, UsageError, did_you_mean, render_words
 from swift_fa_launcher.files import read_group
 from swift_fa_launcher.layout import cells, columns, fill
+from swift_fa_launcher.runs.diff import Row, compare_all, read_texts
 from swift_fa_launcher.runs.monitor import figure
 from swift_fa_launcher.runs.output import read_eval_loss
 from swift_fa_launcher.runs.report import render_duration, render_moment, say_state
@@ -106,8 +107,8 @@ def require_column(name: str) -> str:
         return name
     names = ", ".join(NAMES)
     raise UsageError("option-invalid", Text(f"there is no column {name}", f"没有 {name} 这一列"),
-                     hint=did_you_mean(name, NAMES) or (Text(f"a key of the config, such as swift.learning_rate, or one of {names}",
-                                                             f"配置中的键，如 swift.learning_rate，或其中之一：{names}"),))
+                     hint=did_you_mean(name, NAMES) or (Text(f"a key of the config (swift.learning_rate) or one of {names}",
+                                                             f"配置中的键（swift.learning_rate）或其中之一：{names}"),))
 
 
 def pick(entries: Iterable[Entry], conditions: Sequence[Condition]) -> tuple[Entry, ...]:
@@ -217,6 +218,13 @@ def values_to_json(entry: Entry, names: Sequence[str]) -> dict[str, Any]:
     """The columns for programs."""
     values = Values(entry)
     return {name: values.get(name) for name in names}
+
+
+def compare_entries(entries: Sequence[Entry]) -> tuple[Row, ...]:
+    """What differs between several runs, and their results, the last evaluation's among them."""
+    rows = compare_all([read_texts(entry.folder) for entry in entries])
+    evaluated = Row("result", "eval_loss", tuple(Values(entry).get("eval_loss") for entry in entries))
+    return rows if evaluated.values.count(evaluated.values[0]) == len(entries) else (*rows, evaluated)
 
 
 def _of_config(config: Any, key: str) -> Any:

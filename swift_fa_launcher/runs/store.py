@@ -129,6 +129,12 @@ def see_run(folder: Path) -> Entry:
     return with_states([_entry(folder)])[0]
 
 
+def children_of(entry: Entry) -> tuple[Entry, ...]:
+    """The runs beside it that were made from it, newest first."""
+    return tuple(other for other in list_runs(entry.folder.parent)
+                 if other.record and other.record.parent == entry.folder.name and other.folder != entry.folder)
+
+
 def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
     """`find_run`, and its record. Raises RecordError also where that cannot be read."""
     entry = find_run(root, word)
