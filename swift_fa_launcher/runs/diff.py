@@ -73,7 +73,7 @@ class Row:
 
 
 def compare_all(runs: Sequence[Texts]) -> tuple[Row, ...]:
-    """What is not the same in all of them and may matter, and every result, in the order of GROUPS. A word of the command that
+    """What is not the same in all of them and may matter, in the order of GROUPS, the results last. A word of the command that
     only repeats the config is left out."""
     sides = [_Side(texts) for texts in runs]
     rows: list[Row] = []
@@ -81,7 +81,7 @@ def compare_all(runs: Sequence[Texts]) -> tuple[Row, ...]:
         held = [side.values(group) for side in sides]
         for key in dict.fromkeys(key for values in held for key in values):
             row = Row(group, key, tuple(values.get(key) for values in held))
-            matters = group == "result" or key.rpartition(" ")[2] not in _HARMLESS.get(group, ())
+            matters = key.rpartition(" ")[2] not in _HARMLESS.get(group, ()) and not key.startswith("SWIFT_FA_")  # our own
             if matters and any(value != row.values[0] for value in row.values) and not _repeats(row, rows):
                 rows.append(row)
     return tuple(rows)
@@ -91,8 +91,8 @@ def _repeats(row: Row, rows: Sequence[Row]) -> bool:
     """Whether the command says what the config said."""
     if row.group != "command" or not row.key.startswith("--"):
         return False
-    name = f"swift.{row.key[2:]}"
-    return any(other.group == "config" and other.key == name for other in rows)
+    names = {f"swift.{row.key[2:]}", *(["run.name"] if row.key == "--swanlab_exp_name" else [])}
+    return any(other.group == "config" and other.key in names for other in rows)
 
 
 def rows_to_json(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:

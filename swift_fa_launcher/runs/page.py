@@ -29,6 +29,8 @@ from swift_fa_launcher.runs.store import Entry
 GENERATOR = "swift-fa report"
 _FILES = Path(__file__).parent / "page_files"
 _POINTS, _FEWEST = 9000, 60  # steps of all runs together, which keep the page below 1 MB; of one run at least
+_NAMED = 5  # runs in the title
+_SHORT = 24  # characters of a value that is not broken
 _LONG = 20_000  # characters of a text that is shown whole
 _CHARTS = (("loss eval_loss", Text("Loss (dashed: evaluation)", "损失（虚线：评估）")),
            ("learning_rate", Text("Learning rate", "学习率")), ("grad_norm", Text("Gradient norm", "梯度范数")),
@@ -56,7 +58,9 @@ def render_page(runs: Sequence[tuple[Entry, RunRecord]], lang: str, now: datetim
     names = [record.name for _, record in runs]
     shown = [_Run(entry, record, read_curves(entry), record.name if names.count(record.name) == 1 else record.id)
              for entry, record in runs]
-    title = shown[0].label if len(shown) == 1 else f"{len(shown)} runs: {', '.join(dict.fromkeys(names))}"[:90]
+    some = ", ".join([*dict.fromkeys(names)][:_NAMED]) + (", ..." if len({*names}) > _NAMED else "")
+    title = Text(shown[0].label, shown[0].label) if len(shown) == 1 else Text(f"{len(shown)} runs: {some}",
+                                                                              f"{len(shown)} 个运行：{some}")
     data = {"runs": [_data(run, most) for run in shown],
             "texts": {name: {"en": text.en, "zh": text.zh} for name, text in _TEXTS.items()}}
     rows = compare_entries([run.entry for run in shown]) if len(shown) > 1 else ()
@@ -66,7 +70,7 @@ def render_page(runs: Sequence[tuple[Entry, RunRecord]], lang: str, now: datetim
     return _whole(title, lang, "\n".join(parts), data)
 
 
-def _whole(title: str, lang: str, body: str, data: Mapping[str, Any]) -> str:
+def _whole(title: Text, lang: str, body: str, data: Mapping[str, Any]) -> str:
     styles, scripts = ((text_of(_FILES / names[0]), text_of(_FILES / names[1])) for names in (
         ("uPlot.min.css", "page.css"), ("uPlot.iife.min.js", "page.js")))
     told = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -74,7 +78,7 @@ def _whole(title: str, lang: str, body: str, data: Mapping[str, Any]) -> str:
         "<!DOCTYPE html>", f'<html lang="{lang}" data-lang="{lang}">', '<head><meta charset="utf-8">',
         f'<meta name="generator" content="{GENERATOR} {__version__}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">', f"<title>{escape(title)}</title>",
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">', f"<title>{escape(title.render(lang))}</title>",
         *(f"<style>{style}</style>" for style in styles), "</head>", "<body>", body,
         f'<script type="application/json" id="data">{told}</script>', *(f"<script>{script}</script>" for script in scripts),
         "</body></html>", ""])
@@ -87,12 +91,12 @@ def _both(words: Words) -> str:
     return f'<span lang="en">{escape(words.en)}</span><span lang="zh">{escape(words.zh)}</span>'
 
 
-def _header(title: str, now: datetime) -> str:
+def _header(title: Text, now: datetime) -> str:
     at = f"{now.astimezone():%Y-%m-%d %H:%M}"
     written = Text(f"swift-fa {__version__}, {at}", f"swift-fa {__version__}，{at}")
     buttons = (("axis", Text("over tokens", "按 token 数"), ' aria-pressed="false"'), ("lang", Text("中文", "English"), ""),
                ("theme", Text("light / dark", "浅色 / 深色"), ""))
-    return (f"<header><h1>{escape(title)}</h1><p>{_both(written)}</p><nav>"
+    return (f"<header><h1>{_both(title)}</h1><p>{_both(written)}</p><nav>"
             + " ".join(f'<button type="button" id="{name}"{more}>{_both(text)}</button>' for name, text, more in buttons)
             + "</nav></header>")
 
@@ -103,7 +107,7 @@ def _table(runs: Sequence[_Run]) -> str:
               Text("tags", "标签"), Text("notes", "备注"))
     head = "".join(f"<th scope=col>{_both(title)}</th>" for title in titles)
     return (f"<h2>{_both(Text('Runs', '运行'))}</h2>" + _scrolled(f"<thead><tr>{head}</tr></thead><tbody>"
-            + "".join(_table_row(at, run) for at, run in enumerate(runs)) + "</tbody>"))
+            + "".join(_table_row(at, run) for at, run in enumerate(runs)) + "</tbody>", "runs"))
 
 
 def _table_row(at: int, run: _Run) -> str:
@@ -149,10 +153,16 @@ def _differences(runs: Sequence[_Run], rows: Sequence[Row]) -> str:
         lines.append(f'<tr><th scope=row class="group">{_both(say_group(group))}</th>'
                      f'<td class="group" colspan="{len(runs)}"></td></tr>')
         lines += [f"<tr><th scope=row>{escape(row.key)}</th>"
-                  + "".join(f"<td>{escape(show_value(value))}</td>" for value in row.values) + "</tr>" for row in members]
+                  + "".join(map(_cell, row.values)) + "</tr>" for row in members]
     body = "".join(lines) or f"<tr><td>{_both(Text('no difference', '没有差异'))}</td></tr>"
     return (f"<h2>{_both(Text('What differs', '差异'))}</h2>"
             + _scrolled(f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>", "differs"))
+
+
+def _cell(value: Any) -> str:
+    """A short value stays on one line."""
+    text = show_value(value)
+    return f"<td{' class=short' if len(text) <= _SHORT else ''}>{escape(text)}</td>"
 
 
 def _story(run: _Run, *, is_open: bool) -> str:
@@ -191,12 +201,16 @@ def _foretold(run: _Run, facts: Mapping[str, Any]) -> str:
         said, real = figure(rehearsal, name), came[name]
         if said is not None:
             off = f"{said / real - 1:+.1%}" if real else ""
-            rows.append(f'<tr><th scope=row>{_both(title)}</th><td class="number">{said:,.4g}</td><td class="number">'
-                        f'{"" if real is None else f"{real:,.4g}"}</td><td class="number">{off}</td></tr>')
+            rows.append(f'<tr><th scope=row>{_both(title)}</th><td class="number">{_amount(said)}</td><td class="number">'
+                        f'{"" if real is None else _amount(real)}</td><td class="number">{off}</td></tr>')
     head = "".join(f"<th scope=col>{_both(one)}</th>" for one in (
         "", Text("foretold", "预测"), Text("measured", "实测"), Text("off by", "偏差")))
     table = _scrolled(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
     return f"<h3>{_both(Text('Rehearsal and reality', '预演与实际'))}</h3>{table}" if rows else ""
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
 def _environment(run: _Run, facts: Mapping[str, Any], monitor: Mapping[str, Any]) -> str:
@@ -205,7 +219,7 @@ def _environment(run: _Run, facts: Mapping[str, Any], monitor: Mapping[str, Any]
     versions = _group(monitor.get("versions"))
     git = read_group(run.entry.folder / "git.json")
     rows: list[tuple[Words, Any]] = [
-        (Text("host", "主机"), run.record.host), (Text("system", "系统"), f"{host.get('os', '')} glibc {host.get('glibc', '')}"),
+        (Text("host", "主机"), run.record.host), (Text("system", "系统"), host.get("os")), ("glibc", host.get("glibc")),
         ("Python", python.get("version")), ("torch", torch.get("version")), ("CUDA", torch.get("cuda")),
         (Text("driver", "驱动"), driver.get("version")),
         ("GPU", ", ".join(f"{len([*same])} × {name}" for name, same in groupby(gpus))),
