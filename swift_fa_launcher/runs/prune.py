@@ -44,8 +44,14 @@ def plan_removals(picked: Sequence[Entry], everything: Sequence[Entry], *, check
     reasons = {entry.folder: _why_kept(entry, running, best) for entry in picked}
     staying = [entry for entry in everything if reasons.get(entry.folder, "stays")]
     parents = {entry.record.parent for entry in staying if entry.record}
-    outputs = {_output(entry) for entry in staying} - {None}
-    return tuple(_plan(entry, reasons[entry.folder], parents, outputs, checkpoints=checkpoints) for entry in picked)
+    outputs = {_output(entry) for entry in staying}
+    removals = []
+    for entry in picked:
+        planned = _plan(entry, reasons[entry.folder], parents, outputs, checkpoints=checkpoints)
+        if checkpoints and not planned.kept:
+            outputs.add(_output(entry))  # runs that continue one another share it; it goes once
+        removals.append(planned)
+    return tuple(removals)
 
 
 def _plan(entry: Entry, kept: Words, parents: Collection[str | None], outputs: Collection[str | None], *,
@@ -114,7 +120,7 @@ def _why_checkpoints_kept(entry: Entry, outputs: Collection[str | None]) -> Word
     if not _VERSION_FOLDER.fullmatch(Path(output).name):
         return Text(f"{output} may hold other runs' checkpoints", f"{output} 中可能有其他运行的检查点")
     if output in outputs:
-        return Text("a run that stays has the same output folder", "保留的运行与它共用输出文件夹")
+        return Text("another run has the same output folder", "另一个运行与它共用输出文件夹")
     return "" if any(list_own_checkpoints(entry)) else Text("it has no checkpoints", "它没有检查点")
 
 
