@@ -22,10 +22,10 @@ def declare(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.runs import diff, listing, report, store
 
-    if len(options.runs) < 2:
+    entries = [entry for entry, _ in store.readable_runs(Path(options.root), options.runs).values()]
+    if len(entries) < 2:
         raise UsageError("option-invalid", Text("compare needs two runs or more", "compare 至少需要两个运行"),
                          hint=("swift-fa compare RUN RUN",))
-    entries = [store.readable_run(Path(options.root), word)[0] for word in options.runs]
     names = [entry.folder.name for entry in entries]
     rows = listing.compare_entries(entries)
     if options.json:

@@ -70,7 +70,7 @@ def _pick(options: argparse.Namespace, everything: Sequence[Entry]) -> tuple[Ent
 
 def _print(options: argparse.Namespace, removals: Sequence[Removal]) -> None:
     from swift_fa_launcher.layout import columns
-    from swift_fa_launcher.runs.prune import render_size
+    from swift_fa_launcher.runs.prune import list_own_checkpoints, render_size, size_of
     from swift_fa_launcher.runs.report import say_state
 
     going = [one for one in removals if not one.kept]
@@ -85,12 +85,16 @@ def _print(options: argparse.Namespace, removals: Sequence[Removal]) -> None:
     tell(Text(f"{verb.en}{what.en}{len(going)} of {len(removals)} runs, {size}",
               f"{verb.zh}{len(removals)} 个运行中的 {len(going)} 个{what.zh}，共 {size}"), options.lang)
     if going and not options.yes:
+        if left := 0 if options.checkpoints else sum(size_of(path) for one in going for path in list_own_checkpoints(one.entry)):
+            first = _again(options, "--checkpoints")
+            tell(Text(f"their checkpoints stay, {render_size(left)}; to remove these first: {first}",
+                      f"它们的检查点会保留，共 {render_size(left)}；如要先删除检查点：{first}"), options.lang)
         tell(Text(f"remove: {_again(options)}", f"删除：{_again(options)}"), options.lang)
 
 
-def _again(options: argparse.Namespace) -> str:
+def _again(options: argparse.Namespace, *more: str) -> str:
     """The same command with --yes."""
     given = [(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _CHOICES if getattr(options, name)]
     root = [("--root", options.root)] if options.root != "runs" else []
-    flags = [*(["--checkpoints"] if options.checkpoints else []), "--yes"]
+    flags = [*(["--checkpoints"] if options.checkpoints else more), "--yes"]
     return shlex.join(["swift-fa", "prune", *(word for pair in (*given, *root) for word in pair), *flags])

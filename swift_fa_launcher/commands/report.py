@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE
 from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_result
 from swift_fa_launcher.errors import RecordError, Text, UsageError, refused_as
-
-if TYPE_CHECKING:
-    from swift_fa_launcher.runs.record import RunRecord
 
 EXAMPLE = "swift-fa report latest qwen7b-lora --out report.html"
 
@@ -20,8 +16,8 @@ EXAMPLE = "swift-fa report latest qwen7b-lora --out report.html"
 def declare(parser: Parser) -> None:
     parser.run_word("runs", nargs="+")
     parser.option("--out", metavar="FILE.html", help=Text(
-        "write here (default: the run's id, or report.html for several runs)",
-        "写到这个文件（默认：运行的 id；多个运行时为 report.html）"))
+        "write here (default: the run's id with .html, or report.html for several runs)",
+        "写到这个文件（默认：运行 id 加 .html；多个运行时为 report.html）"))
     parser.shared("--root")
 
 
@@ -31,11 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.files import text_of, write_whole
     from swift_fa_launcher.runs import page, store
 
-    runs: dict[Path, tuple[store.Entry, RunRecord]] = {}
-    for word in options.runs:
-        entry, record = store.readable_run(Path(options.root), word)
-        children = store.with_states(store.children_of(entry)) if record.kind == "sweep" else ()
-        runs |= {one.folder: (one, one.record) for one in (children or [entry]) if one.record}
+    runs = store.readable_runs(Path(options.root), options.runs)
     out = Path(options.out or (f"{next(iter(runs)).name}.html" if len(runs) == 1 else "report.html"))
     if out.exists() and page.GENERATOR not in text_of(out)[:400]:
         raise UsageError("option-invalid", Text(f"{out} exists, and it is no report", f"{out} 已存在，且不是报告"),

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
                 for entry in entries]
         print_json({"schema": 1, "runs": told}, indent=None)  # indented, thousands take seconds
     elif not entries:
-        tell(store.say_none(Path(options.root), wanted), options.lang)
+        tell(store.say_none(Path(options.root), chosen=bool(conditions) or wanted != store.Wanted()), options.lang)
     else:
         rows = listing.as_tree(entries) if not sort else [(0, entry) for entry in entries]
         print(listing.render_list(rows, names, options.lang, width_of(sys.stdout)))

@@ -73,6 +73,8 @@ def test_columns_on_the_command_line(tmp_path: Path, three: tuple[Path, ...], ca
         (16, "two\nlines"), (8, None), (None, None)]
     assert "two lines" in swift_fa(tmp_path, capsys, "runs", "--columns", "notes")
     assert "did you mean loss?" in swift_fa(tmp_path, capsys, "runs", "--columns", "los", code=2)
+    assert main(["runs", "--where", "loss<0", "--root", str(tmp_path / "runs"), "--lang", "en"]) == 0
+    assert "match" in capsys.readouterr().err
     everything = swift_fa(tmp_path, capsys, "runs", "--columns", ",".join(NAMES)).splitlines()
     assert len(everything) == 4 and Values(see_run(three[0])).get("duration") is None
     assert parse_columns(" loss,,state ") == ("loss", "state")
@@ -155,5 +157,9 @@ def test_several_runs_side_by_side(tmp_path: Path, three: tuple[Path, ...], caps
     data = json.loads(swift_fa(tmp_path, capsys, "compare", "a", "b", "c", "--json"))
     assert {"key": "swift.lora_rank", "values": [None, 8, 16]} in data["differences"]["config"]
     assert list(data["differences"])[-1] == "result" and data["runs"] == [folder.name for folder in three]
-    assert "no difference" in swift_fa(tmp_path, capsys, "compare", "a", "a")
-    assert "two runs" in swift_fa(tmp_path, capsys, "compare", "a", code=2)
+    for words in (["compare", "a"], ["compare", "a", "a"]):
+        assert "two runs" in swift_fa(tmp_path, capsys, *words, code=2)
+    sweep = make(tmp_path, "sweep", 9, kind="sweep")
+    for folder in three[:2]:
+        update_record(folder, replace(read_record(folder), parent=sweep.name))
+    assert json.loads(swift_fa(tmp_path, capsys, "compare", "sweep", "--json"))["runs"] == [folder.name for folder in three[:2]]

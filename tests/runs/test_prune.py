@@ -119,6 +119,8 @@ def test_checkpoints_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     linked = tmp_path / "out" / "v9-20261123-050000"
     linked.symlink_to(tmp_path / "elsewhere")
     make(tmp_path, "linked", 3, output_dir=str(linked))
+    assert main(["prune", *CHOSEN, "--root", str(tmp_path / "runs"), "--lang", "en"]) == 0
+    assert f"--name '*' --root {tmp_path}/runs --checkpoints --yes" in capsys.readouterr().err, "a record's end loses them"
     words = (*CHOSEN, "--checkpoints", "--yes")
     assert why(prune(tmp_path, capsys, *words))["one"] == "another run has the same output folder"
     update_record(kept, replace(read_record(kept), tags=()))
