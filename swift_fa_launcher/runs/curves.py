@@ -18,6 +18,7 @@ from swift_fa_launcher.runs.store import Entry
 #: losses; learning rate; norm of the gradients; real tokens a second; the most memory until then, GiB.
 SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "peak_memory_gib")
 _LOGGED = re.compile(r"""\{['"](?:eval_)?loss['"]: [^{}]*\}""")
+_LOG_END = 2**26  # bytes of a log that are read
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -53,7 +54,7 @@ def _logged(entry: Entry) -> Iterator[Mapping[str, Any]]:
     """The lines of logging.jsonl in the output folder, else those of the log in the record, which moves with it."""
     record = entry.record
     text = read_end(Path(record.cwd, record.output_dir, "logging.jsonl")) if record and record.output_dir else ""
-    for found in _LOGGED.findall(text or read_end(entry.folder / "train.log")):
+    for found in _LOGGED.findall(text or read_end(entry.folder / "train.log", _LOG_END)):
         try:
             line = json.loads(found) if text else ast.literal_eval(found)
         except (ValueError, SyntaxError, RecursionError):

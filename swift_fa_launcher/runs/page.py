@@ -1,6 +1,6 @@
 """A report: one HTML file on one or several runs, which needs nothing but a browser.
 
-The curves are drawn by uPlot (page_files/, MIT licence), which stands in the file with everything else.
+The curves are drawn by uPlot (page_files/, 1.6.32 as npm has it, MIT licence), which stands in the file with everything else.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def _whole(title: Text, lang: str, body: str, data: Mapping[str, Any]) -> str:
         f'<meta name="generator" content="{GENERATOR} {__version__}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">', f"<title>{escape(title.render(lang))}</title>",
-        *(f"<style>{style}</style>" for style in styles), "</head>", "<body>", body,
+        f"<!-- uPlot:\n{text_of(_FILES / 'uPlot.LICENSE')}-->", *(f"<style>{style}</style>" for style in styles),
+        "</head>", "<body>", body,
         f'<script type="application/json" id="data">{told}</script>', *(f"<script>{script}</script>" for script in scripts),
         "</body></html>", ""])
 
