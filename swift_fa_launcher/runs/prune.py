@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def _why_kept(entry: Entry, running: Collection[str], best: Collection[str]) -> 
         return Text("its processes are running", "它的进程仍在运行")
     if record is None:
         return ""
-    if entry.state not in _ENDED and (entry.state != "unfinished" or record.host != os.uname().nodename):
+    if entry.state not in _ENDED and (entry.state != "unfinished" or record.host != socket.gethostname()):
         return Text(f"it may still be running on {record.host}", f"它可能仍在 {record.host} 上运行")
     if KEEP in record.tags:
         return Text(f"it has the tag {KEEP}", f"它带有标签 {KEEP}")

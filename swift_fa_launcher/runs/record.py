@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -266,7 +267,7 @@ def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: date
 
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
-                     resumed_from=resumed_from, host=os.uname().nodename, pid=os.getpid(),
+                     resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
                      pid_started=psutil.Process().create_time(),
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))

@@ -6,6 +6,7 @@ import fnmatch
 import os
 import re
 import shlex
+import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -201,7 +202,7 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     if record is None:
         return entry
     state = entry.state
-    if record.status == "unfinished" and record.host == os.uname().nodename:  # elsewhere nobody can tell from here
+    if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
     measured = record.measured
     if record.status == "unfinished" and not measured:
