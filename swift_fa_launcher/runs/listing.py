@@ -19,7 +19,7 @@ from swift_fa_launcher.layout import cells, columns, fill
 from swift_fa_launcher.runs.diff import Row, compare_all, read_texts
 from swift_fa_launcher.runs.monitor import figure
 from swift_fa_launcher.runs.output import read_eval_loss
-from swift_fa_launcher.runs.report import render_duration, render_moment, say_state
+from swift_fa_launcher.runs.report import render_duration, say_state, short_moment
 from swift_fa_launcher.runs.store import Entry
 
 USUAL = ("state", "started", "duration", "step", "loss", "tokens_per_second", "tags")
@@ -197,8 +197,8 @@ def _speed(entry: Entry) -> str:
 #: Columns that are not shown as any value is. Of a run that has a record.
 _SHOWN: Mapping[str, Callable[[Entry, str, datetime], str]] = {
     "state": lambda entry, lang, now: say_state(entry.state, lang),
-    "started": lambda entry, lang, now: render_moment(entry.record.started, "%m-%d %H:%M"),  # type: ignore[union-attr]
-    "ended": lambda entry, lang, now: render_moment(entry.record.ended or "", "%m-%d %H:%M"),  # type: ignore[union-attr]
+    "started": lambda entry, lang, now: short_moment(entry.record.started)[5:],  # type: ignore[union-attr]
+    "ended": lambda entry, lang, now: short_moment(entry.record.ended or "")[5:],  # type: ignore[union-attr]
     "duration": lambda entry, lang, now: render_duration(entry.record, now if entry.state in _OPEN else None),  # type: ignore[arg-type]
     "step": lambda entry, lang, now: _step(entry), "tokens_per_second": lambda entry, lang, now: _speed(entry)}
 

@@ -23,7 +23,7 @@ from swift_fa_launcher.runs.diff import Row
 from swift_fa_launcher.runs.listing import compare_entries, show_value
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor_lines, render_measured
 from swift_fa_launcher.runs.record import RunRecord
-from swift_fa_launcher.runs.report import render_duration, render_moment, say_group, say_state
+from swift_fa_launcher.runs.report import render_duration, say_group, say_state, short_moment
 from swift_fa_launcher.runs.store import Entry
 
 GENERATOR = "swift-fa report"
@@ -121,7 +121,7 @@ def _table_row(at: int, run: _Run) -> str:
     name = (f'<label><input type="checkbox" data-run="{at}" checked><i class="swatch" data-swatch="{at}"></i>'
             f"<span>{at + 1}. {escape(run.label)}</span></label>")
     state = in_both(lambda lang: say_state(entry.state, lang))
-    started = render_moment(record.started, "%Y-%m-%d %H:%M")
+    started = short_moment(record.started)
     return (f'<tr><th scope=row class="run">{name}</th><td>{_both(state)}</td><td>{escape(started)}</td>'
             f"<td>{escape(render_duration(record))}</td>"
             + "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)

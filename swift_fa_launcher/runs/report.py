@@ -126,10 +126,20 @@ def render_duration(record: RunRecord, now: datetime | None = None) -> str:
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s" if minutes else f"{seconds}s"
 
 
-def render_moment(moment: str, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
-    """A time of a record in this machine's zone; as it stands there where it is none."""
+def render_moment(moment: str) -> str:
+    """A time of a record in this machine's zone, `2026-11-23 13:00:00 +08:00`; as it stands there where it is none."""
+    local = _local(moment)
+    return f"{local[:19]} {local[19:]}" if len(local) == 25 else local
+
+
+def short_moment(moment: str) -> str:
+    """The same without seconds and zone."""
+    return _local(moment)[:16]
+
+
+def _local(moment: str) -> str:
     try:
-        return f"{moment_of(moment).astimezone():{form}}" if moment else ""
+        return moment_of(moment).astimezone().isoformat(" ", "seconds") if moment else ""  # strftime takes thrice as long
     except (ValueError, OverflowError):
         return moment
 

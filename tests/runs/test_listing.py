@@ -113,7 +113,7 @@ def test_times_are_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     time.tzset()
     try:
-        assert "2026-11-23 13:00:00 +0800" in swift_fa(tmp_path, capsys, "show", "one")
+        assert "2026-11-23 13:00:00 +08:00" in swift_fa(tmp_path, capsys, "show", "one")
         assert "11-23 13:00" in swift_fa(tmp_path, capsys, "runs")
     finally:
         monkeypatch.delenv("TZ")
