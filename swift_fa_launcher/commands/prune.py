@@ -95,6 +95,6 @@ def _print(options: argparse.Namespace, removals: Sequence[Removal]) -> None:
 def _again(options: argparse.Namespace, *more: str) -> str:
     """The same command with --yes."""
     given = [(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _CHOICES if getattr(options, name)]
-    root = [("--root", options.root)] if options.root != "runs" else []
+    root = [("--root", str(options.root))] if str(options.root) != "runs" else []
     flags = [*(["--checkpoints"] if options.checkpoints else more), "--yes"]
     return shlex.join(["swift-fa", "prune", *(word for pair in (*given, *root) for word in pair), *flags])

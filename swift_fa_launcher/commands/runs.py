@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     wanted = store.Wanted(options.name, options.tag, options.outcome,
                           store.parse_moment(options.since, now) if options.since else None,
                           store.parse_moment(options.until, now, end=True) if options.until else None)
-    entries = listing.pick(store.select_runs(store.with_states(store.list_runs(Path(options.root))), wanted), conditions)
+    root = Path(options.root)
+    entries = listing.pick(store.select_runs(store.with_states(store.list_runs(root)), wanted), conditions)
     if sort:
         entries = listing.sort_entries(entries, sort, reverse=options.reverse)
     elif options.reverse:
@@ -68,10 +69,12 @@ def run(options: argparse.Namespace) -> int:
                 for entry in entries]
         print_json({"schema": 1, "runs": told}, indent=None)  # indented, thousands take seconds
     elif not entries:
-        tell(store.say_none(Path(options.root), chosen=bool(conditions) or wanted != store.Wanted()), options.lang)
+        tell(store.say_none(root, chosen=bool(conditions) or wanted != store.Wanted()), options.lang)
     else:
         rows = listing.as_tree(entries) if not sort else [(0, entry) for entry in entries]
         print(listing.render_list(rows, names, options.lang, width_of(sys.stdout)))
+        if root.absolute() != Path("runs").absolute():  # found, maybe, where nobody named it
+            tell(Text(f"runs in {root}", f"{root} 中的运行"), options.lang)
     return DONE
 
 
