@@ -23,10 +23,11 @@ CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementation
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
 PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.first", "config.render", "config.conditions",
-        "config.needed_packages", "config.swift_args", "config.gpus", "config.names", "config.json_schema", "config.yaml_faults",
-        "machine.facts", "machine.reading",
+        "config.needed_packages", "config.swift_args", "config.gpus", "config.grid", "config.names", "config.json_schema",
+        "config.yaml_faults", "machine.facts", "machine.reading",
         "machine.checkpoint", "flash.*", "findings.*", "preflight.packing", "preflight.sizes",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
+        "launch.stall", "launch.restart", "launch.slots",
         "bench.bench", "bench.table")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",

@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, Text] = {
     "init": Text("write a first config for this machine, with comments", "为本机写一份带注释的初始配置"),
     "train": Text("check everything, install flash-attn if needed, train, record the run",
                   "检查环境，必要时安装 flash-attn，然后训练并记录"),
+    "sweep": Text("train with every combination of several values, each run on GPUs of its own",
+                  "用多组设置的所有组合分别训练，每次运行使用各自的 GPU"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),
     "rehearse": Text("run the same training in small: does it run, does it fit, how fast",
                      "用很小的规模预演训练：能否运行、显存是否够、有多快"),
@@ -42,6 +44,8 @@ COMMANDS: Mapping[str, Text] = {
     "prune": Text("remove old records or checkpoints", "删除旧的记录或检查点"),
     "rerun": Text("run a recorded config again", "用记录的配置再运行一次"),
     "resume": Text("continue a stopped run from its newest complete checkpoint", "从最新的完整检查点继续中断的运行"),
+    "pack": Text("write a run into one archive that a colleague can repeat", "把一次运行打包成可供同事重复的归档文件"),
+    "unpack": Text("make a folder of a packed run, ready to train", "把归档文件还原成可直接训练的文件夹"),
     "bench": Text("compare the speed of sdpa, flash attention, padding_free and packing",
                   "比较 sdpa、flash attention、padding_free 和 packing 的速度"),
 }

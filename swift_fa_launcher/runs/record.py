@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from glob import escape, glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
@@ -72,6 +72,7 @@ class RunRecord:
     notes: str | None = None
     parent: str | None = None
     resumed_from: str | None = None  # the checkpoint, where the parent was continued
+    attempts: tuple[Mapping[str, Any], ...] = ()  # those that failed and were followed by another, see `end_attempt`
     launcher: str = __version__
     host: str | None = None
     pid: int | None = None
@@ -224,16 +225,9 @@ def _damaged(file: str, why: Words) -> RecordError:
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
                   around: Surroundings, hidden: Sequence[str]) -> dict[str, str]:
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
-    import yaml
-
-    from swift_fa_launcher.config.layers import place_of
     from swift_fa_launcher.machine.facts import facts_to_json
 
-    origins = {key: str(origin) for key, origin in config.origins.items()}
-    values = redact_data(dict(config.values), hidden)
     data = {
-        "config.json": {"schema": SCHEMA, "values": values, "origins": origins,
-                        "files": [str(f) for f in config.files], "overrides": list(config.overrides)},
         "facts.json": facts_to_json(facts),
         "findings.json": [finding.to_json() for finding in findings],
         "plan.json": plan.to_json(),
@@ -248,12 +242,23 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     }
     if around.diff:
         texts["git.diff"] = around.diff
-    for i, source in enumerate(map(place_of, config.files)):
-        texts[f"layers/{i}/{source.name}"] = text_of(source, "utf-8-sig")
-    return {"run.json": _render_run(record, hidden),
-            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
-            **{name: _json(value, hidden) for name, value in data.items()},
+    return {**render_config(record, config, hidden), **{name: _json(value, hidden) for name, value in data.items()},
             **{name: redact(text, hidden) for name, text in texts.items()}}
+
+
+def render_config(record: RunRecord, config: ResolvedConfig, hidden: Sequence[str]) -> dict[str, str]:
+    """File name to text of what is known of a launch before anything was looked at. Reads the config files to copy them."""
+    import yaml
+
+    from swift_fa_launcher.config.layers import place_of
+
+    values = redact_data(dict(config.values), hidden)
+    told = {"schema": SCHEMA, "values": values, "origins": {key: str(origin) for key, origin in config.origins.items()},
+            "files": [str(f) for f in config.files], "overrides": list(config.overrides)}
+    layers = {f"layers/{i}/{source.name}": text_of(source, "utf-8-sig") for i, source in enumerate(map(place_of, config.files))}
+    return {"run.json": _render_run(record, hidden), "config.json": _json(told, hidden),
+            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
+            **{name: redact(text, hidden) for name, text in layers.items()}}
 
 
 def recorded_layers(folder: Path) -> tuple[Path, ...]:
@@ -273,24 +278,44 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
                       default=lambda other: redact(str(other), hidden)) + "\n"
 
 
+class Process(NamedTuple):
+    """A launcher's process. started: seconds since the epoch."""
+
+    host: str
+    pid: int
+    started: float | None  # None where the system does not say
+
+
+def this_process() -> Process:
+    import psutil
+
+    try:
+        started = psutil.Process().create_time()
+    except (OSError, psutil.Error):
+        started = None
+    return Process(socket.gethostname(), os.getpid(), started)
+
+
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
                 parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
+    process = this_process()
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
-                     resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
-                     pid_started=_own_start(),
+                     resumed_from=resumed_from, host=process.host, pid=process.pid, pid_started=process.started,
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
 
 
-def _own_start() -> float | None:
-    import psutil
-
-    try:
-        return psutil.Process().create_time()
-    except (OSError, psutil.Error):
-        return None
+def end_attempt(record: RunRecord, outcome: Outcome, codes: Sequence[str], log: str, checkpoint: str | None,
+                step: int) -> RunRecord:
+    """The record with an attempt that failed and is followed by another: started, ended (ISO 8601), exit_code, signal, codes of
+    its diagnoses, detail, log (its name in the run's folder), and the checkpoint and step that the next one goes on from."""
+    told = {"started": outcome.started.isoformat(timespec="seconds"), "ended": outcome.ended.isoformat(timespec="seconds"),
+            "exit_code": outcome.exit_code, "signal": outcome.signal, "codes": list(codes),
+            "detail": outcome.detail.en if outcome.detail else None, "log": log, "checkpoint": checkpoint,
+            "step": step}
+    return replace(record, attempts=(*record.attempts, told))
 
 
 def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:

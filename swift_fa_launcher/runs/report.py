@@ -26,12 +26,13 @@ from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
            "running": Text("running", "运行中"), "orphaned": Text("still running", "仍在运行"),
-           "damaged": Text("damaged", "已损坏")}
+           "damaged": Text("damaged", "已损坏"), "waiting": Text("waiting", "等待中"), "refused": Text("not started", "未启动")}
 _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命令"), "environment": Text("environment", "环境变量"),
            "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
            "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
 _FEW, _MANY = 3, 8  # checkpoints on a screen; runs made from one
-_READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values; the others are paths, names and settings
+#: Of a run's values; the others are paths, names and settings.
+_READ = ("progress", "measured", "attempts", "tags", "notes", "detail")
 
 
 def run_to_json(entry: Entry) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = N
         (Text("loss", "损失"), _loss_line(entry) if blocks else ""),
         (Text("measured", "实测"), render_measured(_measured(entry), lang)), (Text("made from", "来自"), _parent(record, lang)),
         (Text("led to", "派生出"), _some([child.folder.name for child in children], lang)),
+        (Text("attempts", "尝试"), _attempts(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record, lang), (Text("detail", "说明"), record.detail or ""),
@@ -195,6 +197,15 @@ def _parent(record: RunRecord, lang: str) -> str:
     return record.parent or ""
 
 
+def _attempts(record: RunRecord, lang: str) -> str:
+    """What went before the last attempt: the cause, its log, the step that the next one went on from."""
+    def told(cause: object, log: object, step: object) -> Text:
+        return Text(f"{cause} ({log}), continued from step {step}", f"{cause}（{log}），从第 {step} 步继续")
+
+    return ", ".join(told(next(iter(one.get("codes") or ()), "?"), one.get("log"), one.get("step")).render(lang)
+                     for one in record.attempts)
+
+
 def _progress(progress: Progress, lang: str) -> str:
     words = [Text(f"step {progress.step}/{progress.steps}", f"第 {progress.step}/{progress.steps} 步").render(lang)
              if progress.step is not None and progress.steps else "",
@@ -207,7 +218,8 @@ def _places(folder: Path, record: RunRecord, lang: str) -> list[tuple[Text, str]
     swanlab = record.swanlab
     output = str(Path(record.cwd, record.output_dir)) if record.output_dir else ""
     return [
-        (Text("record", "记录"), str(folder) + _moved(folder, lang)), (Text("log", "日志"), str(folder / "train.log")),
+        (Text("record", "记录"), str(folder) + _moved(folder, lang)),
+        (Text("log", "日志"), str(folder / "train.log") if record.kind == "run" else ""),
         (Text("output", "输出"), output + _gone(output, lang)),
         (Text("checkpoint", "检查点"), (record.checkpoint or "") + _gone(record.checkpoint, lang)),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),

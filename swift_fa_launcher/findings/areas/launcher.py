@@ -53,6 +53,31 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("a setting on the command line has no value", "命令行中的设置没有值"),
         Text("nothing follows the =, often because a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
         Text("to leave an argument out: KEY=null", "不设置该参数：KEY=null")),
+    "pack-not-written": entry(
+        "E", Text("the archive cannot be written", "无法写出归档文件"),
+        Text("swift-fa pack cannot write there, or cannot read a file that belongs in it",
+             "swift-fa pack 无法写入该处，或无法读取应打包的文件"),
+        Text("name a file in a folder that you may write to: swift-fa pack RUN ~/run.tar.gz",
+             "换一个可写的位置：swift-fa pack RUN ~/run.tar.gz")),
+    "pack-unreadable": entry(
+        "E", Text("this is not an archive of swift-fa pack", "这不是 swift-fa pack 写出的归档文件"),
+        Text("the file given to swift-fa unpack does not exist, is damaged, or is another kind of archive",
+             "给 swift-fa unpack 的文件不存在、已损坏，或是别的归档"),
+        Text("write it again: swift-fa pack RUN FILE", "重新打包：swift-fa pack RUN FILE")),
+    "pack-not-unpacked": entry(
+        "E", Text("the folder for the archive cannot be made", "无法创建解包用的文件夹"),
+        Text("swift-fa unpack never writes into a folder that is there already", "swift-fa unpack 不会写入已存在的文件夹"),
+        Text("name another folder: swift-fa unpack FILE --out FOLDER", "换一个文件夹：swift-fa unpack FILE --out 目录")),
+    "gpus-too-few": entry(
+        "E", Text("there are not so many GPUs", "GPU 没有这么多"),
+        Text("train --wait-gpus needs more GPUs than this machine shows it, so that it would wait for ever",
+             "train --wait-gpus 需要的 GPU 多于本机可见的 GPU，会一直等下去"),
+        Text("use fewer processes: launch.nproc_per_node=1", "减少进程数：launch.nproc_per_node=1"),
+        Text("or name other GPUs: 'launch.gpus=[0,1]'", "或指定别的 GPU：'launch.gpus=[0,1]'")),
+    "sweep-of-nothing": entry(
+        "E", Text("no setting has several values", "没有哪个设置有多个值"),
+        Text("swift-fa sweep needs a setting with several values, or a file of overlays", "swift-fa sweep 需要一个有多个值的设置，或覆盖文件"),
+        Text("name the values: swift-fa sweep CONFIG swift.lora_rank=8,16", "写出这些值：swift-fa sweep CONFIG swift.lora_rank=8,16")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
         Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
