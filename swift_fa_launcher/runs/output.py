@@ -29,7 +29,7 @@ TRAINING_ENDED = b"End time of running main"
 TAIL, LONG_TAIL = 4096, 2**18
 _STEP = re.compile(rb"'global_step/max_steps': '(\d{1,9})/(\d{1,9})'")
 _EVALUATED = re.compile(r'"eval_loss": (-?[\d.]+(?:e[-+]?\d+)?)')
-_LOGGED = re.compile(r'\{[^{}]*"(?:loss|train_runtime)": [^{}]*\}')
+_LOGGED = re.compile(r'\{[^{}]*?"(?:loss|train_runtime)": [^{}]*\}')
 
 
 @dataclass(frozen=True)

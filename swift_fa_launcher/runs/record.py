@@ -19,7 +19,8 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from glob import escape, glob
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
+_PART = 2**16  # bytes; more than nearly every run.json
+_PATIENCE = 5.0  # seconds; a record is written in some milliseconds
 _DRAFT = ".new"  # how a folder's name ends while it is filled
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
@@ -150,13 +153,42 @@ def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -
     write_whole(folder / "run.json", _render_run(record, hidden), durable=True)
 
 
+def update_launched(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
+    """`update_record` by who launched the run: tags and notes stay as they stand there, since others give them meanwhile."""
+    with _alone(folder):
+        with suppress(RecordError):
+            now = read_record(folder)
+            record = replace(record, tags=now.tags, notes=now.notes)
+        update_record(folder, record, hidden)
+
+
+def edit_record(folder: Path, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+    """What `change` makes of the record, written whole. Raises RecordError."""
+    with _alone(folder), refused_as(RecordError("record-not-written", where=str(folder))):
+        record = change(read_record(folder))
+        update_record(folder, record)
+    return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time reads and writes a record. A folder that takes no lock, or a lock that is never let go, stops nobody."""
+    from filelock import FileLock  # here, since a list of runs does without
+
+    lock = FileLock(folder / ".run.json.lock")
+    with suppress(OSError):  # a Timeout is one
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = f"{folder}/run.json"
     try:
-        # thousands are read, and path objects and buffers cost as much again
-        with open(file, "rb", buffering=0, opener=without_waiting) as opened:
-            data = json.loads(opened.readall().decode("utf-8"))
+        data = json.loads(_read_bytes(file).decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
@@ -172,6 +204,18 @@ def read_record(folder: Path) -> RunRecord:
         raise _damaged(file, Text(f"not complete JSON: {error}", f"不是完整的 JSON：{error}")) from None
     except (ValueError, TypeError, OSError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
+
+
+def _read_bytes(file: str) -> bytes:
+    """A whole file. Thousands are read for a list, and file objects cost as much again."""
+    opened = without_waiting(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(opened, _PART)]
+        while len(parts[-1]) == _PART:
+            parts.append(os.read(opened, _PART))
+        return b"".join(parts)
+    finally:
+        os.close(opened)
 
 
 def _damaged(file: str, why: Words) -> RecordError:

@@ -301,7 +301,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
     def write(record: records.RunRecord) -> None:
         with _only_said(_UNWRITTEN, say, failures):
-            records.update_record(folder, record, hidden)
+            records.update_launched(folder, record, hidden)
 
     def notice(line: bytes) -> None:
         nonlocal record
@@ -436,7 +436,7 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
                                f"{record.id} 的进程无法结束：{pids}"), hint=(f"kill -KILL {pids.replace(',', '')}",))
     if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        records.update_record(entry.folder, replace(
+        records.update_launched(entry.folder, replace(
             record, status="interrupted", ended=now, detail="ended by swift-fa runs --end",
             result=encode(entry.progress), measured=read_measured(entry.folder)))
     say(Text(f"{record.id} has ended", f"{record.id} 已结束"))

@@ -259,7 +259,7 @@ def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str],
     process = records.this_process()
     record = replace(records.read_record(folder), status="unfinished", ended=None, exit_code=None, signal=None, host=process.host,
                      pid=process.pid, pid_started=process.started)
-    records.update_record(folder, record)
+    records.update_launched(folder, record)
     floor = _Floor(replace(checked, sweep=replace(sweep, folder=folder)), parallel, voice)
     asked = None
     try:
@@ -272,7 +272,7 @@ def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str],
     good = all(member.state == "finished" for member in members)
     status = "interrupted" if asked else "finished" if good else "failed"
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    records.update_record(folder, replace(record, status=status, ended=now, exit_code=128 + asked if asked else int(not good),
+    records.update_launched(folder, replace(record, status=status, ended=now, exit_code=128 + asked if asked else int(not good),
                                           signal=asked))
     return Ended(folder, members, asked)
 

@@ -336,6 +336,14 @@ ENTRIES: Mapping[str, Entry] = {
     "record-not-written": entry(
         "E", Text("the run record cannot be written", "无法写入运行记录"),
         Text("the folder run.root cannot be written to", "run.root 目录无法写入"), _RUN_ROOT),
+    "run-not-removed": entry(
+        "E", Text("a folder cannot be removed", "无法删除文件夹"),
+        Text("swift-fa prune may not write there, or something uses the folder", "swift-fa prune 没有写入权限，或有程序正在使用该文件夹"),
+        Text("remove the rest later: swift-fa prune --outcome failed --yes", "稍后删除其余部分：swift-fa prune --outcome failed --yes")),
+    "report-not-written": entry(
+        "E", Text("the report cannot be written", "无法写入报告"),
+        Text("the folder of the file does not exist, or you may not write there", "文件所在的目录不存在，或没有写入权限"),
+        Text("name another file: swift-fa report RUN --out FILE.html", "换一个文件：swift-fa report RUN --out FILE.html")),
     "record-lacks-secrets": entry(
         "E", Text("the record does not hold the run's secret values", "记录中没有保存该运行的密钥"),
         Text("a setting of the recorded run was a secret, and records never store secrets",
