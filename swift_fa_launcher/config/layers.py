@@ -23,7 +23,7 @@ import yaml
 
 from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.gpus import GpusError, parse_gpus
-from swift_fa_launcher.config.names import VALUES_MEANT, find_settings
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
 from swift_fa_launcher.config.render import leaves, typed
 from swift_fa_launcher.config.schema import (
     CHOICES,
@@ -591,7 +591,7 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     except DecodeError as error:
         key = dotted(name, error.path)
         raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
-                          where=_place(_origin_near(origins, key), key)) from None
+                          where=_place(_origin_near(origins, key), key), hint=_number_hint(kind, value, error.path, key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")
         if section_name == name and getattr(section, field_name) not in choices:
@@ -603,6 +603,17 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
                               where=_place(origins.get(key), key),
                               hint=(typed(key, meant),) if meant else did_you_mean(str(found), choices))
     return section
+
+
+def _number_hint(kind: type, value: Any, name: str, key: str) -> tuple[Words, ...]:
+    """What a text that stands for a number may mean: the number, or to leave it to the program, as `auto`."""
+    found, wanted = value.get(name) if isinstance(value, dict) else None, str(field_types(kind).get(name))
+    if not isinstance(found, str) or not ("int" in wanted or "float" in wanted):
+        return ()
+    if (number := number_meant(key, found, whole="int" in wanted)) is not None:
+        return (typed(key, number),)
+    leave = typed(key, None)
+    return (Text(f"leave it to swift-fa: {leave}", f"由 swift-fa 决定：{leave}"),) if "None" in wanted else ()
 
 
 def _with_gpus(launch: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import FAMILIES, likely
@@ -99,9 +101,40 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
                             "flash-attn": "package", "pip": "package", "wheel": "package"},
 }
 
+#: Dashes of word processors; other signs of full width NFKC makes plain.
+_DASHES = str.maketrans(dict.fromkeys("–—−", "-"))
+_TIMES = {"s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60, "h": 3600, "hour": 3600,
+          "hours": 3600}
+_UNITS = {"": 1, "k": 1000, "m": 10**6, "b": 10**9, "%": Decimal("0.01"), "step": 1, "steps": 1, "epoch": 1, "epochs": 1, "token": 1,
+          "tokens": 1}
+
 #: Arguments that any ms-swift has, for where the installed one cannot be asked.
 USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
     name for family in FAMILIES for _, name in family.names}) - MEANT.keys()
+
+
+def number_meant(key: str, text: str, *, whole: bool) -> str | None:
+    """The plain number that a quantity with a unit, thousands or a word processor's dash means; None where it means none.
+
+    A k of tokens is 1024; a key of the section `launch` counts seconds.
+
+    >>> [number_meant("swift.max_length", said, whole=True) for said in ("4k", "4,096", "two")]
+    ['4096', '4096', None]
+    >>> number_meant("launch.grace", "5m", whole=False), number_meant("swift.warmup_ratio", "5%", whole=False)
+    ('300', '0.05')
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(_DASHES).strip().rstrip(",;。").lower()
+    plain = re.sub(r"(?<=\d)[,_](?=\d{3}(?!\d))", "", plain)
+    parts = re.fullmatch(r"(-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,3})?)\s*([a-z%]*)", plain)
+    units = _TIMES if key.startswith("launch.") else {**_UNITS, "k": 1024} if "length" in key else _UNITS
+    if parts is None or parts[2] not in {"", *units}:
+        return None
+    if not parts[2] and not whole:
+        return parts[1]
+    number = Decimal(parts[1]) * units.get(parts[2], 1)
+    if whole and number != int(number):
+        return None
+    return str(int(number)) if number == int(number) else format(number.normalize(), "f")
 
 
 def closed_keys() -> tuple[str, ...]:
