@@ -69,6 +69,7 @@ YAML = [
     wrote("swift:\n  dataset: a\n  - b\n", "below line 2, which has a value"),
     wrote("swift:\n  target_regex: \"\\d+\"\n", "backslash|single quotes"),
     wrote("<<<<<<< HEAD\nswift:\n=======\n", "bad.yaml:1:1|git merge"),
+    wrote("```yaml\nswift:\n  model: q\n```\n", "bad.yaml:1:1|code fence of Markdown|delete"),
     wrote("launch: gpus: 0\n", "lines of their own|launch: {gpus: 0}"),
     wrote("swift:\n  model = q\n", "colon and a blank: model: q"), wrote("swift:\nmodel: q\n", "belongs under swift"),
     wrote("swift.model: q\n", "write model indented below a line swift:"), wrote("extend: base.yaml\nswift:\n", "extends"),
@@ -99,6 +100,8 @@ FILES = [
     wrote("swift:\n  model: q\nlaunch:\n  gpu: 0\n", "launch.gpus"),
     wrote("swanlab:\n  mode: off\n", "cloud, local, offline or disabled, not 'off'|swanlab.mode=disabled"),
     wrote("flash_attn:\n  install: no\n", "flash_attn.install=never"),
+    wrote("swift:\n  --model q\n", "write a colon and a blank: model: q"),
+    wrote("swift:\n  model: q\nenv:\n  - A=1\n", "write a colon and a blank: A: 1"),
     wrote("swift:\n  model: ${HOME}/m\n", "written ${oc.env:HOME}, not ${HOME}"),
     wrote("swift:\n  model: ${env:HOME}/m\n", "${oc.env:HOME}"),
     wrote("swift:\n  model: ${MODEL:-qwen}\n", "${oc.env:MODEL,qwen}"),
@@ -151,6 +154,8 @@ TYPED = [
     typed("train ok.yaml launch.gpus=-1", "names no GPU|launch.gpus=null"), typed("train ok.yaml launch.gpus=[]", "names no GPU"),
     typed("train ok.yaml launch.gpus=0,0", "twice|launch.gpus=0"), typed("train ok.yaml launch.gpus=none", "names no GPU"),
     typed("train ok.yaml launch.nproc_per_node=auto", "leave it to swift-fa|launch.nproc_per_node=null"),
+    typed("train ok.yaml launch.master_port=99999", "from 1 to 65535|launch.master_port=65535"),
+    typed("train ok.yaml launch.restarts=-1", "launch.restarts=0"),
     typed("train ok.yaml launch.grace=20s", "launch.grace=20"),
     typed("train ok.yaml launch.stall_timeout=5m", "launch.stall_timeout=300"),
     typed("train ok.yaml launch.nproc_per_node=auto --lang zh", "由 swift-fa 决定：launch.nproc_per_node=null"),
@@ -187,6 +192,8 @@ MEANT = [
     typed(("-", "swift.learning_rate=1e–4"), "swift.learning_rate=1e-4", 1),
     typed(("-", "swift.max_length=auto"), "swift.max_length=null", 1),
     typed(("-", "swift.max_length=long"), "must be a whole number|swift-fa args max_length", 1),
+    typed(("-", "swift.attn_impl=fa2"), "swift.attn_impl=flash_attn!eager", 1),
+    typed(("-", "swift.optim=adamw"), "swift.optim=adamw_torch!adamw_8bit\n", 1),
     typed(("-", "swift.load_in_4bit=true"), "quant_bits!quant_bits=true", 1),
     typed(("-", "swift.use_flash_attention_2=true"), "attn_impl!attn_impl=true", 1),
     typed(("-", "swift.lr=1e-4", "--lang", "zh"), "没有参数 lr|swift.learning_rate=", 1),
@@ -203,7 +210,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("mistake", [*YAML, *FILES, *IMPORTED, *TYPED, *MEANT], ids=lambda m: f"{' '.join(m.words)} {m.text!r}"[:60])
+@pytest.mark.parametrize("mistake", [*YAML, *FILES, *IMPORTED, *TYPED, *MEANT],
+                         ids=lambda m: f"{' '.join(m.words)} {m.text!r}"[:60])
 def test_a_mistake_is_answered(mistake: Mistake, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)

@@ -28,6 +28,7 @@ from swift_fa_launcher.config.render import leaves, typed
 from swift_fa_launcher.config.schema import (
     CHOICES,
     PACKAGED,
+    RANGES,
     SECTIONS,
     Origin,
     ResolvedConfig,
@@ -153,6 +154,10 @@ def _blank_missing(value: Any) -> tuple[Text, ...]:
     """The hint where a text looks like a key and its value without the blank between them, or a list like keys with dashes."""
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return (Text("write the keys without dashes before them", "键前面不要加短横线"),)
+    if isinstance(value, list) and value:
+        value = value[0]  # `- A=1`, as Docker's files have it
+    if isinstance(value, str):
+        value = re.sub(r"^--([\w-]+)[ =]+", r"\1: ", value)  # an option of a command line
     stuck = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", value) if isinstance(value, str) else None
     return (Text(f"write a colon and a blank: {stuck[1]}: {stuck[2]}",
                  f"要写冒号加空格：{stuck[1]}: {stuck[2]}"),) if stuck else ()
@@ -591,7 +596,8 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     except DecodeError as error:
         key = dotted(name, error.path)
         raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
-                          where=_place(_origin_near(origins, key), key), hint=_number_hint(kind, value, error.path, key)) from None
+                          where=_place(_origin_near(origins, key), key),
+                          hint=_number_hint(kind, value, error.path, key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")
         if section_name == name and getattr(section, field_name) not in choices:
@@ -602,6 +608,13 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
                                    f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
                               where=_place(origins.get(key), key),
                               hint=(typed(key, meant),) if meant else did_you_mean(str(found), choices))
+    for key, (least, most) in RANGES.items():
+        number = getattr(section, key.rpartition(".")[2]) if key.startswith(f"{name}.") else None
+        if number is not None and not least <= number <= most:
+            raise ConfigError("config-value-invalid",
+                              Text(f"{key} must be from {least} to {most}, not {number}",
+                                   f"{key} 必须在 {least} 到 {most} 之间，而不是 {number}"), where=_place(origins.get(key), key),
+                              hint=(typed(key, min(max(number, least), most)),))
     return section
 
 

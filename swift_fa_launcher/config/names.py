@@ -96,6 +96,10 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     **{key: dict.fromkeys(("off", "no", "false", "none", "disable", "disabled", "0"), "never")
        | dict.fromkeys(("on", "yes", "true", "enable", "enabled", "1"), "auto")
        for key in ("flash_attn.install", "flash_attn.build", "preflight.probe", "preflight.rehearsal")},
+    "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
+                                     "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
+    "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
+    "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),
     "run.speedups": dict.fromkeys(("off", "no", "false", "none", "0"), "never") | dict.fromkeys(("on", "yes", "true"), "exact"),
     "flash_attn.provider": {"kernels": "kernel", "hub": "kernel", "pytorch": "torch", "sdpa": "torch", "flash_attn": "package",
                             "flash-attn": "package", "pip": "package", "wheel": "package"},
@@ -103,10 +107,12 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
 
 #: Dashes of word processors; other signs of full width NFKC makes plain.
 _DASHES = str.maketrans(dict.fromkeys("–—−", "-"))
-_TIMES = {"s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60, "h": 3600, "hour": 3600,
-          "hours": 3600}
-_UNITS = {"": 1, "k": 1000, "m": 10**6, "b": 10**9, "%": Decimal("0.01"), "step": 1, "steps": 1, "epoch": 1, "epochs": 1, "token": 1,
-          "tokens": 1}
+_TIMES: Mapping[str, int | Decimal] = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1), **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600)}
+_UNITS: Mapping[str, int | Decimal] = {
+    "k": 1000, "m": 10**6, "%": Decimal("0.01"),
+    **dict.fromkeys(("", "step", "steps", "epoch", "epochs", "token", "tokens"), 1)}
 
 #: Arguments that any ms-swift has, for where the installed one cannot be asked.
 USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {

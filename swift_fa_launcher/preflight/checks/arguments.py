@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from swift_fa_launcher.config import swift_args
-from swift_fa_launcher.config.names import find_settings, number_meant
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
 from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
@@ -90,7 +90,8 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         near, meant = same or swift_args.nearest(name, known_args), same or swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
-        rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 and _takes(known_args[meant[0]], value) else {}  # of several, nobody knows whose value it is
+        # of several, nobody knows whose value it is
+        rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 and _takes(known_args[meant[0]], value) else {}
         yield found("arg-unknown", way, **_said(config, key, shown), ms_swift=facts.package("ms-swift"), meant=meant,
                     nearest=list(near), pattern=_pattern(name, meant, known_args), **rename)
 
@@ -161,7 +162,8 @@ def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swi
         if wrong:
             return list(_near(wrong[0], names))
     misspelt = name == "attn_impl" and swift_args.attention_misspelt(config, value)
-    return list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
+    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(_word(value).lower())
+    return [meant] if misspelt and meant else list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
 
 
 def _misspelt(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -174,7 +176,7 @@ def _near(word: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: str | None) -> dict[str, Any]:
     """The overrides that the value may have been meant to be, and the name to look up."""
-    if isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default") \
+    if (isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default")) \
             or (str(value).strip().lower() == "auto" and swift_args.is_number(argument)):
         return {"first": f"swift.{name}=null", "look_up": name}
     if isinstance(value, dict):
@@ -189,7 +191,8 @@ def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: 
         wrong = _misspelt(words, choices)
         right = [_near(word, choices)[0] if word in wrong else word for word in words]
         return {**({"first": typed(f"swift.{name}", right)} if wrong else {}), "look_up": name}
-    near = _near(words[0], choices) if choices and words else ()
+    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(words[0].lower()) if words else None
+    near = (meant,) if meant else _near(words[0], choices) if choices and words else ()
     return {**dict(zip(("first", "second", "third"), (typed(f"swift.{name}", choice) for choice in near), strict=False)),
             "look_up": name}
 
