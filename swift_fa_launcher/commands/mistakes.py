@@ -29,7 +29,7 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("arguments", "params", "options"), "args"),
     **dict.fromkeys(("benchmark", "speed", "perf"), "bench"), **dict.fromkeys(("code", "codes", "finding", "what"), "explain"),
     **dict.fromkeys(("configs", "conf", "print", "settings"), "config"), **dict.fromkeys(("dry-run", "dryrun"), "rehearse"),
-    **dict.fromkeys(("delete", "remove", "rm", "clean"), "prune --name"), **dict.fromkeys(("tune", "grid", "search"), "sweep"),
+    **dict.fromkeys(("delete", "remove", "rm", "clean"), "prune --name"), **dict.fromkeys(("grid", "search", "hparams"), "sweep"),
     **dict.fromkeys(("convert", "from-script"), "import"), **dict.fromkeys(("new", "create", "template"), "init"),
 }
 _MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_lora", "app", "web-ui", "sample", "rollout")
