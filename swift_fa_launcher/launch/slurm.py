@@ -42,10 +42,15 @@ def sbatch_words(config: ResolvedConfig, *, run_id: str, run_dir: str, cwd: str)
     if not config.swift.flag("use_cpu") and not any(slurm.get(name) for name in _GPUS):
         wanted["gpus_per_node"] = config.launch.nproc_per_node or 1
     wanted |= {name: value for name, value in slurm.items() if name not in LISTS}
-    # `%` begins a pattern in the name of the log
-    own = ("--ntasks-per-node=1", "--open-mode=append", f"--output={run_dir.replace('%', '%%')}/{LOG_NAME}", f"--chdir={cwd}",
+    own = ("--ntasks-per-node=1", "--open-mode=append", f"--output={_file_pattern(f'{run_dir}/{LOG_NAME}')}", f"--chdir={cwd}",
            "--export=ALL")
     return ("sbatch", *_options(wanted), *_list(slurm, "extra"), *own)
+
+
+def _file_pattern(name: str) -> str:
+    """The name of a file as sbatch takes it: `%` begins a pattern, unless there is a backslash, which takes its sense from all of
+    them and vanishes (Slurm 22.05, slurmd's io.c)."""
+    return name.replace("\\", "\\\\") if "\\" in name else name.replace("%", "%%")
 
 
 def _options(wanted: Mapping[str, Any]) -> Iterator[str]:
