@@ -20,12 +20,13 @@ WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPEC
 @dataclass(frozen=True)
 class Job:
     """state: Slurm's word. reason: why it waits or ended so. start: when it began or is expected to, local time; empty: not
-    known. nodes: as Slurm writes them, `node[1-2]`."""
+    known. nodes: as Slurm writes them, `node[1-2]`. first: the node that runs the job's script."""
 
     state: str
     reason: str = ""
     start: str = ""
     nodes: str = ""
+    first: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -63,12 +64,12 @@ def read_jobs(numbers: Iterable[str]) -> Mapping[str, Job | None] | Unknown:
     One squeue for all: it remembers an ended job for MinJobAge. What it has forgotten the accounting knows, where there is one.
     """
     wanted = tuple(dict.fromkeys(numbers))
-    answer = ask("squeue", "-h", "-a", "-t", "all", "-o", "%A|%T|%r|%S|%N", "-j", ",".join(wanted))
+    answer = ask("squeue", "-h", "-a", "-t", "all", "-o", "%A|%T|%r|%S|%N|%B", "-j", ",".join(wanted))
     if isinstance(answer, Unknown):
         return answer
     if answer.code and "Invalid job id" not in answer.err:  # which it says where it is asked for one alone that it has forgotten
         return Unknown(answer.words)
-    rows = (line.split("|", 4) for line in answer.out.splitlines() if line.count("|") >= 4)
+    rows = (line.split("|") for line in answer.out.splitlines() if line.count("|") == 5)
     found: dict[str, Job | None] = {row[0]: _job(*row[1:]) for row in rows}
     if forgotten := [number for number in wanted if number not in found]:
         found |= _accounted(forgotten)
@@ -83,9 +84,9 @@ def _accounted(numbers: Sequence[str]) -> dict[str, Job]:
     return {number: _job(state.partition(" ")[0], "", start, nodes) for number, state, start, nodes in rows if state}
 
 
-def _job(state: str, reason: str, start: str, nodes: str) -> Job:
-    none = ("", "None", "N/A", "(null)", "Unknown", "None assigned")
-    return Job(state, *("" if word in none else word for word in (reason, start, nodes)))
+def _job(state: str, *told: str) -> Job:
+    none = ("None", "N/A", "n/a", "(null)", "Unknown", "None assigned")
+    return Job(state, *("" if word in none else word for word in told))
 
 
 def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     if entry.record is None:
         return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged", "state": "damaged",
                 "problem": render_words(entry.problem, "en")}
-    told = {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress)}
+    told = {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress),
+            **({"job": encode(entry.job)} if entry.job else {})}
     return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 

@@ -114,11 +114,11 @@ def close_job(record: RunRecord, job: Job | None) -> RunRecord:
     interrupted = job is not None and job.state in ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE")
     told = " ".join(filter(None, (job.state, job.reason))) if job else "the job is not known any more"
     unseen = job is not None and (job.reason == "JobLaunchFailure" or job.reason.startswith("RaisedSignal:53"))
-    why = f"; not a shared disk: {job.nodes if job else ''} cannot open the run's log" if unseen else ""
+    why = f"; not a shared disk: {job.first} cannot open the run's log" if job and unseen else ""
     return replace(record, status="interrupted" if interrupted else "failed", detail=f"Slurm: {told}{why}",
                    ended=datetime.now(timezone.utc).isoformat(timespec="seconds"), exit_code=record.exit_code or 1,
                    diagnoses=({"code": "run-root-local", "summary": why[2:], "fix": []},) if unseen else record.diagnoses,
-                   slurm={**record.slurm, "log": "slurm.log", **({"failed": job.nodes} if job and unseen else {})})
+                   slurm={**record.slurm, "log": "slurm.log", **({"failed": job.first} if job and unseen else {})})
 
 
 def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:

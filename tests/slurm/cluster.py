@@ -86,8 +86,7 @@ class Cluster:
             self.start_controller()
             for name in self.names:
                 self.start_node(name)
-            wait_for(lambda: self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split() == ["idle"] * self.nodes, 30,
-                     f"the nodes are not up; see {self.base}/log")
+            self.wait_for_nodes()
         except BaseException:
             self.__exit__()
             raise
@@ -162,6 +161,10 @@ PartitionName=urgent Nodes=ALL Default=NO MaxTime=INFINITE State=UP PriorityTier
             self.ask("scancel", *jobs)
         wait_for(lambda: not self.ask("squeue", "-h", "-o", "%A").strip(), 40, "jobs are left")
 
+    def wait_for_nodes(self) -> None:
+        wait_for(lambda: self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split() == ["idle"] * self.nodes, 30,
+                 f"the nodes are not up; see {self.base}/log")
+
     # Parts
 
     def start_controller(self) -> None:
@@ -198,6 +201,7 @@ PartitionName=urgent Nodes=ALL Default=NO MaxTime=INFINITE State=UP PriorityTier
             yield
         finally:
             self.start_controller()
+            self.wait_for_nodes()
 
     @contextmanager
     def hidden(self, name: str, folder: Path) -> Iterator[None]:

@@ -194,7 +194,7 @@ def test_from_inside_an_allocation_it_is_the_same_job(work: Work) -> None:
 
 def test_a_node_that_is_not_ready_stops_the_job_with_its_name(work: Work) -> None:
     work.write()
-    with work.cluster.hidden("node2", work.material / tiny.MODEL_NAME):
+    with work.cluster.hidden("node2", work.material):
         run = work.train("--wait", code=1)
     assert (run["state"], run["exit_code"], run["slurm"]["failed"]) == ("failed", 1, "node2"), run
     assert run["diagnoses"][0]["code"] == "model-missing" and "node2" in run["diagnoses"][0]["summary"]
