@@ -131,6 +131,7 @@ class LaunchSection:
     slurm: Mapping[str, Any] = field(default_factory=dict)
     python: str | None = None  # the interpreter that has ms-swift; None: the launcher's own
     grace: float = 20.0  # seconds between asking the training to end and killing it
+    restarts: int = 0  # how often a run that failed for a passing cause is continued
 
 
 @dataclass(frozen=True)

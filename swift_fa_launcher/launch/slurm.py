@@ -11,8 +11,10 @@ from typing import Any
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import ConfigError, Text
 
-#: $1: lines that run first (`launch.slurm.setup`); the rest is the command.
+#: USR1 is Slurm's warning, which the job hears once it is up. $1: lines that run first (`launch.slurm.setup`); the rest: the
+#: command.
 SCRIPT = """#!/bin/bash
+trap "" USR1
 set -e
 eval "$1"
 set +e
@@ -20,6 +22,8 @@ shift
 exec "$@"
 """
 SCRIPT_NAME, LOG_NAME, NODES = "job.sh", "slurm.log", "nodes"
+#: Seconds before a time limit in which a training that may go on saves and ends; Slurm's warning comes up to 90 s earlier.
+WARNING = 120
 #: Keys of `launch.slurm` that are no options of sbatch, all lists of texts: lines run first on every node; words for srun; words
 #: before the command, for apptainer; further words for sbatch.
 LISTS = ("setup", "srun", "prefix", "extra")
@@ -41,7 +45,12 @@ def sbatch_words(config: ResolvedConfig, *, run_id: str, run_dir: str, cwd: str)
     wanted: dict[str, Any] = {"job_name": run_id, "nodes": config.launch.nnodes or 1}
     if not config.swift.flag("use_cpu") and not any(slurm.get(name) for name in _GPUS):
         wanted["gpus_per_node"] = config.launch.nproc_per_node or 1
+    wanted["requeue"] = True
+    if config.launch.restarts:
+        wanted["signal"] = f"B:USR1@{WARNING}"
     wanted |= {name: value for name, value in slurm.items() if name not in LISTS}
+    if wanted["requeue"] is False:
+        wanted["no_requeue"] = True
     own = ("--ntasks-per-node=1", "--open-mode=append", f"--output={_file_pattern(f'{run_dir}/{LOG_NAME}')}", f"--chdir={cwd}",
            "--export=ALL")
     return ("sbatch", *_options(wanted), *_list(slurm, "extra"), *own)

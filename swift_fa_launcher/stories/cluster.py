@@ -37,7 +37,7 @@ from swift_fa_launcher.errors import (
     refused_as,
     render_words,
 )
-from swift_fa_launcher.files import read_group, write_whole
+from swift_fa_launcher.files import read_group, text_of, write_whole
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.launch import slurm
@@ -45,6 +45,7 @@ from swift_fa_launcher.launch.local import Outcome, run_training
 from swift_fa_launcher.launch.plan import make_plan
 from swift_fa_launcher.launch.swanlab import SECRET_VARIABLE, WEBHOOK_VARIABLE, notification_secrets
 from swift_fa_launcher.machine import slurm as asked
+from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
 from swift_fa_launcher.machine.saved import read_facts
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
@@ -59,6 +60,9 @@ from swift_fa_launcher.stories import launch as story
 FIRST_VARIABLE = "SWIFT_FA_FIRST_NODE"
 #: Seconds for the first node to be reached: it may still be starting Python from a cold disk.
 _MEETING = 60.0
+#: A file in the run's folder that asks the monitor to save and end at the next logged step, on all processes at once.
+LEAVE = "leave"
+_TIME_LIMIT = "time limit"
 _STEP_TELLS = "swift-fa node: "  # how a line begins with which a node tells its verdict to the job
 _OF_A_NODE = ("facts.json", "findings.json", "packages.txt", "wheels.json", "data.json")
 _UNLIKE = ("packages", "wheel", "data")  # groups of differences that let nodes compute differently
@@ -207,21 +211,30 @@ def run_job(folder: Path, say: Say) -> int:
     hosts = _hosts()
     attempt = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    more = _continuation(folder, record) if attempt or record.attempts else {}
-    told = {**record.slurm, "job": os.environ["SLURM_JOB_ID"], "hosts": hosts, **more}
-    told.pop("failed", None)
-    record = replace(record, status="unfinished", started=now, ended=None, exit_code=None, signal=None, detail=None, diagnoses=(),
-                     host=hosts[0], pid=None, pid_started=None, slurm=told)
+    if attempt > len(record.attempts):  # Slurm ended the one before without a word
+        record = _with_attempt(record, "ended by Slurm")
+    more = _continuation(folder, record) if attempt else {}
+    record = replace(record, status="unfinished", started=now, ended=None, host=hosts[0],
+                     slurm={**record.slurm, "job": os.environ["SLURM_JOB_ID"], "hosts": hosts, **more})
+    if more.get("complete"):
+        record = replace(record, status="finished", ended=now, exit_code=0)
+        records.update_record(folder, record)
+        return 0
     records.update_record(folder, record)
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))  # srun hears it too, and ends
-    with suppress(OSError):
-        _forget_ends(folder)
+    _forget_attempt(folder)
+    by_limit = sum(one["detail"] == _TIME_LIMIT for one in record.attempts)
+    if by_limit < config.launch.restarts:
+        signal.signal(signal.SIGUSR1, lambda number, frame: (folder / LEAVE).touch())
+    said = len(text_of(folder / slurm.LOG_NAME))  # by the attempts before
     code, verdicts = _step(config, "check", folder, hosts[0])
     record = _not_ready(record, hosts, verdicts, code, folder, bool(asked_to_end))
     if record.exit_code is None:
         code, _ = _step(config, "train", folder, hosts[0])
-        record = _with_end(records.read_record(folder), folder, hosts, code)
+        record = _with_end(records.read_record(folder), folder, hosts, code, text_of(folder / slurm.LOG_NAME)[said:])
+    if record.exit_code == 0 and (folder / LEAVE).exists() and not _is_complete(record):
+        return _requeue(folder, record)
     if record.ended:
         record = story.with_results(record, folder, tuple(record.slurm.get("earlier") or ()))
     records.update_record(folder, record)
@@ -271,14 +284,39 @@ def _continuation(folder: Path, record: records.RunRecord) -> dict[str, Any]:
     try:
         there = repeats.continue_run(entry, replace(record, overrides=()), ())
         there = repeats.continue_swanlab(there, entry, record, _recorded_config(folder, record))
-    except LauncherError:
-        return {}
+    except LauncherError as error:
+        return {"complete": error.code == "run-complete"}
     return {"overrides": list(there.overrides), "resumed_from": str(there.checkpoint.path), "earlier": list(there.earlier)}
 
 
-def _forget_ends(folder: Path) -> None:
-    for file in folder.glob(f"{slurm.NODES}/*/end.json"):
-        file.unlink()
+def _with_attempt(record: records.RunRecord, why: str) -> records.RunRecord:
+    """The record of a job that waits to be started anew."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    attempt = {"started": record.started, "ended": now, "detail": why, "resumed_from": record.slurm.get("resumed_from")}
+    return replace(record, status="queued", ended=None, exit_code=None, attempts=(*record.attempts, attempt))
+
+
+def _is_complete(record: records.RunRecord) -> bool:
+    """Whether the training has saved its last step."""
+    newest = outputs.newest_complete(outputs.list_checkpoints(Path(record.cwd, record.output_dir or "")))
+    state = read_trainer_state(newest.path) if newest else {}
+    return bool(state) and state.get("global_step", 0) >= state.get("max_steps", 1)
+
+
+def _requeue(folder: Path, record: records.RunRecord) -> int:
+    """Lets Slurm start the job anew, since its time was over before the training was; the record says so first."""
+    records.update_record(folder, _with_attempt(record, _TIME_LIMIT))
+    answer = asked.ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+    if isinstance(answer, Unknown) or answer.code:
+        why = answer.why if isinstance(answer, Unknown) else answer.words
+        records.update_record(folder, replace(record, status="interrupted", detail=f"Slurm: {_TIME_LIMIT}; not requeued: {why}"))
+    return 0
+
+
+def _forget_attempt(folder: Path) -> None:
+    """Removes what the attempt before left for this job to read."""
+    for file in (folder / LEAVE, *folder.glob(f"{slurm.NODES}/*/end.json")):
+        file.unlink(missing_ok=True)
 
 
 def _step(config: ResolvedConfig, step: str, folder: Path, first: str) -> tuple[int, tuple[Verdict, ...]]:
@@ -329,17 +367,15 @@ def _unlike(folder: Path, hosts: Sequence[str]) -> Iterator[Verdict]:
             yield Verdict(rank, host, ("nodes-differ",), f"it differs from {hosts[0]}: {told}")
 
 
-def _with_end(record: records.RunRecord, folder: Path, hosts: Sequence[str], code: int) -> records.RunRecord:
-    """The end of the run, judged from all nodes and Slurm's word. Left open where Slurm starts the job anew."""
+def _with_end(record: records.RunRecord, folder: Path, hosts: Sequence[str], code: int, said: str) -> records.RunRecord:
+    """The end of the run, judged from all nodes and from what Slurm said. Left open where Slurm starts the job anew."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     ends = [decode(End, found, "") for i in range(len(hosts)) if (found := read_group(_node_folder(folder, i) / "end.json"))]
-    due = _DUE_TO.findall(outputs.read_end(folder / slurm.LOG_NAME, 2**16))
-    if due and due[-1] != "TIME LIMIT" and _is_requeued():
-        attempt = {"started": record.started, "ended": now, "detail": due[-1].lower(),
-                   "resumed_from": record.slurm.get("resumed_from")}
-        return replace(record, status="queued", attempts=(*record.attempts, attempt))
     if len(ends) == len(hosts) and not any(one.exit_code for one in ends):
         return replace(record, status="finished", ended=now, exit_code=0)
+    due = _DUE_TO.findall(said)
+    if due and due[-1] != "TIME LIMIT" and _is_requeued():
+        return _with_attempt(record, due[-1].lower())
     if ended_by := record.slurm.get("ended_by") or (due and f"Slurm: {due[-1].lower()}"):
         return replace(record, status="interrupted", ended=now, exit_code=128 + signal.SIGTERM, signal=int(signal.SIGTERM),
                        detail=str(ended_by))

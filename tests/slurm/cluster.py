@@ -218,5 +218,6 @@ PartitionName=urgent Nodes=ALL Default=NO MaxTime=INFINITE State=UP PriorityTier
     def _run(self, *words: str) -> None:
         log = self.base / "log" / "starts.log"
         with log.open("a") as out:
-            done = subprocess.run(words, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, timeout=60, check=False)
+            done = subprocess.run(words, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, timeout=60,
+                                  check=False)
         assert done.returncode == 0, f"{words}: {log.read_text()[-500:]}"

@@ -145,7 +145,8 @@ def test_what_slurm_refuses_is_refused_before_a_record_in_its_own_words(work: Wo
 
 def test_a_dry_run_holds_the_script_and_sbatchs_words(work: Work) -> None:
     work.write()
-    dry = work.train("--dry-run", "launch.slurm={time: 10, exclusive: true, exclude: [a, b], setup: [module load x], extra: [-v]}")
+    slurm = "launch.slurm={time: 10, exclusive: true, exclude: [a, b], setup: [module load x], extra: [-v]}"
+    dry = work.train("--dry-run", slurm)
     argv = dry["argv"]
     assert argv[0] == "sbatch" and {"--nodes=2", "--time=10", "--exclusive", "--exclude=a,b", "-v", "--parsable"} <= {*argv}
     assert "module load x" in argv and "module" not in dry["script"] and not (work.folder / "runs").exists()
@@ -171,7 +172,8 @@ def test_the_key_is_nowhere(work: Work, tmp_path: Path) -> None:
     run = work.train("env.HF_TOKEN='${oc.env:MINE}'", MINE=secret)
     job = run["slurm"]["job"]
     work.wait_for_step(2)
-    told = work.cluster.ask("scontrol", "show", "job", "-d", job) + work.cluster.ask("scontrol", "write", "batch_script", job, "-")
+    told = work.cluster.ask("scontrol", "show", "job", "-d", job)
+    told += work.cluster.ask("scontrol", "write", "batch_script", job, "-")
     told += "\n".join(" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
     processes = work.started(run)
     environ = Path(f"/proc/{processes[0].suffix[1:]}/environ").read_text()
@@ -267,3 +269,60 @@ def test_a_resumed_job_goes_on(work: Work) -> None:
     run = work.call("resume", "latest", "--wait")
     assert run["state"] == "finished" and run["resumed_from"].endswith("checkpoint-4") and run["progress"]["step"] == 9, run
     assert run["slurm"]["hosts"] == ["node1", "node2"] and os.path.exists(run["resumed_from"])
+
+
+def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
+    """From the newest whole checkpoint: the newest has lost a process's state."""
+    work.write("slow", steps=14)
+    run = work.train()
+    work.wait_for_step(9)
+    urgent = work.cluster.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 4").strip()
+    work.cluster.wait_until(run["slurm"]["job"], "PENDING", "COMPLETING", "REQUEUED")
+    first = Path(work.show()["output_dir"])
+    (first / "checkpoint-8" / "rng_state_1.pth").unlink()
+    swanlab = json.loads((Path(run["run_dir"]) / "swanlab.json").read_text())["run_id"]
+    work.cluster.wait_until(urgent, "RUNNING", "COMPLETED")
+    assert work.show()["state"] == "queued"
+    wait_for(lambda: work.show()["ended"], 90, "it does not go on")
+    ended = work.show()
+    assert (ended["id"], ended["state"], len(ended["attempts"])) == (run["id"], "finished", 1), ended
+    assert ended["slurm"]["resumed_from"].endswith("checkpoint-4") and ended["output_dir"] == str(first)
+    assert ended["swanlab"]["run_id"] == swanlab and ended["progress"]["step"] == 14
+    assert len([*(work.folder / "runs").glob("2*")]) == 1
+
+
+def test_a_lost_node_is_done_without(work: Work) -> None:
+    """Slurm starts the job anew on the spare node."""
+    work.write("slow", steps=10)
+    run = work.train("launch.nnodes=1", "launch.nproc_per_node=1", "launch.slurm.nodelist=node2")
+    job = run["slurm"]["job"]
+    work.wait_for_step(5)
+    work.cluster.ask("scontrol", "update", f"JobId={job}", "ReqNodeList=")
+    work.cluster.ask("scontrol", "update", "NodeName=node2", "State=DOWN", "Reason=test")
+    try:
+        wait_for(lambda: work.show()["ended"], 90, "it does not go on")
+        ended = work.show()
+        assert (ended["state"], len(ended["attempts"]), ended["slurm"]["hosts"]) == ("finished", 1, ["node1"]), ended
+        assert ended["slurm"]["resumed_from"].endswith("checkpoint-4")
+    finally:
+        work.cluster.ask("scontrol", "update", "NodeName=node2", "State=RESUME")
+        work.cluster.wait_for_nodes()
+
+
+def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> None:
+    """As often as launch.restarts says; no step is made twice. The warning is sent by hand: Slurm's comes by the minute."""
+    work.write("slow", steps=12)
+    run = work.train("launch.restarts=1", "launch.slurm.time=10")
+    job, folder = run["slurm"]["job"], Path(run["run_dir"])
+    assert "B:USR1@" in " ".join(work.train("--dry-run", "launch.restarts=1")["argv"])
+    work.wait_for_step(2)
+    work.cluster.ask("scancel", "-b", "-s", "USR1", job)
+    wait_for(lambda: len(work.show()["attempts"]) == 1, 30, "it does not save and end")
+    wait_for(lambda: (work.show()["progress"]["step"] or 0) >= 6, 60, "it does not go on")
+    work.cluster.ask("scancel", "-b", "-s", "USR1", job)  # no restart is left: it trains on
+    wait_for(lambda: work.show()["ended"], 60, "it does not end")
+    ended = work.show()
+    assert (ended["state"], len(ended["attempts"])) == ("finished", 1) and ended["attempts"][0]["detail"] == "time limit", ended
+    lines = Path(ended["cwd"], ended["output_dir"], "logging.jsonl").read_text().splitlines()
+    assert [json.loads(line)["global_step/max_steps"] for line in lines] == [f"{step}/12" for step in range(1, 13)]
+    assert folder.name == ended["id"]

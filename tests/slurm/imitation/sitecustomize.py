@@ -1,6 +1,6 @@
-"""In a training's PYTHONPATH: what would be torchrun becomes an imitation of `swift sft`, without torch and in a tenth of a second.
+"""In a training's PYTHONPATH: what would be torchrun becomes an imitation of `swift sft`, without torch and quick.
 
-It prints and writes what ms-swift does: the version folder, a line a step, logging.jsonl, checkpoints with a state of each rank.
+It prints and writes what ms-swift does: the version folder, a line a step, logging.jsonl, checkpoints with each rank's state.
 $IMITATE tells how it ends: `kill=RANK`, at step 3, by SIGKILL, while the others fail as gloo does when a peer is gone;
 `slow`, a second a step; `stubborn`, deaf to TERM.
 """
@@ -35,6 +35,13 @@ def imitate():
     output = output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     print(f"[INFO:swift] output_dir: {output}", flush=True)
+    jobs = json.loads(os.environ["SWIFT_FA_PLUGIN"])
+    folder = Path(jobs["monitor"]["folder"])
+    if nodes > 1 and rank:
+        folder = folder.parents[1]  # what the ranks tell each other
+    else:
+        swanlab = {"mode": "offline", "dir": str(run), "run_id": os.environ.get("SWANLAB_RUN_ID", "id-of-" + str(os.getpid()))}
+        Path(jobs["swanlab"]["result"]).write_text(json.dumps(swanlab))
     for step in range(first + 1, steps + 1):
         time.sleep(1.0 if "slow" in told else 0.1)
         if told == f"kill={rank}" and step == 3:
@@ -47,8 +54,11 @@ def imitate():
             print(str(line), flush=True)
             with (output / "logging.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-        if step % 4 == 0:
+        leaves = (folder / "leave").exists()
+        if step % 4 == 0 or leaves:
             save(output / f"checkpoint-{step}", step, steps, rank, nodes)
+        if leaves:
+            break
     print("[INFO:swift] End time of running main: now", flush=True)
 
 
