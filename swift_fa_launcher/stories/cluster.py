@@ -66,7 +66,7 @@ _TIME_LIMIT = "time limit"
 _STEP_TELLS = "swift-fa node: "  # how a line begins with which a node tells its verdict to the job
 _OF_A_NODE = ("facts.json", "findings.json", "packages.txt", "wheels.json", "data.json")
 _UNLIKE = ("packages", "wheel", "data")  # groups of differences that let nodes compute differently
-_DUE_TO = re.compile(r"DUE TO (TIME LIMIT|PREEMPTION|NODE FAILURE)")
+_DUE_TO = re.compile(r"DUE TO (TIME LIMIT|PREEMPTION|NODE FAILURE)|(Node failure) on ")  # slurmstepd's words, and srun's
 #: What the log of a node says whose peer has failed.
 _FOLLOWING = frozenset(("nccl-network", "rendezvous-timeout", "nccl-timeout", "unknown"))
 
@@ -342,7 +342,7 @@ def _not_ready(record: records.RunRecord, hosts: Sequence[str], verdicts: Sequen
         bad = [*_unlike(folder, hosts)]
     if not bad and code:
         missing = [host for i, host in enumerate(hosts) if i not in {one.rank for one in verdicts}] or [*hosts]
-        bad = [Verdict(hosts.index(missing[0]), missing[0], ("node-not-ready",), f"{', '.join(missing)} gave no answer")]
+        bad = [_verdict(LaunchError("node-not-ready", why=f"{', '.join(missing)}"), hosts.index(missing[0]), missing[0])]
     if not bad:
         return record
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -356,6 +356,11 @@ def _not_ready(record: records.RunRecord, hosts: Sequence[str], verdicts: Sequen
                    slurm={**record.slurm, "failed": first.host, "log": slurm.LOG_NAME})
 
 
+def _verdict(error: LauncherError, rank: int, host: str) -> Verdict:
+    message, fix = words_of(error)
+    return Verdict(rank, host, (error.code,), joined((message, error.why)).en, tuple(render_words(line, "en") for line in fix))
+
+
 def _unlike(folder: Path, hosts: Sequence[str]) -> Iterator[Verdict]:
     """The nodes that have other packages, wheels or data than the first."""
     first = read_texts(folder / slurm.NODES / "0")
@@ -364,7 +369,8 @@ def _unlike(folder: Path, hosts: Sequence[str]) -> Iterator[Verdict]:
                  if one.group in _UNLIKE and one.matters]
         if found:
             told = "; ".join(f"{one.key}: {one.second} / {one.first}" for one in found[:4])
-            yield Verdict(rank, host, ("nodes-differ",), f"it differs from {hosts[0]}: {told}")
+            yield _verdict(LaunchError("nodes-differ", Text(f"it differs from {hosts[0]}: {told}",
+                                                            f"与 {hosts[0]} 不同：{told}")), rank, host)
 
 
 def _with_end(record: records.RunRecord, folder: Path, hosts: Sequence[str], code: int, said: str) -> records.RunRecord:
@@ -373,10 +379,10 @@ def _with_end(record: records.RunRecord, folder: Path, hosts: Sequence[str], cod
     ends = [decode(End, found, "") for i in range(len(hosts)) if (found := read_group(_node_folder(folder, i) / "end.json"))]
     if len(ends) == len(hosts) and not any(one.exit_code for one in ends):
         return replace(record, status="finished", ended=now, exit_code=0)
-    due = _DUE_TO.findall(said)
-    if due and due[-1] != "TIME LIMIT" and _is_requeued():
-        return _with_attempt(record, due[-1].lower())
-    if ended_by := record.slurm.get("ended_by") or (due and f"Slurm: {due[-1].lower()}"):
+    due = next(((one[1] or one[2]).lower() for one in _DUE_TO.finditer(said)), "")
+    if due and due != _TIME_LIMIT and _is_requeued():
+        return _with_attempt(record, due)
+    if ended_by := record.slurm.get("ended_by") or (due and f"Slurm: {due}"):
         return replace(record, status="interrupted", ended=now, exit_code=128 + signal.SIGTERM, signal=int(signal.SIGTERM),
                        detail=str(ended_by))
     return _failed(replace(record, status="failed", ended=now), folder, hosts, ends, code)
@@ -422,9 +428,7 @@ def check_node(folder: Path, say: Say) -> tuple[Verdict, str]:
     try:
         verdict = _judge_node(folder, rank, host, say)
     except LauncherError as error:
-        message, fix = words_of(error)
-        verdict = Verdict(rank, host, (error.code,), joined((message, error.why)).en,
-                          tuple(render_words(line, "en") for line in fix))
+        verdict = _verdict(error, rank, host)
     return verdict, _STEP_TELLS + json.dumps(encode(verdict))
 
 

@@ -294,19 +294,17 @@ def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
 def test_a_lost_node_is_done_without(work: Work) -> None:
     """Slurm starts the job anew on the spare node."""
     work.write("slow", steps=10)
-    run = work.train("launch.nnodes=1", "launch.nproc_per_node=1", "launch.slurm.nodelist=node2")
-    job = run["slurm"]["job"]
+    filler = work.cluster.ask("sbatch", "--parsable", "-w", "node1", "--exclusive", "--wrap", "sleep 60").strip()
+    work.cluster.wait_until(filler, "RUNNING")
+    run = work.train("launch.nnodes=1")
     work.wait_for_step(5)
-    work.cluster.ask("scontrol", "update", f"JobId={job}", "ReqNodeList=")
-    work.cluster.ask("scontrol", "update", "NodeName=node2", "State=DOWN", "Reason=test")
-    try:
+    work.cluster.ask("scancel", filler)
+    assert run["id"] == work.show()["id"] and work.show()["slurm"]["hosts"] == ["node2"]
+    with work.cluster.lost("node2"):
         wait_for(lambda: work.show()["ended"], 90, "it does not go on")
-        ended = work.show()
-        assert (ended["state"], len(ended["attempts"]), ended["slurm"]["hosts"]) == ("finished", 1, ["node1"]), ended
-        assert ended["slurm"]["resumed_from"].endswith("checkpoint-4")
-    finally:
-        work.cluster.ask("scontrol", "update", "NodeName=node2", "State=RESUME")
-        work.cluster.wait_for_nodes()
+    ended = work.show()
+    assert (ended["state"], len(ended["attempts"]), ended["slurm"]["hosts"]) == ("finished", 1, ["node1"]), ended
+    assert ended["slurm"]["resumed_from"].endswith("checkpoint-4") and ended["progress"]["step"] == 10
 
 
 def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> None:
