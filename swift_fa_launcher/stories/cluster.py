@@ -138,6 +138,11 @@ def submit(prepared: story.Prepared, *, allow: Sequence[str], say: Say) -> Submi
     environment = asked.submission_environment({**os.environ, **_travelling(config)})
     words = slurm.sbatch_words(config, run_id=prepared.run_id, run_dir=plan.run_dir, cwd=plan.cwd)
     forecast = asked.try_submission(words, slurm.SCRIPT, environment)
+    if (seconds := asked.kill_wait()) is not None and seconds < config.launch.grace:
+        say(Text(f"Slurm kills a job {seconds} s after it asks it to end (KillWait), sooner than launch.grace="
+                 f"{config.launch.grace:g}: the job may not write its end itself",
+                 f"Slurm 通知作业结束 {seconds} 秒后就会强制结束（KillWait），早于 launch.grace={config.launch.grace:g}："
+                 "作业可能来不及写下结尾"))
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
     record = replace(story.make_record(prepared), status="queued", pid=None, pid_started=None,
                      slurm={"nodes": config.launch.nnodes or 1, "allow": list(allow)})
@@ -339,7 +344,7 @@ def _not_ready(record: records.RunRecord, hosts: Sequence[str], verdicts: Sequen
     """The record, with its end where a node is not ready."""
     bad = sorted((one for one in verdicts if one.codes), key=lambda one: one.rank)
     if not bad and not code:
-        bad = [*_unlike(folder, hosts)]
+        bad = [*unlike_nodes(folder, hosts)]
     if not bad and code:
         missing = [host for i, host in enumerate(hosts) if i not in {one.rank for one in verdicts}] or [*hosts]
         bad = [_verdict(LaunchError("node-not-ready", why=f"{', '.join(missing)}"), hosts.index(missing[0]), missing[0])]
@@ -361,7 +366,7 @@ def _verdict(error: LauncherError, rank: int, host: str) -> Verdict:
     return Verdict(rank, host, (error.code,), joined((message, error.why)).en, tuple(render_words(line, "en") for line in fix))
 
 
-def _unlike(folder: Path, hosts: Sequence[str]) -> Iterator[Verdict]:
+def unlike_nodes(folder: Path, hosts: Sequence[str]) -> Iterator[Verdict]:
     """The nodes that have other packages, wheels or data than the first."""
     first = read_texts(folder / slurm.NODES / "0")
     for rank, host in enumerate(hosts[1:], 1):

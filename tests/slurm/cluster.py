@@ -125,7 +125,7 @@ SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 KillWait={self.kill_wait}
-SlurmdTimeout=15
+SlurmdTimeout=9
 BatchStartTimeout=20
 MessageTimeout=10
 MinJobAge=300
@@ -201,7 +201,6 @@ PartitionName=urgent Nodes=ALL Default=NO MaxTime=INFINITE State=UP PriorityTier
             yield
         finally:
             self.start_controller()
-            self.wait_for_nodes()
 
     @contextmanager
     def hidden(self, name: str, folder: Path) -> Iterator[None]:

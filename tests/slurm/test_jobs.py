@@ -249,17 +249,6 @@ def test_a_queued_job_is_seen_and_ended(work: Work) -> None:
     assert ended["state"] == "interrupted" and ended["ended"] and not work.started(run)
 
 
-def test_without_a_controller_the_state_is_unknown(work: Work) -> None:
-    work.write()
-    work.train("launch.slurm.begin=now+1hour")
-    with work.cluster.without_controller():
-        begun = time.monotonic()
-        (listed,) = work.call("runs")["runs"]
-        assert listed["state"] == "unknown" and listed["job"]["unknown"] and time.monotonic() - begun < 10
-        assert work.train(code=1)["error"]["code"] in ("slurm-missing", "slurm-refused")
-    assert work.call("runs")["runs"][0]["state"] == "queued"
-
-
 def test_a_resumed_job_goes_on(work: Work) -> None:
     """One that was ended is resumed by a job of its own, from its newest checkpoint."""
     work.write("slow", steps=9)
@@ -276,7 +265,7 @@ def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
     work.write("slow", steps=14)
     run = work.train()
     work.wait_for_step(9)
-    urgent = work.cluster.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 4").strip()
+    urgent = work.cluster.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 4").strip()
     work.cluster.wait_until(run["slurm"]["job"], "PENDING", "COMPLETING", "REQUEUED")
     first = Path(work.show()["output_dir"])
     (first / "checkpoint-8" / "rng_state_1.pth").unlink()
@@ -294,7 +283,7 @@ def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
 def test_a_lost_node_is_done_without(work: Work) -> None:
     """Slurm starts the job anew on the spare node."""
     work.write("slow", steps=10)
-    filler = work.cluster.ask("sbatch", "--parsable", "-w", "node1", "--exclusive", "--wrap", "sleep 60").strip()
+    filler = work.cluster.ask("sbatch", "--parsable", "-w", "node1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60").strip()
     work.cluster.wait_until(filler, "RUNNING")
     run = work.train("launch.nnodes=1")
     work.wait_for_step(5)
@@ -324,3 +313,15 @@ def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> No
     lines = Path(ended["cwd"], ended["output_dir"], "logging.jsonl").read_text().splitlines()
     assert [json.loads(line)["global_step/max_steps"] for line in lines] == [f"{step}/12" for step in range(1, 13)]
     assert folder.name == ended["id"]
+
+
+def test_without_a_controller_the_state_is_unknown(work: Work) -> None:
+    """The last test: nodes take half a minute to come back to a controller that was away."""
+    work.write()
+    work.train("launch.slurm.begin=now+1hour")
+    with work.cluster.without_controller():
+        begun = time.monotonic()
+        (listed,) = work.call("runs")["runs"]
+        assert listed["state"] == "unknown" and listed["job"]["unknown"] and time.monotonic() - begun < 10
+        assert work.train(code=1)["error"]["code"] in ("slurm-missing", "slurm-refused")
+    assert work.call("runs")["runs"][0]["state"] == "queued"

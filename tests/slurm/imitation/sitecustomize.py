@@ -2,7 +2,7 @@
 
 It prints and writes what ms-swift does: the version folder, a line a step, logging.jsonl, checkpoints with each rank's state.
 $IMITATE tells how it ends: `kill=RANK`, at step 3, by SIGKILL, while the others fail as gloo does when a peer is gone;
-`slow`, a second a step; `stubborn`, deaf to TERM.
+`slow`, 0.6 s a step; `stubborn`, deaf to TERM.
 """
 
 import json
@@ -43,7 +43,7 @@ def imitate():
         swanlab = {"mode": "offline", "dir": str(run), "run_id": os.environ.get("SWANLAB_RUN_ID", "id-of-" + str(os.getpid()))}
         Path(jobs["swanlab"]["result"]).write_text(json.dumps(swanlab))
     for step in range(first + 1, steps + 1):
-        time.sleep(1.0 if "slow" in told else 0.1)
+        time.sleep(0.6 if "slow" in told else 0.1)
         if told == f"kill={rank}" and step == 3:
             (run / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
