@@ -22,8 +22,9 @@ CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementation
             ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
-PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.conditions",
-        "config.needed_packages", "config.swift_args", "machine.facts", "machine.reading",
+PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.first", "config.render", "config.conditions",
+        "config.needed_packages", "config.swift_args", "config.gpus", "config.names", "config.json_schema", "config.yaml_faults",
+        "machine.facts", "machine.reading",
         "machine.checkpoint", "flash.*", "findings.*", "preflight.packing", "preflight.sizes",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
         "bench.bench", "bench.table")

@@ -25,7 +25,8 @@ PROGRAMS = {
     "wsl": r"--install", "git": r"lfs pull", "hostname": r"-I", "conda": r"install -c (nvidia|conda-forge) [\w.=-]+"
     r"|create -n \w+ python=[\d.]+|activate \w+", "modelscope": r"download --(model|dataset) \S+( --local_dir \S+)?",
     "hf": r"download (--repo-type (model|dataset) )?\S+|auth login", "swanlab": r"login( --relogin)?|sync \S+",
-    "python": r"-m (venv( --system-site-packages)?|ensurepip)( \S+)?|-c .+", ".": r"\S+/activate", "apt": r"install \S+"}
+    "python": r"-m (venv( --system-site-packages)?|ensurepip)( \S+)?|-c .+", ".": r"\S+/activate", "apt": r"install \S+",
+    "iconv": r"-f \S+ -t UTF-8 -o \S+ \S+"}
 #: How what is typed begins; before a program there may be variables.
 BEGINS = re.compile(rf"(?:[A-Z_]+=\S+ )*'?(?:{SETTING}|--\w|(?:export|unset|pip|\S+ -m (?:pip|venv|ensurepip)|swift-fa|"
                     rf"{'|'.join(map(re.escape, PROGRAMS))})(?: |$))")
@@ -35,7 +36,7 @@ PIP = {"install": {"-U", "--upgrade", "--force-reinstall", "--no-deps", "--no-bu
                    "--index-url"},
        "uninstall": {"-y"}, "check": set(), "cache": set()}
 #: What looks typed wherever it stands.
-ALIKE = re.compile(rf"{SETTING}|\b(?:swift-fa (?:{'|'.join(COMMANDS)})|pip (?:{'|'.join(PIP)})|export [A-Z])\b")
+ALIKE = re.compile(rf"{SETTING}|\b(?:swift-fa (?:import|{'|'.join(COMMANDS)})|pip (?:{'|'.join(PIP)})|export [A-Z])\b")
 #: `swift sft`'s; model types are each version's own.
 ARGUMENTS = {**ARGUMENTS_4_6, "model_type": replace(ARGUMENTS_4_6["model_type"], choices=None)}
 #: Arguments that only other versions of ms-swift have.
@@ -94,6 +95,9 @@ def accept_words(words: list[str]) -> None:
 
 def accept_own(words: list[str]) -> None:
     if words[0] in ("--help", "COMMAND"):
+        return
+    if words[0] == "import" and words[0] not in COMMANDS:  # of the contract, which another change brings
+        assert len(words) == 2, words
         return
     assert words[0] in COMMANDS, words
     if words[1:] != ["--help"]:

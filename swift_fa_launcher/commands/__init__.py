@@ -14,6 +14,7 @@ DONE, REFUSED = 0, 1
 
 #: What each command does, in the order of the overview.
 COMMANDS: Mapping[str, Text] = {
+    "init": Text("write a first config for this machine, with comments", "为本机写一份带注释的初始配置"),
     "train": Text("check everything, install flash-attn if needed, train, record the run",
                   "检查环境，必要时安装 flash-attn，然后训练并记录"),
     "preflight": Text("run the checks only; install nothing, start nothing", "只做检查；不安装，也不启动"),
@@ -24,6 +25,10 @@ COMMANDS: Mapping[str, Text] = {
     "config": Text("show the resolved config and where each value comes from", "显示解析后的配置，以及每个值的来源"),
     "args": Text("list the installed ms-swift's arguments: type, default, choices",
                  "列出已安装的 ms-swift 的参数：类型、默认值、可选值"),
+    "schema": Text("write a JSON Schema of the config, with which editors complete and check it",
+                   "写出配置的 JSON Schema，编辑器可据此补全和检查"),
+    "completion": Text("print the completion of commands, options and keys for bash, zsh or fish",
+                       "输出 bash、zsh 或 fish 的补全脚本，补全命令、选项和键"),
     "diagnose": Text("find the cause of a failed training in its log", "从日志中找出训练失败的原因"),
     "explain": Text("say what a finding code means, when it appears, how to fix it",
                     "说明检查代码的含义、出现的条件和解决办法"),

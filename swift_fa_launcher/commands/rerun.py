@@ -37,10 +37,11 @@ def declare_again(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.runs.store import is_usual
     from swift_fa_launcher.stories import launch as story
 
     if options.exact and options.words:
-        root = [] if options.root == "runs" else ["--root", options.root]
+        root = [] if is_usual(Path(options.root)) else ["--root", options.root]
         raise UsageError("options-conflict", Text("--exact takes no settings", "--exact 不接受设置"),
                          hint=(shlex.join(["swift-fa", "rerun", options.run, "--exact", *root]),))
     again = story.rerun(Path(options.root).absolute(), options.run, options.words, exact=options.exact,

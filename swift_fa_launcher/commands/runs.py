@@ -43,14 +43,17 @@ def run(options: argparse.Namespace) -> int:
     wanted = store.Wanted(options.name, options.tag, options.outcome,
                           store.parse_moment(options.since, now) if options.since else None,
                           store.parse_moment(options.until, now, end=True) if options.until else None)
-    entries = store.select_runs(store.with_states(store.list_runs(Path(options.root))), wanted)
+    root = Path(options.root)
+    entries = store.select_runs(store.with_states(store.list_runs(root)), wanted)
     if options.json:
         print_json({"schema": 1, "runs": [report.entry_to_json(entry) for entry in entries]},
                    indent=None)  # indented, thousands take seconds
     elif not entries:
-        tell(store.say_none(Path(options.root), wanted), options.lang)
+        tell(store.say_none(root, wanted), options.lang)
     else:
         print(report.render_list(entries, options.lang, width_of(sys.stdout)))
+        if root.absolute() != Path("runs").absolute():  # found, maybe, where nobody named it
+            tell(Text(f"runs in {root}", f"{root} 中的运行"), options.lang)
     return DONE
 
 

@@ -17,7 +17,7 @@ from swift_fa_launcher.errors import Text
 if TYPE_CHECKING:
     from swift_fa_launcher.stories.launch import Finished, Prepared
 
-EXAMPLE = "swift-fa train configs/qwen7b-lora.yaml 'launch.gpus=[0,1]' --dry-run"
+EXAMPLE = "swift-fa train swift-fa:qwen7b 'launch.gpus=[0,1]' --dry-run"
 
 
 def declare(parser: Parser) -> None:

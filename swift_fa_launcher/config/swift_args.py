@@ -305,6 +305,12 @@ def _kind(argument: Argument | None) -> _Kind:
     return _Kind("choice", kind.many) if known(argument.choices) and kind.base in ("text", "unknown") else kind
 
 
+def shape(argument: Argument) -> tuple[str, bool, bool]:
+    """(base, many, loose) of what the parser makes of an argument: see `_Kind`."""
+    kind = _kind(argument)
+    return kind.base, kind.many, kind.loose
+
+
 @cache
 def _parse_annotation(annotation: str) -> _Kind:
     """The rules of transformers/hf_argparser.py, _parse_dataclass_field, the same in 4.56 and 5.19."""
@@ -562,6 +568,21 @@ def _edits_from(first: str) -> Callable[[str], int]:
         return score
 
     return edits
+
+
+def plain_type(argument: Argument) -> str:
+    """What an argument takes, without Python's own spelling: "int", "list of str", "dict or str".
+
+    >>> plain_type(Argument("Optional[List[str]]")), plain_type(Argument("Literal[1, 'float8', None]"))
+    ('list of str', 'int or str')
+    """
+    def kinds(values: re.Match[str]) -> str:
+        return " ".join(type(value).__name__ for value in ast.literal_eval(f"[{values[1]}]"))
+
+    text = re.sub(r"Literal\[(.*?)\]", kinds, known(argument.type) or "")
+    found = re.findall(r"\b[Ll]ist\[(\w+)|\b(dict|str|int|float|bool)\b", re.sub(r"dict\[.*?\]", "dict", text))
+    names = (f"list of {item if item in ('int', 'float', 'bool') else 'str'}" if item else name for item, name in found)
+    return " or ".join(dict.fromkeys(names)) or "str"
 
 
 def find_arguments(arguments: Arguments, pattern: str | None = None) -> tuple[tuple[str, Argument], ...]:

@@ -67,7 +67,11 @@ def parents_and_groups() -> dict[int, tuple[int, int]]:
         rows = os.popen("ps -A -o pid=,ppid=,pgid=").read().splitlines()
         return {pid: (parent, group) for pid, parent, group in (map(int, row.split()) for row in rows)}
     found = {}
-    for name in os.listdir("/proc"):
+    try:
+        names = os.listdir("/proc")
+    except OSError:  # what cannot be looked at is not ended
+        names = []
+    for name in names:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:

@@ -17,17 +17,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import text_of, without_waiting, write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
+_DRAFT = ".new"  # how a folder's name ends while it is filled
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
 _OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
@@ -118,8 +121,9 @@ def _named_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
     """Write what `render_record` made of a run that is about to start; its folder. Raises RecordError."""
-    folder, draft = root / record.id, root / f".{record.id}.new"
+    folder, draft = root / record.id, root / f".{record.id}.{record.host}.{record.pid}{_DRAFT}"
     with refused_as(RecordError("record-not-written", where=str(folder))):
+        _clear_drafts(root, record.host)
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
@@ -127,11 +131,19 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
                 write_whole(draft / name, text, durable=True)
             draft.rename(folder)
         except BaseException:
-            import shutil
-
             shutil.rmtree(draft, ignore_errors=True)
             raise
     return folder
+
+
+def _clear_drafts(root: Path, host: str | None) -> None:
+    """Removes the drafts of launchers that were killed on this host while they wrote them."""
+    import psutil
+
+    for draft in glob(f"{escape(str(root))}/.*.{escape(str(host))}.*{_DRAFT}"):
+        pid = draft.removesuffix(_DRAFT).rpartition(".")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
@@ -143,7 +155,8 @@ def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = f"{folder}/run.json"
     try:
-        with open(file, "rb", buffering=0) as opened:  # thousands are read, and path objects and buffers cost as much again
+        # thousands are read, and path objects and buffers cost as much again
+        with open(file, "rb", buffering=0, opener=without_waiting) as opened:
             data = json.loads(opened.readall().decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
@@ -171,6 +184,7 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
     import yaml
 
+    from swift_fa_launcher.config.layers import place_of
     from swift_fa_launcher.machine.facts import facts_to_json
 
     origins = {key: str(origin) for key, origin in config.origins.items()}
@@ -192,8 +206,8 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     }
     if around.diff:
         texts["git.diff"] = around.diff
-    for i, source in enumerate(config.files):
-        texts[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
+    for i, source in enumerate(map(place_of, config.files)):
+        texts[f"layers/{i}/{source.name}"] = text_of(source, "utf-8-sig")
     return {"run.json": _render_run(record, hidden),
             "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
             **{name: _json(value, hidden) for name, value in data.items()},
@@ -225,14 +239,21 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
                 parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
-    import psutil
-
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
                      resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
-                     pid_started=psutil.Process().create_time(),
+                     pid_started=_own_start(),
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
+
+
+def _own_start() -> float | None:
+    import psutil
+
+    try:
+        return psutil.Process().create_time()
+    except (OSError, psutil.Error):
+        return None
 
 
 def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:

@@ -14,6 +14,7 @@ from swift_fa_launcher.decode import Unknown, encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.files import read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
+from swift_fa_launcher.runs.after import next_commands
 from swift_fa_launcher.runs.diff import Difference
 from swift_fa_launcher.runs.monitor import figure, read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
@@ -34,6 +35,7 @@ _READ = ("progress", "measured", "tags", "notes", "detail")  # of a run's values
 def run_to_json(entry: Entry) -> dict[str, Any]:
     """One run for programs."""
     return {"schema": 1, **entry_to_json(entry), "findings": read_json(entry.folder / "findings.json") or [],
+            "next": list(next_commands(entry.folder, entry.record)) if entry.record else [],
             "measured": _measured(entry), "monitor": read_monitor(entry.folder),
             "checkpoints": [{"path": str(c.path), "step": c.step, "complete": not c.problem,
                              "problem": render_words(c.problem, "en") or None} for c in _checkpoints(entry)]}
@@ -89,8 +91,9 @@ def render_finished(folder: Path, record: RunRecord, lang: str, width: int | Non
     """The last words of `train`: how it ended and where everything is."""
     ended = Text(f"run {record.id} {record.status}", f"运行 {record.id}：{_STATES[record.status].zh}").render(lang)
     rows = [*_places(folder, record), (Text("look at it", "查看"), f"swift-fa show {shlex.quote(str(folder))}")]
+    entry = Entry(folder, record, state=record.status)
     parts = [f"{ended} ({record.exit_code}), {render_duration(record)}",
-             _titled(rows, lang, width), _render_upload(record, lang)]
+             _titled(rows, lang, width), _render_upload(record, lang), _render_ways(entry, record, _checkpoints(entry), lang)]
     return "\n".join(part for part in parts if part)
 
 
@@ -243,7 +246,12 @@ def _render_ways(entry: Entry, record: RunRecord, checkpoints: Sequence[Checkpoi
                     f"启动器已意外退出，但训练仍在运行；停止它：swift-fa runs --end {run}").render(lang)
     if entry.state in ("failed", "interrupted", "unfinished") and newest_complete(checkpoints):
         return Text(f"continue with: swift-fa resume {run}", f"继续训练：swift-fa resume {run}").render(lang)
-    return ""
+    if entry.state == "interrupted":
+        return Text(f"no checkpoint was saved; start again with: swift-fa rerun {run}",
+                    f"还没有保存检查点；重新开始：swift-fa rerun {run}").render(lang)
+    commands = next_commands(entry.folder, record) if entry.state == "finished" else ()
+    title = Text("next:", "接下来可以：").render(lang)
+    return "\n".join([title, *commands]) if commands else ""
 
 
 def _checkpoints(entry: Entry) -> tuple[Checkpoint, ...]:

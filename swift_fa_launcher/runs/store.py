@@ -15,8 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from swift_fa_launcher.cache import ROOT_VARIABLE, cache_dir
 from swift_fa_launcher.decode import Maybe, Unknown, decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words, did_you_mean
+from swift_fa_launcher.files import keep_answer, read_group
 from swift_fa_launcher.machine.slurm import WAITING, Job, read_jobs
 from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
@@ -27,6 +29,7 @@ from swift_fa_launcher.runs.record import RunRecord, read_record, update_record
 STATES = ("queued", "running", "orphaned", "finished", "failed", "interrupted", "unfinished", "unknown", "damaged")
 _ANOTHER_ROOT = Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")
 _USUAL_ROOT = "runs"
+_FOLDERS = 200  # of which it is remembered where their last run is
 _RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 
 
@@ -139,18 +142,47 @@ def say_none(root: Path, wanted: Wanted) -> Text:
     return Text(f"no runs in {root} match", f"{root} 中没有符合条件的运行")
 
 
+def usual_root() -> Path:
+    """The folder of the records that a command means which names none: $SWIFT_FA_ROOT, else where the last run that was started
+    here is, else ./runs, else where the last run at all is."""
+    if named := os.environ.get(ROOT_VARIABLE):
+        return Path(os.path.expanduser(named))
+    used = [(folder, root) for folder, root in _used_roots().items() if os.path.isdir(root)]
+    here = dict(used).get(os.getcwd())
+    if not used or (os.path.isdir(_USUAL_ROOT) and here in (None, os.path.abspath(_USUAL_ROOT))):
+        return Path(_USUAL_ROOT)
+    return Path(here or used[-1][1])
+
+
+def remember_root(root: Path, cwd: Path) -> None:
+    """`usual_root` finds the folder of records from now on."""
+    others = [(folder, one) for folder, one in _used_roots().items() if folder != str(cwd)]
+    keep_answer(_memory(), {"used": dict([*others[-_FOLDERS:], (str(cwd), str(root))])})
+
+
+def _used_roots() -> dict[str, str]:
+    """Working folder to the folder of its last run's record, the last one last."""
+    used = read_group(_memory()).get("used")
+    return {str(folder): str(root) for folder, root in used.items()} if isinstance(used, dict) else {}
+
+
+def _memory() -> Path:
+    return cache_dir() / "run-roots.json"
+
+
 def run_word(folder: Path) -> str:
-    """What names the run of a record's folder on a command line: its id, its folder where that is not in ./runs."""
-    return shlex.quote(folder.name if _is_usual(folder.parent) else str(folder))
+    """What names the run of a record's folder on a command line: its id, its folder where that is not in the usual root."""
+    return shlex.quote(folder.name if is_usual(folder.parent) else str(folder))
 
 
 def list_command(root: Path) -> str:
     """The command that lists the runs of `root`."""
-    return "swift-fa runs" if _is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
+    return "swift-fa runs" if is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
 
 
-def _is_usual(root: Path) -> bool:
-    return os.path.abspath(root) == os.path.abspath(_USUAL_ROOT)
+def is_usual(root: Path) -> bool:
+    """Whether a command finds this folder of records without being told."""
+    return os.path.abspath(root) == os.path.abspath(usual_root())
 
 
 def find_run(root: Path, word: str) -> Entry:

@@ -41,7 +41,7 @@ from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
-from swift_fa_launcher.runs.store import Entry, readable_run, see_run
+from swift_fa_launcher.runs.store import Entry, readable_run, remember_root, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
@@ -107,7 +107,7 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     collect = partial(collect_facts, config, offline=offline, probe=probe, say=say, asked=asked)
     facts = collect()
     site = site_packages(facts)
-    if site and (site / INSTALL_FOLDER).is_dir():  # of a killed installation, which is undone before anything is judged by it
+    if site and os.path.isdir(site / INSTALL_FOLDER):  # of a killed installation, which is undone before anything is judged by it
         from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
 
         facts = collect() if recover(facts, say) else facts
@@ -127,6 +127,11 @@ def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
     """The arguments of the ms-swift that this config trains with. Raises LauncherError where there is none."""
+    return installed_stack(config, say)[0]
+
+
+def installed_stack(config: ResolvedConfig, say: Say) -> tuple[Mapping[str, Argument], str]:
+    """The arguments of the ms-swift that this config trains with, and its version. Raises LauncherError where there is none."""
     facts = collect_facts(config, offline=True, probe=False, say=say)
     arguments = _swift_arguments(config, facts, say)
     if isinstance(arguments, Unknown) or arguments is None:
@@ -134,7 +139,7 @@ def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argume
                             Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
                             where=config.launch.python or sys.executable, why=arguments.why if arguments else "",
                             hint=("pip install ms-swift",))
-    return arguments
+    return arguments, str(facts.package("ms-swift") or "")
 
 
 def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Mapping[str, Argument]]:
@@ -277,6 +282,8 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
     record = make_record(prepared)
     folder = records.start_record(prepared.root, record, texts_of(replace(prepared, around=around), record, hidden))
+
+    remember_root(prepared.root, Path(plan.cwd))
 
     failures: list[str] = []  # beside the training
 

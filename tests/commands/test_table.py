@@ -17,7 +17,7 @@ from swift_fa_launcher.commands import COMMANDS, HIDDEN
 from swift_fa_launcher.commands.options import Parser, load_command, make_parser
 
 FOLDER = Path(swift_fa_launcher.commands.__file__).parent
-SHARED = {"__init__", "options", "screen"}
+SHARED = {"__init__", "mistakes", "options", "screen"}
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 

@@ -36,7 +36,7 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
     (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),
     (["show", "latest", "--root", "work/one.yaml"], 1, "--root FOLDER"), (["runs", "--root", "work"], 0, "no runs in work"),
-    (["runs", "--root", "."], 0, "not a folder of run records"), (["bench"], 2, "-> swift-fa bench configs"),
+    (["runs", "--root", "."], 0, "not a folder of run records"), (["bench"], 2, "-> swift-fa bench swift-fa:qwen7b"),
     (["diagnose", "work"], 2, "FOLDER/train.log"), (["diagnose", "nothing"], 1, "there is no run nothing"),
     (["show", "nothing", "--root", "runs/../runs"], 1, "-> swift-fa runs\n"),
     (["show", "nothing", "--root", "work"], 1, "-> swift-fa runs --root work"),

@@ -33,6 +33,12 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("these options do not go together", "这些选项不能同时使用"),
         Text("two options, or an option and settings, cannot be used together", "两个选项，或选项与设置，不能同时使用"),
         Text("leave out one of them; see swift-fa COMMAND --help", "去掉其中一个；参见 swift-fa COMMAND --help")),
+    "system-refused": entry(
+        "E", Text("the system refuses to read or write something that swift-fa needs", "系统拒绝了 swift-fa 所需的读写操作"),
+        Text("a file or folder cannot be read, written, listed or entered: rights, a full or broken disk, a network disk that is gone, "
+             "a working folder that was removed",
+             "某个文件或目录无法读取、写入、列出或进入：权限不足、磁盘已满或损坏、网络盘断开、当前目录已被删除"),
+        Text("look at the file or folder that is named, then type the command again", "检查上面的文件或目录，然后重新输入命令")),
     "config-not-named": entry(
         "E", Text("no config was named", "没有指定配置文件"),
         Text("the command needs a config file and the command line names none", "该命令需要配置文件，但命令行中没有给出"),
@@ -57,6 +63,11 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("no ms-swift argument matches", "没有匹配的 ms-swift 参数"),
         Text("no argument's name or help matches the pattern given to swift-fa args",
              "没有参数的名称或说明匹配给 swift-fa args 的模式"), Text("list all arguments: swift-fa args", "列出所有参数：swift-fa args")),
+    "schema-not-written": entry(
+        "E", Text("the schema cannot be written", "无法写入 schema"),
+        Text("the file given to swift-fa schema --out cannot be written: no such folder, no permission, or a full disk",
+             "给 swift-fa schema --out 的文件无法写入：目录不存在、没有权限或磁盘已满"),
+        Text("name another file: swift-fa schema --out FILE", "换一个文件：swift-fa schema --out FILE")),
     "log-unreadable": entry(
         "E", Text("the log cannot be read", "无法读取日志"),
         Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",
@@ -68,6 +79,19 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the command line or an `extends` names a file that does not exist", "命令行或 `extends` 指定的文件不存在"),
         Text("correct the path; paths in `extends` are relative to the config that contains them",
              "改正路径；`extends` 中的路径相对于写有它的配置文件")),
+    "config-exists": entry(
+        "E", Text("there is a file of that name already", "已有同名文件"),
+        Text("swift-fa init would replace a file, and was not told to", "swift-fa init 会替换已有的文件，而没有得到许可"),
+        Text("replace it: swift-fa init FILE --force", "替换它：swift-fa init FILE --force")),
+    "config-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置文件"),
+        Text("the folder cannot be written to, or the disk is full", "该目录无法写入，或磁盘已满"),
+        Text("write it elsewhere: swift-fa init FILE", "写到别处：swift-fa init FILE")),
+    "demo-not-made": entry(
+        "E", Text("the demo's model and rows cannot be made", "无法生成演示用的模型和数据"),
+        Text("the packages of the training (numpy, tokenizers, safetensors) are missing, or the folder cannot be written to",
+             "缺少训练所需的软件包（numpy、tokenizers、safetensors），或该目录无法写入"),
+        "pip install ms-swift"),
     "config-unreadable": entry(
         "E", Text("the config file cannot be read", "无法读取配置文件"),
         Text("it is not UTF-8 text, it is a folder, or you may not read it", "它不是 UTF-8 文本，是目录，或没有读取权限")),
