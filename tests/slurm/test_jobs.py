@@ -90,6 +90,11 @@ class Work:
         """What the training's own processes wrote, one file each."""
         return sorted((self.meeting / run["id"]).glob("rank-*"))
 
+    def occupy(self, *words: str, seconds: int) -> str:
+        """Another's job on whole nodes; its number."""
+        wrapped = ("--exclusive", "-o", "/dev/null", "--wrap", f"sleep {seconds}")
+        return self.cluster.ask("sbatch", "--parsable", *words, *wrapped).strip()
+
     def wait_for_step(self, step: int) -> None:
         wait_for(lambda: (self.show()["progress"]["step"] or 0) >= step, 60, "the training makes no steps")
 
@@ -265,7 +270,7 @@ def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
     work.write("slow", steps=14)
     run = work.train()
     work.wait_for_step(9)
-    urgent = work.cluster.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 4").strip()
+    urgent = work.occupy("-p", "urgent", "-N2", seconds=3)
     work.cluster.wait_until(run["slurm"]["job"], "PENDING", "COMPLETING", "REQUEUED")
     first = Path(work.show()["output_dir"])
     (first / "checkpoint-8" / "rng_state_1.pth").unlink()
@@ -283,7 +288,7 @@ def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
 def test_a_lost_node_is_done_without(work: Work) -> None:
     """Slurm starts the job anew on the spare node."""
     work.write("slow", steps=10)
-    filler = work.cluster.ask("sbatch", "--parsable", "-w", "node1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60").strip()
+    filler = work.occupy("-w", "node1", seconds=60)
     work.cluster.wait_until(filler, "RUNNING")
     run = work.train("launch.nnodes=1")
     work.wait_for_step(5)
