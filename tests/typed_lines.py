@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from swift_fa_launcher.commands import COMMANDS
 from swift_fa_launcher.commands.options import make_parser
+from swift_fa_launcher.config.grid import split_values
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.errors import LauncherError
@@ -102,7 +103,8 @@ def accept_own(words: list[str]) -> None:
     assert words[0] in COMMANDS, words
     if words[1:] != ["--help"]:
         make_parser(words[0], "en").parse_intermixed_args(words[1:])
-    accept_settings([word for word in words if re.match(SETTING, word)])
+    settings = [word for word in words if re.match(SETTING, word)]
+    accept_settings([one for word in settings for one in split_values(word)] if words[0] == "sweep" else settings)
 
 
 def accept_pip(words: list[str]) -> None:

@@ -56,12 +56,6 @@ _Line = tuple[str, Any, "Text | None"]
 _BASE = ("extends", "swift-fa:lora", Text("LoRA, bfloat16, packing, flash attention", "LoRA、bfloat16、packing、flash attention"))
 
 
-def schema_line() -> str:
-    """The first line of a config that `init` and `import` write: it makes an editor check the file as one types. Empty while no
-    schema is written."""
-    return ""
-
-
 def render_first(first: First, lang: str) -> str:
     """The config as YAML; its comments in `lang`."""
     on = Text("the CPU, since no GPU was found", "CPU（没有找到 GPU）") if first.on == "cpu" else \
@@ -74,8 +68,7 @@ def render_first(first: First, lang: str) -> str:
                  f"所有值及其来源：swift-fa config {first.file} --explain"))
     sections = (("swift", _swift(first)), ("swanlab", _swanlab(first)), ("launch", _launch(first)),
                 ("run", [("name", first.name, Text("the record is in runs/, under this name", "记录在 runs/ 中，用这个名称"))]))
-    text = [*filter(None, [schema_line()]), *(f"# {line.render(lang)}" for line in head), "",
-            *_render([_BASE], "", lang)]
+    text = [*(f"# {line.render(lang)}" for line in head), "", *_render([_BASE], "", lang)]
     for name, lines in sections:
         if lines:
             text += ["", f"{name}:", *_render(lines, "  ", lang)]

@@ -37,9 +37,11 @@ from swift_fa_launcher.config.schema import (
 from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
+from swift_fa_launcher.files import read_bounded
 from swift_fa_launcher.secrets import strike_assigned
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
+_LARGEST = 4 << 20  # bytes of a config
 _PACKAGED_FOLDER = Path(__file__).with_name("bases")
 
 _SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()
@@ -90,10 +92,21 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
     return _resolve(layers, tuple(read), tuple(overrides))
 
 
+def resolve_text(text: str, name: Path) -> ResolvedConfig:
+    """The config of one YAML text without bases, as if it stood in the file `name`. Raises ConfigError."""
+    return _resolve([default_layer(), parse_layer(text, name)], (), ())
+
+
 def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     """The config of plain data over the built-in defaults, for configs that come from no file."""
     origins = {key: Origin("override", text=key) for key, _ in leaves(data)}
     return _resolve([default_layer(), *_environment_layers(), Layer(data, origins)], (), ())
+
+
+def override_config(config: ResolvedConfig, words: Sequence[str]) -> ResolvedConfig:
+    """The config with further `key=value` overrides, its files not read again. What was interpolated stays as it is."""
+    layers = [Layer(dict(config.values), config.origins), *map(_override_layer, words)]
+    return _resolve(layers, config.files, (*config.overrides, *words))
 
 
 @lru_cache(maxsize=1)
@@ -253,7 +266,7 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
 
 
 def _identity(file: Path) -> Path:
-    return file if str(file).startswith(PACKAGED) else file.resolve()
+    return file if str(file).startswith(PACKAGED) else Path(os.path.realpath(file))  # resolve() raises for a circle of links
 
 
 def place_of(file: Path) -> Path:
@@ -273,7 +286,7 @@ def expand_user(path: str) -> Path:
 def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     via = f"extends: {' -> '.join(str(p) for p in (*chain, file))}" if chain else ""
     try:
-        return place_of(file).read_text(encoding="utf-8-sig")
+        return read_bounded(place_of(file), _LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
         if str(file).startswith(PACKAGED):
             names = ", ".join(sorted(PACKAGED + one.stem for one in _PACKAGED_FOLDER.glob("*.yaml")))
@@ -501,8 +514,29 @@ def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[st
                 OmegaConf.create({"value": value})
             except (OmegaConfBaseException, ValueError) as error:
                 raise _interpolation_error(error, key, origins) from None
+    _refuse_multiplied(data, origins)
     tree = OmegaConf.create(data)
     return {str(name): _plain(tree, name, str(name), origins) for name in tree}
+
+
+def _refuse_multiplied(data: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
+    """Raises ConfigError where interpolations of interpolations make a text without end: ten in each, ten levels deep."""
+    texts = {key: str(value) for key, value in leaves(data) if "${" in str(value)}
+    sizes: dict[str, int] = {}
+
+    def size(key: str) -> int:
+        if key not in sizes:
+            sizes[key] = 0  # a circle is for OmegaConf to tell
+            named = re.findall(r"\$\{(\.*)([\w.]+)\}", texts.get(key, ""))
+            sizes[key] = len(texts.get(key, "")) + sum(
+                size(dotted(key.rsplit(".", len(dots))[0], name) if dots else name) for dots, name in named)
+        return sizes[key]
+    for key in texts:
+        if size(key) > _LARGEST:
+            raise ConfigError("config-interpolation-failed",
+                              Text(f"the interpolations in {key} multiply each other without end",
+                                   f"{key} 中的插值层层相乘，没有尽头"),
+                              where=_place(origins.get(key), key))
 
 
 def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> Any:

@@ -298,6 +298,16 @@ class _Kind:
 _UNKNOWN = _Kind("unknown")
 
 
+def is_switch(argument: Argument | None) -> bool:
+    """Whether the parser takes true or false."""
+    return _kind(argument).base == "bool"
+
+
+def takes_many(argument: Argument | None) -> bool:
+    """Whether the parser takes several words."""
+    return _kind(argument).many
+
+
 def _kind(argument: Argument | None) -> _Kind:
     if argument is None or not isinstance(argument.type, str):
         return _UNKNOWN

@@ -43,6 +43,11 @@ def set_subreaper(on: bool) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
+def die_with_parent() -> None:
+    """The kernel sends TERM to this process when the one that started it ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         import ctypes
@@ -148,7 +153,7 @@ def _start(command: list[str], env: dict[str, str], cwd: str) -> int:
                     signal.signal(number, signal.SIG_DFL)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by every Python, and not meant for its children
                 signal.signal(number, signal.SIG_DFL)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            die_with_parent()
             if os.getppid() != keeper:
                 os._exit(1)
             step = "chdir"

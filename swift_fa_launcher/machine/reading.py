@@ -446,12 +446,6 @@ def first_gpus(gpus: Sequence[Gpu], processes: int | None) -> str:
     return f"[{','.join(str(gpu.index) for gpu in gpus[:processes or 1])}]"
 
 
-def is_idle(gpu: Gpu) -> bool | None:
-    """Whether nearly all of its memory is free; None where that is not known."""
-    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
-    return free >= 0.9 * total if total and free is not None else None
-
-
 def with_free_gpus(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
     """The config with the GPUs in `launch.gpus` that `auto:2` takes on this machine: the first idle ones of those visible.
     As it was where it asks for none, or where there are too few."""

@@ -126,18 +126,18 @@ def close_job(record: RunRecord, job: Job | None) -> RunRecord:
 
 def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
     """The entries that are wanted. A damaged record is judged by its folder's name, which holds time and name."""
-    return tuple(entry for entry in entries if _fits(entry, wanted))
+    return tuple(entries) if wanted == Wanted() else tuple(entry for entry in entries if _fits(entry, wanted))
 
 
-def say_none(root: Path, wanted: Wanted) -> Text:
-    """Why no run is listed."""
+def say_none(root: Path, *, chosen: bool) -> Text:
+    """Why no run is listed. chosen: whether only some were asked for."""
     if not root.is_dir():
         return Text(f"no runs: there is no folder {root} ({_ANOTHER_ROOT.en})",
                     f"没有运行记录：目录 {root} 不存在（{_ANOTHER_ROOT.zh}）")
     if any(folder.is_dir() for folder in root.iterdir()) and not list_runs(root):
         return Text(f"no runs: {root} is not a folder of run records ({_ANOTHER_ROOT.en})",
                     f"没有运行记录：{root} 不是运行记录的目录（{_ANOTHER_ROOT.zh}）")
-    if wanted == Wanted():
+    if not chosen:
         return Text(f"no runs in {root}", f"{root} 中没有运行记录")
     return Text(f"no runs in {root} match", f"{root} 中没有符合条件的运行")
 
@@ -199,6 +199,22 @@ def find_run(root: Path, word: str) -> Entry:
 def see_run(folder: Path) -> Entry:
     """The run of a folder, with its state."""
     return with_states([_entry(folder)])[0]
+
+
+def children_of(entry: Entry) -> tuple[Entry, ...]:
+    """The runs beside it that were made from it, newest first."""
+    return tuple(other for other in list_runs(entry.folder.parent)
+                 if other.record and other.record.parent == entry.folder.name and other.folder != entry.folder)
+
+
+def readable_runs(root: Path, words: Iterable[str]) -> dict[Path, tuple[Entry, RunRecord]]:
+    """The runs that the words name, by folder; the members of a sweep in its place. Raises RecordError."""
+    runs: dict[Path, tuple[Entry, RunRecord]] = {}
+    for word in words:
+        entry, record = readable_run(root, word)
+        members = with_states(reversed(children_of(entry))) if record.kind == "sweep" else ()
+        runs |= {one.folder: (one, one.record) for one in members or (entry,) if one.record}
+    return runs
 
 
 def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:

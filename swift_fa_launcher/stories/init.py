@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from swift_fa_launcher.config.first import MAX_LENGTH, First, render_first
 from swift_fa_launcher.config.layers import resolve_config, resolve_data
+from swift_fa_launcher.config.schema_file import schema_line
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import LauncherError, Say, Text, refused_as
 from swift_fa_launcher.files import write_whole
@@ -20,6 +21,7 @@ from swift_fa_launcher.machine.facts import Facts, Gpu
 from swift_fa_launcher.machine.reading import gpus_before_ampere, is_idle, visible_gpus
 from swift_fa_launcher.preflight.sizes import gpu_holds
 from swift_fa_launcher.stories.launch import Judgement, judge, look
+from swift_fa_launcher.stories.schema import collect_schema
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
@@ -55,7 +57,8 @@ def write_first(file: Path, model: str, datasets: tuple[str, ...], lang: str, sa
     config = resolve_data({"swift": {"model": model, "dataset": list(datasets), "tuner_type": "lora"}})
     say(Text("looking at this machine", "正在查看本机"))
     first = choose_first(file, config, collect_facts(config, offline=True, probe=False, say=say))
-    return _write(file, render_first(first, lang), say)
+    collect_schema(config, say)  # for the editor, which the first line tells of it
+    return _write(file, f"{schema_line()}\n{render_first(first, lang)}", say)
 
 
 def write_demo(file: Path, say: Say) -> Written:

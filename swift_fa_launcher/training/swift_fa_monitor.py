@@ -162,13 +162,18 @@ class Monitor:
         figures = {"tokens_per_second": round(tokens / shared / seconds, 1), "padding": round(1 - tokens / places, 4),
                    "examples_per_step": round(examples / shared / steps, 2)}
         if is_first():
-            line = {"step": step, "loss": logs["loss"], **figures, "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30,
-                    "allocated_gib": allocated(device) / 2 ** 30,
+            line = {"step": step, "loss": logs["loss"], "grad_norm": number(logs.get("grad_norm")), **figures,
+                    "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30, "allocated_gib": allocated(device) / 2 ** 30,
                     "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own}
             with open(str(self.folder / "monitor.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         self.own = 0.0
         logs.update(figures)
+
+
+def number(value: Any) -> float | None:
+    """A figure of the trainer's, which some of its releases keep on the device."""
+    return None if value is None else float(value)
 
 
 # Counting

@@ -254,3 +254,20 @@ def test_the_folder_of_the_records_by_variable(tmp_path: Path, monkeypatch: pyte
     config = resolve_config([])
     assert (config.run.root, str(config.origin("run.root"))) == ("/data/runs", "environment: SWIFT_FA_ROOT")
     assert resolve(tmp_path, "run: {root: mine}\n").run.root == "mine", "the config wins"
+
+
+def test_interpolations_that_multiply_are_refused(tmp_path: Path) -> None:
+    """Ten in each, ten levels deep: ten thousand million characters."""
+    levels = "".join(f"  a{i}: {f'${{swift.a{i - 1}}}' * 5}{f'${{.a{i - 1}}}' * 5}\n" for i in range(1, 11))
+    (tmp_path / "bomb.yaml").write_text(f"swift:\n  a0: xxxxxxxxxx\n{levels}")
+    with pytest.raises(ConfigError, match="without end"):
+        resolve_config([tmp_path / "bomb.yaml"])
+
+
+@pytest.mark.parametrize(("text", "why"), [("#" * (5 << 20), "larger than 4 MiB"), (None, "symbolic links")])
+def test_what_is_no_config_is_refused(tmp_path: Path, text: str | None, why: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text) if text else file.symlink_to("x.yaml")
+    with pytest.raises(ConfigError) as error:
+        resolve_config([file])
+    assert why in str(error.value.why)

@@ -60,7 +60,7 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
     assert "other" in swift_fa(tmp_path, "runs", "--outcome", "damaged").stdout, "shown among records"
     (tmp_path / "runs" / "other").rmdir()
     listed = swift_fa(tmp_path, "runs").stdout.splitlines()
-    assert listed[1].split() == [folder.name, "failed", "12/20", "1.235", "a,", "b"]
+    assert listed[1].split() == [folder.name, "failed", "11-23", "05:00", "12/20", "1.235", "a,", "b"]
     assert swift_fa(tmp_path, "runs", "--tag", "c").stdout == ""
     shown = swift_fa(tmp_path, "show", "one").stdout
     for words in ("failed (1)", "step 12/20, loss 1.23457", "swanlab sync '/sw/run 1'",

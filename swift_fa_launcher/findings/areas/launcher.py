@@ -53,6 +53,31 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("a setting on the command line has no value", "命令行中的设置没有值"),
         Text("nothing follows the =, often because a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
         Text("to leave an argument out: KEY=null", "不设置该参数：KEY=null")),
+    "pack-not-written": entry(
+        "E", Text("the archive cannot be written", "无法写出归档文件"),
+        Text("swift-fa pack cannot write there, or cannot read a file that belongs in it",
+             "swift-fa pack 无法写入该处，或无法读取应打包的文件"),
+        Text("name a file in a folder that you may write to: swift-fa pack RUN ~/run.tar.gz",
+             "换一个可写的位置：swift-fa pack RUN ~/run.tar.gz")),
+    "pack-unreadable": entry(
+        "E", Text("this is not an archive of swift-fa pack", "这不是 swift-fa pack 写出的归档文件"),
+        Text("the file given to swift-fa unpack does not exist, is damaged, or is another kind of archive",
+             "给 swift-fa unpack 的文件不存在、已损坏，或是别的归档"),
+        Text("write it again: swift-fa pack RUN FILE", "重新打包：swift-fa pack RUN FILE")),
+    "pack-not-unpacked": entry(
+        "E", Text("the folder for the archive cannot be made", "无法创建解包用的文件夹"),
+        Text("swift-fa unpack never writes into a folder that is there already", "swift-fa unpack 不会写入已存在的文件夹"),
+        Text("name another folder: swift-fa unpack FILE --out FOLDER", "换一个文件夹：swift-fa unpack FILE --out 目录")),
+    "gpus-too-few": entry(
+        "E", Text("there are not so many GPUs", "GPU 没有这么多"),
+        Text("train --wait-gpus needs more GPUs than this machine shows it, so that it would wait for ever",
+             "train --wait-gpus 需要的 GPU 多于本机可见的 GPU，会一直等下去"),
+        Text("use fewer processes: launch.nproc_per_node=1", "减少进程数：launch.nproc_per_node=1"),
+        Text("or name other GPUs: 'launch.gpus=[0,1]'", "或指定别的 GPU：'launch.gpus=[0,1]'")),
+    "sweep-of-nothing": entry(
+        "E", Text("no setting has several values", "没有哪个设置有多个值"),
+        Text("swift-fa sweep needs a setting with several values, or a file of overlays", "swift-fa sweep 需要一个有多个值的设置，或覆盖文件"),
+        Text("name the values: swift-fa sweep CONFIG swift.lora_rank=8,16", "写出这些值：swift-fa sweep CONFIG swift.lora_rank=8,16")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
         Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
@@ -73,6 +98,34 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",
              "给 swift-fa diagnose 的文件不存在、没有读取权限或是目录"),
         Text("name the log file: swift-fa diagnose FOLDER/train.log", "指定日志文件：swift-fa diagnose 目录/train.log")),
+    "import-unreadable": entry(
+        "E", Text("what is to be imported cannot be read", "无法读取要导入的内容"),
+        Text("swift-fa import was given something that does not exist, is no plain UTF-8 text, or may not be read",
+             "给 swift-fa import 的内容不存在、不是普通的 UTF-8 文本，或没有读取权限"),
+        Text("name a script: swift-fa import train.sh", "指定一个脚本：swift-fa import train.sh")),
+    "import-refused": entry(
+        "E", Text("this cannot be turned into a config", "无法转换成配置"),
+        Text("bash would not accept the line shown, what the line does is not certain without running it, or nothing there runs "
+             "swift sft", "所示的行 bash 不接受，或不执行就无法确定其作用，或其中没有 swift sft 命令"),
+        Text("copy the swift sft command to standard input: swift-fa import -",
+             "把 swift sft 命令复制到标准输入：swift-fa import -")),
+    "import-several": entry(
+        "E", Text("there are several swift sft commands", "其中有多个 swift sft 命令"),
+        Text("a script runs swift sft more than once; a config holds one training",
+             "脚本多次运行 swift sft，而一个配置只对应一次训练"),
+        Text("choose one: swift-fa import train.sh --command 1", "选择一个：swift-fa import train.sh --command 1")),
+    "import-exists": entry(
+        "E", Text("the file to write is there already", "要写入的文件已存在"),
+        Text("--out of swift-fa import names a file that exists; it is left as it is",
+             "swift-fa import 的 --out 指定的文件已存在，保持原样"),
+        Text("choose another name: swift-fa import train.sh --out train-2.yaml",
+             "换一个文件名：swift-fa import train.sh --out train-2.yaml")),
+    "import-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置"),
+        Text("the folder of --out does not exist or may not be written to, or the disk is full",
+             "--out 所在的目录不存在、不可写，或磁盘已满"),
+        Text("choose another place: swift-fa import train.sh --out train.yaml",
+             "换一个位置：swift-fa import train.sh --out train.yaml")),
     # the config
     "config-missing": entry(
         "E", Text("the config file does not exist", "配置文件不存在"),
@@ -248,7 +301,7 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the system refuses to start the program, or its folder does not exist", "系统拒绝启动该程序，或它的目录不存在"), _OWN_PYTHON),
     "target-unsupported": entry(
         "E", Text("this command runs on this machine only", "该命令只能在本机运行"),
-        Text("launch.target=slurm is set for bench", "对 bench 设置了 launch.target=slurm"),
+        Text("launch.target=slurm is set for bench or sweep", "对 bench 或 sweep 设置了 launch.target=slurm"),
         "launch.target=local"),
     # jobs of Slurm
     "slurm-missing": entry(
@@ -318,6 +371,14 @@ ENTRIES: Mapping[str, Entry] = {
     "record-not-written": entry(
         "E", Text("the run record cannot be written", "无法写入运行记录"),
         Text("the folder run.root cannot be written to", "run.root 目录无法写入"), _RUN_ROOT),
+    "run-not-removed": entry(
+        "E", Text("a folder cannot be removed", "无法删除文件夹"),
+        Text("swift-fa prune may not write there, or something uses the folder", "swift-fa prune 没有写入权限，或有程序正在使用该文件夹"),
+        Text("remove the rest later: swift-fa prune --outcome failed --yes", "稍后删除其余部分：swift-fa prune --outcome failed --yes")),
+    "report-not-written": entry(
+        "E", Text("the report cannot be written", "无法写入报告"),
+        Text("the folder of the file does not exist, or you may not write there", "文件所在的目录不存在，或没有写入权限"),
+        Text("name another file: swift-fa report RUN --out FILE.html", "换一个文件：swift-fa report RUN --out FILE.html")),
     "record-lacks-secrets": entry(
         "E", Text("the record does not hold the run's secret values", "记录中没有保存该运行的密钥"),
         Text("a setting of the recorded run was a secret, and records never store secrets",
