@@ -50,3 +50,8 @@ COMMANDS: Mapping[str, Text] = {
     "bench": Text("compare the speed of sdpa, flash attention, padding_free and packing",
                   "比较 sdpa、flash attention、padding_free 和 packing 的速度"),
 }
+
+#: What the launcher itself starts on other machines: in no overview, and told in `--help` all the same.
+HIDDEN: Mapping[str, Text] = {
+    "node": Text("one part of a job of Slurm; started by the job itself", "Slurm 作业的一个步骤，由作业自己启动"),
+}
