@@ -58,6 +58,33 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
         tokens_per_second=tokens / step if step and tokens else None, epoch_steps=max(1, round(epoch)) if epoch else None)
 
 
+def steady_rate(ranks: Sequence[Mapping[str, Any]]) -> float | None:
+    """Tokens a second of all processes in a training of all layers, without its first steps; None where it made too few."""
+    rates = []
+    for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
+        ticks, per_step = one["ticks"], one["accumulation"]
+        first = math.ceil(len(ticks) * WARM_UP / 2)
+        if first and len(ticks) > first:
+            rates.append(sum(one["tokens"][first * per_step:len(ticks) * per_step]) / (ticks[-1] - ticks[first - 1]))
+    return sum(rates) if rates and len(rates) == len(ranks) else None
+
+
+def static_gib(ranks: Sequence[Mapping[str, Any]]) -> float | None:
+    """GiB that the whole model takes on the fullest GPU before a step."""
+    found = []
+    for rank in ranks:
+        seen = [one for one in rank.get("depths", ()) if one.get("static")]
+        trials = [Trial(int(one["depth"]), (one["static"] - one["held"]) / GIB) for one in seen]
+        found.append(_extended(trials, rank["layers"], [known(one.peak_gib) for one in trials]) if trials else None)
+    return max((one for one in found if one is not None), default=None)
+
+
+def waiting(ranks: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds that an optimizer step waits for its rows, as a rule."""
+    waits = [one["waits"] for rank in ranks for one in rank.get("depths", ())[-1:] if one.get("waits")]
+    return max((statistics.median(_warm(one)) for one in waits), default=0.0)
+
+
 def _trial(one: Mapping[str, Any]) -> Trial:
     tokens, busy = one["tokens"] or [1] * len(one["batches"]), one.get("busy")
     rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]
