@@ -26,7 +26,7 @@ Changes = Mapping[str, Any]
 #: How much faster a setting must be to be more than chance, and how full a GPU may become.
 CHANCE, FULL = 1.015, 0.92
 #: Share of a step that it may wait for rows before more workers are tried.
-WAITING = 0.02
+WAITING, WORKERS = 0.02, 4
 #: What changes the learning, and the value that is tried once it is allowed.
 LEARNS_OTHERWISE: Mapping[str, Any] = {"lora_dropout": 0, "lora_dtype": "bfloat16", "optim": "adamw_bnb_8bit"}
 BATCH = ("swift.per_device_train_batch_size", "swift.gradient_accumulation_steps")
@@ -35,7 +35,7 @@ BATCH = ("swift.per_device_train_batch_size", "swift.gradient_accumulation_steps
 @dataclass(frozen=True)
 class Tried:
     """What a setting came to. changes: dotted key to value, over the config. whole: measured with all layers, else foretold from
-    few. static_gib: of the model before a step. failed: why it did not train, None where it did. waiting: share of a step."""
+    few. static_gib: of the model before a step. failed: why it did not train, None where it did. waiting: share of a step, for rows."""
 
     changes: Changes = field(default_factory=dict)
     whole: bool = False
@@ -140,26 +140,31 @@ def liger(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Cha
 def what_learns_otherwise(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
     """One change at a time that was allowed; each goes on over the others where they gained."""
     for key in ground.may_change:
-        if str(effective(ground.at(best), ground.facts, key, None)) not in (str(LEARNS_OTHERWISE[key]), f"{LEARNS_OTHERWISE[key]}.0"):
+        wanted = str(LEARNS_OTHERWISE[key])
+        if str(effective(ground.at(best), ground.facts, key, None)) not in (wanted, f"{wanted}.0"):
             yield {**best, f"swift.{key}": LEARNS_OTHERWISE[key]}
 
 
-def joined_rows(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
-    """Packing where it is not, padding_free where packing is: with the batch that sees as many examples."""
+def packed(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
+    """Packing, where the config does without: with the batch that sees as many examples."""
     swift = ground.at(best).swift
-    if not has_gpu(ground) and not swift.packs:
-        return  # needs flash attention
-    batch = make_batch(ground.at(best), ground.facts).per_device
-    flash = {} if swift.wants_flash_attn and swift.attn_impl in FLASH_IMPLEMENTATIONS else {"swift.attn_impl": FLASH_IMPLEMENTATIONS[0]}
-    if not swift.flag("packing"):
-        changes = {**best, **flash, "swift.packing": True, "swift.padding_free": False}
-        factor = packing_factor(ground.at(changes), ground.facts)
-        sizes = [max(1, round(batch / factor))] if factor else []
-    else:
-        changes = {**best, **flash, "swift.packing": False, "swift.padding_free": True}
-        factor = packing_factor(ground.at(best), ground.facts)
-        sizes = [max(1, round(batch * factor))] if factor else []
-    yield from filter(None, (ground.same_examples(changes, size) for size in sizes))
+    if swift.flag("packing") or not (has_gpu(ground) or swift.packs):
+        return  # it needs flash attention
+    flash = {} if swift.attn_impl in FLASH_IMPLEMENTATIONS else {"swift.attn_impl": FLASH_IMPLEMENTATIONS[0]}
+    changes = {**best, **flash, "swift.packing": True, "swift.padding_free": False}
+    factor = packing_factor(ground.at(changes), ground.facts)
+    if factor and (made := ground.same_examples(changes, max(1, round(make_batch(ground.at(best), ground.facts).per_device / factor)))):
+        yield made
+
+
+def unpacked(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
+    """padding_free where rows are packed: rows as they come, joined anew in every batch."""
+    config = ground.at(best)
+    factor = packing_factor(config, ground.facts)
+    if config.swift.flag("packing") and factor:
+        changes = {**best, "swift.packing": False, "swift.padding_free": True}
+        if made := ground.same_examples(changes, max(1, round(make_batch(config, ground.facts).per_device * factor))):
+            yield made
 
 
 def no_recomputing(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
@@ -215,11 +220,6 @@ def fused_optimizer(ground: Ground, best: Changes, tried: Sequence[Tried]) -> It
         yield {**best, "swift.optim": "adamw_torch_fused"}
 
 
-def more_workers(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
-    if next((one.waiting for one in tried if one.changes == best), 0.0) > WAITING:
-        yield {**best, "swift.dataloader_num_workers": 4}
-
-
 def compiled(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
     """Last, since compiling takes long and does not run with everything."""
     if has_gpu(ground) and process_count(ground.config, ground.facts) == 1 and not ground.at(best).swift.flag("torch_compile"):
@@ -231,8 +231,8 @@ def has_gpu(ground: Ground) -> bool:
 
 
 KNOBS: tuple[Callable[[Ground, Changes, Sequence[Tried]], Iterator[Changes]], ...] = (
-    joined_rows, liger, more_speedups, what_learns_otherwise, no_recomputing, larger_batches, longer_rows, other_provider,
-    fused_optimizer, more_workers, compiled)
+    packed, more_speedups, liger, what_learns_otherwise, no_recomputing, larger_batches, longer_rows, other_provider, unpacked,
+    fused_optimizer, compiled)
 
 
 # The search
@@ -262,12 +262,15 @@ def search(ground: Ground, tried: Sequence[Tried]) -> Search:
 
 
 def to_verify(tried: Sequence[Tried], wanted: int = 2) -> Changes | None:
-    """The next of the fastest settings to run with all layers; None where `wanted` of them ran, or none is left."""
+    """The next of the fastest settings to run with all layers, and with more data workers where the fastest waits for its rows; None
+    where `wanted` of them ran, or none is left."""
     ran = [one for one in tried if one.whole]
-    if sum(one.fits for one in ran) >= wanted:
-        return None
-    ranked = sorted((one for one in tried if not one.whole and one.score), key=lambda one: -one.score)
-    return next((one.changes for one in ranked[:wanted + 2] if _find(ran, one.changes) is None), None)
+    best = fastest(ran)
+    if sum(one.fits for one in ran) < wanted:
+        ranked = sorted((one for one in tried if not one.whole and one.score), key=lambda one: -one.score)
+        return next((one.changes for one in ranked[:wanted + 2] if _find(ran, one.changes) is None), None)
+    more = {**best.changes, "swift.dataloader_num_workers": WORKERS} if best else {}
+    return more if best and best.waiting > WAITING and _find(ran, more) is None else None
 
 
 def fastest(tried: Sequence[Tried]) -> Tried | None:
@@ -317,6 +320,7 @@ def describe(changes: Changes) -> str:
 _AS_IT_IS = Text("(the config)", "（原配置）")
 _HEADS = (Text("setting", "设置"), Text("tokens/s", "tokens/s"), Text("peak memory", "峰值内存"), Text("measured", "测法"))
 _FORETOLD, _WHOLE = Text("foretold", "预估"), Text("all layers", "全部层")
+_SHORT = 60  # characters of an error
 _FULL = Text("does not fit", "放不下")
 
 
@@ -324,7 +328,7 @@ def render_tried(tried: Sequence[Tried], lang: str) -> str:
     """All settings as a Markdown table, the fastest last."""
     rows = [[head.render(lang) for head in _HEADS]]
     for one in sorted(tried, key=lambda one: (one.whole, one.score)):
-        how = one.failed or (_WHOLE if one.whole else _FORETOLD if one.fits else _FULL).render(lang)
+        how = (one.failed or "")[:_SHORT] or (_WHOLE if one.whole else _FORETOLD if one.fits else _FULL).render(lang)
         rows.append([describe(one.changes) or _AS_IT_IS.render(lang), f"{one.tokens_per_second:,.0f}" if one.tokens_per_second else "",
                      f"{one.peak_gib:.1f} GiB" if one.peak_gib else "", how])
     return "\n".join([*columns(rows), ""])

@@ -21,7 +21,7 @@ from swift_fa_launcher.preflight.packing import make_batch, row_count
 
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
-WHOLE_STEPS, BRIEFLY = 20, 2.0  # of a training of all layers; seconds that a GPU is kept busy where many settings are compared
+WHOLE_STEPS, BRIEFLY = 30, 2.0  # of a training of all layers; seconds that a GPU is kept busy where many settings are compared
 STEPS, ROWS, SAMPLE = 12, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
 #: Does not belong to a training step: what is written, evaluated, tracked, goes on from elsewhere, or counts all steps.
 LEFT_OUT = (
@@ -107,6 +107,8 @@ def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, w
     """One rehearsal for a process that takes orders (`orders_plan`); None where it cannot be. whole: a short training of all
     layers instead; seconds: after which it is ended."""
     steps = WHOLE_STEPS if whole else STEPS
+    if not whole:  # ms-swift starts each data worker as a new Python, which takes longer than all steps
+        config = replace(config, swift=SwiftArguments({**config.swift, "dataloader_num_workers": 0}))
     plan = make_rehearsal_plan(config, facts, folder, cwd, steps, whole=whole, busy=BRIEFLY,
                                **({"steps": steps} if whole else {}))
     if plan is None:

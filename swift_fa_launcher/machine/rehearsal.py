@@ -59,13 +59,14 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
 
 
 def steady_rate(ranks: Sequence[Mapping[str, Any]]) -> float | None:
-    """Tokens a second of all processes in a training of all layers, without its first steps; None where it made too few."""
+    """Tokens a second of all processes in a training of all layers: the median of its steps, without the first, in which kernels are
+    compiled and loaded; None where it made too few."""
     rates = []
     for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
-        ticks, per_step = one["ticks"], one["accumulation"]
-        first = math.ceil(len(ticks) * WARM_UP / 2)
-        if first and len(ticks) > first:
-            rates.append(sum(one["tokens"][first * per_step:len(ticks) * per_step]) / (ticks[-1] - ticks[first - 1]))
+        ticks, batches = one["ticks"], one["accumulation"]
+        steps = [sum(one["tokens"][place * batches:(place + 1) * batches]) / (ticks[place] - ticks[place - 1])
+                 for place in range(1, len(ticks))]
+        rates += [statistics.median(_warm(steps))] if steps else []
     return sum(rates) if rates and len(rates) == len(ranks) else None
 
 
@@ -80,9 +81,12 @@ def static_gib(ranks: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def waiting(ranks: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds that an optimizer step waits for its rows, as a rule."""
-    waits = [one["waits"] for rank in ranks for one in rank.get("depths", ())[-1:] if one.get("waits")]
-    return max((statistics.median(_warm(one)) for one in waits), default=0.0)
+    """The share of an optimizer step that it waits for its rows, as a rule, in a training of all layers."""
+    shares = []
+    for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
+        steps = [after - before for before, after in zip(one["ticks"], one["ticks"][1:], strict=False)]
+        shares += [statistics.median(_warm(one["waits"])) / statistics.median(_warm(steps))] if one["waits"] and steps else []
+    return max(shares, default=0.0)
 
 
 def _trial(one: Mapping[str, Any]) -> Trial:

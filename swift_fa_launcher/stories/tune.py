@@ -122,7 +122,7 @@ class _Course:
         left, spent = self.until - time.monotonic(), [one.seconds for one in self.tried if not one.whole]
         search = searches.search(self.ground, self.tried)
         self.done = search.following is None
-        if search.following is not None and (not spent or left > self.wish.minutes * 60 * _KEPT + max(spent)):
+        if search.following is not None and (not spent or left > self.wish.minutes * 60 * _KEPT + spent[-1]):
             return search.following, False
         chosen = searches.to_verify(self.tried)
         return (chosen, True) if chosen is not None and left > 0 else None
@@ -132,16 +132,13 @@ class _Course:
         folder = self.folder / str(self.number)
         config = self.ground.at(self.now.changes)
         found = read_rehearsed(config, self.ground.facts, folder, code)
-        ranks, step = read_ranks(folder), known(found.step_seconds)
-        wait = waiting(ranks) if step else 0.0
-        rate = known(found.tokens_per_second)
-        foretold = rate * step / (step + wait) if rate and step else None
+        ranks = read_ranks(folder)
         failed = searches.OUT_OF_MEMORY if found.out_of_memory else known(found.code) or known(found.error) or known(found.cannot)
         if code == 124:
             failed = "too slow"
-        self.keep(replace(self.now, tokens_per_second=steady_rate(ranks) if self.now.whole else foretold,
+        self.keep(replace(self.now, tokens_per_second=steady_rate(ranks) if self.now.whole else known(found.tokens_per_second),
                           peak_gib=known(found.peak_gib), static_gib=static_gib(ranks), gpu_gib=known(found.gpu_gib),
-                          waiting=wait / (step + wait) if step else 0.0, failed=failed))
+                          waiting=waiting(ranks) if self.now.whole else 0.0, failed=failed))
         shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, one: searches.Tried) -> None:

@@ -242,11 +242,13 @@ TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 def fuse_lora(trainer: Any) -> Job:
     """One function for frozen linear layers with the same input and their LoRAs.
 
-    y = b + s·(x·Aᵀ)·Bᵀ + x·Wᵀ, in the type that autocast computes in; gradients as autograd would give them. The small product comes
-    first and the big one is added to it, so that nothing passes over y once more; x is read once for all A, and saved once; scaling
-    is part of the products; half copies of the adapters are made once a step. Of dropout only the mask is saved. For a plain LoRA
-    alone; DoRA, quantised, merged and several adapters take PEFT's own way, also where they become so later.
+    y = b + s·(x·Aᵀ)·Bᵀ + x·Wᵀ, in the type that autocast computes in; gradients as autograd would give them. The small product
+    comes first and the big one is added to it, so that nothing passes over y once more; x is read once for all A, and saved once;
+    scaling is part of the products; half copies of the adapters are made once a step. Of dropout only the mask is saved. For a
+    plain LoRA alone; DoRA, quantised, merged and several adapters take PEFT's own way, also where they become so later.
     """
+    if getattr(trainer.args, "torch_compile", False):
+        return {"used": False, "why": "torch_compile fuses what it can itself"}
     layers = list(lora_layers(trainer.model))
     fusible = [layer for layer in layers if not why_not_fused(layer)]
     groups = [Group(members) for members in groups_of(trainer.model, fusible)]
