@@ -26,7 +26,7 @@ PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render
         "config.needed_packages", "config.swift_args", "machine.facts", "machine.reading",
         "machine.checkpoint", "flash.*", "findings.*", "preflight.packing", "preflight.sizes",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
-        "bench.bench", "bench.table")
+        "bench.bench", "bench.table", "bench.tune")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",

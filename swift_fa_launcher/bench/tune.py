@@ -35,7 +35,8 @@ BATCH = ("swift.per_device_train_batch_size", "swift.gradient_accumulation_steps
 @dataclass(frozen=True)
 class Tried:
     """What a setting came to. changes: dotted key to value, over the config. whole: measured with all layers, else foretold from
-    few. static_gib: of the model before a step. failed: why it did not train, None where it did. waiting: share of a step, for rows."""
+    few. static_gib: of the model before a step. failed: why it did not train, None where it did. waiting: share of a
+    step, for rows."""
 
     changes: Changes = field(default_factory=dict)
     whole: bool = False
@@ -111,7 +112,8 @@ def applied(config: ResolvedConfig, changes: Changes) -> ResolvedConfig:
         section, _, name = key.partition(".")
         groups.setdefault(section, {})[name] = value
     origins = {key: Origin("override", text=f"{key}={json.dumps(value)}") for key, value in changes.items()}
-    return replace(config, swift=SwiftArguments({**config.swift, **groups.get("swift", {})}), origins={**config.origins, **origins},
+    swift = SwiftArguments({**config.swift, **groups.get("swift", {})})
+    return replace(config, swift=swift, origins={**config.origins, **origins},
                    run=replace(config.run, **groups.get("run", {})),
                    flash_attn=replace(config.flash_attn, **groups.get("flash_attn", {})))
 
@@ -153,7 +155,8 @@ def packed(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Ch
     flash = {} if swift.attn_impl in FLASH_IMPLEMENTATIONS else {"swift.attn_impl": FLASH_IMPLEMENTATIONS[0]}
     changes = {**best, **flash, "swift.packing": True, "swift.padding_free": False}
     factor = packing_factor(ground.at(changes), ground.facts)
-    if factor and (made := ground.same_examples(changes, max(1, round(make_batch(ground.at(best), ground.facts).per_device / factor)))):
+    batch = make_batch(ground.at(best), ground.facts).per_device
+    if factor and (made := ground.same_examples(changes, max(1, round(batch / factor)))):
         yield made
 
 
@@ -262,8 +265,8 @@ def search(ground: Ground, tried: Sequence[Tried]) -> Search:
 
 
 def to_verify(tried: Sequence[Tried], wanted: int = 2) -> Changes | None:
-    """The next of the fastest settings to run with all layers, and with more data workers where the fastest waits for its rows; None
-    where `wanted` of them ran, or none is left."""
+    """The next of the fastest settings to run with all layers, then with more data workers where the fastest waits for its rows;
+    None where `wanted` of them ran, or none is left."""
     ran = [one for one in tried if one.whole]
     best = fastest(ran)
     if sum(one.fits for one in ran) < wanted:
@@ -329,7 +332,8 @@ def render_tried(tried: Sequence[Tried], lang: str) -> str:
     rows = [[head.render(lang) for head in _HEADS]]
     for one in sorted(tried, key=lambda one: (one.whole, one.score)):
         how = (one.failed or "")[:_SHORT] or (_WHOLE if one.whole else _FORETOLD if one.fits else _FULL).render(lang)
-        rows.append([describe(one.changes) or _AS_IT_IS.render(lang), f"{one.tokens_per_second:,.0f}" if one.tokens_per_second else "",
+        speed = f"{one.tokens_per_second:,.0f}" if one.tokens_per_second else ""
+        rows.append([describe(one.changes) or _AS_IT_IS.render(lang), speed,
                      f"{one.peak_gib:.1f} GiB" if one.peak_gib else "", how])
     return "\n".join([*columns(rows), ""])
 

@@ -64,7 +64,8 @@ def _show(done: Tuned, lang: str) -> None:
         screen.tell(Text(f"no setting trained: {done.why}", f"没有设置能够训练：{done.why}"), lang)
         return
     if not done.done:
-        screen.tell(Text("the time is up; the same command goes on where it ended", "时间已到；再次执行同一条命令会接着进行"), lang)
+        screen.tell(Text("the time is up; the same command goes on where it ended",
+                         "时间已到；再次执行同一条命令会接着进行"), lang)
     screen.tell(Text(f"the fastest is in {done.overlay}: swift-fa train {done.overlay}",
                      f"最快的设置在 {done.overlay}：swift-fa train {done.overlay}"), lang)
 
@@ -84,7 +85,8 @@ def _minutes(word: str) -> float:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < 1e5:
-        raise UsageError("option-invalid", Text(f"--minutes takes a number above 0, not {word}", f"--minutes 应大于 0，而不是 {word}"),
+        raise UsageError("option-invalid", Text(f"--minutes takes a number above 0, not {word}",
+                                                f"--minutes 应大于 0，而不是 {word}"),
                          hint=("--minutes 10",))
     return minutes
 

@@ -30,6 +30,8 @@ LEFT_OUT = (
     "hub_model_id", "hub_token", "create_checkpoint_symlink", "metric_for_best_model", "report_to", "save_only_model",
     "logging_dir", "run_name", "eval_on_start", "adapters", "split_dataset_ratio", "predict_with_generate",
     "adalora_tinit", "adalora_tfinal")
+#: Refused by torch where there are no data workers.
+OF_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
 #: Schedules that follow the evaluation, without which TrainingArguments refuses them.
 OF_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 #: What needs the model's own depth: it divides, names or chooses layers (swift/tuners/llamapro.py, reft.py, callbacks/lisa.py).
@@ -103,12 +105,14 @@ def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: 
     return replace(plan, starts=starts, env=MappingProxyType({**plan.env, VARIABLE: job}))
 
 
-def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, whole: bool, seconds: float) -> dict[str, Any] | None:
+def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, whole: bool,
+               seconds: float) -> dict[str, Any] | None:
     """One rehearsal for a process that takes orders (`orders_plan`); None where it cannot be. whole: a short training of all
     layers instead; seconds: after which it is ended."""
     steps = WHOLE_STEPS if whole else STEPS
     if not whole:  # ms-swift starts each data worker as a new Python, which takes longer than all steps
-        config = replace(config, swift=SwiftArguments({**config.swift, "dataloader_num_workers": 0}))
+        given = {name: value for name, value in config.swift.items() if name not in OF_WORKERS}
+        config = replace(config, swift=SwiftArguments({**given, "dataloader_num_workers": 0}))
     plan = make_rehearsal_plan(config, facts, folder, cwd, steps, whole=whole, busy=BRIEFLY,
                                **({"steps": steps} if whole else {}))
     if plan is None:

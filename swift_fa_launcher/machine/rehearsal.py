@@ -59,8 +59,8 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
 
 
 def steady_rate(ranks: Sequence[Mapping[str, Any]]) -> float | None:
-    """Tokens a second of all processes in a training of all layers: the median of its steps, without the first, in which kernels are
-    compiled and loaded; None where it made too few."""
+    """Tokens a second of all processes in a training of all layers: the median of its steps, without the first, in which
+    kernels are compiled and loaded; None where it made too few."""
     rates = []
     for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
         ticks, batches = one["ticks"], one["accumulation"]

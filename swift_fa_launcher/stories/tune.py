@@ -25,7 +25,6 @@ from swift_fa_launcher.files import keep_answer, kept_answer, write_whole
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
 from swift_fa_launcher.launch.rehearsal import make_order, orders_plan, rehearsal_key, why_not_rehearsed
-from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import process_count, visible_gpus
 from swift_fa_launcher.machine.rehearsal import read_ranks, static_gib, steady_rate, waiting
 from swift_fa_launcher.runs.record import run_name
@@ -147,9 +146,10 @@ class _Course:
         keep_answer(self.place, {"tried": encode(self.tried)})
         told = f"{one.tokens_per_second:,.0f} tokens/s" if one.tokens_per_second else one.failed or "?"
         memory = f", {one.peak_gib:.1f} GiB" if one.peak_gib else ""
-        name = searches.describe(one.changes)
-        self.say(Text(f"{'all layers' if one.whole else 'foretold'}: {name or 'the config'}: {told}{memory} ({one.seconds:.0f} s)",
-                      f"{'全部层' if one.whole else '预估'}：{name or '原配置'}：{told}{memory}（{one.seconds:.0f} 秒）"))
+        name, told = searches.describe(one.changes), f"{told}{memory}"
+        how = Text("all layers", "全部层") if one.whole else Text("foretold", "预估")
+        self.say(Text(f"{how.en}: {name or 'the config'}: {told} ({one.seconds:.0f} s)",
+                      f"{how.zh}：{name or '原配置'}：{told}（{one.seconds:.0f} 秒）"))
 
 
 def tune(files: Sequence[Path], overrides: Sequence[str], wish: Wish, judgement: Judgement, say: Say) -> Tuned:
@@ -205,8 +205,8 @@ def _write(out: Path, files: Sequence[Path], overrides: Sequence[str], course: _
     where = ", ".join(dict.fromkeys(str(known(gpu.name)) for gpu in cards)) if cards else "CPU"
     start = next((one for one in course.tried if not one.changes and not one.whole), None)
     how = "with all layers" if best.whole else "foretold from few layers"
-    about = [f"Written by `swift-fa tune {' '.join(map(str, files))}` on {where}.", f"{best.tokens_per_second:,.0f} tokens/s {how}"
-             + (f"; {start.tokens_per_second:,.0f} foretold before" if start and start.tokens_per_second else "") + "."]
+    about = [f"Written by `swift-fa tune {' '.join(map(str, files))}` on {where}.",
+             f"{best.tokens_per_second:,.0f} tokens/s {how}" + (f"; {start.tokens_per_second:,.0f} foretold before" if start and start.tokens_per_second else "") + "."]
     given = {word.partition("=")[0]: _value(config, word.partition("=")[0]) for word in overrides}
     text = searches.render_overlay(base, given, best.changes, search.steps, about)
     with refused_as(LaunchError("tune-impossible", where=str(out))):

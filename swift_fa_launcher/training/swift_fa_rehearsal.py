@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import importlib
 import itertools
 import json
 import math
@@ -120,8 +121,8 @@ def obey_orders(folder: Path, script: str) -> None:
     another patched, broke or left on the device. `order-N.json`: words, env, seconds at most, log; `stop` ends it."""
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a process that has asked CUDA cannot be forked
     sys.path[0] = str(Path(script).parent)
-    __import__("transformers").Trainer
-    __import__("swift.pipelines", fromlist=["sft_main"]).sft_main
+    for module, name in (("transformers", "Trainer"), ("swift.pipelines", "sft_main")):
+        getattr(importlib.import_module(module), name)
     for number in itertools.count():
         file = folder / f"order-{number}.json"
         while not file.exists():
@@ -146,9 +147,9 @@ def begin(order: Job) -> int:
         return pid
     code = 1
     try:
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         os.environ.update(order["env"])
         rehearse(json.loads(os.environ[VARIABLE]), order["words"])
         code = 0
@@ -278,7 +279,7 @@ def watch(rehearsal: Rehearsal) -> None:
     from transformers import Trainer, TrainerCallback
 
     make, whole, steps = Trainer.__init__, rehearsal.whole, rehearsal.steps
-    settle = (lambda device: None) if whole else wait
+    settle: Any = (lambda device: None) if whole else wait
 
     class Watcher(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:

@@ -265,7 +265,7 @@ def groups_of(model: Any, layers: list[Any]) -> list[list[Any]]:
     wanted, found = {id(layer) for layer in layers}, []
     for module in model.modules():
         for names in TOGETHER:
-            members = [getattr(module, name, None) for name in names]
+            members: list[Any] = [getattr(module, name, None) for name in names]
             if all(id(member) in wanted for member in members) and len({member.in_features for member in members}) == 1:
                 found.append(members)
                 wanted -= {id(member) for member in members}
@@ -350,7 +350,7 @@ class Group:
         adapters = [*(part.a for part in parts), *(part.b for part in parts)]
         if self.copies is not None and torch.is_grad_enabled() and self.wants[1] == dtype \
                 and len(self.wants[0]) == len(adapters) and all(map(operator.is_, self.wants[0], adapters)):
-            return self.copies  # type: ignore[no-any-return]
+            return self.copies
         if len(parts) == len(self.layers):
             self.wants = (adapters, dtype)
         with torch.no_grad():
@@ -447,78 +447,100 @@ def undrop(g: Any, mask: Any, rate: float) -> Any:
     return torch.ops.aten.native_dropout_backward(g, mask, 1 / (1 - rate)) if g.is_cuda else g * mask
 
 
+def flat(x: Any) -> Any:
+    return x.reshape(-1, x.shape[-1])
+
+
+def of_each(given: Together, whole: Any) -> Any:
+    """The parts' rows of what has all ranks in its rows."""
+    return whole.split([b.shape[1] for b in given.bs])
+
+
+def down(given: Together, rows: Any) -> tuple[Any, list[Any]]:
+    """(x·Aᵀ of all parts side by side, the masks of their dropouts)."""
+    import torch
+
+    if not any(part.dropout for part in given.parts):
+        return rows @ given.a.t(), []
+    h, masks = rows.new_empty(rows.shape[0], given.a.shape[0]), list[Any]()
+    for part, a, its in zip(given.parts, of_each(given, given.a), of_each(given, h.t())):  # noqa: B905
+        dropped, mask = drop(rows, part.dropout) if part.dropout else (rows, None)
+        torch.mm(dropped, a.t(), out=its.t())
+        masks.append(mask)
+    return h, masks
+
+
+def up(part: Part, rows: Any, h: Any, b: Any) -> Any:
+    """b + s·h·Bᵀ, and x·Wᵀ added to it."""
+    import torch
+
+    y = rows.new_empty(rows.shape[0], b.shape[0])
+    if part.bias is None:
+        y.addmm_(h, b.t(), beta=0, alpha=part.scale)
+    else:
+        torch.addmm(part.bias, h, b.t(), alpha=part.scale, out=y)
+    return y.addmm_(rows, part.weight.t())
+
+
+def up_grads(given: Together, grads: list[Any], h: Any) -> tuple[Any, list[Any]]:
+    """(gradient of h, that of each B), from those of the outputs, which are None where one was not used."""
+    import torch
+
+    g_h, g_bs = torch.empty_like(h), list[Any]()
+    for part, g, b, its, its_g in zip(given.parts, grads, given.bs, of_each(given, h.t()), of_each(given, g_h.t())):  # noqa: B905
+        if g is None:
+            its_g.zero_()
+            g_bs.append(None)
+            continue
+        its_g.t().addmm_(g, b, beta=0, alpha=part.scale)
+        g_bs.append(torch.empty_like(b).addmm_(g.t(), its.t(), beta=0, alpha=part.scale))
+    return g_h, g_bs
+
+
+def down_grads(given: Together, rows: Any, g_h: Any, masks: list[Any], *, wants_x: bool) -> tuple[list[Any], Any]:
+    """(gradient of each A, what the adapters add to that of x)."""
+    if not masks:
+        return list(of_each(given, g_h.t() @ rows)), g_h @ given.a if wants_x else None
+    g_as, g_x = list[Any](), None
+    for part, a, its_g, mask in zip(given.parts, of_each(given, given.a), of_each(given, g_h.t()), masks):  # noqa: B905
+        g_as.append(its_g @ (rows if mask is None else undrop(rows, mask, part.dropout)))
+        if wants_x:
+            g = its_g.t() @ a
+            g = g if mask is None else undrop(g, mask, part.dropout)
+            g_x = g if g_x is None else g_x.add_(g)
+    return g_as, g_x
+
+
 @functools.cache
 def autograd_function() -> Any:
     """x (…, in), what is computed with it, every A, every B to a tuple of (…, out); made when first needed, since this file is
     loaded before torch may be touched."""
     import torch
 
-    def flat(x: Any) -> Any:
-        return x.reshape(-1, x.shape[-1])
-
     class Fused(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any, given: Together, *adapters: Any) -> Any:
-            rows, masks = flat(x), []
-            if not any(part.dropout for part in given.parts):
-                h = rows @ given.a.t()
-            else:
-                h = rows.new_empty(rows.shape[0], given.a.shape[0])
-                for part, a, its in zip(given.parts, of_each(given, given.a), of_each(given, h.t())):  # noqa: B905
-                    dropped, mask = drop(rows, part.dropout) if part.dropout else (rows, None)
-                    torch.mm(dropped, a.t(), out=its.t())
-                    masks.append(mask)
-            made = []
-            for part, b, its in zip(given.parts, given.bs, of_each(given, h.t())):  # noqa: B905
-                y = rows.new_empty(rows.shape[0], b.shape[0])
-                if part.bias is None:
-                    y.addmm_(its.t(), b.t(), beta=0, alpha=part.scale)
-                else:
-                    torch.addmm(part.bias, its.t(), b.t(), alpha=part.scale, out=y)
-                made.append(y.addmm_(rows, part.weight.t()).view(*x.shape[:-1], b.shape[0]))
+            rows = flat(x)
+            h, masks = down(given, rows)
             ctx.save_for_backward(x, h, given.a, *given.bs, *masks)
             ctx.parts, ctx.types = given.parts, [adapter.dtype for adapter in adapters]
             ctx.set_materialize_grads(False)
-            return tuple(made)
+            return tuple(up(part, rows, its.t(), b).view(*x.shape[:-1], b.shape[0])
+                         for part, b, its in zip(given.parts, given.bs, of_each(given, h.t())))  # noqa: B905
 
         @staticmethod
         def backward(ctx: Any, *gs: Any) -> Any:
             x, h, a, *more = ctx.saved_tensors
-            parts, count = ctx.parts, len(ctx.parts)
-            given, masks, rows = Together(parts, a, more[:count]), more[count:] or [None] * count, flat(x)
+            count = len(ctx.parts)
+            given, masks, rows = Together(ctx.parts, a, more[:count]), more[count:], flat(x)
             grads = [None if g is None else flat(g) for g in gs]
-            g_h, g_bs = torch.empty_like(h), []
-            for part, g, b, its, its_g in zip(parts, grads, given.bs, of_each(given, h.t()), of_each(given, g_h.t())):  # noqa: B905
-                if g is None:
-                    its_g.zero_()
-                    g_bs.append(None)
-                    continue
-                its_g.t().addmm_(g, b, beta=0, alpha=part.scale)
-                g_bs.append(torch.empty_like(b).addmm_(g.t(), its.t(), beta=0, alpha=part.scale))
-            if any(mask is not None for mask in masks):
-                g_as, g_x = dropped_grads(given, rows, g_h, masks, ctx.needs_input_grad[0])
-            else:
-                g_as = of_each(given, (g_h.t() @ rows).to(ctx.types[0]))
-                g_x = g_h @ a if ctx.needs_input_grad[0] else None
-            for part, g in zip(parts, grads):  # noqa: B905
+            g_h, g_bs = up_grads(given, grads, h)
+            g_as, g_x = down_grads(given, rows, g_h, masks, wants_x=ctx.needs_input_grad[0])
+            for part, g in zip(ctx.parts, grads):  # noqa: B905
                 if g_x is not None and g is not None:
                     g_x.addmm_(g, part.weight)
             found = [None if g is None else g.to(dtype) for g, dtype in zip([*g_as, *g_bs], ctx.types)]  # noqa: B905
             return (None if g_x is None else g_x.view(x.shape), None, *found)
-
-    def dropped_grads(given: Together, rows: Any, g_h: Any, masks: list[Any], wants_x: bool) -> tuple[list[Any], Any]:
-        g_as, g_x = [], None
-        for part, a, its_g, mask in zip(given.parts, of_each(given, given.a), of_each(given, g_h.t()), masks):  # noqa: B905
-            g_as.append(its_g @ (rows if mask is None else undrop(rows, mask, part.dropout)))
-            if wants_x:
-                g = its_g.t() @ a
-                g = g if mask is None else undrop(g, mask, part.dropout)
-                g_x = g if g_x is None else g_x.add_(g)
-        return g_as, g_x
-
-    def of_each(given: Together, whole: Any) -> Any:
-        """The parts' rows of what has all ranks in its rows."""
-        return whole.split([b.shape[1] for b in given.bs])
 
     return without_autocast(Fused.apply)
 
