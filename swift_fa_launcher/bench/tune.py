@@ -345,7 +345,7 @@ def render_overlay(base: Sequence[str], given: Changes, best: Changes, steps: Se
     sections: dict[str, list[str]] = {}
     for key, value in {**given, **best}.items():
         section, _, name = key.partition(".")
-        why = "from the command line" if key not in best else _gain(gains.get(key))
+        why = "from the command line" if key not in best else _gain(gains[key]) if key in gains else "faster with all layers"
         if key.partition(".")[2] in LEARNS_OTHERWISE and key in best:
             why += "; changes what is learned"
         sections.setdefault(section, []).append(f"  {name}: {json.dumps(value, ensure_ascii=False)}  # {why}")
@@ -355,4 +355,4 @@ def render_overlay(base: Sequence[str], given: Changes, best: Changes, steps: Se
 
 
 def _gain(times: float | None) -> str:
-    return "what makes it fit" if times is None else f"{times - 1:+.1%} tokens/s" if times else "tried"
+    return "what makes it fit" if times is None else f"{times - 1:+.1%} tokens/s"

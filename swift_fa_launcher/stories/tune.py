@@ -205,8 +205,9 @@ def _write(out: Path, files: Sequence[Path], overrides: Sequence[str], course: _
     where = ", ".join(dict.fromkeys(str(known(gpu.name)) for gpu in cards)) if cards else "CPU"
     start = next((one for one in course.tried if not one.changes and not one.whole), None)
     how = "with all layers" if best.whole else "foretold from few layers"
+    before = f"; {start.tokens_per_second:,.0f} foretold before" if start and start.tokens_per_second else ""
     about = [f"Written by `swift-fa tune {' '.join(map(str, files))}` on {where}.",
-             f"{best.tokens_per_second:,.0f} tokens/s {how}" + (f"; {start.tokens_per_second:,.0f} foretold before" if start and start.tokens_per_second else "") + "."]
+             f"{best.tokens_per_second:,.0f} tokens/s {how}{before}."]
     given = {word.partition("=")[0]: _value(config, word.partition("=")[0]) for word in overrides}
     text = searches.render_overlay(base, given, best.changes, search.steps, about)
     with refused_as(LaunchError("tune-impossible", where=str(out))):

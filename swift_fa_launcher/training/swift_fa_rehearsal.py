@@ -5,8 +5,8 @@ packing, template, tuner, plugin, optimizer. Two depths one after another in one
 showed goes into `folder`/rank-N.json, one file a process, anew after each depth.
 
 Told what to do by SWIFT_FA_REHEARSAL, a JSON object: script (ms-swift's own), folder, sample (how many tokens of a row to show);
-whole: all layers at once, steps: how many, and nothing waited for that a training does not wait for. With `orders` alone it does many,
-each as the files in the folder say.
+whole: all layers at once, steps: how many, and nothing waited for that a training does not wait for. With `orders` alone it does
+many, each as the files in the folder say.
 """
 # mypy: disable-error-code="import-not-found,import-untyped,no-any-return,misc"
 

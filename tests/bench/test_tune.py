@@ -70,22 +70,23 @@ def test_a_search_that_was_cut_off_goes_on_where_it_was() -> None:
 
 def test_every_setting_keeps_the_examples_of_a_step() -> None:
     base = ground()
-    for one in run(base, lambda changes: Tried(changes, tokens_per_second=1000.0 + 100 * len(changes), peak_gib=1.0, gpu_gib=80.0)):
+    for one in run(base, lambda changes: Tried(changes, tokens_per_second=1000.0 + 100 * len(changes))):
         swift = base.at(one.changes).swift
         assert (swift.whole("per_device_train_batch_size") or 0) * (swift.whole("gradient_accumulation_steps") or 0) == 8, one
 
 
 def test_what_another_batch_foretells_not_to_fit_is_not_tried() -> None:
-    """Without recomputing a row takes 30 GiB beside 15 of the model: 4 and 2 rows are too many; 4 is tried, 2 is foretold, 1 fits."""
+    """Without recomputing a row takes 30 GiB beside 15 of the model: 4 rows are tried, 2 are foretold not to fit, 1 does."""
     def measure(changes: Changes) -> Tried:
         size = ground().at(changes).swift.whole("per_device_train_batch_size") or 0
         row = 30.0 if changes.get("swift.gradient_checkpointing") is False else 1.0
-        return Tried(changes, tokens_per_second=2000.0 if row > 1 else 1000.0, peak_gib=15 + row * size, static_gib=15.0, gpu_gib=80.0)
+        return Tried(changes, tokens_per_second=2000.0 if row > 1 else 1000.0, peak_gib=15 + row * size, static_gib=15.0,
+                     gpu_gib=80.0)
 
     tried = run(ground(), measure)
     sizes = [one.changes.get("swift.per_device_train_batch_size", 4) for one in tried
              if one.changes.get("swift.gradient_checkpointing") is False]
-    assert sizes[:2] == [4, 2] or sizes[:2] == [4, 1]
+    assert sizes[:2] == [4, 1]
     best = search(ground(), tried).best
     assert measure(best).fits and best["swift.gradient_checkpointing"] is False
 
@@ -95,14 +96,15 @@ def test_out_of_memory_stops_nothing_and_is_not_repeated_with_more_rows() -> Non
         size = ground().at(changes).swift.whole("per_device_train_batch_size") or 0
         if changes.get("swift.gradient_checkpointing") is False and size > 1:
             return Tried(changes, failed=OUT_OF_MEMORY)
-        return Tried(changes, tokens_per_second=1000.0 * (1 + ("swift.gradient_checkpointing" in changes)), peak_gib=9.0, gpu_gib=80.0)
+        return Tried(changes, tokens_per_second=1000.0 * (1 + ("swift.gradient_checkpointing" in changes)))
 
     assert search(ground(), run(ground(), measure)).best["swift.per_device_train_batch_size"] == 1
 
 
 def test_what_changes_the_learning_is_tried_only_where_it_was_allowed() -> None:
     def tried(*keys: str) -> set[str]:
-        return {key for one in run(ground(*keys), lambda changes: Tried(changes, tokens_per_second=1000.0)) for key in one.changes}
+        ran = run(ground(*keys), lambda changes: Tried(changes, tokens_per_second=1000.0))
+        return {key for one in ran for key in one.changes}
 
     assert not tried() & {"swift.lora_dropout", "swift.lora_dtype"}
     assert "swift.lora_dropout" in tried("lora_dropout") and "swift.lora_dtype" not in tried("lora_dropout")
@@ -117,12 +119,15 @@ def test_a_config_without_gpu_is_asked_for_nothing_that_needs_one() -> None:
 def test_the_two_fastest_are_run_whole_and_more_workers_where_they_wait() -> None:
     small = [Tried({"run.speedups": name}, tokens_per_second=speed) for name, speed in (("a", 1.0), ("b", 3.0), ("c", 2.0))]
     assert to_verify(small) == {"run.speedups": "b"}
-    ran = [Tried({"run.speedups": "b"}, whole=True, failed=OUT_OF_MEMORY), Tried({"run.speedups": "c"}, whole=True, tokens_per_second=9.0)]
+    ran = [Tried({"run.speedups": "b"}, whole=True, failed=OUT_OF_MEMORY),
+           Tried({"run.speedups": "c"}, whole=True, tokens_per_second=9.0)]
     assert to_verify([*small, ran[0]]) == {"run.speedups": "c"}
     assert to_verify([*small, *ran]) == {"run.speedups": "a"}
-    both = [*small, Tried({"run.speedups": "b"}, whole=True, tokens_per_second=4.0, waiting=0.3), ran[1]]
-    assert to_verify(both) == {"run.speedups": "c", "swift.dataloader_num_workers": 4} or fastest(both) == ran[1]
-    assert fastest(both) == ran[1]
+    both = [*small, Tried({"run.speedups": "b"}, whole=True, tokens_per_second=10.0, waiting=0.3), ran[1]]
+    assert fastest(both) == both[3]
+    more = {"run.speedups": "b", "swift.dataloader_num_workers": 4}
+    assert to_verify(both) == more
+    assert to_verify([*both, Tried(more, whole=True, tokens_per_second=8.0)]) is None
 
 
 def test_the_overlay_says_what_each_line_gained(tmp_path: Path) -> None:
