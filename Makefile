@@ -40,8 +40,8 @@ lint: $(LIGHT)/.dev
 format: $(LIGHT)/.dev
 	$(LIGHT)/bin/autopep8 --in-place -r $(CODE)
 
-.demo/chat.jsonl: tests/tiny.py | $(VENV)/.train
-	$(VENV)/bin/python tests/tiny.py .demo
+.demo/chat.jsonl: swift_fa_launcher/training/tiny.py | $(VENV)/.train
+	$(VENV)/bin/python swift_fa_launcher/training/tiny.py .demo
 
 $(LIGHT)/.dev: pyproject.toml
 	$(PYTHON) -m venv $(LIGHT)

@@ -37,7 +37,7 @@ def report(name: str, ours: list[float], theirs: list[float]) -> None:
 
 def main(rounds: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="overhead-"))
-    subprocess.run([sys.executable, str(ROOT / "tests" / "tiny.py"), str(folder / ".demo")], check=True)
+    subprocess.run([sys.executable, str(ROOT / "swift_fa_launcher" / "training" / "tiny.py"), str(folder / ".demo")], check=True)
     config = ROOT / "configs" / "demo-cpu.yaml"
     us = [sys.executable, "-m", "swift_fa_launcher"]
     plan = json.loads(subprocess.run([*us, "train", str(config), "--dry-run", "--json"], cwd=folder, capture_output=True,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Names the folder of the run records, which are no cache.
+ROOT_VARIABLE = "SWIFT_FA_ROOT"
+
 
 def cache_dir() -> Path:
     """`$SWIFT_FA_CACHE`, else `$XDG_CACHE_HOME/swift-fa`, else `~/.cache/swift-fa`; not created here."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
-from swift_fa_launcher.commands.screen import holds_chinese, print_json, tell, width_of
-from swift_fa_launcher.errors import LauncherError, Text, UsageError, render_words
+from swift_fa_launcher.commands import COMMANDS, DONE, HIDDEN, REFUSED
+from swift_fa_launcher.commands.screen import Progress, holds_chinese, print_json, tell, width_of
+from swift_fa_launcher.errors import LauncherError, Text, render_words
 from swift_fa_launcher.layout import advice, cells, fill, pad
 
 BUG, INTERRUPTED = 3, 130
@@ -22,6 +22,7 @@ CLOSED_PIPE = 141  # 128 + SIGPIPE: what was said may not have been heard
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see the contract: 0 done, 1 refused, 2 wrong, 3 a bug, 130 interrupted)."""
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if words is None else words)
     lang = _spoken(detect_language(arguments, os.environ))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that is no text ends nothing
@@ -39,17 +40,22 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            _print_bug(lang)
-            return BUG
-        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return REFUSED
+        return _print_refusal(error, lang, "--json" in arguments)
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # a library's way out has stumbled over it, as argparse's does
             return _print_interrupted(error.__context__, lang)
         _print_bug(lang)
         return BUG
+
+
+def _open_closed_streams() -> None:
+    """What was started with closed standard streams (`>&-`) gets empty ones: the next file would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 class _Signal(KeyboardInterrupt):
@@ -95,6 +101,8 @@ def _run(words: list[str], lang: str) -> int:
     if words[:1] == ["--lang"] or (words[:1] and words[0].startswith("--lang=")):  # also before the command
         count = 2 if words[0] == "--lang" else 1
         words = [*words[count:count + 1], *words[:count], *words[count + 1:]]
+    if words[:1] == ["help"] and words[1:2] and words[1] in COMMANDS:
+        words = [words[1], "--help", *words[2:]]
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help") or name.startswith("--lang"):
         print(_overview(lang))
@@ -102,16 +110,16 @@ def _run(words: list[str], lang: str) -> int:
     if name in ("-V", "--version"):
         print(f"swift-fa {__version__}")
         return DONE
-    if name not in COMMANDS:
-        import difflib
+    if name not in COMMANDS and name not in HIDDEN:
+        from swift_fa_launcher.commands.mistakes import refuse_command
 
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"),
-                         hint=tuple(f"swift-fa {one}" for one in near))
+        refuse_command(words)
     from swift_fa_launcher.commands.options import load_command, make_parser
 
-    options = make_parser(name, lang).parse_intermixed_args(words[1:])
-    options.command = name
+    parser = make_parser(name, lang)
+    parser.given = words[1:]
+    options = parser.parse_intermixed_args(words[1:])
+    options.command, Progress.quiet = name, options.quiet
     options.lang = _spoken(options.lang or lang)
     code: int = load_command(name).run(options)
     return code
@@ -124,7 +132,7 @@ def _overview(lang: str) -> str:
     usage = Text("usage: swift-fa COMMAND ...", "用法：swift-fa COMMAND ...")
     left = max(map(cells, COMMANDS)) + 4
     listed = (fill(story.render(lang), width, pad(f"  {name}", left), " " * left) for name, story in COMMANDS.items())
-    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train configs/qwen7b-lora.yaml swift.learning_rate=1e-4"
+    example = Text("example:", "示例：").render(lang) + "\n  swift-fa train swift-fa:qwen7b swift.learning_rate=1e-4"
     more = Text("`swift-fa COMMAND --help` says more.", "详见 `swift-fa COMMAND --help`。")
     return "\n\n".join([fill(about.render(lang), width), usage.render(lang), "\n".join(listed), example, more.render(lang)])
 
@@ -137,13 +145,41 @@ def _print_error(error: LauncherError, lang: str, as_json: bool) -> None:
     where, why = name_origins(error.where, lang), name_origins(render_words(error.why, lang), lang)
     if as_json:
         print_json({"schema": 1, "error": {"code": error.code, "message": render_words(message, lang), "where": where, "why": why,
-                                           "hint": [render_words(line, lang) for line in hint]}})
+                                           "hint": [render_words(line, lang) for line in hint],
+                                           **({"excerpt": error.excerpt} if error.excerpt else {})}})
     tell(message, lang, f"swift-fa: {Text('error: ', '错误：').render(lang)}")
     for label, said in ((Text("where: ", "位置："), where), (Text("why: ", "原因："), why)):
         if said:
             tell(said, lang, f"  {label.render(lang)}", "    ")
+    if error.excerpt:
+        print(error.excerpt, file=sys.stderr)
     for line in hint:
         print(advice(line, lang, width_of(sys.stderr)), file=sys.stderr)
+
+
+def _print_refusal(error: OSError, lang: str, as_json: bool) -> int:
+    """What the system refuses where nobody foresaw it: the screen (a full disk), or a file, which is named."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        tell(Text(f"cannot write: {error.strerror}", f"无法写入：{error.strerror}"), lang)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    from swift_fa_launcher.cache import keep_traceback
+
+    place = keep_traceback()
+    report = Text(f"if that looks right to you, report it with {place}", f"如果看起来没有问题，请附上 {place} 报告此问题")
+    where = str(error.filename or (Text("this folder", "当前目录").render(lang) if _is_gone() else ""))
+    _print_error(LauncherError("system-refused", where=where, why=error.strerror or str(error),
+                               hint=(Text("look at the file or folder that is named, then type the command again",
+                                          "检查上面的文件或目录，然后重新输入命令"), report)), lang, as_json)
+    return REFUSED
+
+
+def _is_gone() -> bool:
+    """Whether the working folder was removed or cannot be asked for."""
+    try:
+        return not os.path.isdir(os.getcwd())
+    except OSError:
+        return True
 
 
 def _print_bug(lang: str) -> None:

@@ -168,6 +168,8 @@ def _plain_types(kind: Any) -> tuple[type, ...]:
 
 
 def _decode_list(kind: Any, data: Any, path: str) -> tuple[Any, ...]:
+    if data == []:
+        return ()  # most lists of a run's record are
     _expect(isinstance(data, (list, tuple)), path, _LIST, data)
     if {kind}.issuperset(map(type, data)):
         return tuple(data)

@@ -78,15 +78,16 @@ class LauncherError(Exception):
 
     code: a literal of the table of findings, which `swift-fa explain` tells about. message: what went wrong, on one line; hint:
     what to do, one line or command each; without either, the table's own words are shown. where: file, line, key or host. why:
-    the cause, when it is not the message itself. exit_code: what the program returns (1 refused or failed, 2 the command line
-    or the config is wrong).
+    the cause, when it is not the message itself. excerpt: the lines of a file that are wrong, shown as they stand. exit_code:
+    what the program returns (1 refused or failed, 2 the command line or the config is wrong).
     """
 
     exit_code = 1
 
-    def __init__(self, code: str, message: Words = "", *, where: str = "", why: Words = "", hint: tuple[Words, ...] = ()) -> None:
+    def __init__(self, code: str, message: Words = "", *, where: str = "", why: Words = "", hint: tuple[Words, ...] = (),
+                 excerpt: str = "") -> None:
         super().__init__(render_words(message, "en") or code)
-        self.code, self.message, self.where, self.why, self.hint = code, message, where, why, hint
+        self.code, self.message, self.where, self.why, self.hint, self.excerpt = code, message, where, why, hint, excerpt
 
 
 @contextmanager

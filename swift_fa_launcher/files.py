@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import select
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,10 +35,16 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
+def without_waiting(path: str, flags: int) -> int:
+    """An opener: a pipe in a file's place has nothing to say, and nobody waits for it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; None where it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8", opener=without_waiting) as file:
+            return json.load(file)
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -49,9 +58,43 @@ def read_group(path: Path) -> dict[str, Any]:
 def text_of(path: Path, encoding: str = "utf-8") -> str:
     """The text of a file; empty where it cannot be read."""
     try:
-        return path.read_text(encoding, "replace")
+        with open(path, encoding=encoding, errors="replace", opener=without_waiting) as file:
+            return file.read()
     except OSError:
         return ""
+
+
+def kind_of(path: str | Path) -> str:
+    """ "dir", "file", "missing", or "special": a pipe, socket or device, whose end may never come.
+
+    Raises OSError where it may not be looked at.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name with a NUL
+        return "missing"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "missing"
+        raise
+    return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special"
+
+
+def read_bounded(file: Path, limit: int, patience: float = 10.0) -> bytes:
+    """What a file or pipe holds. limit: bytes. patience: seconds to wait for a pipe to say something.
+
+    Raises OSError, also for more than `limit` and for a pipe that says nothing.
+    """
+    pieces: list[bytes] = []
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as opened:
+        while select.select([opened], [], [], patience)[0]:
+            piece = opened.read(1 << 20)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            if sum(map(len, pieces)) > limit:
+                raise OSError(errno.EFBIG, f"it is larger than {limit >> 20} MiB")
+    raise OSError(errno.ETIMEDOUT, f"nothing came out of this pipe for {patience:g} s")
 
 
 def stamp(file: str | Path) -> tuple[str | int, ...]:

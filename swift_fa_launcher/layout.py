@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from unicodedata import east_asian_width
 
 from swift_fa_launcher.errors import Words
@@ -15,6 +16,7 @@ _PROGRAM = r"(?:swift-fa|swift|swanlab|pip|uv|conda|python|export|unset|git|df|s
 _COMMAND = rf"(?:{_SETTING} )*(?:{_PROGRAM})(?:(?<![,;]) ?{_ARGUMENT})*|{_SETTING}(?: {_SETTING})*|\{{.*\}}"
 
 
+@cache
 def _pieces(begins: str) -> re.Pattern[str]:
     """What stays whole: code between backquotes; a command, settings or JSON behind `begins`, up to the next two spaces; a word.
     Chinese may break between any two characters, but for the marks that open and close."""
@@ -22,7 +24,7 @@ def _pieces(begins: str) -> re.Pattern[str]:
                       r"[，。；：、！？）》”」]*")
 
 
-_PROSE, _ADVICE = _pieces("(?<=: )|(?<=：)"), _pieces("^|(?<=: )|(?<=：)|(?<=  )")
+_PROSE, _ADVICE = "(?<=: )|(?<=：)", "^|(?<=: )|(?<=：)|(?<=  )"  # where a command may begin
 
 
 def cells(text: str) -> int:
@@ -30,7 +32,7 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else len(text) + sum(east_asian_width(c) in "WF" for c in text)
 
 
-def fill(text: str, width: int | None, first: str = "", rest: str = "", pieces: re.Pattern[str] = _PROSE) -> str:
+def fill(text: str, width: int | None, first: str = "", rest: str = "", begins: str = _PROSE) -> str:
     """The text in lines of at most `width` columns, the first behind `first`, the others behind `rest`; None: one line.
 
     Nothing breaks inside a word or a command: what is longer than a line stays whole, for the terminal to fold, so that it can
@@ -39,7 +41,7 @@ def fill(text: str, width: int | None, first: str = "", rest: str = "", pieces: 
     if width is None or cells(first + text) <= width:
         return first + text
     lines, line, end = [], first, 0
-    for piece in pieces.finditer(text):
+    for piece in _pieces(begins).finditer(text):
         gap = text[end:piece.start()]
         if end and cells(line + gap + piece[0]) > width:
             lines.append(line)

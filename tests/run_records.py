@@ -62,3 +62,21 @@ def make_checkpoint(folder: Path, step: int) -> Path:
         write_zip(checkpoint / name)
     (checkpoint / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 20}))
     return checkpoint
+
+
+def write_curves(folder: Path, output: Path, steps: int, level: float = 2.0) -> None:
+    """What the monitor and ms-swift leave of a training of `steps` logged steps, its loss falling from `level`, with ten
+    evaluations."""
+    output.mkdir(parents=True, exist_ok=True)
+    monitor, logged = [], []
+    for step in range(1, steps + 1):
+        loss, place = level / (1 + step / 50) + (step * 7919 % 97) / 1000, f"{step}/{steps}"
+        monitor.append({"step": step, "loss": loss, "tokens_per_second": 9000.0 + step * 31 % 700, "padding": 0.01,
+                        "examples_per_step": 16.0, "peak_memory_gib": 40.5, "allocated_gib": 38.25, "tokens": 8000,
+                        "seconds": 0.9, "monitor_seconds": 0.001})
+        logged.append({"loss": loss, "grad_norm": 1 + step * 13 % 50 / 40, "learning_rate": 1e-4 * (1 - step / steps),
+                       "global_step/max_steps": place})
+        if step % max(1, steps // 10) == 0:
+            logged.append({"eval_loss": loss * 1.1, "global_step/max_steps": place})
+    (folder / "monitor.jsonl").write_text("".join(json.dumps(line) + "\n" for line in monitor))
+    (output / "logging.jsonl").write_text("".join(json.dumps(line) + "\n" for line in logged))

@@ -18,14 +18,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: siblings, which do not import each other. Three tables and rules of `flash` need nothing of ours, and stand where every room
 #: can ask them.
 CORRIDOR = (("errors",), ("secrets", "decode", "layout"), ("flash.implementations", "flash.hosts", "flash.symbols"), ("cache",),
-            ("files",), ("config",), ("machine",), ("flash",), ("findings",), ("preflight", "diagnose", "wheels"), ("launch",),
-            ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
+            ("files",), ("config",), ("importing",), ("machine",), ("flash",), ("findings",),
+            ("preflight", "diagnose", "wheels"), ("launch",), ("runs",), ("bench",), ("stories",), ("commands",), ("cli",))
 PLACE = {room: i for i, rooms in enumerate(CORRIDOR) for room in rooms}
 
-PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.render", "config.conditions",
-        "config.needed_packages", "config.swift_args", "machine.facts", "machine.reading",
-        "machine.checkpoint", "flash.*", "findings.*", "preflight.packing", "preflight.sizes",
+PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.first", "config.render", "config.conditions",
+        "config.needed_packages", "config.swift_args", "config.gpus", "config.grid", "config.names", "config.json_schema",
+        "config.yaml_faults", "machine.facts", "machine.reading",
+        "machine.checkpoint", "flash.*", "findings.*", "importing.*", "preflight.packing", "preflight.sizes",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
+        "launch.stall", "launch.restart", "launch.slots",
         "bench.bench", "bench.table", "bench.tune")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",

@@ -203,7 +203,7 @@ def test_json_is_one_document_also_when_it_fails(tmp_path: Path, words: list[obj
 def test_origins_are_chinese_in_json_too_and_a_place_in_a_file_keeps_its_colons(tmp_path: Path) -> None:
     words = ["preflight", "configs/qwen7b-lora.yaml", "--facts", ROOT / "docs" / "example-facts.json", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=ROOT).stdout)["findings"]}
-    assert found["arg-renamed"]["fix"] == ["在 configs/bases/lora.yaml:3 改为：train_type: lora"]
+    assert found["arg-renamed"]["fix"] == ["swift.train_type=lora"]
     words = ["preflight", f"launch.python={bare_python(tmp_path / 'venv')}", "--offline", "--json", "--lang", "zh"]
     found = {f["code"]: f for f in json.loads(swift_fa(*words, cwd=tmp_path).stdout)["findings"]}
     assert "内置默认值" in found["swanlab-missing"]["summary"]
@@ -239,6 +239,23 @@ def test_a_full_disk_and_a_code_that_is_none(tmp_path: Path) -> None:
     assert done.returncode == 1 and "cannot write" in done.stderr
     wrong = swift_fa("preflight", SEED, "preflight.allow=[torch-mising]", "--offline", cwd=tmp_path)
     assert wrong.returncode == 2 and "torch-missing" in wrong.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_empty_ones(tmp_path: Path, closed: str) -> None:
+    """A file that is opened later must not take the number of a stream, and get what was meant for it."""
+    line = f"{sys.executable} -m swift_fa_launcher preflight --offline {SEED} --save-facts facts.json {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "facts.json").read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize("words", ["config --defaults", "preflight --offline", "runs", "explain"])
+def test_a_working_folder_that_is_gone(tmp_path: Path, words: str) -> None:
+    done = subprocess.run(["sh", "-c", f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m swift_fa_launcher {words}"],
+                          cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1) and "bug in swift-fa" not in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 0 or "where: this folder" in done.stderr
 
 
 def test_train_refuses_and_leaves_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swift_fa_launcher.files import keep_answer, kept_answer, write_whole
+from swift_fa_launcher.files import keep_answer, kept_answer, kind_of, read_bounded, read_json, text_of, write_whole
 
 WRITER = """
 import sys
@@ -74,3 +74,25 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
             os.kill(writer.pid, signal.SIGKILL)
         text = file.read_text()
         assert len(text) == 200_000 and len(set(text)) == 1
+
+
+def test_pipes_and_devices_are_told_from_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    os.symlink("loop", tmp_path / "loop")
+    kinds = {name: kind_of(tmp_path / name) for name in ("pipe", "file", "loop", ".")}
+    assert kinds == {"pipe": "special", "file": "file", "loop": "missing", ".": "dir"} and kind_of("/dev/zero") == "special"
+    assert read_json(tmp_path / "pipe") is None and text_of(tmp_path / "pipe") == ""  # and nobody waits
+
+
+def test_what_is_read_has_a_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 5000)
+    assert read_bounded(tmp_path / "file", 5000) == b"x" * 5000
+    with pytest.raises(OSError, match="larger"):
+        read_bounded(Path("/dev/zero"), 1 << 20)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="nothing came"):
+        read_bounded(tmp_path / "pipe", 100, patience=0.05)
+    with subprocess.Popen(["sh", "-c", "sleep 0.2; printf abc; sleep 0.2; printf def"], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert read_bounded(Path(f"/proc/self/fd/{child.stdout.fileno()}"), 100) == b"abcdef"

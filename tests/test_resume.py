@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from by_path import load_file
 pytestmark = pytest.mark.training
 
 CUT_AT, STEPS = 4, 6
-#: Loaded into the training: ends it by KILL when half of the optimizer's file of one checkpoint is written.
+#: Loaded into the training: ends it when half of the optimizer's file of a checkpoint is written, once each.
 CUT_OFF = """
 import os, signal, torch
 
@@ -32,7 +34,7 @@ class Dying:
         written = self.file.write(data)
         self.file.flush()
         if self.left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ.get("CUT_OFF_BY", signal.SIGKILL)))
         return written
     def flush(self):
         self.file.flush()
@@ -40,8 +42,12 @@ class Dying:
 whole_save = torch.save
 
 def save(obj, f, *more, **words):
-    ends = str(f).endswith(f"checkpoint-{os.environ.get('CUT_OFF_AT')}/optimizer.pt")
-    whole_save(obj, Dying(f) if ends else f, *more, **words)
+    for step in os.environ.get("CUT_OFF_AT", "").split(","):
+        cut = os.path.join(os.path.dirname(os.path.dirname(str(f))), f"cut-{step}")
+        if str(f).endswith(f"checkpoint-{step}/optimizer.pt") and not os.path.exists(cut):
+            open(cut, "w").close()
+            f = Dying(f)
+    whole_save(obj, f, *more, **words)
 
 torch.save = save
 """
@@ -148,6 +154,20 @@ def test_a_run_cut_off_while_saving_goes_on_as_if_it_had_not_been(work: Path, wh
     assert resumed["id"] in swift_fa(work, "rerun", "latest", code=1)[1] and len(runs(work)) == 3
 
 
+def test_a_run_that_is_stopped_twice_goes_on_by_itself(work: Path, whole: dict[str, Any]) -> None:
+    err = swift_fa(work, "train", "c.yaml", "launch.restarts=3", f"run.root={work}/kept", CUT_OFF_AT="4,6",
+                   CUT_OFF_BY=str(int(signal.SIGTERM)))[1]
+    (run,) = json.loads(swift_fa(work, "runs", "--root", "kept", "--json")[0])["runs"]
+    assert run["status"] == "finished" and [(one["codes"], one["step"]) for one in run["attempts"]] == [
+        (["interrupted"], 2), (["interrupted"], 4)], err[-3000:]
+    assert losses(run) == losses(whole) and len(losses(run)) == STEPS
+    pulse = json.loads((Path(run["run_dir"]) / "pulse.json").read_text())
+    assert pulse["longest"]["saving"] >= 0 and pulse["step"] == STEPS - 1, pulse
+    # one SwanLab run in three parts
+    assert len(run["swanlab"]["earlier"]) == 2 and err.count(f"swanlab sync --id {run['swanlab']['run_id']}") == 3
+    assert not (Path(run["run_dir"]) / "stacks.txt").exists()
+
+
 def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:
     # the files that it was made from may be gone
     (work / "c.yaml").rename(work / "moved.yaml")
@@ -163,6 +183,28 @@ def test_a_repetition_gives_the_same(work: Path, whole: dict[str, Any]) -> None:
     assert not found.keys() - {"data", "result"}, found  # the same command, environment, packages, machine
     assert [one["key"].rpartition(" ")[2] for one in found["data"]] == ["time"]
     assert {one["key"] for one in found.get("result", ())} <= {"runtime", "speed", "tokens_per_second", "peak_memory_gib"}
+
+
+def test_a_repetition_is_verified_to_the_bit(work: Path, whole: dict[str, Any]) -> None:
+    err = swift_fa(work, "rerun", whole["id"], "--verify")[1]
+    assert f"the same to the bit: {STEPS} logged steps, and so are the weights" in err
+    lines = [json.loads(line) for line in (Path(whole["run_dir"]) / "monitor.jsonl").read_text().splitlines()]
+    assert all(line["grad_norm"] > 0 for line in lines)
+    told = json.loads(swift_fa(work, "rerun", whole["id"], "--verify", "--json", f"swift.seed={8}", code=2)[0])
+    assert told["error"]["code"] == "options-conflict"
+
+
+def test_an_archive_is_repeated_in_a_fresh_folder_and_environment(work: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+    home = {"HOME": str(work.parent)}
+    swift_fa(work, "pack", whole["id"], str(tmp_path / "run.tar.gz"), "--data", **home)
+    swift_fa(tmp_path, "unpack", "run.tar.gz", "--out", "again", **home)
+    fresh = tmp_path / "again"
+    venv.create(fresh / ".venv", with_pip=False)  # what pip would install there lies here already
+    (site,) = (fresh / ".venv" / "lib").glob("python*/site-packages")
+    (site / "here.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")) + "\n")
+    swift_fa(fresh, "train", "config.yaml", "launch.python=.venv/bin/python", **home)
+    (run,) = runs(fresh)
+    assert losses(run) == losses(whole) and str(fresh) in run["output_dir"] and len(losses(run)) == STEPS
 
 
 def test_a_server_that_goes_away_costs_neither_the_result_nor_the_machine(tmp_path: Path, work: Path) -> None:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from swift_fa_launcher.commands import COMMANDS
 from swift_fa_launcher.commands.options import make_parser
+from swift_fa_launcher.config.grid import split_values
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.errors import LauncherError
@@ -25,7 +26,8 @@ PROGRAMS = {
     "wsl": r"--install", "git": r"lfs pull", "hostname": r"-I", "conda": r"install -c (nvidia|conda-forge) [\w.=-]+"
     r"|create -n \w+ python=[\d.]+|activate \w+", "modelscope": r"download --(model|dataset) \S+( --local_dir \S+)?",
     "hf": r"download (--repo-type (model|dataset) )?\S+|auth login", "swanlab": r"login( --relogin)?|sync \S+",
-    "python": r"-m (venv( --system-site-packages)?|ensurepip)( \S+)?|-c .+", ".": r"\S+/activate", "apt": r"install \S+"}
+    "python": r"-m (venv( --system-site-packages)?|ensurepip)( \S+)?|-c .+", ".": r"\S+/activate", "apt": r"install \S+",
+    "iconv": r"-f \S+ -t UTF-8 -o \S+ \S+"}
 #: How what is typed begins; before a program there may be variables.
 BEGINS = re.compile(rf"(?:[A-Z_]+=\S+ )*'?(?:{SETTING}|--\w|(?:export|unset|pip|\S+ -m (?:pip|venv|ensurepip)|swift-fa|"
                     rf"{'|'.join(map(re.escape, PROGRAMS))})(?: |$))")
@@ -35,7 +37,7 @@ PIP = {"install": {"-U", "--upgrade", "--force-reinstall", "--no-deps", "--no-bu
                    "--index-url"},
        "uninstall": {"-y"}, "check": set(), "cache": set()}
 #: What looks typed wherever it stands.
-ALIKE = re.compile(rf"{SETTING}|\b(?:swift-fa (?:{'|'.join(COMMANDS)})|pip (?:{'|'.join(PIP)})|export [A-Z])\b")
+ALIKE = re.compile(rf"{SETTING}|\b(?:swift-fa (?:import|{'|'.join(COMMANDS)})|pip (?:{'|'.join(PIP)})|export [A-Z])\b")
 #: `swift sft`'s; model types are each version's own.
 ARGUMENTS = {**ARGUMENTS_4_6, "model_type": replace(ARGUMENTS_4_6["model_type"], choices=None)}
 #: Arguments that only other versions of ms-swift have.
@@ -95,10 +97,14 @@ def accept_words(words: list[str]) -> None:
 def accept_own(words: list[str]) -> None:
     if words[0] in ("--help", "COMMAND"):
         return
+    if words[0] == "import" and words[0] not in COMMANDS:  # of the contract, which another change brings
+        assert len(words) == 2, words
+        return
     assert words[0] in COMMANDS, words
     if words[1:] != ["--help"]:
         make_parser(words[0], "en").parse_intermixed_args(words[1:])
-    accept_settings([word for word in words if re.match(SETTING, word)])
+    settings = [word for word in words if re.match(SETTING, word)]
+    accept_settings([one for word in settings for one in split_values(word)] if words[0] == "sweep" else settings)
 
 
 def accept_pip(words: list[str]) -> None:

@@ -29,14 +29,15 @@ def declare(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.config.layers import resolve_data
-    from swift_fa_launcher.config.swift_args import find_arguments, likely
+    from swift_fa_launcher.config.swift_args import find_arguments, likely, plain_type
     from swift_fa_launcher.decode import encode
     from swift_fa_launcher.stories import launch as story
 
     arguments = story.installed_arguments(resolve_data({"launch": {"python": options.python}}), Progress(options.lang).say)
     found = find_arguments(arguments, options.pattern)
     if options.json:
-        print_json({"schema": 1, "arguments": {name: encode(argument) for name, argument in found}})
+        plain = {name: {**encode(argument), "type": plain_type(argument)} for name, argument in found}
+        print_json({"schema": 1, "arguments": plain})
     elif not found:
         raise LauncherError("args-none-match",
                             Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
@@ -47,12 +48,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _argument_text(name: str, argument: Argument, width: int | None) -> str:
+    from swift_fa_launcher.config.swift_args import plain_type
     from swift_fa_launcher.decode import known
 
-    kind = (known(argument.type) or "").removeprefix("<class '").removesuffix("'>")
     choices = known(argument.choices)
     default = json.dumps(argument.default, ensure_ascii=False, default=str)
     told = (f"one of {', '.join(map(str, choices[:12]))}{', ...' if len(choices) > 12 else ''}" if choices else "",
             " ".join((known(argument.help) or "").split()))
-    return "\n".join([fill(f"{name}: {kind} = {default}", width, rest="    "),
+    return "\n".join([fill(f"{name}: {plain_type(argument)} = {default}", width, rest="    "),
                       *(fill(text, width, "    ", "    ") for text in told if text)])

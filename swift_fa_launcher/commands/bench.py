@@ -9,7 +9,7 @@ from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.commands.screen import Progress, print_json, tell
 from swift_fa_launcher.errors import Text, UsageError
 
-EXAMPLE = "swift-fa bench configs/qwen7b-lora.yaml --rows 500 --out bench/h200"
+EXAMPLE = "swift-fa bench swift-fa:qwen7b --rows 500 --out bench/h200"
 
 
 def declare(parser: Parser) -> None:

@@ -11,7 +11,7 @@ from swift_fa_launcher.commands.options import Parser, split_words
 from swift_fa_launcher.commands.screen import width_of
 from swift_fa_launcher.errors import Text
 
-EXAMPLE = "swift-fa config configs/qwen7b-lora.yaml --explain"
+EXAMPLE = "swift-fa config swift-fa:qwen7b --explain"
 
 
 def declare(parser: Parser) -> None:

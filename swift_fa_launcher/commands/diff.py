@@ -9,7 +9,7 @@ from swift_fa_launcher.commands import DONE
 from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_json
 
-EXAMPLE = "swift-fa diff qwen7b-lora latest"
+EXAMPLE = "swift-fa diff qwen7b latest"
 
 
 def declare(parser: Parser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import re
 import sys
@@ -12,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from swift_fa_launcher.commands import COMMANDS
+from swift_fa_launcher.commands import COMMANDS, HIDDEN
 from swift_fa_launcher.commands.screen import width_of
 from swift_fa_launcher.errors import Text, UsageError, Words
 from swift_fa_launcher.layout import cells, fill, pad
+from swift_fa_launcher.secrets import strike_assigned
 
 _SETTING = re.compile(r"[A-Za-z_]\w*(\.[^.=\s/]+)+=")  # `section.key=…`; anything else names a config file
 _LEFT = 26  # columns for the options; what is longer has its help below
@@ -42,11 +42,20 @@ _REFUSALS = (
 _SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
     "--allow": (Text("treat this error as a warning (may be repeated)", "把这个错误当作警告（可重复）"),
                 {"action": "append", "default": [], "metavar": "CODE"}),
+    "--wait": (Text("with launch.target=slurm: follow the job to its end", "launch.target=slurm 时：等待作业结束"),
+               {"action": "store_true"}),
     "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
                      {"action": "store_true"}),
-    "--root": (Text("folder of the run records (default: runs)", "运行记录所在的文件夹（默认 runs）"),
-               {"default": "runs", "metavar": "FOLDER"}),
+    "--root": (Text("folder of the run records (default: $SWIFT_FA_ROOT, else where the last run is)",
+                    "运行记录所在的文件夹（默认 $SWIFT_FA_ROOT，否则为最近一次运行所在的文件夹）"),
+               {"default": "", "type": lambda text: text or _usual_root(), "metavar": "FOLDER"}),
 }
+
+
+def _usual_root() -> str:
+    from swift_fa_launcher.runs.store import usual_root
+
+    return str(usual_root())
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +65,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=f"swift-fa {name}", usage="", add_help=False)
         self.lang, self._story, self._example = lang, story, example
         self._typed: list[str] = []  # argparse hides the words from itself while it reads the options
+        self.given: list[str] = []  # all words behind the command
         self.option("-h", "--help", action="help", help=Text("show this help", "显示此帮助"))
 
     def option(self, *names: str, help: Text, **more: Any) -> None:
@@ -100,11 +110,12 @@ class Parser(argparse.ArgumentParser):
         return "\n\n".join([*parts, f"{_HEADINGS[2].render(self.lang)}\n  {self._example}"]) + "\n"
 
     def error(self, message: str) -> NoReturn:
-        wrong = re.match(r"unrecognized arguments: .*?(--?[\w-]+)", message)
-        known = [option for option in self._option_string_actions if option.startswith("--")]
-        near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
-        raise UsageError("option-invalid", _in_both_languages(message),
-                         hint=(*(f"{self.prog} {option}" for option in near), f"{self.prog} --help"))
+        from swift_fa_launcher.commands.mistakes import meant_by_options
+
+        takes_settings = any(action.dest in ("words", "overrides") for action in self._actions)
+        known = {name: action.nargs == 0 for name, action in self._option_string_actions.items()}
+        meant = meant_by_options(self.prog, self.given, known, takes_settings) if message.startswith("unrecognized") else ()
+        raise UsageError("option-invalid", _in_both_languages(strike_assigned(message)), hint=(*meant, f"{self.prog} --help"))
 
 
 def load_command(name: str) -> ModuleType:
@@ -115,10 +126,11 @@ def load_command(name: str) -> ModuleType:
 def make_parser(name: str, lang: str) -> Parser:
     """The parser of a command: its own options, and those of every command."""
     command = load_command(name)
-    parser = Parser(name, COMMANDS[name], command.EXAMPLE, lang)
+    parser = Parser(name, {**COMMANDS, **HIDDEN}[name], command.EXAMPLE, lang)
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")
+    parser.flag("--quiet", Text("show no progress; only results, warnings and errors", "不显示进度，只显示结果、警告和错误"))
     parser.flag("--json", Text("print one JSON document and nothing else", "只输出一个 JSON 文档"))
     return parser
 
@@ -158,34 +170,18 @@ def _in_both_languages(message: str) -> Words:
 def split_words(options: argparse.Namespace, *, needed: bool = True) -> tuple[list[Path], list[str]]:
     """Config files and settings. Raises UsageError for a word that is neither, and for no file where one is needed."""
     words = options.words
-    for word in words:
-        _refuse_bare_key(word)
     files = [Path(word) for word in words if not _SETTING.match(word)]
-    for file in files:
-        if re.match(r"\w+=", file.name) and not file.exists():
-            from swift_fa_launcher.config.schema import SECTIONS
+    if any(not file.exists() for file in files) or any(word.count("[") != word.count("]") for word in words):
+        from swift_fa_launcher.commands.mistakes import refuse_words
 
-            key, _, value = str(file).partition("=")
-            raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {file}", f"既不是设置也不是文件：{file}"),
-                             hint=(f"{key}.KEY={value}" if key in SECTIONS else f"swift.{file}",))
+        refuse_words(options.command, words, _SETTING)
     if needed and not files:
-        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} configs/qwen7b-lora.yaml",))
+        raise UsageError("config-not-named", hint=(f"swift-fa {options.command} swift-fa:qwen7b", "swift-fa init my.yaml"))
     return files, [word for word in words if _SETTING.match(word)]
 
 
-def _refuse_bare_key(word: str) -> None:
-    """A key of a config without a value, `swift.seed`, would be taken for the name of a file."""
-    from swift_fa_launcher.config.schema import SECTIONS
-
-    if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", word) and word.partition(".")[0] in SECTIONS and not Path(word).exists() \
-            and not word.endswith((".yaml", ".yml")):
-        raise UsageError("setting-without-value", Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
-                         hint=(Text(f"{word}=VALUE", f"{word}=值"),
-                               Text(f"{word}=null leaves it out", f"{word}=null 表示不设置")))
-
-
 def allowed(codes: Sequence[str]) -> tuple[str, ...]:
-    """The codes of `--allow`. Raises UsageError for one that is none."""
+    """The codes of `--allow`, also several in one word with commas. Raises UsageError for one that is none."""
     from swift_fa_launcher.findings.table import require_codes
 
-    return require_codes(codes, "--allow")
+    return require_codes([code for word in codes for code in re.split("[,，\\s]+", word) if code], "--allow")

@@ -10,7 +10,7 @@ from swift_fa_launcher.commands.options import Parser, allowed, split_words
 from swift_fa_launcher.commands.screen import Progress, findings_json, print_json, print_table, tell
 from swift_fa_launcher.errors import Text
 
-EXAMPLE = "swift-fa preflight configs/qwen7b-lora.yaml --save-facts facts.json"
+EXAMPLE = "swift-fa preflight swift-fa:qwen7b --save-facts facts.json"
 
 
 def declare(parser: Parser) -> None:

@@ -13,7 +13,7 @@ from swift_fa_launcher.errors import Text
 if TYPE_CHECKING:
     from swift_fa_launcher.stories.rehearse import Rehearsed
 
-EXAMPLE = "swift-fa rehearse configs/demo-cpu.yaml"
+EXAMPLE = "swift-fa rehearse swift-fa:qwen7b"
 
 
 def declare(parser: Parser) -> None:

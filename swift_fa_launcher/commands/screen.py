@@ -64,10 +64,13 @@ def print_table(judgement: Judgement, lang: str, *, to_stderr: bool) -> None:
     """The findings, without the values of secrets."""
     from rich.console import Console
 
+    from swift_fa_launcher.findings.finding import INFO
     from swift_fa_launcher.preflight.screen import render_table
     from swift_fa_launcher.runs.record import secret_values
     from swift_fa_launcher.secrets import redact
 
+    if to_stderr and Progress.quiet and all(finding.severity == INFO for finding in judgement.findings):
+        return
     stream = sys.stderr if to_stderr else sys.stdout
     console = Console(stderr=to_stderr, highlight=False)
     with console.capture() as captured:  # soft_wrap: the lines are broken already where they may be
@@ -95,13 +98,20 @@ def diagnosis_text(diagnosis: Diagnosis, lang: str, width: int | None) -> str:
 
 
 class Progress(Voice):
-    """What a command says while it works: sentences, and one line that renews itself on a terminal."""
+    """What a command says while it works: sentences, and one line that renews itself on a terminal.
+
+    quiet: whether this process says none of it (`--quiet`).
+    """
+
+    quiet = False
 
     def __init__(self, lang: str) -> None:
         self._lang, self._shown, self._at = lang, False, time.monotonic()
 
     def say(self, words: Words) -> None:
         """What is being done."""
+        if self.quiet:
+            return
         self.clear()
         tell(words, self._lang, "... ", "    ")
         self._at = time.monotonic()
@@ -115,13 +125,13 @@ class Progress(Voice):
     def build(self, step: int, steps: int, line: str) -> None:
         """The compiler's own count; one in ten where the line cannot renew itself."""
         renewed = self._renew(f"... [{step}/{steps}] {line}", last=step == steps)
-        if not renewed and (step == steps or step % max(1, steps // 10) == 0):
+        if not renewed and not self.quiet and (step == steps or step % max(1, steps // 10) == 0):
             print(f"... [{step}/{steps}]", file=sys.stderr, flush=True)
 
     def training(self, place: str, step: int, steps: int) -> None:
         """How far a training is; now and then where the line cannot renew itself."""
         line = "... " + Text(f"{place}: step {step}/{steps}", f"{place}：第 {step}/{steps} 步").render(self._lang)
-        if not self._renew(line) and time.monotonic() - self._at >= _STEP_SECONDS:
+        if not self._renew(line) and not self.quiet and time.monotonic() - self._at >= _STEP_SECONDS:
             print(line, file=sys.stderr, flush=True)
             self._at = time.monotonic()
 
@@ -133,7 +143,7 @@ class Progress(Voice):
 
     def _renew(self, line: str, *, last: bool = False) -> bool:
         """Show the line in the place of the one before; False where no line can renew itself."""
-        if not sys.stderr.isatty():
+        if self.quiet or not sys.stderr.isatty():
             return False
         line = line[:(width_of(sys.stderr) or 80) - 1]  # a line that wraps cannot be renewed
         print(f"\r{line}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)

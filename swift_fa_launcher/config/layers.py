@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,12 +21,28 @@ from typing import Any
 
 import yaml
 
-from swift_fa_launcher.config.render import leaves
-from swift_fa_launcher.config.schema import CHOICES, SECTIONS, Origin, ResolvedConfig, SwiftArguments, origin_below
+from swift_fa_launcher.cache import ROOT_VARIABLE
+from swift_fa_launcher.config.gpus import GpusError, parse_gpus
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings
+from swift_fa_launcher.config.render import leaves, typed
+from swift_fa_launcher.config.schema import (
+    CHOICES,
+    PACKAGED,
+    SECTIONS,
+    Origin,
+    ResolvedConfig,
+    SwiftArguments,
+    origin_below,
+)
+from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
-from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined
+from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
+from swift_fa_launcher.files import read_bounded
+from swift_fa_launcher.secrets import strike_assigned
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
+_LARGEST = 4 << 20  # bytes of a config
+_PACKAGED_FOLDER = Path(__file__).with_name("bases")
 
 _SECTION_TYPES: Mapping[str, type] = {name: kind for name, kind in field_types(ResolvedConfig).items()
                                       if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
@@ -67,17 +85,28 @@ def resolve_config(files: Sequence[Path], overrides: Sequence[str] = (), *, with
     file, line and key.
     """
     read: dict[Path, Layer] = {}
-    layers = [default_layer()]
+    layers = [default_layer(), *_environment_layers()]
     for file in files:
         layers += _file_layers(file, read, chain=(), with_bases=with_bases)
     layers += [_override_layer(words) for words in overrides]
     return _resolve(layers, tuple(read), tuple(overrides))
 
 
+def resolve_text(text: str, name: Path) -> ResolvedConfig:
+    """The config of one YAML text without bases, as if it stood in the file `name`. Raises ConfigError."""
+    return _resolve([default_layer(), parse_layer(text, name)], (), ())
+
+
 def resolve_data(data: Mapping[str, Any]) -> ResolvedConfig:
     """The config of plain data over the built-in defaults, for configs that come from no file."""
     origins = {key: Origin("override", text=key) for key, _ in leaves(data)}
-    return _resolve([default_layer(), Layer(data, origins)], (), ())
+    return _resolve([default_layer(), *_environment_layers(), Layer(data, origins)], (), ())
+
+
+def override_config(config: ResolvedConfig, words: Sequence[str]) -> ResolvedConfig:
+    """The config with further `key=value` overrides, its files not read again. What was interpolated stays as it is."""
+    layers = [Layer(dict(config.values), config.origins), *map(_override_layer, words)]
+    return _resolve(layers, config.files, (*config.overrides, *words))
 
 
 @lru_cache(maxsize=1)
@@ -87,16 +116,22 @@ def default_layer() -> Layer:
     return Layer(layer.data, {key: Origin("default", text=origin.text) for key, origin in layer.origins.items()})
 
 
+def _environment_layers() -> list[Layer]:
+    """What variables of the launcher set where neither a file nor the command line does."""
+    root = os.environ.get(ROOT_VARIABLE)
+    return [Layer({"run": {"root": root}}, {"run.root": Origin("environment", text=ROOT_VARIABLE)})] if root else []
+
+
 def parse_layer(text: str, file: Path) -> Layer:
     """One YAML document as a layer; `file` only names it. Raises ConfigError."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(_without_json_tabs(text), Loader=_Loader)
         if node is None:
             return Layer({}, {})
-        reader = _NodeReader(file)
+        reader = _NodeReader(file, text)
         data = reader.read(node, "")
     except yaml.YAMLError as error:
-        raise _yaml_error(error, file) from None
+        raise _yaml_error(error, file, text) from None
     except RecursionError:
         deep = Text("nested too deep, or an alias contains itself", "嵌套层数过多，或别名（alias）包含自身")
         raise ConfigError("config-not-yaml", deep, where=str(file)) from None
@@ -104,16 +139,32 @@ def parse_layer(text: str, file: Path) -> Layer:
         raise ConfigError("config-section-invalid",
                           Text("settings must stand under sections (swift:, launch:, ...)",
                                "设置应写在各段（section）之下，如 swift:、launch:"), where=f"{file}:1",
-                          hint=(Text(f"sections: {', '.join(SECTIONS)}", f"可用的段：{', '.join(SECTIONS)}"),))
+                          hint=(*_blank_missing(data), Text(f"sections: {', '.join(SECTIONS)}",
+                                                            f"可用的段：{', '.join(SECTIONS)}")))
     return Layer(data, reader.origins)
+
+
+def _without_json_tabs(text: str) -> str:
+    """JSON may be indented with tabs, which YAML does not take; the columns stay."""
+    return re.sub(r"^[ \t]+", lambda indent: " " * len(indent[0]), text, flags=re.M) if text.lstrip()[:1] == "{" else text
+
+
+def _blank_missing(value: Any) -> tuple[Text, ...]:
+    """The hint where a text looks like a key and its value without the blank between them, or a list like keys with dashes."""
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return (Text("write the keys without dashes before them", "键前面不要加短横线"),)
+    stuck = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", value) if isinstance(value, str) else None
+    return (Text(f"write a colon and a blank: {stuck[1]}: {stuck[2]}",
+                 f"要写冒号加空格：{stuck[1]}: {stuck[2]}"),) if stuck else ()
 
 
 class _NodeReader:
     """YAML nodes to plain data, noting line and written text of every leaf. Never builds an object from a tag."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, text: str = "") -> None:
         self.file = file
         self.origins: dict[str, Origin] = {}
+        self._lines = text.splitlines()
         self._loader = _Loader("")
         self._nodes = 0
 
@@ -129,14 +180,14 @@ class _NodeReader:
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
-            self._note(node, key, None)
+            self._note(node, key, None, next(filter(None, map(self._lost, node.value)), None))
             return [self.read(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
             message = Text(f"cannot read {node.value!r}", f"无法读取 {node.value!r}")
             raise self._error(node, key, message, why=str(error)) from None
-        self._note(node, key, node.value)
+        self._note(node, key, node.value, self._lost(node))
         return value
 
     def _read_mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Any]:
@@ -144,6 +195,10 @@ class _NodeReader:
         for name_node, _ in node.value:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise self._error(name_node, key, Text("a key must be plain text", "键必须是普通文本"))
+            if name_node.value[:1] in ("\u3000", "\u00a0"):
+                raise self._error(name_node, name_node.value.strip(), Text(
+                    "a wide or no-break space stands before this key; indent with plain spaces",
+                    "该键前面有全角空格或不换行空格；请改用普通空格缩进"))
             first = written[name_node.value]
             if first is not name_node and name_node.tag != f"{_YAML_TAG}merge":
                 raise self._error(name_node, dotted(key, name_node.value),
@@ -153,17 +208,26 @@ class _NodeReader:
         try:
             self._loader.flatten_mapping(node)  # `<<: *base`
         except yaml.YAMLError as error:
-            raise _yaml_error(error, self.file) from None
+            raise _yaml_error(error, self.file, "\n".join(self._lines)) from None
         data = {}
         for name_node, value_node in node.value:
             name = str(name_node.value)
             data[name] = self.read(value_node, dotted(key, name))
+            if isinstance(data[name], dict):  # which has no value of its own whose line could be told
+                self._note(name_node, dotted(key, name), None)
         if not data:
             self._note(node, key, None)
         return data
 
-    def _note(self, node: yaml.Node, key: str, text: str | None) -> None:
-        self.origins[key] = Origin("file", self.file, node.start_mark.line + 1, text)
+    def _note(self, node: yaml.Node, key: str, text: str | None, comment: str | None = None) -> None:
+        self.origins[key] = Origin("file", self.file, node.start_mark.line + 1, text, comment)
+
+    def _lost(self, node: yaml.Node) -> str | None:
+        """A plain value with the `#500` behind it that YAML takes for a comment; None where there is none."""
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None or node.end_mark.line >= len(self._lines):
+            return None
+        count = re.match(r"[ \t]+(#\d+)\s*(?:$|,|#)", self._lines[node.end_mark.line][node.end_mark.column:])
+        return f"{node.value}{count[1]}" if count and node.value else None
 
     def _error(self, node: yaml.Node, key: str, message: Words, *, why: Words = "") -> ConfigError:
         return ConfigError("config-not-plain", message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key),
@@ -172,16 +236,19 @@ class _NodeReader:
 
 def _file_layers(file: Path, read: dict[Path, Layer], chain: tuple[Path, ...], with_bases: bool = True) -> list[Layer]:
     """The layers of a file: those of its bases, depth first, then its own."""
-    identity = file.resolve()
+    identity = _identity(file)
     if identity in chain:
         loop = " -> ".join(str(p) for p in (*chain[chain.index(identity):], identity))
         raise ConfigError("config-extends-invalid",
                           Text("these configs extend each other in a circle", "配置之间循环继承（extends）"), where=str(file),
                           why=loop)
-    layer = parse_layer(_read_text(file, chain), file)
+    text = _read_text(file, chain)
+    _refuse_other_files(file, text)
+    layer = parse_layer(text, file)
+    _refuse_flat(file, layer.data)
     below: list[Layer] = []
     for base in _bases(layer, file) if with_bases else ():
-        if base.resolve() not in read:  # a base that two files share stands once, below both
+        if _identity(base) not in read:  # a base that two files share stands once, below both
             below += _file_layers(base, read, (*chain, identity))
     read[identity] = layer
     own = {key: value for key, value in layer.data.items() if key != "extends"}
@@ -195,7 +262,17 @@ def _bases(layer: Layer, file: Path) -> list[Path]:
         raise ConfigError("config-extends-invalid",
                           Text("extends must be a path or a list of paths", "extends 应为路径或路径列表"),
                           where=_place(layer.origins.get("extends", Origin("file", file, 1)), "extends"))
-    return [file.parent / expand_user(base) for base in bases]
+    return [Path(base) if base.startswith(PACKAGED) else file.parent / expand_user(base) for base in bases]
+
+
+def _identity(file: Path) -> Path:
+    return file if str(file).startswith(PACKAGED) else Path(os.path.realpath(file))  # resolve() raises for a circle of links
+
+
+def place_of(file: Path) -> Path:
+    """Where a config lies: one of the package, `swift-fa:lora`, in there."""
+    name = str(file)
+    return _PACKAGED_FOLDER / f"{name.removeprefix(PACKAGED)}.yaml" if name.startswith(PACKAGED) else file
 
 
 def expand_user(path: str) -> Path:
@@ -209,17 +286,84 @@ def expand_user(path: str) -> Path:
 def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
     via = f"extends: {' -> '.join(str(p) for p in (*chain, file))}" if chain else ""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_bounded(place_of(file), _LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
-        beside = [str(other) for other in file.parent.glob("*.y*ml")]
+        if str(file).startswith(PACKAGED):
+            names = ", ".join(sorted(PACKAGED + one.stem for one in _PACKAGED_FOLDER.glob("*.yaml")))
+            raise ConfigError("config-missing", Text(f"the package has no config {file}", f"软件包中没有配置 {file}"), where=via,
+                              hint=(Text(f"it has: {names}", f"其中有：{names}"),)) from None
+        beside = [str(file.parent / other.name) for other in file.parent.glob("*.y*ml")]
+        if (full := f"{file}.yaml") in beside:
+            raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
+                              hint=(Text(f"did you mean {full}?", f"是否想写 {full}？"),)) from None
         raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
                           hint=did_you_mean(str(file), beside)) from None
     except UnicodeDecodeError as error:
         raise ConfigError("config-unreadable", Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"),
-                          where=via, why=str(error)) from None
+                          where=via, why=str(error), hint=_as_utf8(file)) from None
     except OSError as error:
+        inside = sorted(file.glob("*.yaml"))[:3] if file.is_dir() else []
         raise ConfigError("config-unreadable", Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
-                          why=error.strerror or str(error)) from None
+                          why=error.strerror or str(error),
+                          hint=tuple(Text(f"did you mean {one}?", f"是否想写 {one}？") for one in inside)) from None
+
+
+def _as_utf8(file: Path) -> tuple[Words, ...]:
+    """How to write the file anew in UTF-8: by its first bytes UTF-16, else Chinese Windows' own."""
+    try:
+        begin = file.read_bytes()[:4]
+    except OSError:
+        return ()
+    encoding = "UTF-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in begin else "GB18030"
+    into = shlex.quote(str(file.with_name(f"utf8-{file.name}")))
+    return (Text(f"write it as UTF-8: iconv -f {encoding} -t UTF-8 -o {into} {shlex.quote(str(file))}",
+                 f"转成 UTF-8：iconv -f {encoding} -t UTF-8 -o {into} {shlex.quote(str(file))}"),)
+
+
+#: What else people name where a config is wanted.
+_DATA, _SCRIPTS = (".jsonl", ".csv", ".tsv", ".parquet", ".arrow"), (".sh", ".bash", ".zsh", ".sbatch", ".slurm", ".log")
+
+
+def _refuse_other_files(file: Path, text: str) -> None:
+    """Data, and scripts, logs and commands that `import` makes a config of."""
+    if file.suffix.lower() in _DATA:
+        setting = typed("swift.dataset", [str(file)])
+        raise ConfigError("config-section-invalid", Text(f"{file} is data, not a config",
+                                                         f"{file} 是数据文件，不是配置"), where=str(file),
+                          hint=(Text(f"train on it: swift-fa train CONFIG {setting}",
+                                     f"用它训练：swift-fa train CONFIG {setting}"),))
+    if file.suffix.lower() in _SCRIPTS or text.startswith("#!") or re.search(r"^[^#:{]*\bswift\s+(sft|pt|rlhf)\s", text, re.M):
+        raise ConfigError("config-section-invalid", Text(f"{file} is a script or a log, not a config",
+                                                         f"{file} 是脚本或日志，不是配置"),
+                          where=str(file), hint=(_import(file),))
+
+
+def _refuse_flat(file: Path, data: Mapping[str, Any]) -> None:
+    """Keys without any section: ms-swift's own `--config` or args.json, or another trainer's YAML."""
+    if any(name in SECTIONS or name == "extends" for name in data) or not data:
+        return
+    if any(isinstance(below, dict) and difflib.get_close_matches(name, SECTIONS, n=1) for name, below in data.items()):
+        return  # a section's name, misspelt
+    dotted_name = next((name for name in data if name.partition(".")[0] in SECTIONS), None)
+    if dotted_name is not None:
+        section, _, key = dotted_name.partition(".")
+        raise ConfigError("config-section-invalid",
+                          Text(f"{dotted_name}: a file has sections; key=value on the command line has dots",
+                               f"{dotted_name}：文件中要写成段；带点的写法用于命令行的 key=value"), where=f"{file}:1",
+                          hint=(Text(f"write {key} indented below a line {section}:", f"在 {section}: 行下面缩进写 {key}"),))
+    names = ", ".join([*data][:3]) + (", ..." if len(data) > 3 else "")
+    raise ConfigError("config-section-invalid",
+                      Text(f"{names}: these settings stand under no section", f"{names}：这些设置没有写在任何段（section）之下"),
+                      where=f"{file}:1",
+                      why=Text("this looks like ms-swift's own YAML or args.json; swift-fa has them under swift:, launch: …",
+                               "这像是 ms-swift 自己的 YAML 或 args.json；swift-fa 把设置写在 swift:、launch: 等段之下"),
+                      hint=(_import(file), Text("or write swift: above them and indent them",
+                                                "或在它们上面写 swift:，并把它们缩进")))
+
+
+def _import(file: Path) -> Text:
+    command = f"swift-fa import {shlex.quote(str(file))}"
+    return Text(f"make a config of it: {command}", f"把它转成配置：{command}")
 
 
 def _override_layer(words: str) -> Layer:
@@ -326,22 +470,35 @@ def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hint
         elif not prefix and below is not None and not isinstance(below, dict):
             yield ConfigError("config-section-invalid",
                               Text(f"the section {name} holds keys and values, not {below!r}",
-                                   f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name))
+                                   f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name),
+                              hint=_blank_missing(below))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
             yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
 
+#: What other programs call `extends`.
+_EXTENDS = ("extend", "base", "bases", "_base_", "inherit", "inherits", "include", "includes", "parent", "defaults", "import")
+
+
 def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:
-    last = key.rpartition(".")[2]
-    begun = [n for n in names if n.rpartition(".")[2].startswith(last)]
-    elsewhere = [f"{s}.{n}" for s, k in _SECTION_TYPES.items() for n in field_types(k) if n == last]
-    near = difflib.get_close_matches(last, [n.rpartition(".")[2] for n in names], n=1)
-    guess = next(iter([*begun, *elsewhere, *(key[: -len(last)] + n for n in near)]), None)
-    listed = ", ".join(n.rpartition(".")[2] for n in names)
+    """What a name that no section has may mean: one of its own section, or a key of another by name, meaning or likeness."""
+    group, _, last = key.rpartition(".")
+    own = [n.rpartition(".")[2] for n in names]
+    begun = [dotted(group, n) for n in own if n.startswith(last)]
+    elsewhere = find_settings(last, near=False)
+    near = [dotted(group, n) for n in difflib.get_close_matches(last, own, n=1)]
+    alike = find_settings(last) if group else ()
+    bases = ["extends"] if not group and last in _EXTENDS else []
+    guess = next(iter([*bases, *begun, *elsewhere, *near, *alike]), None)
+    here = guess is not None and (guess.rpartition(".")[0] == group)
+    listed = ", ".join(own)
+    hint = (Text(f"did you mean {guess}?", f"是否想写 {guess}？") if guess and here else
+            Text(f"it belongs under {guess.partition('.')[0]}: {guess}",
+                 f"它应写在 {guess.partition('.')[0]} 段：{guess}") if guess else
+            Text(f"known: {listed}", f"可用：{listed}"))
+    more = () if guess else (Text(f"if it is an argument of ms-swift: swift.{last}", f"如果它是 ms-swift 的参数：swift.{last}"),)
     return ConfigError("config-key-unknown", Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"),
-                       where=_place(origin, key),
-                       hint=(Text(f"did you mean {guess}?", f"是否想写 {guess}？") if guess else
-                             Text(f"known: {listed}", f"可用：{listed}"),))
+                       where=_place(origin, key), hint=(hint, *more))
 
 
 def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
@@ -357,8 +514,29 @@ def _interpolate(data: dict[str, Any], origins: Mapping[str, Origin]) -> dict[st
                 OmegaConf.create({"value": value})
             except (OmegaConfBaseException, ValueError) as error:
                 raise _interpolation_error(error, key, origins) from None
+    _refuse_multiplied(data, origins)
     tree = OmegaConf.create(data)
     return {str(name): _plain(tree, name, str(name), origins) for name in tree}
+
+
+def _refuse_multiplied(data: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
+    """Raises ConfigError where interpolations of interpolations make a text without end: ten in each, ten levels deep."""
+    texts = {key: str(value) for key, value in leaves(data) if "${" in str(value)}
+    sizes: dict[str, int] = {}
+
+    def size(key: str) -> int:
+        if key not in sizes:
+            sizes[key] = 0  # a circle is for OmegaConf to tell
+            named = re.findall(r"\$\{(\.*)([\w.]+)\}", texts.get(key, ""))
+            sizes[key] = len(texts.get(key, "")) + sum(
+                size(dotted(key.rsplit(".", len(dots))[0], name) if dots else name) for dots, name in named)
+        return sizes[key]
+    for key in texts:
+        if size(key) > _LARGEST:
+            raise ConfigError("config-interpolation-failed",
+                              Text(f"the interpolations in {key} multiply each other without end",
+                                   f"{key} 中的插值层层相乘，没有尽头"),
+                              where=_place(origins.get(key), key))
 
 
 def _plain(parent: Any, name: Any, key: str, origins: Mapping[str, Origin]) -> Any:
@@ -389,13 +567,26 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
                                       f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):
         return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
+    written = re.search(r"\$\{(?:env[:.])?([A-Za-z_]\w*)(?:,([^}]*)|:-([^}]*))?\}", str(origin.text if origin else ""))
+    if written and (written[1].isupper() or "env" in written[0][:5]):
+        default = written[2] or written[3]
+        right = f"${{oc.env:{written[1]}{',' + default if default else ''}}}"
+        return ConfigError("config-interpolation-failed",
+                           Text(f"{key}: an environment variable is written {right}, not {written[0]}",
+                                f"{key}：环境变量应写成 {right}，而不是 {written[0]}"), where=_place(origin, key),
+                           hint=(Text(f"write {right}", f"请写成 {right}"),))
     return ConfigError("config-interpolation-failed",
                        Text(f"the interpolation in {key} cannot be resolved", f"无法解析 {key} 的插值"),
-                       where=_place(origin, key), why=_first_line(error))
+                       where=_place(origin, key), why=_first_line(error), hint=_INTERPOLATIONS)
+
+
+_INTERPOLATIONS = (Text("a variable is written ${oc.env:NAME}, another value of the config ${swift.model}",
+                        "环境变量写成 ${oc.env:NAME}，配置中的其他值写成 ${swift.model}"),)
 
 
 def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Origin]) -> Any:
     try:
+        value = _with_gpus(value, origins) if name == "launch" and isinstance(value, dict) else value
         section = decode(kind, _lenient(kind, value or {}, origins, name))
     except DecodeError as error:
         key = dotted(name, error.path)
@@ -405,11 +596,23 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
         section_name, _, field_name = key.partition(".")
         if section_name == name and getattr(section, field_name) not in choices:
             found = getattr(section, field_name)
+            meant = VALUES_MEANT.get(key, {}).get(str(found).lower())
             raise ConfigError("config-value-invalid",
                               Text(f"{key} must be {', '.join(choices[:-1])} or {choices[-1]}, not {found!r}",
                                    f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
-                              where=_place(origins.get(key), key), hint=did_you_mean(str(found), choices))
+                              where=_place(origins.get(key), key),
+                              hint=(typed(key, meant),) if meant else did_you_mean(str(found), choices))
     return section
+
+
+def _with_gpus(launch: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
+    """`launch` with `gpus` as indices, however they were written, and how many free ones are meant beside them."""
+    try:
+        gpus, free = parse_gpus(launch.get("gpus"))
+    except GpusError as error:
+        place = _place(origin_below(origins, "launch.gpus"), "launch.gpus")
+        raise ConfigError("config-value-invalid", error.message, where=place, hint=error.hint) from None
+    return {**launch, "gpus": gpus, "free_gpus": free or launch.get("free_gpus")}
 
 
 def _lenient(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> Any:
@@ -418,7 +621,9 @@ def _lenient(hint: Any, value: Any, origins: Mapping[str, Origin], key: str) -> 
         hints = field_types(hint)  # type: ignore[arg-type]
         return {name: _lenient(hints.get(name), item, origins, dotted(key, name)) for name, item in value.items()}
     wanted = str(hint)
-    if "tuple" in wanted and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+    if "tuple" in wanted and isinstance(value, str):
+        value = [part.strip() for part in re.split("[,，]", value) if part.strip()]
+    elif "tuple" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = [value]
     if "tuple" in wanted and isinstance(value, list):
         return [_lenient_scalar(wanted, item, None) for item in value]
@@ -432,6 +637,8 @@ def _lenient_scalar(wanted: str, value: Any, origin: Origin | None) -> Any:
         except yaml.YAMLError:
             return value
         return read if isinstance(read, (bool, int, float)) else value
+    if "str" in wanted and isinstance(value, bool) and (_written(origin) or "").lower() not in ("true", "false"):
+        return _written(origin) or value  # a word such as off, which YAML reads as false
     if "str" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _written(origin) or str(value)  # a name such as 1e3 or a version such as 2.10 stays what it is
     return value
@@ -469,10 +676,12 @@ def _place(origin: Origin | None, key: str) -> str:
     return f"{origin}: {key}" if origin else key
 
 
-def _yaml_error(error: yaml.YAMLError, file: Path) -> ConfigError:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-    return ConfigError("config-not-yaml", where=where, why=getattr(error, "problem", None) or _first_line(error))
+def _yaml_error(error: yaml.YAMLError, file: Path, text: str) -> ConfigError:
+    fault = find_fault(text, error)
+    hint = tuple(Text(*(strike_assigned(render_words(line, lang)) for lang in ("en", "zh"))) for line in fault.hint)
+    excerpt = "\n".join(map(strike_assigned, render_excerpt(text, fault.line, fault.column).split("\n")))
+    return ConfigError("config-not-yaml", fault.message, where=f"{file}:{fault.line + 1}:{fault.column + 1}", hint=hint,
+                       excerpt=excerpt)
 
 
 def _first_line(error: Exception) -> str:

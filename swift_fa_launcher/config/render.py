@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,4 +51,20 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _origin_to_json(origin: Origin) -> dict[str, Any]:
     if origin.layer == "file":
         return {"layer": "file", "file": str(origin.file), "line": origin.line}
-    return {"layer": origin.layer, **({"text": origin.text} if origin.layer == "override" else {})}
+    return {"layer": origin.layer, **({"text": origin.text} if origin.layer in ("override", "environment") else {})}
+
+
+def typed(key: str, value: Any) -> str:
+    """`key=value` as it is typed into a shell to set the value."""
+    return quoted(f"{key}={_typed(value)}")
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_typed, value))}]"
+    return value if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) else json.dumps(value, ensure_ascii=False)
+
+
+def quoted(word: str) -> str:
+    """A word as it is typed: in quotes where bash, zsh or fish would read more in it than a word."""
+    return word if re.fullmatch(r"[\w@%+:,./-]+=?[\w@%+:,./=-]*", word, re.ASCII) and "=~" not in word else shlex.quote(word)

@@ -15,6 +15,9 @@ from swift_fa_launcher.flash.implementations import BY_NAME, FA2
 
 FLASH_IMPLEMENTATIONS = tuple(BY_NAME)
 
+#: How a config of the package is named, wherever a config's path may stand: `swift-fa:lora`.
+PACKAGED = "swift-fa:"
+
 SWANLAB_MODES = ("cloud", "local", "offline", "disabled")
 
 #: Closed lists of values, by dotted key.
@@ -30,7 +33,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: The words of an origin, as records and JSON have them, and in Chinese.
-_ORIGIN_WORDS = (("command line: ", "命令行："), ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))
+_ORIGIN_WORDS = (("command line: ", "命令行："), ("environment: ", "环境变量："),
+                 ("(command line)", "（命令行）"), ("built-in default", "内置默认值"))
 
 
 def name_origins(text: str, lang: str) -> str:
@@ -48,19 +52,28 @@ def name_origins(text: str, lang: str) -> str:
 class Origin:
     """Where a value came from.
 
-    layer: "default", "file" or "override". file and line (from 1) for a file layer; for an override, `text` is the whole
-    `key=value`, else the scalar as it was written (None for lists, groups and interpolated values).
+    layer: "default", "environment", "file" or "override". file and line (from 1) for a file layer; `text` is a variable's name,
+    for an override the whole `key=value`, else the scalar as it was written (None for lists, groups and interpolated values).
+    comment: what stands behind a value without a blank behind its `#`, such as the ` #500` of a dataset, with the value before.
     """
 
     layer: str
     file: Path | None = None
     line: int | None = None
     text: str | None = None
+    comment: str | None = None
 
     def __str__(self) -> str:
         if self.layer == "file":
             return f"{self.file}:{self.line}"
+        if self.layer == "environment":
+            return f"environment: {self.text}"
         return f"command line: {self.text}" if self.layer == "override" else "built-in default"
+
+    @property
+    def editable(self) -> bool:
+        """Whether it is a line of a file of the user's own."""
+        return self.layer == "file" and not str(self.file).startswith(PACKAGED)
 
     @property
     def scalar(self) -> str | None:
@@ -122,6 +135,7 @@ class SwanLabSection:
 @dataclass(frozen=True)
 class LaunchSection:
     gpus: tuple[int, ...] | None = None  # None: all visible ones
+    free_gpus: int | None = None  # how many free ones to take: `gpus: auto:2`
     nproc_per_node: int | None = None
     nnodes: int | None = None
     node_rank: int | None = None
@@ -131,6 +145,8 @@ class LaunchSection:
     slurm: Mapping[str, Any] = field(default_factory=dict)
     python: str | None = None  # the interpreter that has ms-swift; None: the launcher's own
     grace: float = 20.0  # seconds between asking the training to end and killing it
+    restarts: int = 0  # how often a run that failed for a passing cause is continued
+    stall_timeout: float | None = 300.0  # seconds without a step; None: nobody looks
 
 
 @dataclass(frozen=True)

@@ -298,11 +298,27 @@ class _Kind:
 _UNKNOWN = _Kind("unknown")
 
 
+def is_switch(argument: Argument | None) -> bool:
+    """Whether the parser takes true or false."""
+    return _kind(argument).base == "bool"
+
+
+def takes_many(argument: Argument | None) -> bool:
+    """Whether the parser takes several words."""
+    return _kind(argument).many
+
+
 def _kind(argument: Argument | None) -> _Kind:
     if argument is None or not isinstance(argument.type, str):
         return _UNKNOWN
     kind = _parse_annotation(argument.type)
     return _Kind("choice", kind.many) if known(argument.choices) and kind.base in ("text", "unknown") else kind
+
+
+def shape(argument: Argument) -> tuple[str, bool, bool]:
+    """(base, many, loose) of what the parser makes of an argument: see `_Kind`."""
+    kind = _kind(argument)
+    return kind.base, kind.many, kind.loose
 
 
 @cache
@@ -562,6 +578,21 @@ def _edits_from(first: str) -> Callable[[str], int]:
         return score
 
     return edits
+
+
+def plain_type(argument: Argument) -> str:
+    """What an argument takes, without Python's own spelling: "int", "list of str", "dict or str".
+
+    >>> plain_type(Argument("Optional[List[str]]")), plain_type(Argument("Literal[1, 'float8', None]"))
+    ('list of str', 'int or str')
+    """
+    def kinds(values: re.Match[str]) -> str:
+        return " ".join(type(value).__name__ for value in ast.literal_eval(f"[{values[1]}]"))
+
+    text = re.sub(r"Literal\[(.*?)\]", kinds, known(argument.type) or "")
+    found = re.findall(r"\b[Ll]ist\[(\w+)|\b(dict|str|int|float|bool)\b", re.sub(r"dict\[.*?\]", "dict", text))
+    names = (f"list of {item if item in ('int', 'float', 'bool') else 'str'}" if item else name for item, name in found)
+    return " or ".join(dict.fromkeys(names)) or "str"
 
 
 def find_arguments(arguments: Arguments, pattern: str | None = None) -> tuple[tuple[str, Argument], ...]:

@@ -58,19 +58,24 @@ class Diagnosis:
                 "summary": render_words(self.summary, lang), "fix": [render_words(line, lang) for line in self.fix]}
 
 
-def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
+def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None,
+             killed_for_memory: bool | None = None) -> tuple[Diagnosis, ...]:
     """What went wrong, the cause before its consequences; never empty: a lone `unknown` says that nothing is known.
 
     exit_code: of the run, where it is known. With 0 nothing failed, and only what the run did not do is told.
+    killed_for_memory: whether the kernel killed anything for want of memory meanwhile; None: not known, so that a process that
+    was killed is taken for one of those.
     """
     last = _Last(chunks)
     reading = read_log(last)
+    if killed_for_memory is False:
+        reading = replace(reading, sightings=tuple(map(_as_killed_by_hand, reading.sightings)))
     if exit_code == 0:
         reading = replace(reading, sightings=tuple(s for s in reading.sightings if s.kind is Kind.OUTCOME))
     ranked = rank(reading, failed=bool(exit_code), trying=lingering_codes(last.lines()))
     found = tuple(make_diagnosis(sighting, reading.context) for sighting in ranked)
     if exit_code and not [one for one in found if one.code != "unknown"]:
-        ended = _told_by(exit_code, reading.context)
+        ended = _told_by(exit_code, reading.context, killed_for_memory)
         if ended:
             means, seen = TABLE[ended].means, Text(f"exit code {exit_code}", f"退出码 {exit_code}")
             return (Diagnosis(ended, 0, seen.en, Text(f"{means.en}: {seen.en}", f"{means.zh}：{seen.zh}"),
@@ -78,18 +83,28 @@ def diagnose(chunks: Iterable[bytes], *, exit_code: int | None = None) -> tuple[
     return found or (_nothing(exit_code, last.beginning),)
 
 
-def _told_by(exit_code: int, context: Context) -> str | None:
+def _as_killed_by_hand(sighting: Sighting) -> Sighting:
+    """Where the kernel says that it was not for memory, a killed process was killed by somebody."""
+    signature = sighting.signature
+    if signature.code != "host-out-of-memory" or sighting.kind is not Kind.RESULT:
+        return sighting
+    return replace(sighting, signature=replace(signature, code="interrupted"))
+
+
+def _told_by(exit_code: int, context: Context, killed_for_memory: bool | None) -> str | None:
     """The code that the exit code alone tells."""
     if context.trained:
         return "failed-after-training"
-    return "host-out-of-memory" if exit_code in _KILLED else "interrupted" if exit_code in _STOPPED else None
+    if exit_code in _KILLED:
+        return "interrupted" if killed_for_memory is False else "host-out-of-memory"
+    return "interrupted" if exit_code in _STOPPED else None
 
 
-def diagnose_file(path: Path, *, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
+def diagnose_file(path: Path, *, exit_code: int | None = None, killed_for_memory: bool | None = None) -> tuple[Diagnosis, ...]:
     """`diagnose` of a log file. Raises LauncherError where it cannot be read."""
     try:
         with path.open("rb") as log:
-            return diagnose(iter(lambda: log.read(_CHUNK), b""), exit_code=exit_code)
+            return diagnose(iter(lambda: log.read(_CHUNK), b""), exit_code=exit_code, killed_for_memory=killed_for_memory)
     except OSError as error:
         raise LauncherError("log-unreadable", Text("the log cannot be read", "无法读取日志"), where=str(path),
                             why=error.strerror or str(error)) from error

@@ -586,7 +586,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("output-not-writable", "while serializing", r"SafetensorError: Error while serializing: (?P<why>.{0,100})", "{why}"),
     _row("output-not-writable", "ermission denied~ead-only file system~ermissionError~WinError", r"(?:Permission denied|Read-only file system|\[WinError 5\][^:]*):? ?(?P<path>['\"/]\S+)?", "{path}"),
 
-    # ---- Stopped from outside
+    # ---- Stopped from outside, or by swift-fa itself (launch/stall.py)
+    _row("stalled", "swift-fa: stalled", r"^\[swift-fa: stalled: (?P<doing>\w+) and (?P<why>no progress for \d+ s after step -?\d+)(?:.*: (?P<stacks>/.*)\])?", "{doing}, {why}"),
     _row("interrupted", "CANCELLED~DUE TO TIME LIMIT~PREEMPT", r"slurmstepd: error: .*CANCELLED AT \S+(?: (?P<why>DUE TO [A-Z ]*[A-Z]))?|DUE TO TIME LIMIT|DUE TO PREEMPTION", "{why}", RESULT),
     _row("interrupted", "KeyboardInterrupt~SIGTERM~SIGINT~SIGHUP~SignalException~got signal~exitcode~Terminated", r"\bKeyboardInterrupt\b|Received (?:Signals\.)?(?P<signal>SIG\w+|\d+) (?:death )?signal|SignalException|got signal: (?P<number>\d+)|exitcode\s*: -(?:15|2|1)\b|\(SIG(?:TERM|INT|HUP)\) received by PID|^Terminated$|died with <Signals\.SIG(?:TERM|INT)",
          "{signal}{number}", RESULT, any_level=True),

@@ -43,6 +43,11 @@ def set_subreaper(on: bool) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
+def die_with_parent() -> None:
+    """The kernel sends TERM to this process when the one that started it ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         import ctypes
@@ -67,7 +72,11 @@ def parents_and_groups() -> dict[int, tuple[int, int]]:
         rows = os.popen("ps -A -o pid=,ppid=,pgid=").read().splitlines()
         return {pid: (parent, group) for pid, parent, group in (map(int, row.split()) for row in rows)}
     found = {}
-    for name in os.listdir("/proc"):
+    try:
+        names = os.listdir("/proc")
+    except OSError:  # what cannot be looked at is not ended
+        names = []
+    for name in names:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
@@ -144,7 +153,7 @@ def _start(command: list[str], env: dict[str, str], cwd: str) -> int:
                     signal.signal(number, signal.SIG_DFL)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by every Python, and not meant for its children
                 signal.signal(number, signal.SIG_DFL)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            die_with_parent()
             if os.getppid() != keeper:
                 os._exit(1)
             step = "chdir"

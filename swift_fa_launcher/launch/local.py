@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import signal
 import socket
@@ -28,10 +29,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
+from swift_fa_launcher.decode import DecodeError, decode
 from swift_fa_launcher.errors import LaunchError, Text, joined, refused_as
+from swift_fa_launcher.files import read_group, text_of
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
 from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE
+from swift_fa_launcher.launch.stacks import keep_stacks
+from swift_fa_launcher.launch.stall import TICK, Pulse, Silence, describe_stall, is_stalled, listen
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Signals that end a process. ms-swift's parent returns 256-N for a trainer that one of them ended; 255 (HUP) is left
@@ -52,7 +57,8 @@ class Outcome:
     exit_code: the training's own; 128+N when signal N ended it or the launcher was told to end it by signal N.
     signal: that N. interrupted: the launcher was told to. ended_after_training: it had said that it was done but did
     not exit, and was ended; exit_code is 0 then. detail: what else is worth knowing. asked: the signal that the launcher was
-    told to end it by, also where it went on to its end.
+    told to end it by, also where it went on to its end. stalled: it was ended because it made no progress.
+    killed_for_memory: whether the kernel killed any process of this machine for want of memory meanwhile; None: not known.
     """
 
     exit_code: int
@@ -63,25 +69,37 @@ class Outcome:
     ended_after_training: bool = False
     detail: Text | None = None
     asked: int | None = None
+    stalled: bool = False
+    killed_for_memory: bool | None = None
+
+
+@dataclass(frozen=True)
+class StallWatch:
+    """pulse: the file that the training's plugin writes. stacks: where the stacks of a stalled one go. timeout: as
+    `launch.stall_timeout`."""
+
+    pulse: Path
+    stacks: Path
+    timeout: float
 
 
 def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, run_id: str, grace: float,
                  stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, redact: Sequence[bytes] = (),
                  on_line: Callable[[bytes], None] = lambda line: None, finish_timeout: float | None = None,
-                 ended_marker: Callable[[bytes], bool] = lambda line: False) -> Outcome:
+                 ended_marker: Callable[[bytes], bool] = lambda line: False, stall: StallWatch | None = None) -> Outcome:
     """Runs `command` to its end, that of all its descendants included, and says how it went.
 
     env is complete; RUN_ID_VARIABLE and, where unset, PYTHONUNBUFFERED are added to it. The training reads /dev/null.
     Its output goes to stdout and stderr (ours by default) and to `log`, with the `redact` texts replaced. SIGINT,
     SIGTERM, SIGHUP and SIGQUIT are passed on, unless they were ignored, and KILL follows `grace` seconds later; a
     second Ctrl-C kills at once; Ctrl-Z stops the training too. on_line gets each line without its end. When `ended_marker`
-    holds for a line and the training still runs `finish_timeout` seconds after the last such line, it is ended. To be called
-    from the main thread; elsewhere no signal is noticed.
+    holds for a line and the training still runs `finish_timeout` seconds after the last such line, it is ended. A training that
+    stalls is ended too, with `stall`. To be called from the main thread; elsewhere no signal is noticed.
 
     Raises LaunchError when the training cannot be started.
     """
     environment = {"PYTHONUNBUFFERED": "1", **env, RUN_ID_VARIABLE: run_id}
-    training = _Training(grace, on_line, finish_timeout, ended_marker)
+    training = _Training(grace, on_line, finish_timeout, ended_marker, stall)
     with ExitStack() as stack:
         with refused_as(LaunchError("log-not-written", where=str(log))):
             training.log = Log(log)
@@ -156,10 +174,14 @@ class _Training:
     log: Log
     signals: _Signals
     process: subprocess.Popen[bytes]  # the keeper
+    python: str  # the training's interpreter
 
     def __init__(self, grace: float, on_line: Callable[[bytes], None], finish_timeout: float | None,
-                 ended_marker: Callable[[bytes], bool]) -> None:
+                 ended_marker: Callable[[bytes], bool], stall: StallWatch | None = None) -> None:
         self.grace, self.on_line, self.finish_timeout, self.ended_marker = grace, on_line, finish_timeout, ended_marker
+        self.stall, self.silence, self.stalled = stall, Silence(), False
+        self.pulse_at = time.monotonic() if stall else None  # when its pulse is looked at next
+        self.memory_kills = _memory_kills()
         self.streams: list[_Stream] = []
         self.channel: socket.socket | None = None
         self.inbox = bytearray()
@@ -187,6 +209,7 @@ class _Training:
 
     def start(self, run_id: str, message: tuple[Any, ...]) -> None:
         """Starts the keeper and tells it what to start. Raises LaunchError."""
+        self.python = str(message[0][0])
         self.channel, other = socket.socketpair()
         try:
             with other:
@@ -227,9 +250,14 @@ class _Training:
         code, number = make_exit_code(self.status, self.asked)
         if self.ended_after_training and self.asked is None:
             code, number = 0, None
-        elif number == signal.SIGKILL and self.asked is None and self.bye:
-            self.note("ended by SIGKILL that did not come from the launcher: often the kernel, out of memory",
-                      "被并非来自启动器的 SIGKILL 结束：通常是内核因内存不足所为")  # fmt: skip
+        elif number == signal.SIGKILL and self.asked is None and self.bye and not self.stalled:
+            kills = _changed(self.memory_kills, _memory_kills())
+            reason = Text("often the kernel, out of memory", "通常是内核因内存不足所为") if kills is not False else \
+                Text("the kernel killed nothing for want of memory", "内核没有因内存不足结束进程")
+            self.note(f"ended by SIGKILL that did not come from the launcher: {reason.en}",
+                      f"被并非来自启动器的 SIGKILL 结束：{reason.zh}")
+        if self.stalled and code == 0:
+            code = 1  # it heard the signal and ended as if all were well
         if self.asked is not None and code == 0:
             name = signal.Signals(self.asked).name
             self.note(f"{name} was passed on, and the training ended with 0", f"已转发 {name}，训练以 0 结束")
@@ -238,7 +266,8 @@ class _Training:
             self.note(f"{lost} bytes of output are missing in the log: {why}", f"日志缺少 {lost} 字节输出：{why}")
         return Outcome(code, number, self.started or now, self.ended or now,
                        interrupted=self.asked is not None and code != 0, ended_after_training=self.ended_after_training,
-                       detail=joined(self.notes) if self.notes else None, asked=self.asked)
+                       detail=joined(self.notes) if self.notes else None, asked=self.asked, stalled=self.stalled,
+                       killed_for_memory=_changed(self.memory_kills, _memory_kills()))
 
     def note(self, en: str, zh: str) -> None:
         self.notes.append(Text(en, zh))
@@ -265,7 +294,7 @@ class _Training:
 
     def timeout(self) -> float | None:
         """Milliseconds until something is due."""
-        due = [at for at in (self.finish_at, self.keeper_until, self.screens_until) if at is not None]
+        due = [at for at in (self.finish_at, self.keeper_until, self.screens_until, self.pulse_at) if at is not None]
         if self.orphans_kill_at is not None and not self.over:
             due.append(time.monotonic() + ORPHAN_TICK)
         return max(0.0, min(due) - time.monotonic()) * 1000 + 1 if due else None
@@ -348,7 +377,7 @@ class _Training:
             self.bye, self.unkillable = True, tuple(values[0])
 
     def take_status(self, status: int) -> None:
-        self.status, self.ended, self.finish_at = status, datetime.now(timezone.utc), None
+        self.status, self.ended, self.finish_at, self.pulse_at = status, datetime.now(timezone.utc), None, None
 
     def keeper_gone(self) -> None:
         assert self.channel is not None
@@ -408,6 +437,8 @@ class _Training:
             self.finish_at, self.ended_after_training = None, True
             self.send("pass", int(signal.SIGTERM))
             self.note("the training was done but did not exit, and was ended", "训练已完成但未退出，已将其结束")
+        if self.pulse_at is not None and now >= self.pulse_at:
+            self.look_for_stall(now)
         if self.keeper_until is not None and now >= self.keeper_until:
             self.keeper_until = None
             self.process.kill()
@@ -415,6 +446,22 @@ class _Training:
             self.drop_screens()
         if self.orphans_kill_at is not None and not self.over:
             self.end_orphans(now)
+
+    def look_for_stall(self, now: float) -> None:
+        """Ends a training that makes no progress, once its stacks are kept."""
+        assert self.stall is not None
+        self.pulse_at = now + min(TICK, self.stall.timeout / 4)
+        self.silence = listen(self.silence, _read_pulse(self.stall.pulse), now)
+        if self.asked is not None or not is_stalled(self.silence, self.stall.timeout):
+            return
+        self.stalled, self.pulse_at = True, None
+        said = describe_stall(self.silence)
+        children = keeper.descendants(self.process.pid)
+        count = keep_stacks(self.stall.stacks, children, self.python)
+        self.log.write(f"\n[swift-fa: {said.en}; stacks of {count} processes: {self.stall.stacks}]\n".encode())
+        self.notes.append(said)
+        self.send("pass", int(signal.SIGTERM))
+        self.keeper_until = self.keeper_until or time.monotonic() + self.grace + keeper.GIVE_UP + 5.0
 
     def end_orphans(self, now: float) -> None:
         """What the killed keeper left became ours: collects what ended, and kills what did not in time."""
@@ -430,6 +477,23 @@ class _Training:
             self.unkillable, found = tuple(sorted(found)), {}
         if not found:
             self.end()
+
+
+def _read_pulse(file: Path) -> Pulse | None:
+    with suppress(DecodeError):
+        if told := read_group(file):
+            return decode(Pulse, told)  # type: ignore[no-any-return]
+    return None
+
+
+def _memory_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory since it started; None where it does not say."""
+    found = re.search(r"^oom_kill (\d+)$", text_of(Path("/proc/vmstat")), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _changed(before: int | None, now: int | None) -> bool | None:
+    return None if before is None or now is None else before != now
 
 
 def make_exit_code(status: int | None, asked: int | None) -> tuple[int, int | None]:

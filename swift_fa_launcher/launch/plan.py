@@ -20,6 +20,7 @@ from swift_fa_launcher.config.swift_args import render_arguments, translate_conf
 from swift_fa_launcher.decode import encode, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.flash.provider import KERNEL, PACKAGE, choose_provider
+from swift_fa_launcher.launch.stall import STACKS_SIGNAL
 from swift_fa_launcher.launch.swanlab import make_swanlab_settings
 from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.reading import LAUNCH_VARIABLES, chosen_port, interpreter
@@ -57,7 +58,7 @@ def make_plan(config: ResolvedConfig, facts: Facts, *, run_id: str, run_dir: str
     """The plan for this config on the machine of these facts."""
     settings = make_swanlab_settings(config, facts.package("swanlab"), run_dir)
     own_jobs = {"attention": _attention_job(config, facts), "speedups": _speedups_job(config, run_dir),
-                "monitor": monitor_job(config, run_dir)}
+                "monitor": monitor_job(config, run_dir), "pulse": _pulse_job(config, run_dir)}
     jobs = {**settings.jobs, **{name: job for name, job in own_jobs.items() if job}}
     known_arguments = known(facts.ms_swift_args)
     translated = translate_config(config, known_arguments, facts.package("ms-swift"))
@@ -90,6 +91,12 @@ def monitor_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
     else:
         wants = ""
     return {"folder": run_dir, "wants": wants}
+
+
+def _pulse_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """The folder for its files and the signal that asks for stacks; None where nobody waits for a stall."""
+    watched = config.run.monitor and config.launch.stall_timeout is not None
+    return {"folder": run_dir, "signal": STACKS_SIGNAL} if watched else None
 
 
 def _speedups_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:

@@ -15,10 +15,13 @@ from typing import Any
 
 from packaging.version import Version
 
-from swift_fa_launcher.config.schema import Notification, ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig
 
 KEY_VARIABLE = "SWANLAB_API_KEY"
 WEBHOOK_VARIABLE, SECRET_VARIABLE = "SWIFT_FA_NOTIFY_WEBHOOK_URL", "SWIFT_FA_NOTIFY_SECRET"
+
+#: In the run's folder once the training has sent its message.
+SENT = "notified"
 
 #: What ms-swift reports to when it is not told (swift/trainers/arguments.py, 3.8 to 4.6).
 DEFAULT_TRACKERS = ("tensorboard",)
@@ -53,7 +56,7 @@ def make_swanlab_settings(config: ResolvedConfig, swanlab: Version | None, run_d
     job = {
         "mode": mode, "host": section.host, "names": _names({**config.swift, **arguments}), "log_dir": log_dir,
         "result": str(PurePath(run_dir, "swanlab.json")),
-        "notification": None if _notifies_itself(config) else _notification(section.notification, values),
+        "notification": make_notification_job(config, run_dir),
     }
     env = {"SWANLAB_MODE": mode, "SWANLAB_LOG_DIR": log_dir, **_host(section.host, swanlab)}
     return SwanLabSettings(arguments, env, (KEY_VARIABLE, *values), {"swanlab": job})
@@ -106,11 +109,13 @@ def _host(host: str | None, swanlab: Version | None) -> dict[str, str]:
     return {"SWANLAB_API_HOST": host}
 
 
-def _notification(notification: Notification, values: Mapping[str, str]) -> dict[str, Any] | None:
-    """What the plugin is told: everything but the secrets, and which variables hold those."""
-    if not notification.method:
+def make_notification_job(config: ResolvedConfig, run_dir: str) -> dict[str, Any] | None:
+    """What the plugin is told: everything but the secrets, and which variables hold those. None where the `swanlab` section asks
+    for no message, or ms-swift's own arguments do."""
+    notification, values = config.swanlab.notification, notification_secrets(config)
+    if not config.swanlab.tracks or not notification.method or _notifies_itself(config):
         return None
-    told = {"method": notification.method,
+    told = {"method": notification.method, "sent": str(PurePath(run_dir, SENT)), "errors": config.launch.restarts == 0,
             "webhook_url_from": WEBHOOK_VARIABLE if WEBHOOK_VARIABLE in values else None,
             "secret_from": SECRET_VARIABLE if SECRET_VARIABLE in values else None,
             "sender_email": notification.sender_email, "receiver_email": notification.receiver_email,

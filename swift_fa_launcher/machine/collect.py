@@ -91,7 +91,7 @@ def ask_target(python: str, environment: Mapping[str, str], cwd: Path) -> dict[s
     found = find_interpreter(python, environment)
     if found is None:
         return None
-    answer = run_script(found, TARGET, environment=environment, cwd=cwd, timeout=TARGET_TIMEOUT)
+    answer = run_script(found, TARGET, environment=environment, cwd=cwd, timeout=TARGET_TIMEOUT, quick=True)
     return only_step(answer, found)
 
 

@@ -186,7 +186,7 @@ class ModelConfig:
 class PathFacts:
     """A file, folder or hub name that the config mentions, keyed by the value as the config writes it."""
 
-    kind: Maybe[str] = NOT_COLLECTED  # "file", "dir", "missing", "hub"
+    kind: Maybe[str] = NOT_COLLECTED  # "file", "dir", "missing", "hub", "special" (a pipe, a device)
     writable: Maybe[bool] = NOT_COLLECTED
     free_gib: Maybe[float] = NOT_COLLECTED
     entries: Maybe[int] = NOT_COLLECTED

@@ -8,6 +8,7 @@ kernels are compiled on first use (flash_attn/cute/pyproject.toml).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,14 +46,14 @@ def find_torchs_own(torch: Maybe[Torch]) -> Maybe[FlashAttn]:
     if folder is None:
         return torch if found is None else Unknown("it is not known where torch lies")  # type: ignore[return-value]
     file = Path(folder, "nn/attention/varlen.py")
-    return FlashAttn(TORCHS_OWN.distribution, found.version, str(file)) if found and file.is_file() else None
+    return FlashAttn(TORCHS_OWN.distribution, found.version, str(file)) if found and os.path.isfile(file) else None
 
 
 def _origin(report: Report, variant: Implementation) -> Path | None:
     if variant is not FA4:
         return module_file(report, variant.module)
     folders = (report["modules"].get("flash_attn") or {}).get("folders") or ()
-    return next((file for folder in folders if (file := Path(folder, "cute", "__init__.py")).is_file()), None)
+    return next((file for folder in folders if os.path.isfile(file := Path(folder, "cute", "__init__.py"))), None)
 
 
 def _why_not(place: object, variant: Implementation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _without_nvml(why: str) -> tuple[Maybe[tuple[Gpu, ...]], Maybe[Driver]]:
 def has_nvidia_device(root: Path = Path("/")) -> bool:
     """Whether the kernel shows an NVIDIA device or driver (WSL has it in a library folder of its own)."""
     signs = (root / "proc/driver/nvidia/version", root / "usr/lib/wsl/lib/libnvidia-ml.so.1")
-    return bool(glob.glob(str(root / "dev/nvidia[0-9]*"))) or any(sign.exists() for sign in signs)
+    return bool(glob.glob(str(root / "dev/nvidia[0-9]*"))) or any(map(os.path.exists, signs))
 
 
 def _gpu(nvml: Any, index: int) -> Gpu:

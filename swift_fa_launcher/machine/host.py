@@ -59,7 +59,11 @@ def collect_memory(root: Path = Path("/")) -> tuple[Maybe[float], Maybe[float]]:
     """Total and available memory in GiB: the cgroup's where its limit is the lower one."""
     import psutil
 
-    memory = psutil.virtual_memory()
+    try:
+        memory = psutil.virtual_memory()
+    except OSError as error:
+        why = Unknown(str(error))
+        return why, why
     total, available = float(memory.total), float(memory.available)
     for limit, used in _cgroup_memory(root):
         total, available = min(total, limit), min(available, max(0.0, limit - used))
@@ -96,7 +100,7 @@ def _number(text: str) -> float | None:
 def nearest_existing(path: Path) -> Path:
     """`path`, or the closest folder above it that exists."""
     path = Path(os.path.abspath(path))
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
 

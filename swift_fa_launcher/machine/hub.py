@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -53,7 +54,10 @@ def _modelscope(owner: str, bare: str, kind: str, environment: Mapping[str, str]
 def _snapshots(folder: Path) -> list[Path]:
     """The snapshots that a hub's library keeps, the newest first."""
     kept = folder / "snapshots"
-    return sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True) if kept.is_dir() else []
+    try:
+        return sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
 
 
 def _cache(environment: Mapping[str, str]) -> Path:
@@ -72,4 +76,4 @@ def has_login(environment: Mapping[str, str]) -> bool:
     tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN")
     home = Path(environment.get("HOME") or Path.home())
     return any(environment.get(name) for name in tokens) or any(
-        (home / place).exists() for place in (".cache/huggingface/token", ".modelscope/credentials"))
+        os.path.exists(home / place) for place in (".cache/huggingface/token", ".modelscope/credentials"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -112,7 +113,7 @@ def torch_libraries(report: Report, folder: Path) -> Path:
     """The folder of torch's libraries: its own `lib`, or conda's, where conda-forge's build has them."""
     shared = Path(report["prefix"]) / "lib"
     own = folder / "lib"
-    return shared if not (own / "libc10.so").exists() and (shared / "libc10.so").exists() else own
+    return shared if not os.path.exists(own / "libc10.so") and os.path.exists(shared / "libc10.so") else own
 
 
 def _missing_torch_files(folder: Path, entry: Mapping[str, Any] | None) -> str | None:
@@ -122,7 +123,7 @@ def _missing_torch_files(folder: Path, entry: Mapping[str, Any] | None) -> str |
     except (OSError, ValueError):
         return None
     libraries = re.findall(r"^torch/(lib/(?:lib)?(?:c10|torch_cpu|torch_python)\.\w+),", listed, re.M)
-    missing = [name for name in libraries if not (folder / name).exists()]
+    missing = [name for name in libraries if not os.path.exists(folder / name)]
     return f"{folder} lacks {', '.join(missing)}: torch is not completely installed" if missing else None
 
 

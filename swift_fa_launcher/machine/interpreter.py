@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.decode import Unknown
+from swift_fa_launcher.machine.guard import start_alone, start_guarded
 
 #: Stands before each JSON object that a script prints; everything else on its output is noise.
 MARKER = "swift-fa-target:"
@@ -44,14 +45,15 @@ def find_interpreter(python: str, environment: Mapping[str, str]) -> str | None:
 
 
 def run_script(python: str, script: Path, *arguments: str, environment: Mapping[str, str], cwd: Path,
-               timeout: float, errors: int | None = subprocess.STDOUT) -> Answer:
-    """What `script` answers when `python` runs it. errors: where its standard error goes; None for ours.
+               timeout: float, errors: int | None = subprocess.STDOUT, quick: bool = False) -> Answer:
+    """What `script` answers when `python` runs it. errors: where its standard error goes; None for ours. quick: it ends by
+    itself in no time, and needs no guard.
 
     It gets a process group of its own; when `timeout` seconds have passed all of that is killed, and what it said
     before then counts. Never raises for what the script does.
     """
     quiet = {**environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-    script_run = _Script([python, str(script), *arguments], quiet, cwd, errors)
+    script_run = _Script([python, str(script), *arguments], quiet, cwd, errors, quick)
     try:
         _running.add(script_run)
         child = script_run.start()
@@ -75,14 +77,15 @@ class _Script:
     does around it breaks where a handler raises. Nobody waits for a bare thread when Python ends, so `end` does.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None,
+                 quick: bool) -> None:
         self.child: subprocess.Popen[bytes] | None = None
         self.refusal: Exception | str = "interrupted"
         self._over = getattr(_thread, "over", None) or threading.Event()
         self._ended = False
         self._started, self._done, self._noted = False, False, native.allocate_lock()
         self._noted.acquire()
-        self._what = command, environment, cwd, errors
+        self._what = command, environment, cwd, errors, quick
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """The child; None where there is none, `refusal` says why then."""
@@ -92,11 +95,12 @@ class _Script:
         self._noted.release()  # for whoever ends it meanwhile
         return self.child
 
-    def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None) -> None:
+    def _start(self, command: list[str], environment: Mapping[str, str], cwd: Path, errors: int | None, quick: bool) -> None:
         try:
             if not (self._ended or self._over.is_set()):
-                self.child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
-                                              stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+                start: Callable[..., subprocess.Popen[bytes]] = start_alone if quick else start_guarded
+                self.child = start(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=errors)
         except (OSError, ValueError) as error:
             self.refusal = error
         finally:

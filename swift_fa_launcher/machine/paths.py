@@ -10,6 +10,7 @@ from pathlib import Path
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
+from swift_fa_launcher.files import kind_of
 from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
 from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
 from swift_fa_launcher.machine.facts import PathFacts
@@ -115,8 +116,8 @@ def looks_like_hub_name(text: str) -> bool:
 def _place(path: Path) -> PathFacts:
     """Kind, whether it may be written, entries, free space and mount of a path that may not exist yet."""
     there = nearest_existing(path)
-    kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
-    writable = os.access(there, os.W_OK | os.X_OK) if there.is_dir() else kind == "file" and os.access(path, os.W_OK)
+    kind = kind_of(path)
+    writable = os.access(there, os.W_OK | os.X_OK) if os.path.isdir(there) else kind == "file" and os.access(path, os.W_OK)
     return PathFacts(kind=kind, writable=writable, free_gib=free_gib(there), mount=mount_kind(there, _mounts()),
                      entries=sum(1 for _ in path.iterdir()) if kind == "dir" else None)
 

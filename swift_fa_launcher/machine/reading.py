@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,17 +215,6 @@ def _parts(facts: Facts, name: str, text: str) -> list[str]:
     kind = known(facts.path(text).kind)
     told = kind == "missing" and re.search("[,;，；]", text) is not None  # a blank may stand in the name of what is not there
     return parts if told or (kind not in ("file", "dir") and all(map(_ONE_FILE.fullmatch, parts))) else [text]
-
-
-def typed(key: str, value: Any) -> str:
-    """`key=value` as it is typed into a shell to set the value."""
-    return shlex.quote(f"{key}={_typed(value)}")
-
-
-def _typed(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_typed, value))}]"
-    return value if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) else json.dumps(value, ensure_ascii=False)
 
 
 def environment(config: ResolvedConfig, facts: Facts, name: str) -> str | None:
@@ -441,6 +429,12 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
     return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
 
 
+def is_idle(gpu: Gpu) -> bool | None:
+    """Whether nearly all of its memory is free; None where that is not known."""
+    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
+    return free >= 0.9 * total if total and free is not None else None
+
+
 def gpus_before_ampere(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...]:
     """The wanted GPUs that are known to have neither bfloat16 nor what FlashAttention 2 needs."""
     return tuple(gpu for gpu in visible_gpus(config, facts).gpus or ()
@@ -450,6 +444,18 @@ def gpus_before_ampere(config: ResolvedConfig, facts: Facts) -> tuple[Gpu, ...]:
 def first_gpus(gpus: Sequence[Gpu], processes: int | None) -> str:
     """`[0,1]`: as many of them as there are processes, as launch.gpus takes them."""
     return f"[{','.join(str(gpu.index) for gpu in gpus[:processes or 1])}]"
+
+
+def with_free_gpus(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
+    """The config with the GPUs in `launch.gpus` that `auto:2` takes on this machine: the first idle ones of those visible.
+    As it was where it asks for none, or where there are too few."""
+    launch = config.launch
+    idle = [gpu.index for gpu in visible_gpus(config, facts).gpus or () if is_idle(gpu)]
+    if launch.free_gpus is None or launch.gpus is not None or len(idle) < launch.free_gpus:
+        return config
+    gpus = idle[:launch.free_gpus]
+    return replace(config, launch=replace(launch, gpus=tuple(gpus)),
+                   values={**config.values, "launch": {**(config.values.get("launch") or {}), "gpus": gpus}})
 
 
 def _choose(present: tuple[Gpu, ...], names: tuple[str, ...], chosen_by: str) -> VisibleGpus:

@@ -9,6 +9,7 @@ import netrc
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def stray_settings(environment: Mapping[str, str], cwd: Path) -> Iterator[tuple[
     """Settings files that win over the environment, by name, with the settings that each makes."""
     system = Path(environment.get("SWANLAB_CONFIG_DIR") or "/etc/swanlab")
     candidates = [(name, cwd / name) for name in ("swanlab.yaml", "swanlab.yml", ".env")]
-    candidates += [(str(file), file) for file in sorted(system.glob("*.y*ml")) if file.suffix in (".yaml", ".yml")]
+    candidates += [(file, Path(file)) for file in sorted(glob(f"{escape(str(system))}/*.y*ml"))
+                   if file.endswith((".yaml", ".yml"))]
     for name, file in candidates:
         if settings := read_settings(file):
             yield name, settings

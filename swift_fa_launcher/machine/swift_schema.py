@@ -18,7 +18,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.swift_args import Argument
 from swift_fa_launcher.decode import Maybe, Unknown, known
 from swift_fa_launcher.errors import Say, Text
-from swift_fa_launcher.files import keep_answer, kept_answer
+from swift_fa_launcher.files import keep_answer, kept_answer, text_of
 from swift_fa_launcher.machine.interpreter import only_step, run_script
 
 TARGET = Path(__file__).with_name("swift_schema_target.py")
@@ -51,10 +51,18 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
     return _make_arguments(answer["arguments"])
 
 
+def newest_kept_arguments() -> Mapping[str, Argument]:
+    """The arguments that were kept last, whichever interpreter's, for what must be fast and may be wrong (completion of a word,
+    2 ms); empty where none are kept or what they were read from has changed."""
+    places = sorted((cache_dir() / "swift-args").glob("*.json"), key=lambda place: place.stat().st_mtime, reverse=True)
+    kept = (kept_answer(place, lambda answer: _make_arguments(answer["arguments"])) for place in places)
+    return next(filter(None, kept), {})
+
+
 def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> dict[str, Any] | Unknown:
     """The script's answer with "arguments" and "files"."""
     who = "reading ms-swift's arguments"
-    answer = only_step(run_script(python, TARGET, environment=environment, cwd=cwd, timeout=READ_TIMEOUT), who)
+    answer = only_step(run_script(python, TARGET, environment=environment, cwd=cwd, timeout=READ_TIMEOUT, quick=True), who)
     if not isinstance(answer, Unknown) and "not_static" in answer:
         say(Text("importing ms-swift for its arguments (about 7 s, once)", "正在导入 ms-swift 以读取其参数（约 7 秒，仅一次）"))
         answer = only_step(run_script(python, TARGET, "--import", environment=environment, cwd=cwd,
@@ -67,7 +75,7 @@ def _ask(python: str, environment: Mapping[str, str], cwd: Path, say: Say) -> di
 def _key(python: str, module: str | None, installed: Packages | None) -> str:
     """A name for what is installed; another interpreter, place, version or reader has another."""
     versions = [f"{part}={known((installed or {}).get(part))}" for part in PARTS]
-    reader = hashlib.sha256(TARGET.read_bytes()).hexdigest()
+    reader = hashlib.sha256(text_of(TARGET).encode()).hexdigest()
     return hashlib.sha256("\n".join((reader, python, module or "", *versions)).encode()).hexdigest()[:24]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.render import leaves
-from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
 from swift_fa_launcher.launch.plan import LaunchPlan
@@ -34,7 +34,7 @@ _LONGER = ("swift.max_steps", "swift.num_train_epochs")
 class Continuation:
     """Where a run goes on and how. skipped: newer checkpoints that are not whole. words: what becomes of its SwanLab run.
 
-    earlier: folders of its offline SwanLab run, to be uploaded before the next part's.
+    earlier: folders of its offline SwanLab run, to be uploaded before the next part's. env: variables by which SwanLab finds it.
     """
 
     overrides: tuple[str, ...]
@@ -42,6 +42,7 @@ class Continuation:
     skipped: tuple[Checkpoint, ...]
     words: Words = ""
     earlier: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *, exact: bool = False) -> ResolvedConfig:
@@ -52,7 +53,7 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
     if exact:
         config = resolve_config([entry.folder / "config.yaml"])
     else:
-        config = resolve_config(recorded_layers(entry.folder), (*record.overrides, *overrides), with_bases=False)
+        config = layers_again(entry.folder, (*record.overrides, *overrides))
     lost = [key for key, value in leaves(dict(config.values)) if REDACTED in str(value)]
     if lost:
         raise LaunchError("record-lacks-secrets",
@@ -61,6 +62,11 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
                           hint=(" ".join([f"swift-fa rerun {run_word(entry.folder)}",
                                           *(f"{key}='${{oc.env:NAME}}'" for key in lost)]),))
     return config
+
+
+def layers_again(folder: Path, overrides: Sequence[str]) -> ResolvedConfig:
+    """The config of a record's layers under `overrides`, resolved today."""
+    return resolve_config(recorded_layers(folder), overrides, with_bases=False)
 
 
 def refuse_to_repeat(entry: Entry, record: RunRecord) -> None:
@@ -135,7 +141,7 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
                          Text(f"swift-fa resume sets {', '.join(own)} itself",
                               f"swift-fa resume 会自行设置 {', '.join(own)}"),
                          hint=(f"swift-fa rerun {shlex.join([word, *overrides])}",))
-    if entry.state in ("running", "orphaned"):
+    if entry.state in ("queued", "running", "orphaned"):
         raise LaunchError("run-still-running", Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
                           hint=(f"swift-fa runs --end {run_word(entry.folder)}",))
     output = Path(record.cwd, record.output_dir or "")
@@ -171,17 +177,34 @@ def continue_swanlab(there: Continuation, entry: Entry, record: RunRecord, confi
     if mode == "local":
         return replace(there, words=Text("SwanLab cannot continue a local run; it starts a new one beside it",
                                          "SwanLab 无法续接本地实验，将另外新建一个"))
-    own = (f"env.SWANLAB_RUN_ID={json.dumps(str(run_id))}", "env.SWANLAB_RESUME=allow")
+    env = {"SWANLAB_RUN_ID": str(run_id), "SWANLAB_RESUME": "allow"}
+    own = tuple(f"env.{name}={json.dumps(value)}" for name, value in env.items())
+    there = replace(there, env=env, overrides=(*there.overrides, *own))
     folders = tuple(map(str, (*(swanlab.get("earlier") or ()), swanlab.get("dir") or "")))
     if mode == "offline":
         words = Text(f"SwanLab records another part of run {run_id}; `swanlab sync --id` joins the parts",
                      f"SwanLab 将记录实验 {run_id} 的后续部分；swanlab sync --id 会把各部分合在一起")
-        return replace(there, overrides=(*there.overrides, *own), words=words, earlier=folders)
+        return replace(there, words=words, earlier=folders)
     unsent = upload_command(replace(record, swanlab=swanlab))
     first = Text(f"; it drops steps older than those it already has, so first run: {unsent}",
                  f"；它会丢弃早于已有数据的步，所以请先执行：{unsent}") if unsent else Text("", "")
     words = Text(f"SwanLab continues run {run_id}{first.en}", f"SwanLab 续接实验 {run_id}{first.zh}")
-    return replace(there, overrides=(*there.overrides, *own), words=words)
+    return replace(there, words=words)
+
+
+def continue_in_place(folder: Path, record: RunRecord, config: ResolvedConfig,
+                      earlier: Sequence[str]) -> tuple[ResolvedConfig, Continuation | None]:
+    """The config with which a run whose training failed goes on under the same record, and from where: its newest whole
+    checkpoint. None, and the config as it was, where there is none. earlier: folders of its offline SwanLab run so far."""
+    output = Path(record.cwd, record.output_dir or "")
+    newest = newest_complete(list_checkpoints(output)) if record.output_dir else None
+    if newest is None:
+        return config, None
+    known = replace(record, swanlab={**read_swanlab(folder), "earlier": list(earlier)})
+    there = continue_swanlab(Continuation((), newest, ()), Entry(folder, known), known, config)
+    own = {"resume_from_checkpoint": str(newest.path), "output_dir": str(output), "add_version": False}
+    origins = {key: origin for key, origin in config.origins.items() if key.partition(".")[2] not in own}
+    return replace(config, swift=SwiftArguments({**config.swift, **own}), env={**config.env, **there.env}, origins=origins), there
 
 
 def _refuse_the_finished(entry: Entry, record: RunRecord, newest: Checkpoint, given: set[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,46 @@ def compare(first: Texts, second: Texts) -> tuple[Difference, ...]:
                            and not _differently_read(key, a.get(key), b.get(key)))
                 found.append(Difference(group, key, a.get(key), b.get(key), origins, matters))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that is not the same in several runs: a value a run, None for absent."""
+
+    group: str
+    key: str
+    values: tuple[Any, ...]
+
+
+def compare_all(runs: Sequence[Texts]) -> tuple[Row, ...]:
+    """What is not the same in all of them and may matter, in the order of GROUPS, the results last. A word of the command that
+    only repeats the config is left out."""
+    sides = [_Side(texts) for texts in runs]
+    rows: list[Row] = []
+    for group in GROUPS:
+        held = [side.values(group) for side in sides]
+        for key in dict.fromkeys(key for values in held for key in values):
+            row = Row(group, key, tuple(values.get(key) for values in held))
+            matters = key.rpartition(" ")[2] not in _HARMLESS.get(group, ()) and not key.startswith("SWIFT_FA_")  # our own
+            if matters and any(value != row.values[0] for value in row.values) and not _repeats(row, rows):
+                rows.append(row)
+    return tuple(rows)
+
+
+def _repeats(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether the command says what the config said."""
+    if row.group != "command" or not row.key.startswith("--"):
+        return False
+    names = {f"swift.{row.key[2:]}", *(["run.name"] if row.key == "--swanlab_exp_name" else [])}
+    return any(other.group == "config" and other.key in names for other in rows)
+
+
+def rows_to_json(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
+    """The comparison for programs, by group."""
+    groups: dict[str, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append({"key": row.key, "values": list(row.values)})
+    return {"schema": 1, "runs": list(names), "differences": groups}
 
 
 def differences_to_json(first: str, second: str, found: tuple[Difference, ...]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ TRAINING_ENDED = b"End time of running main"
 #: history, which is looked at when the end is recorded.
 TAIL, LONG_TAIL = 4096, 2**18
 _STEP = re.compile(rb"'global_step/max_steps': '(\d{1,9})/(\d{1,9})'")
-_LOGGED = re.compile(r'\{[^{}]*"(?:loss|train_runtime)": [^{}]*\}')
+_EVALUATED = re.compile(r'"eval_loss": (-?[\d.]+(?:e[-+]?\d+)?)')
+_LOGGED = re.compile(r'\{[^{}]*?"(?:loss|train_runtime)": [^{}]*\}')
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ def parse_step(line: bytes) -> tuple[int, int] | None:
 def read_progress(folder: Path, tail_size: int = TAIL) -> Progress:
     """The last words of a version folder's logging.jsonl, empty where there are none. Reads the file's end only."""
     return parse_progress(read_end(folder / "logging.jsonl", tail_size))
+
+
+def read_eval_loss(folder: Path) -> float | None:
+    """The loss of the last evaluation in a version folder's logging.jsonl; None where there was none."""
+    found = _EVALUATED.findall(read_end(folder / "logging.jsonl", LONG_TAIL))
+    return _as(float, found[-1]) if found else None
 
 
 def read_end(file: Path, size: int | None = None) -> str:

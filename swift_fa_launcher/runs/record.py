@@ -17,17 +17,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from glob import escape, glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import text_of, without_waiting, write_whole
 from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
 
 if TYPE_CHECKING:
@@ -39,16 +42,20 @@ if TYPE_CHECKING:
     from swift_fa_launcher.runs.surroundings import Surroundings
 
 SCHEMA = 1
+_PART = 2**16  # bytes; more than nearly every run.json
+_PATIENCE = 5.0  # seconds; a record is written in some milliseconds
+_DRAFT = ".new"  # how a folder's name ends while it is filled
 _SHORTEST_SECRET = 6  # shorter values are no secrets, and replacing them would garble the record
 #: What the launcher itself words in run.json: no secret, whatever it may be equal to.
-_OWN_WORDS = ("id", "status", "started", "ended", "parent", "launcher", "host")
+_OWN_WORDS = ("id", "kind", "status", "started", "ended", "parent", "launcher", "host")
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """What `run.json` says. Times are UTC, ISO 8601.
 
-    status: "unfinished" until the end is written, then "finished", "failed" or "interrupted". exit_code: of `train`.
+    status: "queued" while a job of Slurm has not begun, "unfinished" until the end is written, then "finished", "failed" or
+    "interrupted". exit_code: of `train`.
     """
 
     id: str
@@ -56,6 +63,7 @@ class RunRecord:
     status: str
     started: str
     cwd: str
+    kind: str = "run"  # or "sweep": the parent of several
     command: tuple[str, ...] = ()
     ended: str | None = None
     exit_code: int | None = None
@@ -65,6 +73,7 @@ class RunRecord:
     notes: str | None = None
     parent: str | None = None
     resumed_from: str | None = None  # the checkpoint, where the parent was continued
+    attempts: tuple[Mapping[str, Any], ...] = ()  # those that failed and were followed by another, see `end_attempt`
     launcher: str = __version__
     host: str | None = None
     pid: int | None = None
@@ -78,6 +87,7 @@ class RunRecord:
     result: Mapping[str, Any] = field(default_factory=dict)  # runs.output.Progress at the end
     measured: Mapping[str, Any] = field(default_factory=dict)  # runs.monitor.read_measured at the end
     diagnoses: tuple[Mapping[str, Any], ...] = ()
+    slurm: Mapping[str, Any] = field(default_factory=dict)  # of a job: stories.cluster says what
 
 
 def new_run_id(name: str, now: datetime) -> str:
@@ -115,8 +125,9 @@ def _named_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Path:
     """Write what `render_record` made of a run that is about to start; its folder. Raises RecordError."""
-    folder, draft = root / record.id, root / f".{record.id}.new"
+    folder, draft = root / record.id, root / f".{record.id}.{record.host}.{record.pid}{_DRAFT}"
     with refused_as(RecordError("record-not-written", where=str(folder))):
+        _clear_drafts(root, record.host)
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
@@ -124,11 +135,19 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
                 write_whole(draft / name, text, durable=True)
             draft.rename(folder)
         except BaseException:
-            import shutil
-
             shutil.rmtree(draft, ignore_errors=True)
             raise
     return folder
+
+
+def _clear_drafts(root: Path, host: str | None) -> None:
+    """Removes the drafts of launchers that were killed on this host while they wrote them."""
+    import psutil
+
+    for draft in glob(f"{escape(str(root))}/.*.{escape(str(host))}.*{_DRAFT}"):
+        pid = draft.removesuffix(_DRAFT).rpartition(".")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
@@ -136,12 +155,42 @@ def update_record(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -
     write_whole(folder / "run.json", _render_run(record, hidden), durable=True)
 
 
+def update_launched(folder: Path, record: RunRecord, hidden: Sequence[str] = ()) -> None:
+    """`update_record` by who launched the run: tags and notes stay as they stand there, since others give them meanwhile."""
+    with _alone(folder):
+        with suppress(RecordError):
+            now = read_record(folder)
+            record = replace(record, tags=now.tags, notes=now.notes)
+        update_record(folder, record, hidden)
+
+
+def edit_record(folder: Path, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+    """What `change` makes of the record, written whole. Raises RecordError."""
+    with _alone(folder), refused_as(RecordError("record-not-written", where=str(folder))):
+        record = change(read_record(folder))
+        update_record(folder, record)
+    return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time reads and writes a record. A folder that takes no lock, or a lock that is never let go, stops nobody."""
+    from filelock import FileLock  # here, since a list of runs does without
+
+    lock = FileLock(folder / ".run.json.lock")
+    with suppress(OSError):  # a Timeout is one
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read_record(folder: Path) -> RunRecord:
     """The record in a run folder. Raises RecordError for one that is absent, damaged or of a future schema."""
     file = f"{folder}/run.json"
     try:
-        with open(file, "rb", buffering=0) as opened:  # thousands are read, and path objects and buffers cost as much again
-            data = json.loads(opened.readall().decode("utf-8"))
+        data = json.loads(_read_bytes(file).decode("utf-8"))
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise _damaged(file, Text("no schema", "没有 schema"))
         if data["schema"] > SCHEMA:
@@ -159,6 +208,18 @@ def read_record(folder: Path) -> RunRecord:
         raise _damaged(file, str(error)) from None
 
 
+def _read_bytes(file: str) -> bytes:
+    """A whole file. Thousands are read for a list, and file objects cost as much again."""
+    opened = without_waiting(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(opened, _PART)]
+        while len(parts[-1]) == _PART:
+            parts.append(os.read(opened, _PART))
+        return b"".join(parts)
+    finally:
+        os.close(opened)
+
+
 def _damaged(file: str, why: Words) -> RecordError:
     return RecordError("record-unreadable", where=file, why=why)
 
@@ -166,15 +227,9 @@ def _damaged(file: str, why: Words) -> RecordError:
 def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], plan: LaunchPlan,
                   around: Surroundings, hidden: Sequence[str]) -> dict[str, str]:
     """File name to text of a whole record, the secret values `hidden` replaced. Reads the config files to copy them."""
-    import yaml
-
     from swift_fa_launcher.machine.facts import facts_to_json
 
-    origins = {key: str(origin) for key, origin in config.origins.items()}
-    values = redact_data(dict(config.values), hidden)
     data = {
-        "config.json": {"schema": SCHEMA, "values": values, "origins": origins,
-                        "files": [str(f) for f in config.files], "overrides": list(config.overrides)},
         "facts.json": facts_to_json(facts),
         "findings.json": [finding.to_json() for finding in findings],
         "plan.json": plan.to_json(),
@@ -189,12 +244,28 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
     }
     if around.diff:
         texts["git.diff"] = around.diff
-    for i, source in enumerate(config.files):
-        texts[f"layers/{i}/{source.name}"] = source.read_text(encoding="utf-8-sig", errors="replace")
-    return {"run.json": _render_run(record, hidden),
-            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
-            **{name: _json(value, hidden) for name, value in data.items()},
+    return {**render_config(record, config, hidden), **{name: _json(value, hidden) for name, value in data.items()},
             **{name: redact(text, hidden) for name, text in texts.items()}}
+
+
+def log_of(folder: Path, record: RunRecord) -> Path:
+    """The log that tells most of a run: the training's; of a job, that of the node that failed."""
+    return folder / str(record.slurm.get("log") or "train.log")
+
+
+def render_config(record: RunRecord, config: ResolvedConfig, hidden: Sequence[str]) -> dict[str, str]:
+    """File name to text of what is known of a launch before anything was looked at. Reads the config files to copy them."""
+    import yaml
+
+    from swift_fa_launcher.config.layers import place_of
+
+    values = redact_data(dict(config.values), hidden)
+    told = {"schema": SCHEMA, "values": values, "origins": {key: str(origin) for key, origin in config.origins.items()},
+            "files": [str(f) for f in config.files], "overrides": list(config.overrides)}
+    layers = {f"layers/{i}/{source.name}": text_of(source, "utf-8-sig") for i, source in enumerate(map(place_of, config.files))}
+    return {"run.json": _render_run(record, hidden), "config.json": _json(told, hidden),
+            "config.yaml": yaml.safe_dump(values, allow_unicode=True, sort_keys=False),
+            **{name: redact(text, hidden) for name, text in layers.items()}}
 
 
 def recorded_layers(folder: Path) -> tuple[Path, ...]:
@@ -214,17 +285,44 @@ def _json(value: Any, hidden: Sequence[str] = ()) -> str:
                       default=lambda other: redact(str(other), hidden)) + "\n"
 
 
+class Process(NamedTuple):
+    """A launcher's process. started: seconds since the epoch."""
+
+    host: str
+    pid: int
+    started: float | None  # None where the system does not say
+
+
+def this_process() -> Process:
+    import psutil
+
+    try:
+        started = psutil.Process().create_time()
+    except (OSError, psutil.Error):
+        started = None
+    return Process(socket.gethostname(), os.getpid(), started)
+
+
 def make_record(config: ResolvedConfig, plan: LaunchPlan, run_id: str, now: datetime, *, name: str | None = None,
                 parent: str | None = None, resumed_from: str | None = None) -> RunRecord:
     """The record of a run that starts now, in this process."""
-    import psutil
-
+    process = this_process()
     return RunRecord(id=run_id, name=name or run_name(config), status="unfinished", started=now.isoformat(timespec="seconds"),
                      cwd=plan.cwd, command=plan.argv, tags=config.run.tags, notes=config.run.notes, parent=parent,
-                     resumed_from=resumed_from, host=socket.gethostname(), pid=os.getpid(),
-                     pid_started=psutil.Process().create_time(),
+                     resumed_from=resumed_from, host=process.host, pid=process.pid, pid_started=process.started,
                      config_files=tuple(str(f) for f in config.files), overrides=config.overrides,
                      output_dir=config.swift.text("output_dir"))
+
+
+def end_attempt(record: RunRecord, outcome: Outcome, codes: Sequence[str], log: str, checkpoint: str | None,
+                step: int) -> RunRecord:
+    """The record with an attempt that failed and is followed by another: started, ended (ISO 8601), exit_code, signal, codes of
+    its diagnoses, detail, log (its name in the run's folder), and the checkpoint and step that the next one goes on from."""
+    told = {"started": outcome.started.isoformat(timespec="seconds"), "ended": outcome.ended.isoformat(timespec="seconds"),
+            "exit_code": outcome.exit_code, "signal": outcome.signal, "codes": list(codes),
+            "detail": outcome.detail.en if outcome.detail else None, "log": log, "checkpoint": checkpoint,
+            "step": step}
+    return replace(record, attempts=(*record.attempts, told))
 
 
 def close_record(record: RunRecord, outcome: Outcome) -> RunRecord:

@@ -9,23 +9,27 @@ import shlex
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.decode import decode
+from swift_fa_launcher.cache import ROOT_VARIABLE, cache_dir
+from swift_fa_launcher.decode import Maybe, Unknown, decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words, did_you_mean
+from swift_fa_launcher.files import keep_answer, read_group
+from swift_fa_launcher.machine.slurm import WAITING, Job, read_jobs
 from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
-from swift_fa_launcher.runs.record import RunRecord, read_record
+from swift_fa_launcher.runs.record import RunRecord, read_record, update_record
 
-#: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "damaged": its
-#: record cannot be read.
-STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
+#: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "unknown": it
+#: is a job, and Slurm does not answer; "damaged": its record cannot be read.
+STATES = ("queued", "running", "orphaned", "finished", "failed", "interrupted", "unfinished", "unknown", "damaged")
 _ANOTHER_ROOT = Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")
 _USUAL_ROOT = "runs"
+_FOLDERS = 200  # of which it is remembered where their last run is
 _RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 
 
@@ -33,7 +37,8 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 class Entry:
     """One folder below the root: its record and state, or why there is none to read.
 
-    progress, measured: what the record says, and where that has no end, what the training has written by now.
+    progress, measured: what the record says, and where that has no end, what the training has written by now. job: what Slurm
+    says of it, where it is a job without an end.
     """
 
     folder: Path
@@ -42,6 +47,7 @@ class Entry:
     state: str = "damaged"
     progress: Progress = Progress()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    job: Maybe[Job] = None
 
 
 @dataclass(frozen=True)
@@ -76,41 +82,107 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
 
 
 def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The entries with state and progress; looks at the machine's processes only where a run has no end."""
-    running = cache(_running)
-    return tuple(_with_state(entry, running) for entry in entries)
+    """The entries with state and progress; looks at the machine's processes only where a run has no end, and asks Slurm once for
+    all jobs that have none."""
+    entries, running = tuple(entries), cache(_running)
+    numbers = [number for entry in entries if (number := _open_job(entry))]
+    jobs = read_jobs(numbers) if numbers else {}
+    return tuple(_with_state(_with_job(entry, jobs) if _open_job(entry) else entry, running) for entry in entries)
+
+
+def _open_job(entry: Entry) -> str:
+    """The number of a job of Slurm that wrote no end; empty for any other run."""
+    record = entry.record
+    return str(record.slurm.get("job") or "") if record and not record.ended else ""
+
+
+def _with_job(entry: Entry, jobs: Mapping[str, Job | None] | Unknown) -> Entry:
+    """The entry with what Slurm says; where Slurm is done with a job that wrote no end, its end is written here."""
+    record = read_record(entry.folder)  # it may have ended while Slurm was asked
+    if record.ended:
+        return replace(entry, record=record, state=record.status)
+    if isinstance(jobs, Unknown):
+        return replace(entry, record=record, job=jobs, state="unknown")
+    job = jobs.get(str(record.slurm["job"]))
+    if job is None or job.is_over:
+        record = close_job(record, job)
+        with suppress(OSError):  # of another user: it is shown at least
+            update_record(entry.folder, record)
+        return replace(entry, record=record, state=record.status, job=job)
+    return replace(entry, record=record, job=job, state="queued" if job.state in WAITING else "running")
+
+
+def close_job(record: RunRecord, job: Job | None) -> RunRecord:
+    """The record with the end that its job did not write: it was killed, or it could not start."""
+    interrupted = job is not None and job.state in ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE")
+    told = " ".join(filter(None, (job.state, job.reason))) if job else "the job is not known any more"
+    unseen = job is not None and (job.reason == "JobLaunchFailure" or job.reason.startswith("RaisedSignal:53"))
+    why = f"; not a shared disk: {job.first} cannot open the run's log" if job and unseen else ""
+    return replace(record, status="interrupted" if interrupted else "failed", detail=f"Slurm: {told}{why}",
+                   ended=datetime.now(timezone.utc).isoformat(timespec="seconds"), exit_code=record.exit_code or 1,
+                   diagnoses=({"code": "run-root-local", "summary": why[2:], "fix": []},) if unseen else record.diagnoses,
+                   slurm={**record.slurm, "log": "slurm.log", **({"failed": job.first} if job and unseen else {})})
 
 
 def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
     """The entries that are wanted. A damaged record is judged by its folder's name, which holds time and name."""
-    return tuple(entry for entry in entries if _fits(entry, wanted))
+    return tuple(entries) if wanted == Wanted() else tuple(entry for entry in entries if _fits(entry, wanted))
 
 
-def say_none(root: Path, wanted: Wanted) -> Text:
-    """Why no run is listed."""
+def say_none(root: Path, *, chosen: bool) -> Text:
+    """Why no run is listed. chosen: whether only some were asked for."""
     if not root.is_dir():
         return Text(f"no runs: there is no folder {root} ({_ANOTHER_ROOT.en})",
                     f"没有运行记录：目录 {root} 不存在（{_ANOTHER_ROOT.zh}）")
     if any(folder.is_dir() for folder in root.iterdir()) and not list_runs(root):
         return Text(f"no runs: {root} is not a folder of run records ({_ANOTHER_ROOT.en})",
                     f"没有运行记录：{root} 不是运行记录的目录（{_ANOTHER_ROOT.zh}）")
-    if wanted == Wanted():
+    if not chosen:
         return Text(f"no runs in {root}", f"{root} 中没有运行记录")
     return Text(f"no runs in {root} match", f"{root} 中没有符合条件的运行")
 
 
+def usual_root() -> Path:
+    """The folder of the records that a command means which names none: $SWIFT_FA_ROOT, else where the last run that was started
+    here is, else ./runs, else where the last run at all is."""
+    if named := os.environ.get(ROOT_VARIABLE):
+        return Path(os.path.expanduser(named))
+    used = [(folder, root) for folder, root in _used_roots().items() if os.path.isdir(root)]
+    here = dict(used).get(os.getcwd())
+    if not used or (os.path.isdir(_USUAL_ROOT) and here in (None, os.path.abspath(_USUAL_ROOT))):
+        return Path(_USUAL_ROOT)
+    return Path(here or used[-1][1])
+
+
+def remember_root(root: Path, cwd: Path) -> None:
+    """`usual_root` finds the folder of records from now on."""
+    others = [(folder, one) for folder, one in _used_roots().items() if folder != str(cwd)]
+    keep_answer(_memory(), {"used": dict([*others[-_FOLDERS:], (str(cwd), str(root))])})
+
+
+def _used_roots() -> dict[str, str]:
+    """Working folder to the folder of its last run's record, the last one last."""
+    used = read_group(_memory()).get("used")
+    return {str(folder): str(root) for folder, root in used.items()} if isinstance(used, dict) else {}
+
+
+def _memory() -> Path:
+    return cache_dir() / "run-roots.json"
+
+
 def run_word(folder: Path) -> str:
-    """What names the run of a record's folder on a command line: its id, its folder where that is not in ./runs."""
-    return shlex.quote(folder.name if _is_usual(folder.parent) else str(folder))
+    """What names the run of a record's folder on a command line: its id, its folder where that is not in the usual root."""
+    return shlex.quote(folder.name if is_usual(folder.parent) else str(folder))
 
 
 def list_command(root: Path) -> str:
     """The command that lists the runs of `root`."""
-    return "swift-fa runs" if _is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
+    return "swift-fa runs" if is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
 
 
-def _is_usual(root: Path) -> bool:
-    return os.path.abspath(root) == os.path.abspath(_USUAL_ROOT)
+def is_usual(root: Path) -> bool:
+    """Whether a command finds this folder of records without being told."""
+    return os.path.abspath(root) == os.path.abspath(usual_root())
 
 
 def find_run(root: Path, word: str) -> Entry:
@@ -127,6 +199,22 @@ def find_run(root: Path, word: str) -> Entry:
 def see_run(folder: Path) -> Entry:
     """The run of a folder, with its state."""
     return with_states([_entry(folder)])[0]
+
+
+def children_of(entry: Entry) -> tuple[Entry, ...]:
+    """The runs beside it that were made from it, newest first."""
+    return tuple(other for other in list_runs(entry.folder.parent)
+                 if other.record and other.record.parent == entry.folder.name and other.folder != entry.folder)
+
+
+def readable_runs(root: Path, words: Iterable[str]) -> dict[Path, tuple[Entry, RunRecord]]:
+    """The runs that the words name, by folder; the members of a sweep in its place. Raises RecordError."""
+    runs: dict[Path, tuple[Entry, RunRecord]] = {}
+    for word in words:
+        entry, record = readable_run(root, word)
+        members = with_states(reversed(children_of(entry))) if record.kind == "sweep" else ()
+        runs |= {one.folder: (one, one.record) for one in members or (entry,) if one.record}
+    return runs
 
 
 def readable_run(root: Path, word: str) -> tuple[Entry, RunRecord]:
@@ -186,12 +274,13 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     if record is None:
         return entry
     state = entry.state
-    if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
+    here = record.host == socket.gethostname() and not record.slurm  # elsewhere nobody can tell from here
+    if record.status == "unfinished" and here:
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
     measured = record.measured
     if record.status == "unfinished" and not measured:
         measured = read_latest(entry.folder)
-    return Entry(entry.folder, record, state=state, progress=_progress(record), measured=measured)
+    return replace(entry, state=state, progress=_progress(record), measured=measured)
 
 
 def _progress(record: RunRecord) -> Progress:

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import escape, glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Say, Text
-from swift_fa_launcher.files import keep_answer, read_group, text_of
+from swift_fa_launcher.files import keep_answer, kind_of, read_group, text_of
 from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
 from swift_fa_launcher.flash.name import without_password
 from swift_fa_launcher.machine.facts import Facts, FlashAttn
@@ -98,7 +99,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _sources(site: Path) -> dict[str, Any]:
     """Package to pip's note of where it came from: an address, a checkout, a folder (PEP 610); no login in it."""
     found = {}
-    for note in sorted(site.glob("*.dist-info/direct_url.json")):
+    for note in map(Path, sorted(glob(f"{escape(str(site))}/*.dist-info/direct_url.json"))):
         if "url" in (data := read_group(note)):
             name = note.parent.name.partition("-")[0].replace("_", "-").lower()
             found[name] = {**data, "url": without_password(str(data["url"]))}
@@ -143,7 +144,7 @@ def _data(config: ResolvedConfig, environment: Mapping[str, str], digests: Diges
 
 def _described(named: Named, config: ResolvedConfig, environment: Mapping[str, str], digests: Digests) -> dict[str, Any]:
     path, revision = local_path(named), None
-    kind = "dir" if path.is_dir() else "file" if path.exists() else "missing"
+    kind = kind_of(path)
     if kind == "missing" and looks_like_hub_name(named.text):
         what = "datasets" if named.role == DATASET else "models"
         folder = cached_folder(named.text, what, environment, config.swift.flag("use_hf"))

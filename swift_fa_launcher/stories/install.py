@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -211,7 +212,7 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, voice: Voice) 
         why = joined((titled(code, words) for code, words in choice.refusals), by="\n       ")
         raise AllRefused("wheel-refused", "", where=choice.wheel, why=why)
     return install_flash_attn(facts, choice.resolution, python, _means(choice, voice),
-                              probe=(lambda: _what_is_wrong(config, voice.say)) if known(facts.gpus) else None)
+                              probe=partial(_what_is_wrong, config, voice.say) if known(facts.gpus) else None)
 
 
 def recover(facts: Facts, say: Say) -> bool:
@@ -262,7 +263,7 @@ def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Re
         raise UsageError("config-not-named",
                          Text("--lock needs a config: the lock is written beside it",
                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
-                         hint=("swift-fa install --lock configs/qwen7b-lora.yaml",))
+                         hint=("swift-fa install --lock swift-fa:qwen7b",))
     tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
     offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
@@ -319,13 +320,13 @@ def _python(config: ResolvedConfig, facts: Facts) -> str:
     return interpreter(facts) or named
 
 
-def _what_is_wrong(config: ResolvedConfig, say: Say) -> Words | None:
-    """The first reason why the flash-attn that stands there now would not do, as the preflight sees it."""
+def _what_is_wrong(config: ResolvedConfig, say: Say, more: Mapping[str, str]) -> Words | None:
+    """The first reason why the flash-attn that stands there now would not do, as the preflight sees it. more: variables."""
     from swift_fa_launcher.findings.finding import ERROR
     from swift_fa_launcher.findings.table import AREA_OF
     from swift_fa_launcher.machine.collect import collect_facts
     from swift_fa_launcher.preflight.checks import check_all
 
-    facts = collect_facts(config, offline=True, say=say)
+    facts = collect_facts(replace(config, env={**config.env, **more}), offline=True, say=say)
     wrong = [f for f in check_all(config, facts) if f.severity is ERROR and AREA_OF[f.code] == "flash-attn"]
     return wrong[0].summary if wrong else None

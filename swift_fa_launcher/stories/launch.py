@@ -6,10 +6,12 @@ Nothing here prints: results are values, progress goes through `say`, and `comma
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -26,9 +28,10 @@ from swift_fa_launcher.findings.finding import Finding, blocking, lower_allowed
 from swift_fa_launcher.findings.table import require_codes, words_of
 from swift_fa_launcher.flash.building import needs_install
 from swift_fa_launcher.flash.provider import KERNEL, choose_provider, kernel_look
-from swift_fa_launcher.launch.local import Outcome, run_training
+from swift_fa_launcher.launch.local import Outcome, StallWatch, run_training
 from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.processes import end_run, find_running
+from swift_fa_launcher.launch.restart import decide_restart
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
@@ -41,9 +44,11 @@ from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
-from swift_fa_launcher.runs.store import Entry, readable_run, see_run
+from swift_fa_launcher.runs.store import Entry, readable_run, remember_root, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
 from swift_fa_launcher.runs.turns import output_turn
+from swift_fa_launcher.runs.verify import Verdict, verify
+from swift_fa_launcher.stories.notify import send_message
 from swift_fa_launcher.wheels.install import FOLDER as INSTALL_FOLDER
 
 if TYPE_CHECKING:
@@ -85,11 +90,13 @@ class Prepared:
 @dataclass(frozen=True)
 class Again:
     """A recorded run about to be started once more. differences: from then, for a continuation those that are news;
-    unexpected: those that nobody asked for and that matter. continuation: where it goes on, None for a repetition."""
+    unexpected: those that nobody asked for and that matter. before: the recorded run's folder. continuation: where it goes on,
+    None for a repetition."""
 
     prepared: Prepared
     differences: tuple[Difference, ...]
     unexpected: tuple[Difference, ...]
+    before: Path
     continuation: repeats.Continuation | None = None
 
 
@@ -107,7 +114,7 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
     collect = partial(collect_facts, config, offline=offline, probe=probe, say=say, asked=asked)
     facts = collect()
     site = site_packages(facts)
-    if site and (site / INSTALL_FOLDER).is_dir():  # of a killed installation, which is undone before anything is judged by it
+    if site and os.path.isdir(site / INSTALL_FOLDER):  # of a killed installation, which is undone before anything is judged by it
         from swift_fa_launcher.stories.install import recover  # here, since most environments have nothing to undo
 
         facts = collect() if recover(facts, say) else facts
@@ -127,6 +134,11 @@ def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
     """The arguments of the ms-swift that this config trains with. Raises LauncherError where there is none."""
+    return installed_stack(config, say)[0]
+
+
+def installed_stack(config: ResolvedConfig, say: Say) -> tuple[Mapping[str, Argument], str]:
+    """The arguments of the ms-swift that this config trains with, and its version. Raises LauncherError where there is none."""
     facts = collect_facts(config, offline=True, probe=False, say=say)
     arguments = _swift_arguments(config, facts, say)
     if isinstance(arguments, Unknown) or arguments is None:
@@ -134,7 +146,7 @@ def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argume
                             Text("ms-swift's arguments cannot be read", "无法读取 ms-swift 的参数"),
                             where=config.launch.python or sys.executable, why=arguments.why if arguments else "",
                             hint=("pip install ms-swift",))
-    return arguments
+    return arguments, str(facts.package("ms-swift") or "")
 
 
 def _swift_arguments(config: ResolvedConfig, facts: Facts, say: Say) -> Maybe[Mapping[str, Argument]]:
@@ -188,7 +200,7 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
         return prepared
     fetched = _with_hub_kernel(config, facts, "fetch", say)
     prepared = _judged_anew(prepared, fetched, tuple(f.code for f in findings if f.allowed))
-    _refuse(prepared.judgement)
+    refuse_blocked(prepared.judgement)
     provider = choose_provider(config, fetched)
     if provider and not provider.there:
         raise LaunchError("launch-blocked", Text("not started: kernel-missing", "未启动：kernel-missing"),
@@ -196,7 +208,8 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
     return prepared
 
 
-def _refuse(judgement: Judgement) -> None:
+def refuse_blocked(judgement: Judgement) -> None:
+    """Raises LaunchError where findings block."""
     if errors := blocking(judgement.findings):
         codes = ", ".join(dict.fromkeys(f.code for f in errors))
         why = errors[0].summary if errors[0].code.startswith("kernel-") else ""
@@ -226,6 +239,11 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
     return _again(entry, replace(prepared, parent=record.id), overrides, None, say)
 
 
+def hold_against(again: Again, finished: Finished) -> Verdict:
+    """The repetition that has ended, held against the run that it repeats."""
+    return verify((again.before, records.read_record(again.before)), (finished.folder, finished.record), again.differences)
+
+
 def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[str], say: Say) -> Again:
     """A recorded run that goes on from its newest whole checkpoint. Changes to its working folder; starts nothing."""
     entry, record = readable_run(root, word)
@@ -244,9 +262,10 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeat
     judgement = prepared.judgement
     around = collect_surroundings(judgement.config, judgement.facts, Path(prepared.plan.cwd), say)
     prepared = replace(prepared, around=around)
-    texts = _texts(prepared, _make_record(prepared), records.secret_values(judgement.config, os.environ))
+    texts = texts_of(prepared, make_record(prepared), records.secret_values(judgement.config, os.environ))
     found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
-    return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), there)
+    return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), entry.folder,
+                 there)
 
 
 def _enter(record: records.RunRecord) -> None:
@@ -262,7 +281,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
     Raises LaunchError where findings block or nothing can be started.
     """
     refuse_target(prepared.judgement.config)
-    _refuse(prepared.judgement)
+    refuse_blocked(prepared.judgement)
     prepared = _with_what_it_awaits(prepared, say)
     with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
         return _launch(prepared, screen, screen_errors, has_folder, on_line, say)
@@ -274,14 +293,16 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     config = judgement.config
     hidden = records.secret_values(config, os.environ)
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
-    record = _make_record(prepared)
-    folder = records.start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
+    record = make_record(prepared)
+    folder = records.start_record(prepared.root, record, texts_of(replace(prepared, around=around), record, hidden))
+
+    remember_root(prepared.root, Path(plan.cwd))
 
     failures: list[str] = []  # beside the training
 
     def write(record: records.RunRecord) -> None:
         with _only_said(_UNWRITTEN, say, failures):
-            records.update_record(folder, record, hidden)
+            records.update_launched(folder, record, hidden)
 
     def notice(line: bytes) -> None:
         nonlocal record
@@ -293,29 +314,79 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
                 record = replace(record, output_dir=found)
                 write(record)
 
-    waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
-    try:
-        outcome = run_training(plan.starts, env=training_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
-                               run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
-                               redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
-                               finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
-                               ended_marker=lambda line: outputs.TRAINING_ENDED in line)
-    except LaunchError as error:
-        detail = joined(words_of(error)[:1]).en
-        write(replace(record, status="failed", exit_code=error.exit_code, detail=detail))
-        raise
-    # The training has had its say: from here on nothing takes its exit code from it.
-    record = records.close_record(record, outcome)
-    write(record)  # at once: a long log takes a while to read, and that may be cut off
-    diagnoses: tuple[Diagnosis, ...] = ()
-    if not outcome.interrupted:
-        with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
-            diagnoses = _diagnose(folder / "train.log", outcome.exit_code)
+    while True:
+        try:
+            outcome = _run(prepared, folder, hidden, screen, screen_errors, notice)
+        except LaunchError as error:
+            detail = joined(words_of(error)[:1]).en
+            write(replace(record, status="failed", exit_code=error.exit_code, detail=detail))
+            raise
+        # The training has had its say: from here on nothing takes its exit code from it.
+        closed = records.close_record(record, outcome)
+        write(closed)  # at once: a long log takes a while to read, and that may be cut off
+        diagnoses: tuple[Diagnosis, ...] = ()
+        if not outcome.interrupted:
+            with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
+                diagnoses = diagnose_log(folder / "train.log", outcome.exit_code, outcome.killed_for_memory)
+        another = None
+        with _only_said(Text("could not be restarted", "无法重启"), say, failures):
+            another = _next_attempt(prepared, record, folder, outcome, [one.code for one in diagnoses], say)
+        if another is None:
+            record = closed
+            break
+        prepared, record = another
+        write(record)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
-        record = _with_results(record, folder, prepared.earlier)
+        record = with_results(record, folder, prepared.earlier)
     write(replace(record, detail="; ".join(filter(None, (record.detail, *failures))) or None))
+    if outcome.asked != signal.SIGINT:  # whoever pressed Ctrl-C knows
+        with _only_said(Text("the message could not be sent", "无法发送通知"), say, failures):
+            send_message(config, record, folder, plan.starts[0], training_environment(config, plan), say)
     return Finished(record, folder, outcome, diagnoses)
+
+
+def _run(prepared: Prepared, folder: Path, hidden: Sequence[str], screen: BinaryIO, screen_errors: BinaryIO,
+         on_line: Callable[[bytes], None]) -> Outcome:
+    config, plan = prepared.judgement.config, prepared.plan
+    waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
+    stall = StallWatch(folder / "pulse.json", folder / "stacks.txt", config.launch.stall_timeout or 0.0)
+    with suppress(OSError):
+        stall.pulse.unlink()  # of the attempt before
+    try:
+        return run_training(plan.starts, env=training_environment(config, plan), cwd=Path(plan.cwd), log=folder / "train.log",
+                            run_id=prepared.run_id, grace=config.launch.grace, stdout=screen, stderr=screen_errors,
+                            redact=tuple(os.fsencode(value) for value in hidden), on_line=on_line,
+                            finish_timeout=config.swanlab.finish_timeout if waits_for_swanlab else None,
+                            ended_marker=lambda line: outputs.TRAINING_ENDED in line, stall=stall if stall.timeout else None)
+    finally:
+        with suppress(OSError):
+            if not stall.stacks.stat().st_size:
+                stall.stacks.unlink()
+
+
+def _next_attempt(prepared: Prepared, record: records.RunRecord, folder: Path, outcome: Outcome, codes: Sequence[str],
+                  say: Say) -> tuple[Prepared, records.RunRecord] | None:
+    """The same run once more, from its newest whole checkpoint, where `launch.restarts` allows it and the cause passes; and its
+    record, with the failed attempt in it. None where this was the end."""
+    config = prepared.judgement.config
+    if not config.launch.restarts or outcome.exit_code == 0 or outcome.interrupted:
+        return None
+    anew, there = repeats.continue_in_place(folder, record, config, prepared.earlier)
+    tried = [int(str(one["step"])) for one in record.attempts]
+    step = there.checkpoint.step if there else 0
+    decision = decide_restart(codes, allowed=config.launch.restarts, tried=tried, step=step,
+                              trained=bool(step or read_measured(folder)))
+    say(decision.why)
+    if not decision.again:
+        return None
+    log = folder / f"train-{len(tried) + 1}.log"
+    time.sleep(decision.pause)
+    (folder / "train.log").rename(log)
+    plan = make_plan(anew, prepared.judgement.facts, run_id=prepared.run_id, run_dir=prepared.plan.run_dir, cwd=prepared.plan.cwd)
+    again = replace(prepared, judgement=replace(prepared.judgement, config=anew), plan=plan,
+                    earlier=there.earlier if there else prepared.earlier)
+    return again, records.end_attempt(record, outcome, codes, log.name, str(there.checkpoint.path) if there else None, step)
 
 
 @contextmanager
@@ -349,11 +420,19 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     if record.ended and record.id not in find_running():
         say(Text(f"{record.id} had already ended: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
         return entry
+    if record.slurm.get("job"):
+        from swift_fa_launcher.stories import cluster  # it stands on this module
+
+        return cluster.end_job(entry, record, say)
     if record.host not in (None, socket.gethostname()):
         raise LaunchError("run-on-other-host",
                           Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
     say(Text(f"stopping {record.id}", f"正在停止 {record.id}"))
+    if record.kind == "sweep" and entry.state == "running" and record.pid:  # it tells its members
+        os.kill(record.pid, signal.SIGTERM)
+        while (entry := see_run(entry.folder)).state == "running":
+            time.sleep(0.2)
     left = end_run(record.id, grace=20.0)
     if left:
         pids = ", ".join(str(process.pid) for process in left)
@@ -362,25 +441,27 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
                                f"{record.id} 的进程无法结束：{pids}"), hint=(f"kill -KILL {pids.replace(',', '')}",))
     if entry.state in ("orphaned", "unfinished"):  # a living launcher writes the end itself
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        records.update_record(entry.folder, replace(
+        records.update_launched(entry.folder, replace(
             record, status="interrupted", ended=now, detail="ended by swift-fa runs --end",
             result=encode(entry.progress), measured=read_measured(entry.folder)))
     say(Text(f"{record.id} has ended", f"{record.id} 已结束"))
     return see_run(entry.folder)
 
 
-def _make_record(prepared: Prepared) -> records.RunRecord:
+def make_record(prepared: Prepared) -> records.RunRecord:
+    """The record of a launch that begins now."""
     return records.make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
                                name=prepared.name, parent=prepared.parent, resumed_from=prepared.resumed_from)
 
 
-def _texts(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+def texts_of(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+    """The files of a record whose surroundings were looked at."""
     assert prepared.around is not None
     return records.render_record(record, prepared.judgement.config, prepared.judgement.facts,
                                  prepared.judgement.findings, prepared.plan, prepared.around, hidden)
 
 
-def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
+def with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
     """The record with what the training left behind; without an output folder of its own that is what the monitor
     measured and SwanLab's run at most."""
     swanlab = {**outputs.read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
@@ -393,21 +474,20 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
 
-def _diagnose(log: Path, exit_code: int) -> tuple[Diagnosis, ...]:
+def diagnose_log(log: Path, exit_code: int, killed_for_memory: bool | None = None) -> tuple[Diagnosis, ...]:
     """Why it failed; with exit code 0, what it did not do."""
     from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     if not log.is_file():  # gone, a folder, or a pipe, which would be waited for
         raise LauncherError("log-unreadable", Text("the log is not a file any more", "日志已不是文件"), where=str(log))
-    found = diagnose_file(log, exit_code=exit_code)
+    found = diagnose_file(log, exit_code=exit_code, killed_for_memory=killed_for_memory)
     return found if exit_code else tuple(one for one in found if one.code != "unknown")
 
 
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
-        raise LaunchError("target-unsupported", why=Text("preflight can check it, but train starts only on this machine",
-                                                         "preflight 可以检查，train 只能在本机启动"))
+        raise LaunchError("target-unsupported")
 
 
 def training_environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:

@@ -35,6 +35,7 @@ PACKAGES = ("torch", "transformers", "ms-swift", "flash-attn", "flash-attn-3", "
             "accelerate", "deepspeed", "liger-kernel")
 IGNORED = -100  # the label of a token that is not learned
 NOT_FLASH = ("sdpa", "eager", "flex_attention")
+LEAVE = "leave"  # a file in the folder: save and end at the next logged step, since the job's time is nearly over
 PAUSE = 5.0  # seconds in which the first process says why, before torchrun sees another one end
 
 
@@ -145,9 +146,11 @@ class Monitor:
         """One line about the steps since the last one, from all processes, and its figures into `logs`."""
         device = self.trainer.args.device
         mine = [0, 0, 0] if self.failed else [int(self.tokens), self.places, int(self.examples)]
-        rows = from_all([*mine, peak_memory(device), int(self.failed)], device)
+        rows = from_all([*mine, peak_memory(device), int(self.failed), int((self.folder / LEAVE).exists())], device)
         now, step = time.perf_counter(), self.trainer.state.global_step
         tokens, places, examples, failures = (sum(row[i] for row in rows) for i in (0, 1, 2, 4))
+        if any(row[5] for row in rows):  # all hear it at the same step: none saves or waits alone
+            self.trainer.control.should_save = self.trainer.control.should_training_stop = True
         if failures:
             self.off = True
             return
@@ -159,13 +162,18 @@ class Monitor:
         figures = {"tokens_per_second": round(tokens / shared / seconds, 1), "padding": round(1 - tokens / places, 4),
                    "examples_per_step": round(examples / shared / steps, 2)}
         if is_first():
-            line = {"step": step, "loss": logs["loss"], **figures, "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30,
-                    "allocated_gib": allocated(device) / 2 ** 30,
+            line = {"step": step, "loss": logs["loss"], "grad_norm": number(logs.get("grad_norm")), **figures,
+                    "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30, "allocated_gib": allocated(device) / 2 ** 30,
                     "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own}
             with open(str(self.folder / "monitor.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         self.own = 0.0
         logs.update(figures)
+
+
+def number(value: Any) -> float | None:
+    """A figure of the trainer's, which some of its releases keep on the device."""
+    return None if value is None else float(value)
 
 
 # Counting

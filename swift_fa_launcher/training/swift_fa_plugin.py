@@ -32,12 +32,12 @@ LOGIN_PAUSES = (1.0, 3.0)  # seconds between the tries to reach SwanLab's server
 
 def start() -> None:
     """Begins every concern that the variable names. A concern that cannot begin ends the training, on one line."""
+    if BEGUN in sys.modules:
+        return  # a rehearsal trains twice in one process: everything is in its place already
     from torch.utils.data import get_worker_info
 
     if get_worker_info() is not None:
         return  # ms-swift 4.6 loads plugins once more in each dataloader worker that it spawns
-    if BEGUN in sys.modules:
-        return  # a rehearsal trains twice in one process: everything is in its place already
     sys.modules[BEGUN] = sys
     for name, job in json.loads(os.environ.get(VARIABLE, "{}")).items():
         CONCERNS[name](job)
@@ -215,8 +215,10 @@ def shown(settings: Job, names: list[str]) -> str:
     return ", ".join(f"{name}={'(not shown)' if name == 'api_key' else settings[name]}" for name in names)
 
 
-def make_notification(method: str, webhook_url_from: str = "", secret_from: str = "", **words: Any) -> Any:
-    """SwanLab's callback for a message at the end. Secrets come from the variables whose names are given."""
+def make_notification(method: str, webhook_url_from: str = "", secret_from: str = "", sent: str = "",
+                      errors: bool = True, **words: Any) -> Any:
+    """SwanLab's callback for a message at the end. Secrets come from the variables whose names are given. sent, errors: as in
+    `told_once`; with restarts the launcher tells of failures, the last one alone."""
     from swanlab.plugin import notification
 
     kinds = {"lark": "LarkCallback", "dingtalk": "DingTalkCallback", "email": "EmailCallback", "slack": "SlackCallback",
@@ -229,15 +231,36 @@ def make_notification(method: str, webhook_url_from: str = "", secret_from: str 
     accepted = inspect.signature(kind.__init__).parameters
     words = {name: value for name, value in words.items() if value is not None and name in accepted}
 
+    try:
+        return told_once(kind, sent, errors)(**words)
+    except TypeError as error:
+        stop(f"swanlab.notification is incomplete for {method}: {one_line(error).rpartition('() ')[2]}")
+
+
+def told_once(kind: Any, sent: str, errors: bool) -> Any:
+    """A kind of SwanLab's callbacks that makes the file `sent` when it sends; without `errors` it sends nothing of failures."""
+
+    def goes_out(error: Any) -> bool:
+        if error and not errors:
+            return False
+        with contextlib.suppress(OSError):
+            Path(sent).touch()
+        return True
+
     class Notification(kind):
+        def on_run_finished(self, state: str, error: Any = None, **more: Any) -> None:
+            if goes_out(error):
+                super().on_run_finished(state, error, **more)
+
+        def on_stop(self, error: Any = None, *more: Any, **words: Any) -> None:  # before 0.8
+            if goes_out(error):
+                super().on_stop(error, *more, **words)
+
         def _get_url(self) -> Any:
             with contextlib.suppress(ValueError):  # 0.10.3 fails to make one for an offline run, and then sends nothing
                 return super()._get_url()
 
-    try:
-        return Notification(**words)
-    except TypeError as error:
-        stop(f"swanlab.notification is incomplete for {method}: {one_line(error).rpartition('() ')[2]}")
+    return Notification
 
 
 def announce_run(job: Job) -> None:
@@ -301,6 +324,13 @@ def start_monitor(job: Job) -> None:
         say(f"the monitor is off: {one_line(error)}")
 
 
+def start_pulse(job: Job) -> None:
+    try:
+        load_beside("swift_fa_pulse.py").watch(job, is_first_process())
+    except Exception as error:
+        say(f"a training that stalls will not be noticed: {one_line(error)}")
+
+
 def start_speedups(job: Job) -> None:
     try:
         load_beside("swift_fa_speedups.py").speed_up(job, say)
@@ -318,6 +348,6 @@ def load_beside(name: str) -> Any:
 
 #: Entry of the variable's JSON object to what begins it.
 CONCERNS = {"swanlab": start_swanlab, "swanlab_off": start_swanlab_off, "attention": start_attention,
-            "speedups": start_speedups, "monitor": start_monitor}
+            "speedups": start_speedups, "monitor": start_monitor, "pulse": start_pulse}
 
 start()

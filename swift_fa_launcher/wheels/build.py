@@ -28,6 +28,7 @@ from swift_fa_launcher.findings.lines import OR_SDPA
 from swift_fa_launcher.flash.building import BUILD_PACKAGES, GIB_PER_JOB, build_architectures, build_jobs
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.guard import start_guarded
 from swift_fa_launcher.machine.interpreter import kill_group
 from swift_fa_launcher.wheels.install import python_path
 
@@ -192,8 +193,8 @@ def _build(plan: BuildPlan, python: str, folder: Path, scratch: Path, environmen
 def _run(command: list[str], environment: Mapping[str, str], cwd: Path, log: IO[bytes], progress: Progress) -> int:
     """The child's exit status; its output goes to the log as it comes, ninja's steps to `progress`."""
     log.write(f"$ {' '.join(command)}\n".encode())
-    child = subprocess.Popen(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, start_new_session=True)
+    child = start_guarded(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
     assert child.stdout is not None
     try:
         for line in iter(partial(child.stdout.readline, 1 << 16), b""):

@@ -1,10 +1,11 @@
 """One wheel into one environment: the new one, working, or the old one as it was.
 
 pip or uv unpack into a folder beside the environment's packages; there the new one is imported by the training
-interpreter before anything else changes. Then the old and the new change places by renaming, are tried once more, and
-the receipt is written. While several entries are being renamed a `.pth` file has every interpreter that starts look at
-a whole copy (hard links) of one of the two: appearing and disappearing are single steps, so there is no moment at which
-half of each would be imported. A journal says what a next start has to undo; see `recover_environment`.
+interpreter before anything else changes. Then the old and the new change places by renaming, the new one is tried where it
+lies now, and the receipt is written. Meanwhile a `.pth` file has every interpreter that starts, but those that try, look at a
+whole copy (hard links) of the old one: it appears and disappears in single steps, so there is no moment at which anybody
+imports half of each, or what was not proven in its place. A journal says what a next start has to undo; see
+`recover_environment`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import secrets
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +37,7 @@ from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Say, Text, Words
 from swift_fa_launcher.files import read_group, write_whole
 from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
+from swift_fa_launcher.machine.guard import start_guarded
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
     Companions,
@@ -49,15 +52,19 @@ from swift_fa_launcher.wheels.download import NO_ROOM, file_sha256
 T = TypeVar("T")
 #: The launcher's folder in an environment: lock, journal, receipt, and while it works the folder that it works in.
 FOLDER = ".swift-fa"
-#: Has an interpreter that starts look at a whole copy first, while entries change places.
+#: Has an interpreter that starts look at the old one's copy first, while entries change places and the new one is tried.
 SWITCH = "swift-fa-switch.pth"
 SCRIPT = Path(__file__).with_name("try_import.py")
 _NOT_WRITABLE = Text("the environment cannot be written to", "没有写入该环境的权限")
 _AS_BEFORE = Text("the environment is as it was before", "环境已恢复原样")
 _FILE_TOO_LARGE = -25  # the exit status of a child that SIGXFSZ ended
 
-#: Tries the installed one on the GPU; what is wrong, or None.
-Probe = Callable[[], "Words | None"]
+#: The variable of those that try the new one: they do not look at the copy.
+TRIES = "SWIFT_FA_TRIES"
+#: Seconds after which an interpreter that was just starting, and had read its `.pth` files, has imported what it wants.
+SETTLED = 0.5
+#: Tries the new one on the GPU with these variables in addition; what is wrong, or None.
+Probe = Callable[[Mapping[str, str]], "Words | None"]
 
 
 class NotRunning(InstallError):
@@ -209,28 +216,27 @@ def _install(wheel: Path, target: Target, draft: Receipt, probe: Probe | None) -
         _expect_import(replace(target, environment=staged), modules, stage, companions)
         units = _plan_units(target.site_packages, stage, draft.distribution)
         _sync_tree(stage)
-        _link_entries(units, stage, work / "live")
         _link_entries(units, target.site_packages, work / "keep")
         infos = _dist_infos(target.site_packages, draft.distribution) + _dist_infos(stage, draft.distribution)
         journal = _Journal(draft.attempt, work.name, draft.distribution, units,
                            tuple(file_sha256(info / "RECORD") for info in infos if (info / "RECORD").is_file()))
         _write_json(target.folder / "journal.json", journal)
-        _look_at(work / "live", target.site_packages)
+        _look_at(work / "keep", units, target.site_packages)
         for unit in units:
             _change_places(unit, journal, target.folder)
-        _look_at(None, target.site_packages)
-        after = _expect_import(target, modules, target.site_packages)
+        after = _expect_import(replace(target, environment={**target.environment, TRIES: "1"}), modules, target.site_packages)
         if after["torch"] != target.torch:
             raise _failed(Text(f"torch changed from {target.torch} to {after['torch']}",
                                f"torch 从 {target.torch} 变成了 {after['torch']}"), target)
         say(Text("trying it on the GPU", "正在 GPU 上试运行") if probe else Text("the import works", "导入成功"))
-        if probe and (fault := probe()):
+        if probe and (fault := probe({TRIES: "1"})):
             raise _failed(fault, target, Text("the wheel can be installed and imported, but it does not run on this GPU",
                                               "wheel 能安装、能导入，但在本机 GPU 上无法运行"))
         record = _dist_infos(target.site_packages, draft.distribution)[0] / "RECORD"
         receipt = replace(draft, installed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
                           warnings=_warnings(companions, say), record_sha256=file_sha256(record))
+        _look_at_site(target.site_packages)
         _write_json(target.folder / "receipt.json", receipt)
     except BaseException as error:
         with suppress(OSError):  # the next start tries again
@@ -457,18 +463,26 @@ def _link(file: str | Path, into: str | Path) -> None:
         shutil.copy2(file, into, follow_symlinks=False)
 
 
-def _look_at(tree: Path | None, site: Path) -> None:
-    """Interpreters that start from now on look into `tree` before `site`; None: no longer. Each is one step."""
-    switch = site / SWITCH
-    if tree is None:
-        switch.unlink(missing_ok=True)
-    else:
-        here = ascii(str(site))
-        scratch = site / f"{SWITCH}.new"
-        scratch.write_text(f"import sys; sys.path.insert(sys.path.index({here}) if {here} in sys.path else 0, "
-                           f"{str(tree)!a})\n")
-        scratch.replace(switch)
+def _look_at(tree: Path, units: Iterable[_Unit], site: Path) -> None:
+    """In one step: interpreters that start from now on see of `units` what is in `tree`, and nothing else."""
+    here, kept = ascii(str(site)), {path.name for path in tree.iterdir()}
+    absent = sorted({unit.name.split(".")[0] for unit in units if unit.name not in kept and not unit.name.endswith("-info")}
+                    - {name.split(".")[0] for name in kept})
+    scratch = site / f"{SWITCH}.new"
+    # a module that is None in sys.modules is one that is not there
+    scratch.write_text(f"import os, sys; {TRIES!r} in os.environ or (sys.path.insert(sys.path.index({here}) if {here} in "
+                       f"sys.path else 0, {str(tree)!a}), sys.modules.update(dict.fromkeys({absent!a})))\n")
+    scratch.replace(site / SWITCH)
     _sync(site)
+    time.sleep(SETTLED)
+
+
+def _look_at_site(site: Path) -> None:
+    """In one step: interpreters that start from now on see what stands in `site`."""
+    if os.path.lexists(site / SWITCH):
+        os.unlink(site / SWITCH)
+        _sync(site)
+        time.sleep(SETTLED)
 
 
 def _change_places(unit: _Unit, journal: _Journal, folder: Path) -> None:
@@ -544,17 +558,23 @@ def _recover(folder: Path) -> bool:
     receipt = read_receipt(folder.parent)
     finished = receipt is not None and receipt.attempt == journal.attempt
     site, work = folder.parent, folder / journal.work
-    if journal.units and not finished and not _is_somebody_elses(site, journal):
-        _look_at(work / "keep" if any((work / "keep").glob("*")) else work / "live", site)
+    if journal.units and not finished and (ours := _left_beside(site, journal)) is not None:
+        for info in ours:
+            shutil.rmtree(info, ignore_errors=True)
+    elif journal.units and not finished:
+        _look_at(work / "keep", journal.units, site)
         for unit in reversed(journal.units):
             _put_back(unit, site / unit.name, work)
-    _look_at(None, site)
+    _look_at_site(site)
     return _clean(folder)
 
 
-def _is_somebody_elses(site: Path, journal: _Journal) -> bool:
-    records = (info / "RECORD" for info in _dist_infos(site, journal.distribution))
-    return any(file_sha256(record) not in journal.records for record in records if record.is_file())
+def _left_beside(site: Path, journal: _Journal) -> list[Path] | None:
+    """Our metadata folders beside somebody else's, who has installed since; None where nobody has. pip took away those of the
+    copy that it looked at."""
+    records = {info: info / "RECORD" for info in _dist_infos(site, journal.distribution) if (info / "RECORD").is_file()}
+    ours = [info for info, record in records.items() if file_sha256(record) in journal.records]
+    return ours if len(ours) < len(records) else None
 
 
 def _put_back(unit: _Unit, here: Path, work: Path) -> None:
@@ -678,8 +698,8 @@ def _sync_tree(folder: Path) -> None:
 def run_tool(command: Sequence[str], environment: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str]:
     """Exit status and output of a child with a process group of its own, all of which ends with us or in `timeout`."""
     try:
-        child = subprocess.Popen(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        child = start_guarded(command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
     except OSError as error:
         return 127, str(error)
     try:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from email.parser import BytesHeaderParser
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
@@ -29,7 +30,10 @@ from swift_fa_launcher.flash.name import WheelName, WheelNameError, parse_wheel_
 from swift_fa_launcher.machine.facts import Extension, Facts
 
 _SMALL = 64 << 20  # bytes; a larger METADATA, WHEEL or RECORD is an attack on memory
+_LARGE = 8 << 30  # bytes; flash-attn for all GPUs unpacks to 2 GiB
 _IN_MEMORY = 1 << 30  # bytes; a larger extension is unpacked on disk
+#: What wheels of flash attention put into site-packages; anything else would change other programs.
+_OWN = re.compile(r"flash_?attn\w*(?:[.-][^/]*)?|hopper")
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 
 
@@ -96,6 +100,7 @@ def prove_wheel(path: Path, facts: Facts, *, implementation: str = "flash_attn",
 def _prove(archive: zipfile.ZipFile, claimed: WheelName, need: Need, facts: Facts, scratch: _Scratch) -> Proof:
     members = _safe_members(archive)
     info = _dist_info(members)
+    _expect_own(archive, members, info)
     metadata, tags = (BytesHeaderParser().parsebytes(_read_small(archive, f"{info}/{part}")) for part in ("METADATA", "WHEEL"))
     _read_small(archive, f"{info}/RECORD")
     name = str(metadata.get("Name", ""))
@@ -103,8 +108,9 @@ def _prove(archive: zipfile.ZipFile, claimed: WheelName, need: Need, facts: Fact
     for member in members:  # reading to its end holds a member against its CRC
         if member != extension:
             with archive.open(member) as stream:
-                while stream.read(1 << 20):
-                    pass
+                size = sum(map(len, iter(partial(stream.read, 1 << 20), b"")))
+            if size != archive.getinfo(member).file_size:
+                raise _Invalid(Text(f"{member} is not as large as the zip says", f"{member} 的大小与 zip 记录不符"))
     file = _unpack(archive, extension, scratch) if extension else None
     read = _read_extension(file, facts) if file else WheelContents()
     contents = replace(read, name=name or NOT_COLLECTED, version=decode(Version, str(metadata.get("Version"))))
@@ -115,7 +121,9 @@ def _prove(archive: zipfile.ZipFile, claimed: WheelName, need: Need, facts: Fact
 
 def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
     """The names of all files in it. Raises _Invalid where one would land outside of its folder, or twice."""
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
+    if sum(entry.file_size for entry in archive.infolist()) > _LARGE:
+        raise _Invalid(Text("unpacked it would take more than 8 GiB", "解压后会超过 8 GiB"))
     for entry in archive.infolist():
         name = entry.filename
         parts = name.rstrip("/").split("/")
@@ -128,13 +136,27 @@ def _safe_members(archive: zipfile.ZipFile) -> tuple[str, ...]:
             raise _Invalid(Text(f"{name!r} is a link or a device", f"{name!r} 是链接或设备文件"))
         if entry.flag_bits & 1:
             raise _Invalid(Text(f"{name!r} is encrypted", f"{name!r} 已加密"))
-        if parts[0].endswith(".data") and parts[1:2] not in ([], ["purelib"], ["platlib"], ["scripts"]):
+        if parts[0].endswith(".data") and parts[1:2] not in ([], ["purelib"], ["platlib"]):
             raise _Invalid(Text(f"{name!r} would be installed outside site-packages",
                                 f"{name!r} 会安装到 site-packages 之外"))
-        if name in seen:
-            raise _Invalid(Text(f"{name!r} is in the wheel twice", f"{name!r} 在 wheel 中出现了两次"))
-        seen.add(name)
-    return tuple(name for name in seen if not name.endswith("/"))
+        if twin := seen.get(name.lower()):
+            raise _Invalid(Text(f"{name!r} is in the wheel twice", f"{name!r} 在 wheel 中出现了两次") if twin == name else
+                           Text(f"{name!r} and {twin!r} differ by case alone", f"{name!r} 与 {twin!r} 仅大小写不同"))
+        seen[name.lower()] = name
+    return tuple(name for name in seen.values() if not name.endswith("/"))
+
+
+def _expect_own(archive: zipfile.ZipFile, members: tuple[str, ...], info: str) -> None:
+    """Raises _Invalid where the wheel would change more of the environment than flash attention: a `.pth` file or
+    `sitecustomize` runs in every Python, a module or program of another name hides the one that is there."""
+    for member in members:
+        top, _, rest = member.partition("/")
+        if top.endswith(".data"):
+            top = rest.partition("/")[2].partition("/")[0]
+        if top != info and (top.endswith(".pth") or not (_OWN.fullmatch(top) or top.endswith(".libs"))):
+            raise _Invalid(Text(f"{member!r} does not belong to flash attention", f"{member!r} 不属于 flash attention"))
+    if f"{info}/entry_points.txt" in members and b"_scripts]" in _read_small(archive, f"{info}/entry_points.txt"):
+        raise _Invalid(Text("it would install programs", "它会安装可执行程序"))
 
 
 def _dist_info(members: tuple[str, ...]) -> str:

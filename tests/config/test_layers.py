@@ -141,8 +141,8 @@ def test_a_dotted_name_inside_a_group_is_one_name(tmp_path: Path) -> None:
 
 WRONG = {
     "too deep": ("swift: {a: " + "[" * 2000 + "]" * 2000 + "}", "a.yaml", "deep"),
-    "bad YAML": ("swift: [", "a.yaml:1:9", "config-not-yaml"),
-    "tabs": ("swift:\n\ta: 1", "a.yaml:2:1", "config-not-yaml"),
+    "bad YAML": ("swift: [", "a.yaml:1:8", "never closed"),
+    "tabs": ("swift:\n\ta: 1", "a.yaml:2:1", "a tab"),
     "a list": ("- a", "a.yaml:1", "sections"),
     "unknown section": ("swfit: {a: 1}", "a.yaml:1: swfit", "unknown section"),
     "unknown key": ("launch:\n  nproc: 2", "a.yaml:2: launch.nproc", "unknown key"),
@@ -234,3 +234,40 @@ def test_the_seed_config_is_the_seed_command() -> None:
     assert config.launch.gpus == (6,)
     assert (config.swanlab.project, config.swanlab.mode, config.swanlab.experiment) == (
         "mh-sft", "cloud", "mh-sft-qwen2p5-7b-lora")
+
+
+def test_a_config_of_the_package_is_named_from_anywhere(tmp_path: Path) -> None:
+    """In extends, beside files that share it, and on the command line; what does not exist names what does."""
+    write(tmp_path, "mine.yaml", "extends: [swift-fa:swanlab, swift-fa:lora]\nswift: {bf16: false}\n")
+    config = resolve_config([tmp_path / "mine.yaml", Path("swift-fa:lora")])
+    assert config.swift["tuner_type"] == "lora" and str(config.origin("swift.tuner_type")) == "swift-fa:lora:3"
+    assert [file.name for file in config.files] == ["swift-fa:swanlab", "swift-fa:lora", "mine.yaml"]
+    assert not config.origins["swift.report_to"].editable
+    assert resolve_config([Path("swift-fa:qwen7b")]).swift["packing"] is True
+    with pytest.raises(ConfigError) as raised:
+        resolve(tmp_path, "extends: swift-fa:nix\n")
+    assert "swift-fa:lora" in str(raised.value.hint) and "a.yaml" in raised.value.where
+
+
+def test_the_folder_of_the_records_by_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWIFT_FA_ROOT", "/data/runs")
+    config = resolve_config([])
+    assert (config.run.root, str(config.origin("run.root"))) == ("/data/runs", "environment: SWIFT_FA_ROOT")
+    assert resolve(tmp_path, "run: {root: mine}\n").run.root == "mine", "the config wins"
+
+
+def test_interpolations_that_multiply_are_refused(tmp_path: Path) -> None:
+    """Ten in each, ten levels deep: ten thousand million characters."""
+    levels = "".join(f"  a{i}: {f'${{swift.a{i - 1}}}' * 5}{f'${{.a{i - 1}}}' * 5}\n" for i in range(1, 11))
+    (tmp_path / "bomb.yaml").write_text(f"swift:\n  a0: xxxxxxxxxx\n{levels}")
+    with pytest.raises(ConfigError, match="without end"):
+        resolve_config([tmp_path / "bomb.yaml"])
+
+
+@pytest.mark.parametrize(("text", "why"), [("#" * (5 << 20), "larger than 4 MiB"), (None, "symbolic links")])
+def test_what_is_no_config_is_refused(tmp_path: Path, text: str | None, why: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text) if text else file.symlink_to("x.yaml")
+    with pytest.raises(ConfigError) as error:
+        resolve_config([file])
+    assert why in str(error.value.why)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import ARGUMENTS_4_6  # type: ignore[import-not-found]
 from packaging.version import Version
 
 from swift_fa_launcher.config.layers import resolve_config
@@ -21,6 +23,7 @@ from swift_fa_launcher.config.swift_args import (
     fits_nearly,
     likely,
     nearest,
+    plain_type,
     render_arguments,
     translate,
     translate_config,
@@ -279,3 +282,19 @@ def test_find_arguments() -> None:
     assert [name for name, _ in find_arguments(arguments, "lora")] == ["lora_rank", "seed"]
     assert [name for name, _ in find_arguments(arguments, "*_rank")] == ["lora_rank"]
     assert len(find_arguments(arguments)) == 3
+
+
+@pytest.mark.parametrize(("printed", "plain"), [
+    ("<class 'int'>", "int"), ("Optional[int]", "int"), ("float | None", "float"), ("Optional[List[str]]", "list of str"),
+    ("Union[dict, str, NoneType]", "dict or str"), ("dict[str, bool] | None", "dict"),
+    ("None | str | list[str]", "str or list of str"),
+    ("Literal[1, 2, 'float8', None]", "int or str"), ("Union[str, NoneType, Literal[False]]", "str or bool"),
+    ("transformers.trainer_utils.IntervalStrategy | str", "str"), ("accelerate.x.ParallelismConfig | None", "str"),
+    ("str | list[transformers.debug_utils.DebugOption]", "str or list of str"), ("Optional[List[float]]", "list of float")])
+def test_types_are_named_plainly(printed: str, plain: str) -> None:
+    assert plain_type(Argument(printed)) == plain
+
+
+def test_every_type_of_ms_swift_has_a_plain_name() -> None:
+    names = {plain_type(argument) for argument in ARGUMENTS_4_6.values()}
+    assert not [name for name in names if not re.fullmatch(r"((list of )?(str|int|float|bool|dict)( or )?)+", name)]

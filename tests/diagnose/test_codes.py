@@ -285,6 +285,8 @@ LOGS: list[tuple[str, str]] = [
     ("host-out-of-memory", START + "run.sh: line 4: 31337 Killed                  swift sft --model m\n"),
     ("nccl-timeout", START + WATCHDOG.format(r=1) + WATCHDOG.format(r=2) + TORCHRUN.replace("exitcode: 1", "exitcode: -6")),
     ("rendezvous-timeout", START + trace("torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.", "/w/run.py:main")),
+    ("stalled", START + "{'loss': 1.2, 'global_step/max_steps': '12/40'}\n\n[swift-fa: stalled: training and no progress for 305 s after "
+     "step 12; stacks of 2 processes: /runs/a b/stacks.txt]\n" + trace("SignalException: Process 12 got signal: 15", "/w/run.py:main")),
     ("interrupted", START + trace("KeyboardInterrupt", "/w/trainer.py:train")),
     ("interrupted", START + "slurmstepd: error: *** JOB 412 ON gpu-3 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n"),
     ("interrupted", START + "W0612 17:10:55.201000 911 torch/distributed/elastic/agent/server/api.py:719] Received Signals.SIGTERM death signal, shutting down workers\n"

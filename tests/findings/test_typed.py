@@ -39,7 +39,7 @@ SETTINGS = dict.fromkeys(("override", "second", "third", "keep", "or_keep", "sam
 
 
 #: What stands for an expression in a text outside of the table.
-VALUES = {"self.prog": "swift-fa train", "options.command": "train", "target.python": "/env/bin/python",
+VALUES = {"self.prog": "swift-fa train", "options.command": "train", "command": "train", "target.python": "/env/bin/python",
           "name": "NAME"}
 
 

@@ -81,7 +81,7 @@ def test_secrets_of_the_notification_are_named_and_nowhere_shown() -> None:
     assert made.secrets == ("SWANLAB_API_KEY", "SWIFT_FA_NOTIFY_WEBHOOK_URL", "SWIFT_FA_NOTIFY_SECRET")
     assert "TOKEN" not in repr(made) and "PASSWORD" not in repr(made)
     assert job(made)["notification"] == {
-        "method": "email", "sender_email": "a@b", "port": 465,
+        "method": "email", "sender_email": "a@b", "port": 465, "sent": "/runs/one/notified", "errors": True,
         "webhook_url_from": "SWIFT_FA_NOTIFY_WEBHOOK_URL", "secret_from": "SWIFT_FA_NOTIFY_SECRET"}
     assert notification_secrets(ResolvedConfig(swanlab=SwanLabSection(notification=message))) == {
         "SWIFT_FA_NOTIFY_WEBHOOK_URL": "https://hook/TOKEN", "SWIFT_FA_NOTIFY_SECRET": "PASSWORD"}

@@ -154,3 +154,23 @@ def test_an_ignored_hangup_stays_ignored(sleeper: str, tmp_path: Path, mark: str
     assert child.poll() is None
     end(child, signal.SIGTERM)
     assert child.returncode == 143 and nothing_is_left(mark)
+
+
+@pytest.mark.parametrize("way", ["script", "tool"])
+def test_a_killed_launcher_takes_along_what_it_started(sleeper: str, tmp_path: Path, mark: str, way: str) -> None:
+    """SIGKILL: no handler runs; the guard notices."""
+    code = {"script": "from swift_fa_launcher.machine.interpreter import run_script\n"
+                      "run_script(sys.argv[1], Path('x.py'), environment=os.environ, cwd=Path.cwd(), timeout=100)",
+            "tool": "from swift_fa_launcher.wheels.install import run_tool\n"
+                    "run_tool([sys.argv[1]], os.environ, Path.cwd(), 100)"}[way]
+    caller = subprocess.Popen([sys.executable, "-c", f"import os, sys\nfrom pathlib import Path\n{code}", sleeper], cwd=tmp_path,
+                              env={**os.environ, MARK: mark})
+    deadline = time.monotonic() + 30
+    while len(left(mark)) < 3 and time.monotonic() < deadline:  # the caller, the guard, the sleeper
+        time.sleep(0.02)
+    assert len(left(mark)) >= 3
+    caller.kill()
+    caller.wait()
+    while left(mark) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left(mark)

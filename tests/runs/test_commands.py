@@ -36,7 +36,7 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
     (["show", "one", "--requirements", "--root", "elsewhere"], 1, "there is no folder elsewhere"),
     (["runs", "--root", "elsewhere"], 0, "--root FOLDER"), (["runs", "--root", "work/one.yaml"], 1, "Not a directory"),
     (["show", "latest", "--root", "work/one.yaml"], 1, "--root FOLDER"), (["runs", "--root", "work"], 0, "no runs in work"),
-    (["runs", "--root", "."], 0, "not a folder of run records"), (["bench"], 2, "-> swift-fa bench configs"),
+    (["runs", "--root", "."], 0, "not a folder of run records"), (["bench"], 2, "-> swift-fa bench swift-fa:qwen7b"),
     (["diagnose", "work"], 2, "FOLDER/train.log"), (["diagnose", "nothing"], 1, "there is no run nothing"),
     (["show", "nothing", "--root", "runs/../runs"], 1, "-> swift-fa runs\n"),
     (["show", "nothing", "--root", "work"], 1, "-> swift-fa runs --root work"),
@@ -60,7 +60,7 @@ def test_the_list_and_the_story(tmp_path: Path) -> None:
     assert "other" in swift_fa(tmp_path, "runs", "--outcome", "damaged").stdout, "shown among records"
     (tmp_path / "runs" / "other").rmdir()
     listed = swift_fa(tmp_path, "runs").stdout.splitlines()
-    assert listed[1].split() == [folder.name, "failed", "12/20", "1.235", "a,", "b"]
+    assert listed[1].split() == [folder.name, "failed", "11-23", "05:00", "12/20", "1.235", "a,", "b"]
     assert swift_fa(tmp_path, "runs", "--tag", "c").stdout == ""
     shown = swift_fa(tmp_path, "show", "one").stdout
     for words in ("failed (1)", "step 12/20, loss 1.23457", "swanlab sync '/sw/run 1'",

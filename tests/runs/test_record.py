@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -189,3 +192,18 @@ def test_a_record_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="null"):
         start_record(root, record, {"run.json": "{}", "layers/0/a\0b": ""})
     assert list(root.iterdir()) == []
+
+
+def test_the_draft_of_a_killed_launcher_is_cleared_away(tmp_path: Path) -> None:
+    """SIGKILL while the folder is filled; the next launch on this host removes what is left, and nobody else's."""
+    root = tmp_path / "runs"
+    script = ("import os, sys; sys.path[:0] = sys.argv[2:]\nfrom pathlib import Path\nimport run_records\n"
+              "sys.addaudithook(lambda what, args: what == 'os.rename' and '.new/' in str(args[0]) and os.kill(os.getpid(), 9))\n"
+              "run_records.start(Path(sys.argv[1]))\n")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path), *sys.path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (draft,) = root.glob(".*")
+    foreign = root / draft.name.replace(socket.gethostname(), "another-host")
+    foreign.mkdir()
+    start(tmp_path, "two")
+    assert list(root.glob(".*")) == [foreign]

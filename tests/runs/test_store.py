@@ -20,10 +20,23 @@ from run_records import NOW, start  # type: ignore[import-not-found]
 from swift_fa_launcher.cli import main
 from swift_fa_launcher.errors import LaunchError, UsageError, render_words
 from swift_fa_launcher.launch.local import Outcome
+from swift_fa_launcher.runs.listing import USUAL, as_tree, render_list
 from swift_fa_launcher.runs.output import Progress, parse_progress, parse_version_folder
 from swift_fa_launcher.runs.record import close_record, read_record, update_record
-from swift_fa_launcher.runs.report import entry_to_json, render_list, render_run, run_to_json
-from swift_fa_launcher.runs.store import Wanted, find_run, list_runs, parse_moment, see_run, select_runs, with_states
+from swift_fa_launcher.runs.report import entry_to_json, render_run, run_to_json
+from swift_fa_launcher.runs.store import (
+    Wanted,
+    find_run,
+    list_command,
+    list_runs,
+    parse_moment,
+    remember_root,
+    run_word,
+    see_run,
+    select_runs,
+    usual_root,
+    with_states,
+)
 from swift_fa_launcher.stories.launch import end
 
 SWIFT_4 = ('{"loss": 6.2, "epoch": 0.1, "global_step/max_steps": "9/10", "train_speed(s/it)": 3.5}\n'
@@ -121,7 +134,7 @@ def test_odd_values_in_a_record_hide_nothing(tmp_path: Path, odd: dict[str, obje
     for words in (["runs"], ["runs", "--json"], ["runs", "--since", "2020-01-01"], ["show", folder.name]):
         code = main([*words, "--root", str(tmp_path / "runs")])
         assert code == 0
-    listed = render_list(with_states(list_runs(folder.parent)), "en")
+    listed = render_list(as_tree(with_states(list_runs(folder.parent))), USUAL, "en")
     assert folder.name in listed and other.name in listed
 
 
@@ -139,10 +152,10 @@ def test_what_was_measured_is_listed_from_the_record_or_of_an_open_run_at_its_la
     (folder / "monitor.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"seconds": 1, "tok')
     assert see_run(folder).measured["tokens_per_second"] == 1499
     assert "1,047 tokens/s, padding 25.0%" in render_run(see_run(folder), read_record(folder), "en")
-    assert render_list([see_run(folder)], "en").split()[-1] == "1,499"
+    assert render_list([(0, see_run(folder))], USUAL, "en").split()[-1] == "1,499"
     finish(folder, measured={"tokens_per_second": 12345.6, "padding": "odd"})
     entry = see_run(folder)
-    assert render_list([entry], "en").split()[-1] == "12,346"
+    assert render_list([(0, entry)], USUAL, "en").split()[-1] == "12,346"
     assert entry_to_json(entry)["measured"]["tokens_per_second"] == run_to_json(entry)["measured"]["tokens_per_second"] == 12345.6
     finish(folder, measured={})  # a record from before the monitor's summary was in it
     assert see_run(folder).measured == {} and run_to_json(see_run(folder))["measured"]["padding"] == 0.25
@@ -200,3 +213,26 @@ def test_a_run_is_found_with_its_state(tmp_path: Path) -> None:
     finish(folder, result={"step": 3, "steps": 3, "loss": 1.5})
     entry = find_run(tmp_path / "runs", "one")
     assert entry.state == "finished" and entry.progress == Progress(step=3, steps=3, loss=1.5)
+
+
+def test_records_are_found_where_the_last_run_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$SWIFT_FA_ROOT, the root of this folder's last run, ./runs, the last root at all; one that is gone does not count."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here / "own", there / "runs", tmp_path / "new", tmp_path / "named"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert usual_root() == Path("runs")
+    remember_root(here / "own", here)
+    remember_root(there / "runs", there)
+    assert usual_root() == here / "own" and run_word(here / "own" / "x") == "x" and run_word(here / "runs" / "x") != "x"
+    monkeypatch.chdir(there)
+    assert usual_root() == Path("runs") and list_command(here / "own") == f"swift-fa runs --root {here}/own"
+    monkeypatch.chdir(tmp_path / "new")
+    assert usual_root() == there / "runs"
+    (tmp_path / "new" / "runs").mkdir()
+    assert usual_root() == Path("runs")
+    monkeypatch.chdir(here)
+    (here / "own").rmdir()
+    assert usual_root() == there / "runs"
+    monkeypatch.setenv("SWIFT_FA_ROOT", str(tmp_path / "named"))
+    assert usual_root() == tmp_path / "named" and run_word(tmp_path / "named" / "x") == "x"

@@ -19,7 +19,7 @@ import pytest
 
 from swift_fa_launcher.config.schema import Notification, ResolvedConfig, SwanLabSection, SwiftArguments
 from swift_fa_launcher.launch.plan import PLUGIN, PLUGIN_VARIABLE
-from swift_fa_launcher.launch.swanlab import SwanLabSettings, make_swanlab_settings, notification_secrets
+from swift_fa_launcher.launch.swanlab import SENT, SwanLabSettings, make_swanlab_settings, notification_secrets
 
 pytestmark = pytest.mark.stack
 
@@ -275,6 +275,7 @@ def test_a_message_is_sent_at_the_end_and_its_secrets_are_in_no_file(
     assert sent.body["sign"] and "completed successfully" in sent.body["content"]["text"]
     for marker in ("MARKER1TOKEN", "MARKER2SECRET"):
         assert files_with(marker, place.cwd, place.run) == []
+    assert (place.run / SENT).exists(), "or the launcher would send another"
 
 
 @pytest.mark.parametrize("message, words", [

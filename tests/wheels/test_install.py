@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +23,14 @@ from wheel_factory import compile_extension, flash_attn_wheel, make_wheel, modul
 from swift_fa_launcher.errors import InstallError, render_words
 from swift_fa_launcher.machine.facts import Facts, Python
 from swift_fa_launcher.stories.install import recover
-from swift_fa_launcher.wheels.install import FOLDER, NotRunning, install_wheel, read_receipt, recover_environment
+from swift_fa_launcher.wheels.install import (
+    FOLDER,
+    SETTLED,
+    NotRunning,
+    install_wheel,
+    read_receipt,
+    recover_environment,
+)
 
 pytestmark = pytest.mark.slow
 KILLS = 50
@@ -152,14 +160,17 @@ def test_a_failed_probe_brings_the_old_one_back(target, wheels):
     target.install(wheels[0])
     before, seen = target.snapshot(), []
 
-    def probe():
+    def probe(more):
         seen.append(target.version)
+        target.environment |= more
+        seen.append(target.version)
+        del target.environment[next(iter(more))]
         return "no kernel image is available"
     with pytest.raises(InstallError) as error:
         target.install(wheels[1], probe=probe)
-    assert seen == ["2.8.3"] and "no kernel image" in why(error)
+    assert seen == ["2.7.4", "2.8.3"] and "no kernel image" in why(error)
     assert target.snapshot() == before and target.version == "2.7.4" and not target.leftovers()
-    assert target.install(wheels[1], probe=lambda: None).proven[-1] == "probe"
+    assert target.install(wheels[1], probe=lambda more: None).proven[-1] == "probe"
 
 
 def test_files_of_another_distribution_stay(target, wheels, tmp_path):
@@ -375,7 +386,7 @@ def test_killed_at_random_moments(target, wheels):
         process = start_install(target, wheels[0] if version == "2.8.3" else wheels[1])
         if kill % 3:
             wait_for_change(target, process)
-            time.sleep(chance.random() ** 3 * 0.004 if kill % 3 == 1 else chance.random() * 0.6)
+            time.sleep(SETTLED + chance.random() ** 3 * 0.004 if kill % 3 == 1 else chance.random() * 1.5)
         else:
             time.sleep(chance.random() * (took + 0.3))
         kill_all(process, children=kill % 4 < 3)
@@ -390,6 +401,44 @@ def test_killed_at_random_moments(target, wheels):
     while recover_environment(target.site) and time.monotonic() < deadline:
         time.sleep(0.2)  # an orphaned unpacking may still be writing
     assert not target.leftovers()
+
+
+@contextmanager
+def watched(target: Target) -> Iterator[set[str]]:
+    """What an interpreter that starts sees of flash-attn, asked over and over meanwhile."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            seen.add(target.version)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        asking.join()
+
+
+@pytest.mark.parametrize("old", ["2.7.4", "none"])
+def test_nobody_sees_what_was_not_proven_in_its_place(target, wheels, tmp_path, old):
+    """A wheel that works in the staging folder only, killed at random moments from the exchange on."""
+    if old != "none":
+        target.install(wheels[0])
+    before = target.snapshot()
+    bad = flash_attn_wheel(tmp_path, "2.9.0", body="import time; time.sleep(0.2)\nassert 'stage' in __file__, 'not here'")
+    chance = random.Random(5)
+    with watched(target) as seen:
+        for kill in range(KILLS // 3):
+            process = start_install(target, bad)
+            wait_for_change(target, process)
+            time.sleep(chance.random() * 1.5)
+            kill_all(process, children=kill % 2 == 0)
+            assert target.version == old, kill
+            recover_environment(target.site)
+            assert target.snapshot() == before, kill
+    assert seen == {old}
 
 
 def test_every_look_at_the_environment_undoes_what_a_killed_installation_left(target, wheels):
@@ -452,7 +501,7 @@ def test_in_an_image_whose_folders_cannot_be_renamed(template, wheels, tmp_path)
         lower.use(tmp_path / "merged")
         before = lower.snapshot()
         with pytest.raises(InstallError, match="on this GPU"):
-            lower.install(wheels[1], probe=lambda: "wrong numbers")
+            lower.install(wheels[1], probe=lambda more: "wrong numbers")
         assert lower.snapshot() == before and lower.version == "2.7.4" and not lower.leftovers()
         for _ in range(3):
             process = start_install(lower, wheels[1])

@@ -142,7 +142,7 @@ def test_a_wheel_of_a_neighbouring_torch_is_proven_before_it_is_believed(offer, 
     resolution = choose_wheel(facts, [near], build="never")
     assert resolution.chosen is None and resolution.to_prove == (near,)
     said = []
-    probe = None if fault == "no GPU to try" else lambda: fault
+    probe = None if fault == "no GPU to try" else lambda more: fault
     act = partial(install_flash_attn, facts, resolution, str(python), replace(means, say=said.append), probe=probe)
     if end == "2.8.3":
         receipt = act()

@@ -80,9 +80,29 @@ def test_a_renamed_wheel_for_another_python(wheel, extension):
 
 
 @pytest.mark.parametrize("member", ["../evil.py", "/etc/evil", "flash_attn/../../evil.py", "a\\..\\b", "C:/evil.py",
-                                    "flash_attn-2.8.3.data/data/lib/evil.py"])
-def test_members_that_climb_out(wheel, member):
+                                    "flash_attn-2.8.3.data/data/lib/evil.py", "flash_attn-2.8.3.data/scripts/pip",
+                                    "flash_attn-2.8.3.data/purelib/torch/x.py", "flash.pth", "flash_attn.pth", "sitecustomize.py",
+                                    "usercustomize/__init__.py", "torch/nn.py", "typing_extensions.py",
+                                    "flash_attn/__INIT__.py"])
+def test_members_that_reach_beyond_flash_attention(wheel, member):
     assert codes(wheel(raw={member: b"evil"})) == ["wheel-invalid"]
+
+
+def test_programs_and_bombs_are_refused(wheel):
+    programs = b"[console_scripts]\npip = x:y\n"
+    assert codes(wheel(raw={"flash_attn-2.8.3.dist-info/entry_points.txt": programs})) == ["wheel-invalid"]
+    bomb = wheel()
+    data = bytearray(bomb.read_bytes())
+    at = data.rindex(b"flash_attn/__init__.py") - 46 + 24  # the central directory's uncompressed size
+    data[at:at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    bomb.write_bytes(data)
+    assert codes(bomb) == ["wheel-invalid"]
+
+
+@pytest.mark.parametrize("member", ["hopper/x.py", "flash_attn.libs/libx.so", "flash_attn_2_cuda-stub.py",
+                                    "flashattn_hopper_cuda.so", "flash_attn-2.8.3.data/platlib/flash_attn/y.py"])
+def test_what_real_wheels_have_beside_it(wheel, member):
+    assert codes(wheel(raw={member: b""})) == []
 
 
 def test_links_and_twins_are_refused(wheel):

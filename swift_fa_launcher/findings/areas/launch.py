@@ -23,6 +23,17 @@ ENTRIES: Mapping[str, Entry] = {
         "launch.nproc_per_node={gpus}", "'launch.gpus={first}'",
         says=Text("{gpus} GPUs are visible but nproc_per_node={processes}: the model is split across them, so they take turns",
                   "可见 {gpus} 块 GPU，但 nproc_per_node={processes}：模型会被切分到各卡，各卡轮流计算")),
+    "gpus-not-free": entry(
+        "E", Text("fewer GPUs are free than launch.gpus asks for", "空闲的 GPU 少于 launch.gpus 的要求"),
+        Text("launch.gpus is auto:N, and fewer than N visible GPUs have 90 % of their memory free, or the GPUs cannot be seen from here",
+             "launch.gpus 写作 auto:N，但显存空闲 90 % 以上的可见 GPU 不足 N 块，或在这里看不到 GPU"),
+        "launch.gpus=auto:{fewer}", Text("see what uses the GPUs: nvidia-smi", "查看 GPU 被什么占用：nvidia-smi"),
+        Text("or name the GPUs yourself: launch.gpus=0,1", "或自行指定 GPU：launch.gpus=0,1"),
+        says={"": Text("launch.gpus=auto:{wanted}{origin}, but only {idle} of {gpus} visible GPU(s) are free",
+                       "launch.gpus=auto:{wanted}{origin}，但 {gpus} 块可见的 GPU 中只有 {idle} 块空闲"),
+              "unseen": Says(Text("launch.gpus=auto:{wanted}{origin}, but it cannot be seen from here which GPUs are free",
+                                  "launch.gpus=auto:{wanted}{origin}，但在这里看不出哪些 GPU 空闲"),
+                             (Text("name the GPUs: launch.gpus=0,1", "指定 GPU：launch.gpus=0,1"),))}),
     "launch-env-misspelt": entry(
         "W", Text("a launch variable is misspelt and has no effect", "启动变量拼写有误，不起作用"),
         Text("a variable in the environment looks like NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT or "

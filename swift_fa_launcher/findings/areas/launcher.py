@@ -33,6 +33,12 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("these options do not go together", "这些选项不能同时使用"),
         Text("two options, or an option and settings, cannot be used together", "两个选项，或选项与设置，不能同时使用"),
         Text("leave out one of them; see swift-fa COMMAND --help", "去掉其中一个；参见 swift-fa COMMAND --help")),
+    "system-refused": entry(
+        "E", Text("the system refuses to read or write something that swift-fa needs", "系统拒绝了 swift-fa 所需的读写操作"),
+        Text("a file or folder cannot be read, written, listed or entered: rights, a full or broken disk, a network disk that is gone, "
+             "a working folder that was removed",
+             "某个文件或目录无法读取、写入、列出或进入：权限不足、磁盘已满或损坏、网络盘断开、当前目录已被删除"),
+        Text("look at the file or folder that is named, then type the command again", "检查上面的文件或目录，然后重新输入命令")),
     "config-not-named": entry(
         "E", Text("no config was named", "没有指定配置文件"),
         Text("the command needs a config file and the command line names none", "该命令需要配置文件，但命令行中没有给出"),
@@ -47,6 +53,31 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("a setting on the command line has no value", "命令行中的设置没有值"),
         Text("nothing follows the =, often because a shell variable is not set", "= 之后没有内容，常见原因是 shell 变量没有设置"),
         Text("to leave an argument out: KEY=null", "不设置该参数：KEY=null")),
+    "pack-not-written": entry(
+        "E", Text("the archive cannot be written", "无法写出归档文件"),
+        Text("swift-fa pack cannot write there, or cannot read a file that belongs in it",
+             "swift-fa pack 无法写入该处，或无法读取应打包的文件"),
+        Text("name a file in a folder that you may write to: swift-fa pack RUN ~/run.tar.gz",
+             "换一个可写的位置：swift-fa pack RUN ~/run.tar.gz")),
+    "pack-unreadable": entry(
+        "E", Text("this is not an archive of swift-fa pack", "这不是 swift-fa pack 写出的归档文件"),
+        Text("the file given to swift-fa unpack does not exist, is damaged, or is another kind of archive",
+             "给 swift-fa unpack 的文件不存在、已损坏，或是别的归档"),
+        Text("write it again: swift-fa pack RUN FILE", "重新打包：swift-fa pack RUN FILE")),
+    "pack-not-unpacked": entry(
+        "E", Text("the folder for the archive cannot be made", "无法创建解包用的文件夹"),
+        Text("swift-fa unpack never writes into a folder that is there already", "swift-fa unpack 不会写入已存在的文件夹"),
+        Text("name another folder: swift-fa unpack FILE --out FOLDER", "换一个文件夹：swift-fa unpack FILE --out 目录")),
+    "gpus-too-few": entry(
+        "E", Text("there are not so many GPUs", "GPU 没有这么多"),
+        Text("train --wait-gpus needs more GPUs than this machine shows it, so that it would wait for ever",
+             "train --wait-gpus 需要的 GPU 多于本机可见的 GPU，会一直等下去"),
+        Text("use fewer processes: launch.nproc_per_node=1", "减少进程数：launch.nproc_per_node=1"),
+        Text("or name other GPUs: 'launch.gpus=[0,1]'", "或指定别的 GPU：'launch.gpus=[0,1]'")),
+    "sweep-of-nothing": entry(
+        "E", Text("no setting has several values", "没有哪个设置有多个值"),
+        Text("swift-fa sweep needs a setting with several values, or a file of overlays", "swift-fa sweep 需要一个有多个值的设置，或覆盖文件"),
+        Text("name the values: swift-fa sweep CONFIG swift.lora_rank=8,16", "写出这些值：swift-fa sweep CONFIG swift.lora_rank=8,16")),
     "code-unknown": entry(
         "E", Text("there is no such code", "没有这个代码"),
         Text("--allow, preflight.allow or swift-fa explain names a code that does not exist; --allow accepts codes of checks "
@@ -57,17 +88,63 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("no ms-swift argument matches", "没有匹配的 ms-swift 参数"),
         Text("no argument's name or help matches the pattern given to swift-fa args",
              "没有参数的名称或说明匹配给 swift-fa args 的模式"), Text("list all arguments: swift-fa args", "列出所有参数：swift-fa args")),
+    "schema-not-written": entry(
+        "E", Text("the schema cannot be written", "无法写入 schema"),
+        Text("the file given to swift-fa schema --out cannot be written: no such folder, no permission, or a full disk",
+             "给 swift-fa schema --out 的文件无法写入：目录不存在、没有权限或磁盘已满"),
+        Text("name another file: swift-fa schema --out FILE", "换一个文件：swift-fa schema --out FILE")),
     "log-unreadable": entry(
         "E", Text("the log cannot be read", "无法读取日志"),
         Text("the file given to swift-fa diagnose does not exist or is a folder, or you may not read it",
              "给 swift-fa diagnose 的文件不存在、没有读取权限或是目录"),
         Text("name the log file: swift-fa diagnose FOLDER/train.log", "指定日志文件：swift-fa diagnose 目录/train.log")),
+    "import-unreadable": entry(
+        "E", Text("what is to be imported cannot be read", "无法读取要导入的内容"),
+        Text("swift-fa import was given something that does not exist, is no plain UTF-8 text, or may not be read",
+             "给 swift-fa import 的内容不存在、不是普通的 UTF-8 文本，或没有读取权限"),
+        Text("name a script: swift-fa import train.sh", "指定一个脚本：swift-fa import train.sh")),
+    "import-refused": entry(
+        "E", Text("this cannot be turned into a config", "无法转换成配置"),
+        Text("bash would not accept the line shown, what the line does is not certain without running it, or nothing there runs "
+             "swift sft", "所示的行 bash 不接受，或不执行就无法确定其作用，或其中没有 swift sft 命令"),
+        Text("copy the swift sft command to standard input: swift-fa import -",
+             "把 swift sft 命令复制到标准输入：swift-fa import -")),
+    "import-several": entry(
+        "E", Text("there are several swift sft commands", "其中有多个 swift sft 命令"),
+        Text("a script runs swift sft more than once; a config holds one training",
+             "脚本多次运行 swift sft，而一个配置只对应一次训练"),
+        Text("choose one: swift-fa import train.sh --command 1", "选择一个：swift-fa import train.sh --command 1")),
+    "import-exists": entry(
+        "E", Text("the file to write is there already", "要写入的文件已存在"),
+        Text("--out of swift-fa import names a file that exists; it is left as it is",
+             "swift-fa import 的 --out 指定的文件已存在，保持原样"),
+        Text("choose another name: swift-fa import train.sh --out train-2.yaml",
+             "换一个文件名：swift-fa import train.sh --out train-2.yaml")),
+    "import-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置"),
+        Text("the folder of --out does not exist or may not be written to, or the disk is full",
+             "--out 所在的目录不存在、不可写，或磁盘已满"),
+        Text("choose another place: swift-fa import train.sh --out train.yaml",
+             "换一个位置：swift-fa import train.sh --out train.yaml")),
     # the config
     "config-missing": entry(
         "E", Text("the config file does not exist", "配置文件不存在"),
         Text("the command line or an `extends` names a file that does not exist", "命令行或 `extends` 指定的文件不存在"),
         Text("correct the path; paths in `extends` are relative to the config that contains them",
              "改正路径；`extends` 中的路径相对于写有它的配置文件")),
+    "config-exists": entry(
+        "E", Text("there is a file of that name already", "已有同名文件"),
+        Text("swift-fa init would replace a file, and was not told to", "swift-fa init 会替换已有的文件，而没有得到许可"),
+        Text("replace it: swift-fa init FILE --force", "替换它：swift-fa init FILE --force")),
+    "config-not-written": entry(
+        "E", Text("the config cannot be written", "无法写入配置文件"),
+        Text("the folder cannot be written to, or the disk is full", "该目录无法写入，或磁盘已满"),
+        Text("write it elsewhere: swift-fa init FILE", "写到别处：swift-fa init FILE")),
+    "demo-not-made": entry(
+        "E", Text("the demo's model and rows cannot be made", "无法生成演示用的模型和数据"),
+        Text("the packages of the training (numpy, tokenizers, safetensors) are missing, or the folder cannot be written to",
+             "缺少训练所需的软件包（numpy、tokenizers、safetensors），或该目录无法写入"),
+        "pip install ms-swift"),
     "config-unreadable": entry(
         "E", Text("the config file cannot be read", "无法读取配置文件"),
         Text("it is not UTF-8 text, it is a folder, or you may not read it", "它不是 UTF-8 文本，是目录，或没有读取权限")),
@@ -223,10 +300,45 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the training could not be started", "无法启动训练"),
         Text("the system refuses to start the program, or its folder does not exist", "系统拒绝启动该程序，或它的目录不存在"), _OWN_PYTHON),
     "target-unsupported": entry(
-        "E", Text("launch.target=slurm is not supported yet", "launch.target=slurm 尚未实现"),
-        Text("launch.target=slurm is set for train, bench, rerun or resume",
-             "对 train、bench、rerun 或 resume 设置了 launch.target=slurm"),
+        "E", Text("this command runs on this machine only", "该命令只能在本机运行"),
+        Text("launch.target=slurm is set for bench or sweep", "对 bench 或 sweep 设置了 launch.target=slurm"),
         "launch.target=local"),
+    # jobs of Slurm
+    "slurm-missing": entry(
+        "E", Text("Slurm does not answer", "Slurm 没有响应"),
+        Text("launch.target=slurm is set, and there is no sbatch on this machine, or no controller answers it",
+             "设置了 launch.target=slurm，但本机没有 sbatch，或控制器没有响应"),
+        Text("submit from a login node of the cluster; see whether the controller is there: scontrol ping",
+             "请在集群的登录节点提交；检查控制器是否可用：scontrol ping"), "launch.target=local"),
+    "slurm-refused": entry(
+        "E", Text("Slurm does not take the job", "Slurm 不接受该作业"),
+        Text("sbatch --test-only refuses a partition, a number of nodes or GPUs, a time or another option",
+             "sbatch --test-only 拒绝了分区、节点数、GPU 数、时间或其他选项"),
+        Text("change it in launch.slurm; see what there is: sinfo -o '%P %l %D %G'", "请修改 launch.slurm；查看可用资源：sinfo -o '%P %l %D %G'")),
+    "slurm-option-own": entry(
+        "E", Text("launch.slurm holds an option that the launcher sets itself", "launch.slurm 中有启动器自行设置的选项"),
+        Text("launch.slurm sets the job's log, folder, number of tasks or environment", "launch.slurm 设置了作业的日志、目录、任务数或环境变量"),
+        Text("leave it out: launch.slurm.NAME=null", "去掉它：launch.slurm.NAME=null")),
+    "run-root-local": entry(
+        "E", Text("the nodes of the job do not share the run's folder", "作业的节点没有共享运行目录"),
+        Text("run.root, or the folder where the run was started, is not on a disk that all nodes of the job see",
+             "run.root 或启动目录所在的磁盘不是作业所有节点共享的"),
+        Text("keep run records on a shared disk: run.root=FOLDER", "把运行记录放在共享磁盘上：run.root=目录")),
+    "master-addr-unreachable": entry(
+        "E", Text("a node cannot reach the first node", "有节点无法连接第一个节点"),
+        Text("the first node's name does not resolve on another node, or its port is closed to it",
+             "其他节点无法解析第一个节点的名称，或其端口不通"),
+        Text("name an address that all nodes reach: launch.master_addr=ADDRESS", "指定各节点都能访问的地址：launch.master_addr=地址"),
+        "launch.master_port=29600"),
+    "nodes-differ": entry(
+        "E", Text("the nodes of the job are not alike", "作业的各节点不一致"),
+        Text("a node has other packages, another flash-attn, model or data than the first", "某个节点的软件包、flash-attn、模型或数据与第一个节点不同"),
+        Text("leave that node out: launch.slurm.exclude=NODE", "排除该节点：launch.slurm.exclude=节点")),
+    "node-not-ready": entry(
+        "E", Text("a node of the job gave no answer", "作业的某个节点没有给出结果"),
+        Text("setup failed on the node, Python is not there, or the node was lost", "该节点上 setup 失败、没有 Python，或节点失联"),
+        Text("see what it said: slurm.log in the run's folder", "查看运行目录中的 slurm.log"),
+        Text("leave that node out: launch.slurm.exclude=NODE", "排除该节点：launch.slurm.exclude=节点")),
     "log-not-written": entry(
         "E", Text("the training's log cannot be written", "无法写入训练日志"),
         Text("train.log cannot be created in the run's folder", "无法在运行目录中创建 train.log"), _RUN_ROOT),
@@ -259,6 +371,14 @@ ENTRIES: Mapping[str, Entry] = {
     "record-not-written": entry(
         "E", Text("the run record cannot be written", "无法写入运行记录"),
         Text("the folder run.root cannot be written to", "run.root 目录无法写入"), _RUN_ROOT),
+    "run-not-removed": entry(
+        "E", Text("a folder cannot be removed", "无法删除文件夹"),
+        Text("swift-fa prune may not write there, or something uses the folder", "swift-fa prune 没有写入权限，或有程序正在使用该文件夹"),
+        Text("remove the rest later: swift-fa prune --outcome failed --yes", "稍后删除其余部分：swift-fa prune --outcome failed --yes")),
+    "report-not-written": entry(
+        "E", Text("the report cannot be written", "无法写入报告"),
+        Text("the folder of the file does not exist, or you may not write there", "文件所在的目录不存在，或没有写入权限"),
+        Text("name another file: swift-fa report RUN --out FILE.html", "换一个文件：swift-fa report RUN --out FILE.html")),
     "record-lacks-secrets": entry(
         "E", Text("the record does not hold the run's secret values", "记录中没有保存该运行的密钥"),
         Text("a setting of the recorded run was a secret, and records never store secrets",

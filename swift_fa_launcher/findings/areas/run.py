@@ -54,6 +54,14 @@ ENTRIES: Mapping[str, Entry] = {
              "如果它只是慢（评估或保存耗时长），把等待时间加长（目前 {waited} 秒）：swift.ddp_timeout={longer}"),
         _INTERFACE,
         Text("to see which one it uses: export NCCL_DEBUG=INFO", "查看它所用的网卡：export NCCL_DEBUG=INFO")),
+    "stalled": entry(
+        "E", Text("the training came to a standstill, and swift-fa ended it", "训练停滞，swift-fa 已将其结束"),
+        Text("no batch was begun for launch.stall_timeout seconds or ten times the median step, whichever is longer",
+             "在 launch.stall_timeout 秒或 step 中位时间的十倍（取较长者）之内没有开始新的 batch"),
+        Text("see where every process waited: {stacks}", "查看每个进程停在哪里：{stacks}"),
+        Text("continue from the newest checkpoint: swift-fa resume latest", "从最近的检查点继续：swift-fa resume latest"),
+        Text("to have swift-fa do that itself: launch.restarts=3", "让 swift-fa 自动继续：launch.restarts=3"),
+        Text("if a step may take that long: launch.stall_timeout=3600", "如果一步确实可能这么久：launch.stall_timeout=3600")),
     "interrupted": entry(
         "I", Text("the run was stopped from outside", "训练被外部中止"),
         Text("a user, Slurm or the system stopped the run with a signal", "用户、Slurm 或系统用信号停止了训练"),

@@ -12,6 +12,7 @@ from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.errors import in_both, render_words
 from swift_fa_launcher.findings.finding import ERROR, INFO, Check, Finding, run_checks
 from swift_fa_launcher.machine.facts import Facts
+from swift_fa_launcher.machine.reading import with_free_gpus
 from swift_fa_launcher.preflight.checks import (
     arguments,
     build,
@@ -26,14 +27,15 @@ from swift_fa_launcher.preflight.checks import (
     swanlab,
     swift,
     values,
+    written,
 )
 
 #: Checks of the config as it is written, in whichever ms-swift's spelling.
-AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS)
+AS_WRITTEN: tuple[Check, ...] = (*arguments.CHECKS, *swanlab.CHECKS, *written.CHECKS)
 
 CHECKS: tuple[Check, ...] = (
-    *machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *conflicts.CHECKS, *packages.CHECKS, *values.CHECKS,
-    *swift.CHECKS, *model.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
+    *machine.CHECKS, *flash_attn.CHECKS, *build.CHECKS, *arguments.CHECKS, *written.CHECKS, *conflicts.CHECKS, *packages.CHECKS,
+    *values.CHECKS, *swift.CHECKS, *model.CHECKS, *launch.CHECKS, *data.CHECKS, *swanlab.CHECKS, *rehearsal.CHECKS)
 
 
 #: The ms-swift whose spelling the other checks read, whichever is installed.
@@ -54,7 +56,9 @@ def check_all(config: ResolvedConfig, facts: Facts) -> tuple[Finding, ...]:
 
 
 def settle(config: ResolvedConfig, facts: Facts) -> tuple[ResolvedConfig, tuple[Finding, ...]]:
-    """(the config without those of our own defaults that its training cannot have, every finding of every check on it)."""
+    """(the config with the GPUs that it takes, without those of our own defaults that its training cannot have; every finding of
+    every check on it)."""
+    config = with_free_gpus(config, facts)
     findings = _run_all(config, facts)
     for name, codes in GIVES_WAY.items():
         barred = [f for f in findings if f.code in codes and f.severity is ERROR and f.code not in config.preflight.allow]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from swift_fa_launcher.config import swift_args
+from swift_fa_launcher.config.names import find_settings
+from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import parted_list, typed, written
+from swift_fa_launcher.machine.reading import parted_list, written
 from swift_fa_launcher.secrets import is_secret_name
 
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
@@ -39,6 +42,9 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
 
 #: Of these, those that a plugin may bring more of.
 REGISTERED = (*TUNERS, "report_to", "callbacks", "optimizer", "loss_type", "eval_metric")
+#: Arguments that are one name; many others of text read a JSON object too.
+SINGLE = frozenset(LOOKED_UP) | {"model", "model_type", "template", "system", "output_dir", "torch_dtype", "optim",
+                                 "resume_from_checkpoint", "truncation_strategy"}
 LOW_RANK_OPTIMIZERS = tuple(f"{name}{layerwise}" for layerwise in ("", "_layerwise") for name in (
     "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw"))
 
@@ -75,7 +81,13 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if name in known_args or value is None:
             continue
         key = translation.keys.get(name, name)
-        near, meant = swift_args.nearest(name, known_args), swift_args.likely(name, known_args)
+        settings = find_settings(name, known_args, near=False)
+        if settings and not settings[0].startswith("swift."):
+            yield found("arg-unknown", "elsewhere", **_said(config, key, value), ms_swift=facts.package("ms-swift"),
+                        setting=settings[0], instead=typed(settings[0], _open(key, value)))
+            continue
+        same = tuple(one.removeprefix("swift.") for one in settings[:1])
+        near, meant = same or swift_args.nearest(name, known_args), same or swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
         rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 else {}  # of several, nobody knows whose value it is
@@ -103,6 +115,12 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                         new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
                         override=_typed(change.new, change.new_value))
             continue
+        if patterns := _patterns(facts, name, value):
+            yield found("arg-invalid", "pattern", **_said(config, key, value), name=name, pattern=patterns[0])
+            continue
+        if isinstance(value, dict) and name in SINGLE:
+            yield found("arg-invalid", "group", **_said(config, key, value), name=name, below=next(iter(value), ""))
+            continue
         if items := parted_list(facts, name, value):
             yield found("arg-invalid", "list", **_said(config, key, value), name=name, items=items,
                         **_rewritten(config, key, name, items))
@@ -116,6 +134,13 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         elif near := _nearest_values(config, name, value, argument, texts.get(name)):
             yield found("arg-invalid", "no such", **said, nearest=near,
                         **_instead(name, value, argument, texts.get(name)))
+
+
+def _patterns(facts: Facts, name: str, value: Any) -> list[str]:
+    """Names of data files with a shell's signs in them, which are no files themselves."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [item for item in items if isinstance(item, str) and re.fullmatch(r"(?!https?:)[^\s#]*[*?][^\s#]*(#\d+)?", item)
+            and facts.path(item).kind != "file"] if name in ("dataset", "val_dataset") else []
 
 
 def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swift_args.Argument | None,
@@ -144,8 +169,10 @@ def _near(word: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: str | None) -> dict[str, Any]:
     """The overrides that the value may have been meant to be, and the name to look up."""
-    if isinstance(value, str) and value.strip() == "\\":
-        return {"first": f"swift.{name}=null"}
+    if isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default"):
+        return {"first": f"swift.{name}=null", "look_up": name}
+    if isinstance(value, dict):
+        return {"first": f"swift.{name}=VALUE", "look_up": name}
     choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
     words = swift_args.render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
@@ -231,7 +258,7 @@ def _typed(name: str, value: Any) -> str:
 def _rewritten(config: ResolvedConfig, key: str, name: str, value: Any) -> dict[str, Any]:
     """How to write an argument under its right name: the place and its new line, or an override."""
     origin = config.origin(f"swift.{key}")
-    if origin is None or origin.layer != "file":
+    if origin is None or not origin.editable:
         return {"override": _typed(name, value)}
     return {"place": str(origin), "rewritten": f"{name}: {'VALUE' if _open(name, value) == '***' else _word(value)}"}
 

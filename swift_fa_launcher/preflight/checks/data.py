@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from packaging.version import Version
 
+from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
@@ -25,7 +26,6 @@ from swift_fa_launcher.machine.reading import (
     setting,
     spreads_model,
     torch_version,
-    typed,
     visible_gpus,
     written,
     zero_settings,
@@ -172,8 +172,8 @@ def output_not_writable(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
         folders.append(("env.SWANLAB_LOG_DIR", environment(config, facts, "SWANLAB_LOG_DIR")))
     for key, folder in folders:
         path = facts.path(folder)
-        if known(path.writable) is False or known(path.kind) == "file":
-            yield found("output-not-writable", "file" if known(path.kind) == "file" else "", key=key, path=folder,
+        if known(path.writable) is False or known(path.kind) in ("file", "special"):
+            yield found("output-not-writable", "file" if known(path.kind) != "dir" else "", key=key, path=folder,
                         origin=written(config, key))
 
 

@@ -43,6 +43,18 @@ def gpus_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         yield found("gpus-unused", gpus=len(gpus), processes=processes, first=reading.first_gpus(gpus, processes))
 
 
+def gpus_not_free(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`launch.gpus=auto:2` on a machine with fewer idle GPUs, or one whose GPUs cannot be seen; where there are enough they are
+    named by now."""
+    wanted, visible = config.launch.free_gpus, reading.visible_gpus(config, facts).gpus
+    if wanted is None or config.launch.gpus is not None:
+        return
+    idle = [gpu for gpu in visible or () if reading.is_idle(gpu)]
+    way = "unseen" if visible is None or any(reading.is_idle(gpu) is None for gpu in visible) else ""
+    yield found("gpus-not-free", way, wanted=wanted, idle=len(idle), gpus=len(visible or ()), fewer=len(idle) or None,
+                origin=reading.written(config, "launch.gpus"))
+
+
 def _other_device(facts: Facts) -> bool:
     return reading.on_ascend(facts) or reading.on_rocm(facts)
 
@@ -197,5 +209,5 @@ def _is_address(name: str) -> bool:
         return False
 
 
-CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, launch_env_misspelt, launch_env_conflict, launch_nested,
-                             node_rank_mismatch, port_in_use, master_addr_loopback)
+CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, gpus_not_free, launch_env_misspelt, launch_env_conflict,
+                             launch_nested, node_rank_mismatch, port_in_use, master_addr_loopback)

@@ -119,17 +119,11 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 def gpu_memory_low(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """Somebody else's process on a GPU that this training wants."""
-    idle = [gpu.index for gpu in known(facts.gpus) or () if _is_idle(gpu)]
+    idle = [gpu.index for gpu in known(facts.gpus) or () if reading.is_idle(gpu)]
     for gpu in reading.visible_gpus(config, facts).gpus or ():
-        if _is_idle(gpu) is False:
+        if reading.is_idle(gpu) is False:
             yield found("gpu-memory-low", gpu=gpu.index, free_gib=known(gpu.free_memory_gib),
                         memory_gib=known(gpu.memory_gib), indexes=_listed(idle))
-
-
-def _is_idle(gpu: Gpu) -> bool | None:
-    """Whether nearly all of its memory is free; None where that is not known."""
-    total, free = known(gpu.memory_gib), known(gpu.free_memory_gib)
-    return free >= 0.9 * total if total and free is not None else None
 
 
 def gpu_memory_short(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

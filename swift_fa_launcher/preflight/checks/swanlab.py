@@ -9,13 +9,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 from packaging.version import Version
 
+from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.finding import INFO, WARNING, Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts, Reach
-from swift_fa_launcher.machine.reading import environment, is_absent, pip, typed, written
+from swift_fa_launcher.machine.reading import environment, is_absent, pip, written
 from swift_fa_launcher.secrets import is_secret_name
 
 PUBLIC_HOST = "api.swanlab.cn"

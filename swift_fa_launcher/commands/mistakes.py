@@ -1,0 +1,217 @@
+"""What a wrong command line was meant to be: words of other programs, of habit, or that a shell has taken apart."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from swift_fa_launcher.commands import COMMANDS
+from swift_fa_launcher.config.names import find_settings
+from swift_fa_launcher.config.render import quoted
+from swift_fa_launcher.config.schema import SECTIONS
+from swift_fa_launcher.errors import Text, UsageError, Words
+from swift_fa_launcher.secrets import is_secret_name, strike_assigned
+
+#: Commands of other programs and of habit, by what does the same here.
+_COMMANDS: Mapping[str, str] = {
+    **dict.fromkeys(("sft", "run", "start", "launch", "finetune", "fine-tune", "pt", "training", "tuning", "fit"), "train"),
+    **dict.fromkeys(("check", "doctor", "validate", "verify", "test", "lint", "env", "checks"), "preflight"),
+    **dict.fromkeys(("list", "ls", "history", "ps", "jobs", "status", "experiments"), "runs"),
+    **dict.fromkeys(("log", "logs", "info", "view", "cat"), "show"), **dict.fromkeys(("continue", "restart"), "resume"),
+    **dict.fromkeys(("repeat", "again", "replay", "reproduce"), "rerun"), **dict.fromkeys(("compare", "cmp"), "diff"),
+    **dict.fromkeys(("stop", "kill", "end", "cancel"), "runs --end"),
+    **dict.fromkeys(("setup", "flash-attn", "wheel"), "install"),
+    **dict.fromkeys(("debug", "why", "analyze", "analyse", "diagnosis"), "diagnose"),
+    **dict.fromkeys(("arguments", "params", "options"), "args"),
+    **dict.fromkeys(("benchmark", "speed", "perf"), "bench"), **dict.fromkeys(("code", "codes", "finding", "what"), "explain"),
+    **dict.fromkeys(("configs", "conf", "print", "settings"), "config"), **dict.fromkeys(("dry-run", "dryrun"), "rehearse"),
+    **dict.fromkeys(("convert", "from-script"), "import"), **dict.fromkeys(("new", "create", "template"), "init"),
+}
+_MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_lora", "app", "web-ui", "sample", "rollout")
+#: Options that name a config elsewhere.
+_CONFIG_OPTIONS = ("config", "config_file", "cfg", "conf", "yaml", "file", "c", "f", "config_path", "args_file")
+
+
+def refuse_command(words: Sequence[str]) -> NoReturn:
+    """Raises UsageError for a first word that is no command, with what it may mean."""
+    name, rest = words[0], words[1:]
+    file = next((word for word in words if word.endswith((".yaml", ".yml", ".json")) and "=" not in word), None)
+    meant: tuple[Words, ...] = ()
+    if name == file or re.match(r"[\w.]+=", name) or (name.startswith("-") and file):
+        typed = shlex.join([word for word in words if word not in ("--config", "-c")])
+        meant = (Text(f"to train: swift-fa train {typed}", f"开始训练：swift-fa train {typed}"),
+                 Text(f"only to check it: swift-fa preflight {typed}", f"只做检查：swift-fa preflight {typed}"))
+    elif name.endswith((".sh", ".bash")):
+        meant = (f"swift-fa import {shlex.quote(name)}",)
+    elif name.startswith("-") or (name == "sft" and any(word.startswith("--") for word in rest)):
+        meant = (Text("write a `swift sft` command into a file and make a config of it: swift-fa import FILE",
+                      "把 `swift sft` 命令写入文件，再转成配置：swift-fa import FILE"),)
+    elif name in _MS_SWIFTS:
+        meant = (Text(f"use ms-swift's own `swift {name}`; swift-fa trains",
+                      f"请用 ms-swift 自己的 `swift {name}`；swift-fa 只管训练"),)
+    elif same := _COMMANDS.get(name.lower()) or next(iter(difflib.get_close_matches(name.lower(), COMMANDS, n=1)), None):
+        meant = (" ".join(["swift-fa", same, shlex.join(rest)]).rstrip(),)
+    raise UsageError("command-unknown", Text(f"there is no command {name}", f"没有命令 {name}"), hint=meant)
+
+
+def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool], takes_settings: bool) -> tuple[Words, ...]:
+    """For every option that the command does not have, what it may mean: a config, a setting, or an option of its own.
+
+    known: the command's options, and whether each is a flag. prog: `swift-fa train`.
+    """
+    hints: list[Words] = []
+    settings: list[str] = []
+    for option, values in _unknown_options(words, known):
+        name = option.lstrip("-").replace("-", "_")
+        near = difflib.get_close_matches(option, [o for o in known if o.startswith("--")], n=1, cutoff=0.75)
+        found = find_settings(name, near=False)
+        if takes_settings and name in _CONFIG_OPTIONS and values:
+            hints.append(Text(f"a config is named without an option: {prog} {shlex.join(values)}",
+                              f"配置文件直接写出，不用选项：{prog} {shlex.join(values)}"))
+        elif near and not found:
+            hints.append(f"{prog} {near[0]}")
+        elif takes_settings and len(name) > 1:
+            settings.append(setting_for(name, values))
+    if settings:
+        line = " ".join(settings[:6])
+        hints.append(Text(f"settings are written without dashes: {line}", f"设置的写法不带短横线：{line}"))
+    if len(settings) > 2:
+        hints.append(Text("or make a config of the whole command: swift-fa import FILE",
+                          "或把整条命令转成配置：swift-fa import FILE"))
+    return tuple(hints)
+
+
+def _unknown_options(words: Sequence[str], known: Mapping[str, bool]) -> Iterable[tuple[str, list[str]]]:
+    """Each option that is not known, and the words behind it that may be its values; a YAML file or a setting is none, but for
+    an option that names a config."""
+    at = 0
+    while at < len(words):
+        option, equals, value = words[at].partition("=")
+        at += 1
+        if not re.match(r"--?[A-Za-z]", option) or option in known:
+            at += option in known and not equals and not known[option]
+            continue
+        values = [value] if equals else []
+        config = option.lstrip("-").replace("-", "_") in _CONFIG_OPTIONS
+        while not equals and at < len(words) and not re.match(r"--?[A-Za-z]", words[at]) \
+                and (config or not re.search(r"\.ya?ml$|^[\w]+\.[\w.]+=", words[at])):
+            values.append(words[at])
+            at += 1
+        yield option, values
+
+
+def setting_for(name: str, values: Sequence[str]) -> str:
+    """`swift.learning_rate=1e-4`: what `--learning_rate 1e-4`, or a word `lr=1e-4`, is as a setting, quoted for a shell."""
+    section, _, rest = name.partition(".")
+    key = name if rest and section in SECTIONS else next(iter(find_settings(name)), f"swift.{name}")
+    if is_secret_name(key):
+        return f"{key}=VALUE"
+    value = "true" if not values else values[0] if len(values) == 1 else f"[{','.join(values)}]"
+    return quoted(f"{key}={value}")
+
+
+def refuse_words(command: str, words: Sequence[str], setting: re.Pattern[str]) -> None:
+    """Raises UsageError for a word that is neither a setting nor a file, where it is known what it was meant to be."""
+    for at, word in enumerate(words):
+        if setting.match(word):
+            _refuse_torn(words, at)
+        elif not Path(word).exists():
+            _refuse_name_with_blanks(command, words, at)
+            _refuse_copied(command, words, at)
+            _refuse_setting([_ascii(each) for each in words], at)
+            _refuse_item(words, at, setting)
+
+
+def _ascii(word: str) -> str:
+    """The word with the full-width signs of a Chinese keyboard as the shell's own."""
+    return word.translate(str.maketrans("＝：，", "=:,"))
+
+
+def _refuse_copied(command: str, words: Sequence[str], at: int) -> None:
+    """What a page or a script leaves behind: dashes that a word processor has made long, a backslash that continues no line."""
+    if words[at].strip() in ("", "\\"):
+        raise UsageError("setting-invalid", Text("a backslash or a blank stands alone: a line was meant to go on",
+                                                 "有单独的反斜杠或空格：换行续写没有生效"), hint=(
+            Text("let nothing follow the backslash at the end of a line", "行末反斜杠之后不要有任何字符"),))
+    if words[at][0] in "–—－−":
+        option = "--" + words[at].lstrip("–—－−-")
+        meant = meant_by_options(f"swift-fa {command}", [option, *words[at + 1:]], {}, True)
+        raise UsageError("option-invalid", Text(f"{words[at]} begins with a long dash, not with --",
+                                                f"{words[at]} 以长破折号开头，而不是 --"), hint=meant)
+
+
+def _refuse_item(words: Sequence[str], at: int, setting: re.Pattern[str]) -> None:
+    """More values behind a setting: `swift.dataset=a.jsonl b.jsonl`, `swift.dataset= a.jsonl`."""
+    before = next((i for i in range(at - 1, -1, -1) if setting.match(words[i])), None)
+    if before is None or words[at].endswith((".yaml", ".yml", ".json")) or not all(
+            not Path(word).exists() or not word.endswith((".yaml", ".yml")) for word in words[before + 1:at]):
+        return
+    key, _, value = words[before].partition("=")
+    items = [item for item in (value.strip("[]"), *words[before + 1:at + 1]) if item]
+    whole = f"{key}={items[0]}" if len(items) == 1 else f"{key}=[{','.join(items)}]"
+    raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {words[at]}", f"既不是设置也不是文件：{words[at]}"),
+                     hint=(Text(f"if it belongs to {key}: {quoted(whole)}", f"如果它属于 {key}：{quoted(whole)}"),))
+
+
+def _refuse_torn(words: Sequence[str], at: int) -> None:
+    """A list or group that the shell has taken apart at its blanks: `launch.gpus=[0, 1]`."""
+    for end in range(at + 1, len(words) + 1):
+        whole = " ".join(words[at:end])
+        if all(whole.count(left) <= whole.count(right) for left, right in ("[]", "{}")):
+            break
+    if end > at + 1:
+        raise UsageError("setting-invalid", Text(f"the shell has taken {whole} apart at its blanks",
+                                                 f"shell 在空格处拆开了 {whole}"),
+                         hint=(quoted(whole),))
+
+
+def _refuse_name_with_blanks(command: str, words: Sequence[str], at: int) -> None:
+    for end in range(at + 2, len(words) + 1):
+        whole = " ".join(words[at:end])
+        if Path(whole).is_file():
+            raise UsageError("config-missing", Text(f"the shell has taken {whole} apart at its blanks",
+                                                    f"shell 在空格处拆开了 {whole}"),
+                             hint=(f"swift-fa {command} {shlex.quote(whole)}",))
+
+
+def _refuse_setting(words: Sequence[str], at: int) -> None:
+    word, behind = words[at], words[at + 1] if at + 1 < len(words) else ""
+    key, equals, value = re.sub(r"^[$\s]+", "", word).partition("=")
+    is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", key) and key.partition(".")[0] in SECTIONS
+    if is_key and not equals and not key.endswith((".yaml", ".yml")):
+        if behind[:1] == "=":
+            value = behind[1:] or (words[at + 2] if at + 2 < len(words) else "VALUE")
+            raise UsageError("setting-invalid", Text(f"no blank may stand beside the = of {key}", f"{key} 的 = 两边不能有空格"),
+                             hint=(quoted(f"{key}={value}"),))
+        raise UsageError("setting-without-value", Text(f"the setting {word} has no value", f"设置 {word} 没有给出值"),
+                         hint=(Text(f"{word}=VALUE", f"{word}=值"), Text(f"{word}=null leaves it out",
+                                                                        f"{word}=null 表示不设置")))
+    if not equals and (found := find_settings(key, near=False)) and re.fullmatch(r"\w+", key):
+        raise UsageError("setting-without-value", Text(f"the setting {found[0]} has no value", f"设置 {found[0]} 没有给出值"),
+                         hint=(Text(f"{found[0]}=VALUE", f"{found[0]}=值"),))
+    if all(Path(part).is_file() for part in word.split(",")):
+        raise UsageError("config-missing", Text(f"there is no config {word}", f"配置文件 {word} 不存在"),
+                         hint=(Text(f"part them with blanks: {shlex.join(word.split(','))}",
+                                    f"用空格隔开：{shlex.join(word.split(','))}"),))
+    colon = re.fullmatch(r"([A-Za-z_][\w.]*)[:：](.*)", word)
+    if colon and not equals and (value := colon[2] or behind) and not word.endswith((".yaml", ".yml")):
+        key, equals = colon[1], "="
+    elif equals and not value and behind:
+        value = behind
+    if equals and re.fullmatch(r"[A-Za-z_][\w.-]*", key) and not Path(key).suffix.startswith((".y", ".js")):
+        raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {strike_assigned(word)}",
+                                                 f"既不是设置也不是文件：{strike_assigned(word)}"), hint=(_meant(key, value),))
+
+
+def _meant(key: str, value: str) -> str:
+    section, dot, name = key.partition(".")
+    if key in SECTIONS:
+        switch = key == "swanlab" and value.lower() in ("true", "false", "1", "0", "on", "off", "yes", "no")
+        return quoted(f"{key}.{'enabled' if switch else 'KEY'}={value}")
+    if dot and section in SECTIONS:
+        return quoted(f"{key}={value}")
+    return setting_for(name if dot else key, [value] if value else [])

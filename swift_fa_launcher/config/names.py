@@ -1,0 +1,154 @@
+"""What people call a setting, and the setting that they mean: by its name in any section, by meaning, by likeness. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import FAMILIES, likely
+from swift_fa_launcher.decode import dotted, field_types
+
+#: Names of other trainers (LLaMA-Factory, axolotl, TRL, torchtune, DeepSpeed, Megatron), of shells and of habit, by the setting
+#: that they mean. The first of several settings is the likeliest.
+_BY_MEANING = """
+    swift.model: model_name_or_path model_path model_name_or_dir base_model pretrained_model_name_or_path model_id
+        checkpoint_path model_dir base_model_path pretrained_model
+    swift.dataset: data data_path train_data train_file train_dataset datasets dataset_name dataset_path data_files
+        train_data_path dataset_dir training_data
+    swift.val_dataset: val_data eval_data eval_dataset validation_file val_file eval_file eval_data_path test_dataset
+        validation_dataset
+    swift.learning_rate: lr base_lr peak_lr
+    swift.per_device_train_batch_size: batch_size bs batchsize micro_batch_size mbs train_batch_size per_device_batch_size
+        train_micro_batch_size_per_gpu batch_size_per_gpu per_gpu_batch_size
+    swift.per_device_eval_batch_size: eval_batch_size val_batch_size
+    swift.gradient_accumulation_steps: grad_accum gradient_accumulation accumulation_steps grad_acc accumulate_grad_batches
+        grad_accum_steps grad_accumulation_steps acc_steps
+    swift.num_train_epochs: epochs epoch num_epochs n_epochs num_epoch train_epochs total_epochs nepochs
+    swift.max_steps: steps train_steps num_steps total_steps max_train_steps train_iters iters
+    swift.max_length: max_seq_length max_seq_len seq_length seq_len cutoff_len sequence_len max_len context_length
+        model_max_length block_size max_source_length max_tokens
+    swift.tuner_type: finetuning_type peft_type tuner use_lora use_peft train_method finetune_type method
+    swift.lora_rank: lora_r rank r lora_dim
+    swift.target_modules: lora_target lora_target_modules lora_modules
+    swift.adapters: adapter adapter_name_or_path lora_path lora_weights adapter_path
+    swift.output_dir: output out output_path save_dir save_path out_dir checkpoint_dir
+    swift.attn_impl: attn attention attn_implementation flash_attn use_flash_attention_2 use_flash_attn flash_attention
+        use_flash_attention attention_implementation
+    swift.torch_dtype: dtype precision mixed_precision
+    swift.bf16: bfloat16 use_bf16
+    swift.fp16: float16 half use_fp16
+    swift.gradient_checkpointing: activation_checkpointing use_gradient_checkpointing recompute grad_checkpointing
+        checkpoint_activations
+    swift.resume_from_checkpoint: resume resume_from checkpoint ckpt
+    swift.lr_scheduler_type: scheduler lr_scheduler schedule lr_schedule lr_decay_style
+    swift.optim: optimizer_type optimizer_name
+    swift.deepspeed: zero deepspeed_config zero_stage ds_config
+    swift.save_steps: save_interval save_every save_freq
+    swift.logging_steps: log_steps log_interval log_every logging_interval log_freq
+    swift.eval_steps: eval_interval eval_every
+    swift.report_to: logger log_with tracker trackers reporter
+    swift.template: chat_template template_type
+    swift.packing: pack sample_packing packed
+    swift.system: system_prompt
+    swift.seed: random_seed
+    swift.use_liger_kernel: liger use_liger enable_liger_kernel
+    swift.dataloader_num_workers: num_workers workers
+    swift.dataset_num_proc: num_proc preprocessing_num_workers
+    swift.split_dataset_ratio: val_size val_ratio val_set_size test_size
+    swift.max_grad_norm: grad_clip clip_grad gradient_clipping gradient_clip_val max_norm
+    swift.quant_bits: load_in_4bit load_in_8bit quantization_bit bits quantization
+    swift.freeze_parameters: freeze
+    swift.use_hf: use_huggingface hf
+    launch.gpus: gpu gpu_ids gpu_id cuda_visible_devices devices device visible_devices cuda cuda_devices
+    launch.nproc_per_node: nproc num_gpus n_gpus num_processes n_gpu ngpus gpus_per_node nprocs world_size n_proc processes
+        num_gpu ngpus_per_node
+    launch.nnodes: nodes num_nodes num_machines n_nodes node_count
+    launch.node_rank: rank_of_node machine_rank
+    launch.master_addr: master_address main_process_ip rdzv_endpoint master_ip
+    launch.master_port: port main_process_port
+    launch.python: python_path interpreter
+    launch.slurm: slurm_partition partition sbatch
+    swanlab.project: project_name wandb_project swanlab_project swan_project
+    swanlab.experiment: run_name experiment_name exp_name swanlab_exp_name wandb_run_name exp
+    swanlab.mode: swanlab_mode wandb_mode
+    swanlab.enabled: use_swanlab swanlab_enabled enable_swanlab wandb use_wandb
+    run.name: job_name
+    run.tags: tag
+    run.notes: note comment description
+    run.root: log_dir runs_dir runs logdir
+    flash_attn.version: flash_attn_version
+    flash_attn.mirrors: mirror
+    flash_attn.sources: source index find_links
+"""
+MEANT: Mapping[str, str] = {name: key for key, names in re.findall(r"([\w.]+): ([\w\s]+?)(?=\s+[\w]+\.\w+:|\s*\Z)", _BY_MEANING)
+                            for name in names.split()}
+
+#: What a value may be called, by the keys whose value it means: YAML reads a plain `off` as false.
+VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
+    "swanlab.mode": dict.fromkeys(("off", "no", "false", "none", "disable"), "disabled") | dict.fromkeys(
+        ("online", "on", "yes", "true", "remote", "enabled"), "cloud"),
+    "launch.target": {"here": "local", "localhost": "local", "host": "local", "sbatch": "slurm", "cluster": "slurm"},
+    **{key: dict.fromkeys(("off", "no", "false", "none", "disable", "disabled", "0"), "never")
+       | dict.fromkeys(("on", "yes", "true", "enable", "enabled", "1"), "auto")
+       for key in ("flash_attn.install", "flash_attn.build", "preflight.probe", "preflight.rehearsal")},
+    "run.speedups": dict.fromkeys(("off", "no", "false", "none", "0"), "never") | dict.fromkeys(("on", "yes", "true"), "exact"),
+    "flash_attn.provider": {"kernels": "kernel", "hub": "kernel", "pytorch": "torch", "sdpa": "torch", "flash_attn": "package",
+                            "flash-attn": "package", "pip": "package", "wheel": "package"},
+}
+
+#: Arguments that any ms-swift has, for where the installed one cannot be asked.
+USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
+    name for family in FAMILIES for _, name in family.names}) - MEANT.keys()
+
+
+def closed_keys() -> tuple[str, ...]:
+    """The dotted keys of all sections but `swift` and `env`, groups included."""
+    return tuple(_keys(ResolvedConfig, ""))
+
+
+def _keys(kind: type, prefix: str) -> Iterator[str]:
+    for name, hint in field_types(kind).items():
+        group = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        if prefix:
+            yield dotted(prefix, name)
+        if group:
+            yield from _keys(hint, dotted(prefix, name))
+
+
+def find_settings(name: str, arguments: Collection[str] = (), *, near: bool = True) -> tuple[str, ...]:
+    """The dotted keys that a name without its section means, the likeliest first; empty where it means none that is known.
+
+    arguments: the installed ms-swift's; empty where they are not known. near: whether what is only alike counts. A name in
+    capitals is a variable: `env.NAME`, where `launch` has no key for it.
+    """
+    word = re.sub(r"\W+", "_", name.strip().strip("-")).strip("_")
+    plain, keys = word.lower(), closed_keys()
+    known = set(arguments) or USUAL_ARGUMENTS
+    same = [f"swift.{plain}"] if plain in known else []
+    same += [key for key in keys if plain in (key.rpartition(".")[2], key.replace(".", "_"))]
+    if plain in MEANT and (not same or plain not in known):
+        meant = MEANT[plain]
+        same = [meant, *(key for key in same if key != meant)] if _there(meant, known, arguments) else same
+    if same:
+        return tuple(same)
+    if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", word):
+        return (f"env.{word}",)
+    return tuple(_alike(plain, known, keys)) if near else ()
+
+
+def _there(key: str, known: Collection[str], arguments: Collection[str]) -> bool:
+    return not arguments or not key.startswith("swift.") or key.removeprefix("swift.") in known
+
+
+def _alike(word: str, arguments: Collection[str], keys: Collection[str]) -> Iterator[str]:
+    last = {key.rpartition(".")[2]: key for key in keys}
+    own = difflib.get_close_matches(word, last, n=1, cutoff=0.84)
+    yield from (last[name] for name in own)
+    meant = difflib.get_close_matches(word, MEANT, n=1, cutoff=0.84)
+    arguments_near = likely(word, arguments)
+    yield from (f"swift.{name}" for name in arguments_near)
+    if not own and not arguments_near:
+        yield from (MEANT[name] for name in meant)

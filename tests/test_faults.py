@@ -1,0 +1,109 @@
+"""Whatever the system refuses, at whichever place: an answer, no traceback, no lost record, no litter."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import faults
+import pytest
+import tiny
+
+pytestmark = pytest.mark.slow
+TRAINING = """
+import pathlib
+out = pathlib.Path("output/v0-20261127-101112").absolute()
+(out / "checkpoint-2").mkdir(parents=True, exist_ok=True)
+print(f"[INFO:swift] output_dir: {out}")
+for i in (1, 2):
+    print({"loss": f"1.{i}", "grad_norm": "0.5", "global_step/max_steps": f"{i}/2"})
+print("[INFO:swift] End time of running main: 2026-11-27")
+raise SystemExit(7)
+"""
+WRITES = ("open", "mkdir", "replace", "rename", "fsync")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model, rows, a config, and a Python whose ms-swift is a stand-in that ends with 7."""
+    folder = tmp_path_factory.mktemp("stage")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    site = next((folder / "venv" / "lib").glob("python3*")) / "site-packages"
+    (site / "swift" / "cli").mkdir(parents=True)
+    for module, text in (("__init__", ""), ("cli/__init__", ""), ("cli/sft", TRAINING)):
+        (site / "swift" / f"{module}.py").write_text(text)
+    (site / "ms_swift-4.6.0.dist-info").mkdir()
+    (site / "ms_swift-4.6.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ms-swift\nVersion: 4.6.0\n")
+    tiny.make_tiny_model(folder / tiny.MODEL_NAME)
+    tiny.make_chat_rows(folder / tiny.ROWS_NAME, 20)
+    (folder / "c.yaml").write_text(
+        tiny.CPU_LORA.format(folder=folder) + f"\n  max_steps: 2\nswanlab: {{enabled: false}}\nrun: {{name: one, root: runs}}\n"
+        f"launch: {{python: {folder / 'venv/bin/python'}}}\npreflight: {{allow: [torch-missing, package-missing]}}\n")
+    return folder
+
+
+@pytest.fixture
+def work(stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SWIFT_FA_CACHE", str(tmp_path / "cache"))
+    shutil.copy(stage / "c.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def check(ended: faults.Ended, at: faults.Place, codes: tuple[int, ...]) -> None:
+    said = f"{at}\n{ended.said}"
+    assert ended.code in codes, said
+    assert "Traceback" not in ended.said and "bug in swift-fa" not in ended.said, said
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_a_training(work: Path, number: int) -> None:
+    """Where it was started, its exit code comes back; its record says so, or the screen says that it could not be written."""
+    root = work / "runs"
+    for at in faults.places(["train", "c.yaml"]):
+        if number == errno.ENOSPC and at.call not in WRITES:
+            continue
+        shutil.rmtree(root, ignore_errors=True)
+        ended = faults.with_fault(["train", "c.yaml"], at, number)
+        check(ended, at, (1, 2, 7))
+        started = "[INFO:swift] output_dir" in ended.said
+        assert (ended.code == 7) == started, (at, ended)
+        left = os.listdir(root) if root.is_dir() else []
+        assert not [name for name in left if name.startswith(".")], (at, left)
+        for name in left:
+            record = json.loads((root / name / "run.json").read_text())
+            assert record["exit_code"] == ended.code or "record cannot be written" in ended.said, (at, record, ended.said)
+
+
+@pytest.fixture
+def runs(work: Path) -> None:
+    for name in ("one", "two"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LANG", "C")
+            assert faults.run(["train", "c.yaml", f"run.name={name}"], lambda place: None).code == 7
+
+
+READING = ("preflight c.yaml", "config c.yaml --explain", "args", "explain torch-missing", "install --dry-run --index .",
+           "train c.yaml --dry-run")
+OF_RUNS = ("runs --root runs", "show one --root runs", "diff one two --root runs", "rerun one --root runs --dry-run",
+           "diagnose one --root runs", "resume one --root runs --dry-run")
+
+
+@pytest.mark.parametrize("line", READING)
+def test_a_command(work: Path, line: str) -> None:
+    for at in faults.places(line.split()):
+        check(faults.with_fault(line.split(), at, errno.EACCES), at, (0, 1, 2))
+
+
+@pytest.mark.parametrize("line", OF_RUNS)
+def test_a_command_on_runs(runs: None, line: str) -> None:
+    before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
+    for at in faults.places(line.split()):
+        check(faults.with_fault(line.split(), at, errno.EACCES), at, (0, 1, 2))
+    assert before == {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}

@@ -1,0 +1,265 @@
+"""Mistakes that people make: what is typed or written, and what the answer must hold. Each runs through the program's own main,
+against the facts of a whole machine, so that nothing depends on the one that tests."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from machines import ARGUMENTS_4_6, machine
+
+from swift_fa_launcher.cli import main
+from swift_fa_launcher.decode import encode
+
+OK = "swift:\n  model: /models/Qwen2.5-7B\n  dataset: data.jsonl\n  max_length: 2048\n"
+
+
+class Mistake(NamedTuple):
+    """words: behind `swift-fa`; `-` stands for `preflight ok.yaml --facts FILE`, `+` for the same with bad.yaml. text: its own.
+    holds: what the answer holds, parted by `|`; behind `!`, what it does not. code: the exit code, None for any."""
+
+    words: tuple[str, ...]
+    holds: str
+    text: str | bytes = ""
+    code: int | None = 2
+    name: str = "bad.yaml"
+
+
+def typed(words: str | tuple[str, ...], holds: str, code: int | None = 2) -> Mistake:
+    return Mistake(tuple(words.split()) if isinstance(words, str) else words, holds, code=code)
+
+
+def wrote(text: str | bytes, holds: str, code: int | None = 2, name: str = "bad.yaml") -> Mistake:
+    return Mistake(("+",), holds, text, code, name)
+
+
+#: YAML that is none: the line at fault with a caret, and in plain words what is wrong with it.
+YAML = [
+    wrote("swift:\n  model:q\n  dataset: a\n", "bad.yaml:2:8|blank is missing|write: model: q|   ^"),
+    wrote("swift:\n  model: q\n  learning_rate:1e-4\n  dataset: a\n", "bad.yaml:3:16|write: learning_rate: 1e-4"),
+    wrote("swift:\n  model: q\n  learning_rate:1e-4\n", "bad.yaml:3|write: learning_rate: 1e-4"),
+    wrote("swift:\n  model:q\n", "swift|blank|model: q"),
+    wrote("swift:\n  model: q\n   dataset: a\n", "bad.yaml:3:4|indented more than line 2|same number"),
+    wrote("swift:\n    model: q\n  dataset: a\n", "bad.yaml:3:3|indented differently"),
+    wrote("swift:\n  model: q\n dataset: a\n", "bad.yaml:3:2|indented differently"),
+    wrote("swift:\n\tmodel: q\n", "bad.yaml:2:1|a tab|plain spaces"),
+    wrote("swift:\n  model: q\n \tdataset: a\n", "bad.yaml:3|a tab"),
+    wrote("swift:\n\u3000\u3000model: q\n", "wide|plain spaces"),
+    wrote("swift:\n  model：q\n  dataset: a\n", "bad.yaml:2|full-width colon|write: model: q"),
+    wrote("swift:\n  system: You are: helpful\n", "colon with a blank|write: system: 'You are: helpful'"),
+    wrote("swift:\n  system: it's: me\n", "write: system: 'it''s: me'"),
+    wrote("swift:\n  model: \"q\n  dataset: a\nrun:\n  name: x\n", "bad.yaml:2:10|never closed|model: \"q\""),
+    wrote("swift:\n  model: 'q\n  dataset: a\n", "bad.yaml:2|never closed"),
+    wrote("swift:\n  model: \"q\n  dataset: \"a\"\n", "bad.yaml:2|never closed"),
+    wrote("swift:\n  dataset: [a, b\n  seed: 1\n", "bad.yaml:2:12|never closed with ]"),
+    wrote("swift: {model: q, dataset: a\n", "bad.yaml:1:8|never closed with }"),
+    wrote("swift:\n  model: @x\n", "cannot begin with @|write: model: '@x'"),
+    wrote("swift:\n  model: %x\n", "cannot begin with %|write: model: '%x'"),
+    wrote("swift:\n  model: `q`\n", "cannot begin with `"),
+    wrote("swift:\n  dataset: *.jsonl\n", "cannot begin with *|write: dataset: '*.jsonl'"),
+    wrote("swift:\n  dataset: *data\n", "cannot begin with *|write: dataset: '*data'"),
+    wrote("swift:\n  dataset:\n    - *.jsonl\n", "cannot begin with *|'*.jsonl'"),
+    wrote("swift:\n  model: q\n---\nswift:\n  model: r\n", "bad.yaml:3:1|second document|---"),
+    wrote("swift:\n  model: \"a\" b\n", "has another \" in it|model: '\"a\" b'"),
+    wrote("swift:\n  system: 'it's me'\n", "has another '|system: \"it's me\""),
+    wrote('swift:\n  system: "say "hi""\n', "write: system: 'say \"hi\"'"),
+    wrote("swift:\n  dataset: a\n  - b\n", "below line 2, which has a value"),
+    wrote("swift:\n  target_regex: \"\\d+\"\n", "backslash|single quotes"),
+    wrote("<<<<<<< HEAD\nswift:\n=======\n", "bad.yaml:1:1|git merge"),
+    wrote("launch: gpus: 0\n", "lines of their own|launch: {gpus: 0}"),
+    wrote("swift:\n  model = q\n", "colon and a blank: model: q"), wrote("swift:\nmodel: q\n", "belongs under swift"),
+    wrote("swift.model: q\n", "write model indented below a line swift:"), wrote("extend: base.yaml\nswift:\n", "extends"),
+    wrote("swift:\n  model: q\nlaunch\n  gpus: 0\n", "bad.yaml:3|a colon is missing|write: launch:"),
+    wrote("swift:\n  - model: q\n", "without dashes"), wrote("swift:\n  dataset: - a\n", "line of its key|[a, b]"),
+    wrote("swift:\n  model: q\n  just words\n  seed: 1\n", "bad.yaml:3|neither `key: value`"),
+    wrote('{"swift": {\n // note\n "model": "q"}}\n', "bad.json:2:2|JSON has no comments|#", name="bad.json"),
+    wrote('{"swift": {"model": "q" "seed": 1}}\n', "a comma is missing", name="bad.json"),
+    wrote('{\n\t"swift": {\n\t\t"seed": 7\n\t}\n}\n', "arg-missing!YAML", 1, "bad.json"),
+    wrote("swift:\n  model: q\n".encode("utf-16"), "not UTF-8|iconv -f UTF-16 -t UTF-8"),
+    wrote("swift:\n  system: 你好世界\n".encode("gbk"), "not UTF-8|iconv -f GB18030 -t UTF-8"),
+    wrote("swift:\n  model: a\x00b\n", "U+0000"),
+]
+
+#: Another program's file where a config is wanted, and settings that stand in the wrong place.
+FILES = [
+    wrote("model: q\ndataset: a\nlearning_rate: 1e-4\n", "under no section|swift-fa import bad.yaml!unknown"),
+    wrote("model_name_or_path: q\nstage: sft\nfinetuning_type: lora\n", "under no section|swift-fa import bad.yaml"),
+    wrote('{"model": "q", "dataset": ["a"]}', "swift-fa import args.json", name="args.json"),
+    wrote("#!/bin/bash\nswift sft --model q \\\n  --dataset a\n", "script|swift-fa import train.sh", name="train.sh"),
+    wrote("CUDA_VISIBLE_DEVICES=0 swift sft --model q\n", "script|swift-fa import run.txt", name="run.txt"),
+    wrote('{"messages": []}\n', "is data|swift.dataset=", name="rows.jsonl"),
+    wrote("swift:\n  model: q\nlearning_rate: 1e-4\n", "bad.yaml:3|belongs under swift|swift.learning_rate"),
+    wrote("swift:\n  model: q\nlaunch:\n  learning_rate: 1e-4\n", "belongs under swift|swift.learning_rate"),
+    wrote("swift:\n  model: q\nlaunch:\n  batch_size: 1\n", "swift.per_device_train_batch_size|belongs under swift"),
+    wrote("swift:\n  model: q\nrun:\n  project: x\n", "belongs under swanlab|swanlab.project"),
+    wrote("swift:\n  model: q\n\nswft:\n\n  a: 1\n", "bad.yaml:4: swft|did you mean swift"),
+    wrote("swift:\n  model: q\nlaunch:\n  gpu: 0\n", "launch.gpus"),
+    wrote("swanlab:\n  mode: off\n", "cloud, local, offline or disabled, not 'off'|swanlab.mode=disabled"),
+    wrote("flash_attn:\n  install: no\n", "flash_attn.install=never"),
+    wrote("swift:\n  model: ${HOME}/m\n", "written ${oc.env:HOME}, not ${HOME}"),
+    wrote("swift:\n  model: ${env:HOME}/m\n", "${oc.env:HOME}"),
+    wrote("swift:\n  model: ${MODEL:-qwen}\n", "${oc.env:MODEL,qwen}"),
+    typed(("preflight", "my", "cfg.yaml"), "apart at its blanks|swift-fa preflight 'my cfg.yaml'"),
+]
+
+#: The command line, as habit or another program has it.
+TYPED = [
+    typed("train ok.yaml --learning_rate 1e-4", "swift.learning_rate=1e-4"),
+    typed("train ok.yaml --learning-rate=1e-4", "swift.learning_rate=1e-4"),
+    typed("train ok.yaml --lr 1e-4 --epochs 3", "swift.learning_rate=1e-4 swift.num_train_epochs=3"),
+    typed("train ok.yaml --dataset a.jsonl b.jsonl", "'swift.dataset=[a.jsonl,b.jsonl]'"),
+    typed("train ok.yaml --gpu 0", "launch.gpus=0"), typed("train ok.yaml --gpus 0,1", "launch.gpus=0,1"),
+    typed("train ok.yaml --nproc_per_node 2", "launch.nproc_per_node=2"),
+    typed("train --config ok.yaml", "swift-fa train ok.yaml"), typed("preflight -c ok.yaml", "swift-fa preflight ok.yaml"),
+    typed("train ok.yaml --dry_run", "swift-fa train --dry-run"), typed("train ok.yaml --packing", "swift.packing=true"),
+    typed("ok.yaml", "swift-fa train ok.yaml|swift-fa preflight ok.yaml"),
+    typed("sft --model q", "swift-fa import FILE"), typed("run ok.yaml", "swift-fa train ok.yaml"),
+    typed("check ok.yaml", "swift-fa preflight ok.yaml"), typed("ls", "swift-fa runs"),
+    typed("trian ok.yaml", "swift-fa train ok.yaml"),
+    typed("train.sh", "swift-fa import train.sh"), typed("stop latest", "swift-fa runs --end latest"),
+    typed("train ok.yaml --swift.learning_rate 1e-4", "swift.learning_rate=1e-4"),
+    typed("train ok.yaml swift.dataset=a.jsonl b.jsonl", "'swift.dataset=[a.jsonl,b.jsonl]'"),
+    typed("train ok.yaml swift.dataset= a.jsonl", "swift.dataset=a.jsonl"), typed("train ok", "did you mean ok.yaml"),
+    typed("train ok.yaml swift.seed＝7", "swift.seed=7"),
+    typed("train ok.yaml —learning_rate 1e-4", "long dash|swift.learning_rate=1e-4"),
+    typed(("train", "ok.yaml", " ", "swift.seed=7"), "stands alone|backslash"), typed("train ok.yml", "did you mean ok.yaml"),
+    typed("train ok.yaml learning_rate", "swift.learning_rate=VALUE"),
+    typed("train ok.yaml swanlab=false", "swanlab.enabled=false"),
+    typed("infer --model x", "`swift infer`"), typed("train ok.yaml,ok.yaml", "ok.yaml ok.yaml"),
+    typed("help train", "--dry-run", 0),
+    typed("train .", "did you mean"),
+    typed("train ok.yaml lr=1e-4", "swift.learning_rate=1e-4"), typed("train ok.yaml model=q", "swift.model=q"),
+    typed("train ok.yaml epochs=3", "swift.num_train_epochs=3"), typed("train ok.yaml gpus=0,1", "launch.gpus=0,1"),
+    typed("train ok.yaml CUDA_VISIBLE_DEVICES=0", "launch.gpus=0"),
+    typed("train ok.yaml NPROC_PER_NODE=2", "launch.nproc_per_node=2"),
+    typed("train ok.yaml MASTER_PORT=29501", "launch.master_port=29501"), typed("train ok.yaml HF_HOME=/x", "env.HF_HOME=/x"),
+    typed("train ok.yaml swift.learning_rate = 1e-4", "swift.learning_rate=1e-4"),
+    typed("train ok.yaml swift.learning_rate: 1e-4", "swift.learning_rate=1e-4"),
+    typed("train ok.yaml launch.gpus=[0, 1]", "apart at its blanks|'launch.gpus=[0, 1]'"),
+    typed("train ok.yaml swift.seed", "swift.seed=VALUE"), typed("train ok.yaml launch.gpus=two", "launch.gpus=0,1|auto:2"),
+    typed("train ok.yaml launch.gpus=-1", "names no GPU|launch.gpus=null"), typed("train ok.yaml launch.gpus=[]", "names no GPU"),
+    typed("train ok.yaml launch.gpus=0,0", "twice|launch.gpus=0"), typed("train ok.yaml launch.gpus=none", "names no GPU"),
+    typed("train ok.yaml swanlab.mode=online", "swanlab.mode=cloud"), typed("preflight --allow gpu-none,nix", "code nix"),
+    typed("train ok.yaml --learning_rate 1e-4 --lang zh", "设置的写法不带短横线：swift.learning_rate=1e-4"),
+    typed("train ok.yaml launch.gpus=[0, 1] --lang zh", "shell 在空格处拆开了"),
+    typed("train ok.yaml launch.gpus=-1 --lang zh", "没有指定任何 GPU"),
+    typed("ok.yaml --lang zh", "开始训练：swift-fa train ok.yaml"),
+]
+
+#: What parses, and would do something else than was meant, or what ms-swift alone refuses.
+MEANT = [
+    typed(("-", "swift.model_name_or_path=q"), "arg-unknown|swift.model=q", 1),
+    typed(("-", "swift.lr=1e-4"), "swift.learning_rate=", 1), typed(("-", "swift.epochs=3"), "swift.num_train_epochs=3", 1),
+    typed(("-", "swift.cutoff_len=9"), "swift.max_length=9", 1), typed(("-", "swift.gpus=0"), "launch.gpus=0", 1),
+    typed(("-", "swift.experiment=x"), "swanlab.experiment=x", 1),
+    typed(("-", "swift.nproc_per_node=2"), "launch.nproc_per_node=2", 1),
+    typed(("-", "swift.packing=None"), "swift.packing=null", 1), typed(("-", "swift.seed=none"), "swift.seed=null", 1),
+    typed(("-", "swift.model.x=1"), "arg-invalid|one value", 1),
+    typed(("-", "swift.output_dir=$HOME/out"), "value-doubtful|${oc.env:HOME}/out", None),
+    typed(("-", "swift.dataset=*.jsonl"), "no patterns|swift.dataset=[FILE,FILE]", 1),
+    typed(("-", "swift.report_to=swanlab", "swanlab.enabled=false"), "value-doubtful|SwanLab is off", None),
+    wrote("swift:\n  model: “q”\n", "value-doubtful|typographic|swift.model=q", None),
+    wrote("swift:\n  dataset: data.jsonl #500\n", "value-doubtful|#500|'data.jsonl#500'", None),
+    wrote("swift:\n  dataset:\n    - data.jsonl #500\n    - b.jsonl\n", "value-doubtful|'data.jsonl#500'", None),
+    wrote("swift:\n  dataset:\n  - a.jsonl\n   - b.jsonl\n", "value-doubtful|'swift.dataset=[a.jsonl,b.jsonl]'", None),
+    wrote("swift:\n  dataset:\n    -a.jsonl\n    -b.jsonl\n", "value-doubtful|'swift.dataset=[a.jsonl,b.jsonl]'", None),
+    wrote("swift:\n  model: q,\n", "value-doubtful|swift.model=q", None),
+    wrote("swift:\n  learning_rate:\n", "value-doubtful|is empty|learning_rate: null", None),
+    wrote("env:\n  NPROC_PER_NODE: 2\nlaunch:\n  nproc_per_node: 1\n", "launch-env-conflict", 1),
+    typed(("-", "swift.lr=1e-4", "--lang", "zh"), "没有参数 lr|swift.learning_rate=", 1),
+    Mistake(("+", "--lang", "zh"), "冒号后面缺少空格|请写成：model: q", "swift:\n  model:q\n  dataset: a\n"),
+    Mistake(("+", "--lang", "zh"), "没有写在任何段|swift-fa import bad.yaml", "model: q\n"),
+]
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("facts") / "facts.json"
+    here = machine(ms_swift_args=encode(ARGUMENTS_4_6), packages={"ms-swift": "4.6.0"})
+    file.write_text(json.dumps({"schema": 1, **encode(here)}))
+    return file
+
+
+@pytest.mark.parametrize("mistake", [*YAML, *FILES, *TYPED, *MEANT], ids=lambda m: f"{' '.join(m.words)} {m.text!r}"[:60])
+def test_a_mistake_is_answered(mistake: Mistake, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    Path("ok.yaml").write_text(OK)
+    Path("my cfg.yaml").write_text(OK)
+    Path(mistake.name).write_bytes(mistake.text if isinstance(mistake.text, bytes) else mistake.text.encode())
+    first = {"-": ("preflight", "ok.yaml", "--facts", str(facts)), "+": ("preflight", mistake.name, "--facts", str(facts))}
+    try:
+        code: object = main([word for w in mistake.words for word in first.get(w, (w,))])
+    except SystemExit as end:  # a help's
+        code = end.code
+    told = "".join(capsys.readouterr())
+    holds, _, lacks = mistake.holds.partition("!")
+    assert all(part in told for part in holds.split("|")), told
+    assert not lacks or lacks not in told, told
+    assert mistake.code in (None, code) and "Traceback" not in told and "bug" not in told, (code, told)
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (("preflight", "bad.yaml"), "swift:\n  hub_token:hf_sesame\n  model: q\n"),
+    (("preflight", "bad.yaml"), "swanlab:\n  notification:\n    secret: 'hf_sesame\n    method: x\n"),
+    (("train", "bad.yaml", "--hub_token", "hf_sesame"), ""), (("train", "bad.yaml", "hub_token=hf_sesame"), ""),
+])
+def test_no_answer_shows_a_secret(words: tuple[str, ...], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text(text)
+    assert main([*words]) == 2 and "sesame" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(("written", "gpus", "free"), [
+    ("0,1", [0, 1], None), ("0-3", [0, 1, 2, 3], None), ("[0,1]", [0, 1], None), ("all", None, None), ("null", None, None),
+    ("auto:2", None, 2), ("auto", None, 1), ("0-1,4", [0, 1, 4], None),
+    ("0，1", [0, 1], None), ("cuda:1", [1], None), ("6", [6], None),
+    ("'0 1'", [0, 1], None),
+])
+def test_gpus_are_written_as_one_likes(written: str, gpus: list[int] | None, free: int | None,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", f"launch.gpus={written}", "--defaults", "--json"]) == 0
+    launch = json.loads(capsys.readouterr().out)["values"]["launch"]
+    assert (launch["gpus"], launch["free_gpus"]) == (gpus, free)
+
+
+def test_the_plan_takes_gpus_that_are_free(facts: Path) -> None:
+    from machines import gpu
+
+    from swift_fa_launcher.config.layers import resolve_config
+    from swift_fa_launcher.launch.plan import make_plan
+    from swift_fa_launcher.stories.launch import judge
+
+    here = machine(gpus=[gpu(0, free_memory_gib=2.0), gpu(1), gpu(2), gpu(3)])
+    judged = judge(resolve_config([], ["launch.gpus=auto:2", "swift.model=q"]), here)
+    plan = make_plan(judged.config, here, run_id="r", run_dir="/r", cwd="/")
+    assert plan.env["CUDA_VISIBLE_DEVICES"] == "1,2" and judged.config.values["launch"]["gpus"] == [1, 2]
+
+
+def test_texts_with_commas_are_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--defaults", "--json", "run.tags=a,b", "preflight.allow=gpu-none，torch-missing"]) == 0
+    values = json.loads(capsys.readouterr().out)["values"]
+    assert values["run"]["tags"] == ["a", "b"] and values["preflight"]["allow"] == ["gpu-none", "torch-missing"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_is_quoted_arrives_whole(shell: str) -> None:
+    import shutil
+    import subprocess
+
+    from swift_fa_launcher.config.render import quoted
+
+    if not shutil.which(shell):
+        pytest.skip(f"needs {shell}")
+    words = ["launch.gpus=[0,1]", "swift.a={b: 1}", "swift.output_dir=${oc.env:HOME}/o", "swift.a=it's", "swift.dataset=*.jsonl",
+             "swift.lr=1e-4", "a b", "swift.dataset=[data.jsonl#500]", "~/x", "swift.a=^b", "swift.a=数据", "x&y;z|w<v>(u)!"]
+    command = f"printf '%s\\n' {' '.join(map(quoted, words))}"
+    flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    done = subprocess.run([shell, *flags, "-c", command], capture_output=True, text=True, check=True,
+                          env={**os.environ, "LC_ALL": "C.UTF-8"})
+    assert done.stdout.splitlines() == words
