@@ -183,7 +183,7 @@ def no_recomputing(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Ite
 def larger_batches(ground: Ground, best: Changes, tried: Sequence[Tried]) -> Iterator[Changes]:
     now = make_batch(ground.at(best), ground.facts)
     for changes in reversed([*batches(best, ground, largest=now.per_device * now.accumulation)]):
-        if ground.at(changes).swift.whole("per_device_train_batch_size") > now.per_device:  # type: ignore[operator]
+        if make_batch(ground.at(changes), ground.facts).per_device > now.per_device:
             yield changes
             if not any(one.changes == changes and one.fits for one in tried):
                 return

@@ -75,6 +75,12 @@ def test_every_setting_keeps_the_examples_of_a_step() -> None:
         assert (swift.whole("per_device_train_batch_size") or 0) * (swift.whole("gradient_accumulation_steps") or 0) == 8, one
 
 
+def test_a_config_that_says_no_batch_has_ms_swifts() -> None:
+    base = ground(per_device_train_batch_size=None, gradient_accumulation_steps=None)
+    tried = run(base, lambda changes: Tried(changes, tokens_per_second=1000.0))
+    assert {"swift.per_device_train_batch_size": 2, "swift.gradient_accumulation_steps": 8} in [one.changes for one in tried]
+
+
 def test_what_another_batch_foretells_not_to_fit_is_not_tried() -> None:
     """Without recomputing a row takes 30 GiB beside 15 of the model: 4 rows are tried, 2 are foretold not to fit, 1 does."""
     def measure(changes: Changes) -> Tried:
