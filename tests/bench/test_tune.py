@@ -176,7 +176,7 @@ def test_a_tiny_model_is_tuned_for_real(tmp_path: Path) -> None:
 
     code, told, said = tune(10)
     assert code == 0 and told["done"], said
-    assert told["tried"][0]["changes"] == {} and sum(one["whole"] for one in told["tried"]) == 2
+    assert told["tried"][0]["changes"] == {} and sum(one["whole"] for one in told["tried"]) in (2, 3)  # with more workers
     assert all(one["failed"] is None and one["tokens_per_second"] > 0 for one in told["tried"])
     assert (tmp_path / "fast.yaml").read_text().count("extends: [\"c.yaml\"]") == 1
     again, known, said = tune(10)
