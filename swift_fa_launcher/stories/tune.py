@@ -165,7 +165,7 @@ def tune(files: Sequence[Path], overrides: Sequence[str], wish: Wish, judgement:
     ground = searches.Ground(config, facts, wish.may_change)
     with tempfile.TemporaryDirectory(prefix="swift-fa-tune-", ignore_cleanup_errors=True) as folder:
         course = _Course(ground, wish, Path(folder), place, time.monotonic() + 60 * wish.minutes, say)
-        course.tried = kept_answer(place, lambda answer: decode(list[searches.Tried], answer["tried"])) or []
+        course.tried = list(kept_answer(place, lambda answer: decode(tuple[searches.Tried, ...], answer["tried"])) or ())
         _run(course)
     search, best = searches.search(ground, course.tried), searches.fastest(course.tried)
     if best is None:
