@@ -431,4 +431,10 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the folder is a file or cannot be written to, or earlier results cannot be moved aside",
              "该目录是文件或无法写入，或无法把之前的结果移走"),
         _OUT),
+    "tune-impossible": entry(
+        "E", Text("this config cannot be tuned", "无法为此配置寻找最快的设置"),
+        Text("it cannot be rehearsed, the process that rehearses ended, or the overlay cannot be written",
+             "无法预演此配置，或预演进程已结束，或无法写入叠加配置"),
+        Text("see what a rehearsal says: swift-fa rehearse CONFIG", "查看预演的结果：swift-fa rehearse 配置"),
+        Text("write the overlay elsewhere: --out FILE", "把叠加配置写到别处：--out 文件")),
 }
