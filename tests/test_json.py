@@ -23,6 +23,7 @@ EMPTY = "swanlab.enabled=false"
 #: The command's section, which of its tables, and what is typed.
 TYPED: list[tuple[str, int, list[str]]] = [
     ("preflight", 0, ["preflight", "--facts", FACTS]), ("rehearse", 0, ["rehearse", "swift-fa:lora", EMPTY]),
+    ("tune", 0, ["tune", "swift-fa:lora", EMPTY]),
     ("train, rerun, resume", 0, ["train", "swift-fa:lora", "--dry-run", EMPTY]),
     ("train, rerun, resume", 0, ["rerun", "one", "--dry-run"]), ("train, rerun, resume", 1, ["train", "swift-fa:lora", EMPTY]),
     ("init", 0, ["init", "a.yaml", "--model", tiny.MODEL_NAME, "--dataset", tiny.ROWS_NAME]),

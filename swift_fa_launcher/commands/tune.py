@@ -13,7 +13,7 @@ from swift_fa_launcher.errors import Text, UsageError
 if TYPE_CHECKING:
     from swift_fa_launcher.stories.tune import Tuned
 
-EXAMPLE = "swift-fa tune configs/qwen7b-lora.yaml --minutes 10 --out fast.yaml"
+EXAMPLE = "swift-fa tune swift-fa:qwen7b --minutes 10 --out fast.yaml"
 
 
 def declare(parser: Parser) -> None:
