@@ -105,9 +105,11 @@ def test_what_the_readme_says_within_its_sentences(tmp_path: Path) -> None:
         assert name in COMMANDS or name == "COMMAND", line
         if words and name != "COMMAND":  # a command's name alone is not typed
             make_parser(name, "en").parse_intermixed_args([word for word in words if word != "--help"])
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
-    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
-    config = resolve_config([tmp_path / "my.yaml"])
+    configs = []
+    for text in re.findall(r"```yaml\n(.*?)```", README, re.S):
+        (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+        configs.append(resolve_config([tmp_path / "my.yaml"]))
+    config = configs[0]
     assert len(inline) > 10 and config.swift["tuner_type"] == "lora" and config.swift["output_dir"] == "output/first-try"
 
 
