@@ -156,6 +156,7 @@ TYPED = [
     typed("train ok.yaml launch.nproc_per_node=auto", "leave it to swift-fa|launch.nproc_per_node=null"),
     typed("train ok.yaml launch.master_port=99999", "from 1 to 65535|launch.master_port=65535"),
     typed("train ok.yaml launch.restarts=-1", "launch.restarts=0"),
+    typed("train ok.yaml swanlab.api_key=abcdefg", "export SWANLAB_API_KEY=VALUE!abcdefg"),
     typed("train ok.yaml launch.grace=20s", "launch.grace=20"),
     typed("train ok.yaml launch.stall_timeout=5m", "launch.stall_timeout=300"),
     typed("train ok.yaml launch.nproc_per_node=auto --lang zh", "由 swift-fa 决定：launch.nproc_per_node=null"),

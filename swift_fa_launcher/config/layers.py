@@ -39,7 +39,7 @@ from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
 from swift_fa_launcher.files import read_bounded
-from swift_fa_launcher.secrets import strike_assigned
+from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 _LARGEST = 4 << 20  # bytes of a config
@@ -502,6 +502,10 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
                  f"它应写在 {guess.partition('.')[0]} 段：{guess}") if guess else
             Text(f"known: {listed}", f"可用：{listed}"))
     more = () if guess else (Text(f"if it is an argument of ms-swift: swift.{last}", f"如果它是 ms-swift 的参数：swift.{last}"),)
+    if not guess and is_secret_name(last):
+        variable = "SWANLAB_API_KEY" if group == "swanlab" else last.upper()
+        hint, more = Text(f"a secret belongs in no config; in the shell: export {variable}=VALUE",
+                          f"密钥不能写入配置；请在 shell 中：export {variable}=值"), ()
     return ConfigError("config-key-unknown", Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"),
                        where=_place(origin, key), hint=(hint, *more))
 
@@ -697,7 +701,7 @@ def _origin_near(origins: Mapping[str, Origin], key: str) -> Origin | None:
 
 
 def _place(origin: Origin | None, key: str) -> str:
-    return f"{origin}: {key}" if origin else key
+    return f"{strike_assigned(str(origin))}: {key}" if origin else key
 
 
 def _yaml_error(error: yaml.YAMLError, file: Path, text: str) -> ConfigError:
