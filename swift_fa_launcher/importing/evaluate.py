@@ -255,32 +255,27 @@ class _Shell:
             raise _Exit
         self.state = self._merged(before, ends, line)
 
-    def _merged(self, before: _State, ends: Sequence[_State], line: int) -> _State:
+    @staticmethod
+    def _merged(before: _State, ends: Sequence[_State], line: int) -> _State:
         merged = ends[0]
         for other in ends[1:]:
             for name in sorted({*merged.variables, *other.variables}):
-                a, b = (self._now(state, name) for state in (merged, other))
-                if a == b:
-                    continue
-                was = before.variables.get(name)
-                if isinstance(a, list) or isinstance(b, list) or isinstance(was, list):
-                    self.note(line, Text(f"the condition on line {line} cannot be decided: {name} is taken as it was before it",
-                                         f"第 {line} 行的条件无法判断：{name} 按条件之前的值处理"))
-                    merged.variables[name] = was
-                else:
-                    merged.variables[name] = _either(name, a, b, was, line)
-                merged.exported |= {name} & other.exported
+                a, b = (state.variables.get(name, (Env(name),)) for state in (merged, other))
+                if a != b and (isinstance(a, list) or isinstance(b, list)):
+                    raise ShellError(line, Text(f"the array {name} hangs on this condition, which is not certain",
+                                                f"数组 {name} 取决于这个无法判断的条件"))
+                if a != b:
+                    was = before.variables.get(name)
+                    default = was if isinstance(was, tuple) and text_of(was) is not None else None
+                    merged.variables[name] = (Env(name, default, line=line, why=_HANGS_ON),)
             merged.exported |= other.exported & {*merged.variables}
         return merged
-
-    @staticmethod
-    def _now(state: _State, name: str) -> Value | list[Field] | None:
-        return state.variables.get(name, (Env(name),))
 
     def _for(self, command: parse.For) -> int | None:
         words = self.fields(command.words) if command.words is not None else self.state.positional
         if words is None or any(word.vague for word in words):
-            self._once(command.body, command.line, (command.name,))
+            self._keep(command.name, (Env(command.name, line=command.line, why=_HANGS_ON),), command.line)
+            self._perhaps_often(command.body, command.line)
             return None
         if len(words) > _ROUNDS:
             raise ShellError(command.line, Text("the loop goes over too many words", "循环的词过多"))
@@ -305,16 +300,16 @@ class _Shell:
                     self.run(command.body)
                 except _Break:
                     return 0
-        self._once(command.body, command.line)
+        self._perhaps_often(command.body, command.line)
         return None
 
-    def _once(self, body: Commands, line: int, names: tuple[str, ...] = ()) -> None:
-        """A body that may run any number of times: what it sets is open before it begins."""
-        for name in (*names, *sorted(set(_assigned(body)))):
-            if not isinstance(self.state.variables.get(name), list):
-                was = self.state.variables.get(name)
-                self._keep(name, _either(name, (Env(name, line=line, why=_hangs_on()),), None, was, line), line)
+    def _perhaps_often(self, body: Commands, line: int) -> None:
+        """A body that may run any number of times, and so must set nothing."""
+        before = self.state.variables
         self._branches([lambda: self.run(body), lambda: None], line)
+        if self.state.variables != before:
+            raise ShellError(line, Text("a loop that sets variables and runs who knows how often is not followed",
+                                        "不支持次数不确定且给变量赋值的循环"))
 
     def _case(self, command: parse.Case) -> int | None:
         value = self.value(command.word)
@@ -471,26 +466,8 @@ class _Shell:
             was = self.state.variables.get(name) if assignment.adds else None
             self.state.variables[name] = [*(was if isinstance(was, list) else []), *fields]
             self.state.lines[name] = assignment.line
-        elif assignment.index is not None:
-            self._assign_item(assignment, self.value(value, assigns=True))
         else:
             self._assign(name, self.value(value, assigns=True), assignment.line, adds=assignment.adds)
-
-    def _assign_item(self, assignment: parse.Assignment, value: Value) -> None:
-        array = self.state.variables.get(assignment.name)
-        try:
-            at = self._number(text_of(self.value(assignment.index)) or "") if assignment.index else 0
-        except NoNumber:
-            at = -1
-        if not isinstance(array, list):
-            array = self.state.variables[assignment.name] = []
-        if at == len(array):
-            array.append(Field(value, assignment.line))
-        elif 0 <= at < len(array):
-            array[at] = Field(value, assignment.line)
-        else:
-            self.note(assignment.line, Text(f"{assignment.name}[…] is passed over: arrays with names or gaps are not followed",
-                                            f"跳过 {assignment.name}[…]：不支持关联数组或有空缺的数组"))
 
     def _assign(self, name: str, value: Value, line: int, *, adds: bool = False) -> None:
         was = self.state.variables.get(name, (Env(name),))
@@ -540,7 +517,7 @@ class _Shell:
         if command.arithmetic is not None:
             said = self._assume(self.value(command.arithmetic), command.line)
             try:
-                return int(self._number(said) == 0) if said is not None and ";" not in said else None
+                return int(self._number(said) == 0) if said is not None else None
             except NoNumber:
                 return None
         return self._status(_Condition(self, command.words, command.line, double=True).holds())
@@ -678,11 +655,6 @@ class _Shell:
     def _parameter(self, part: Parameter, line: int) -> Iterator[_Piece | None]:
         index = self._assume(self.value(part.index), line) if part.index else None
         name = part.name
-        if name.startswith("!"):
-            name = self._assume(self._single(name[1:], line) or (), line) or ""
-            if not re.fullmatch(r"\w+", name):
-                yield _shells_value(f"${{{part.name}}}", line), part.quoted, True
-                return
         if name in ("@", "*") or index in ("@", "*"):
             items = self._listed(name)
             if items is None and name not in ("@", "*"):
@@ -765,14 +737,13 @@ class _Shell:
         if part.op in ("#", "##", "%", "%%"):
             left = remove(part.op, veil, self.pattern(operand))
             cut = veil[len(left):] if part.op.startswith("%") else veil[:len(veil) - len(left)]
-            touched = has_veil(left if part.op == "##" else cut)
-            if not kept or (cut and not touched and part.op != "%%"):
+            if not kept or (cut and part.op != "%%" and not has_veil(left if part.op == "##" else cut)):
                 return unveiled(left, kept)
-            said = self._assume(value, line)
-            return self._unclear(part, line) if said is None else make_value([remove(part.op, said, self.pattern(operand))])
         said = self._assume(value, line)
         if said is None:
             return self._unclear(part, line)
+        if part.op[0] in "#%":
+            return make_value([remove(part.op, said, self.pattern(operand))])
         if part.op in ("/", "//"):
             return make_value([self._replaced(part.op, said, operand)])
         if part.op in ("^", "^^", ",", ",,"):
@@ -805,7 +776,7 @@ class _Shell:
 
     def _unclear(self, part: Parameter, line: int) -> Value:
         shown = f"${{{part.name}{part.op}…}}"
-        return (Env(f"{part.name.strip('!')}_PART", line=line, why=Text(f"{shown} hangs on what the script does not set",
+        return (Env(f"{part.name}_PART", line=line, why=Text(f"{shown} hangs on what the script does not set",
                                                                        f"{shown} 取决于脚本没有设置的变量")),)
 
     def _computed(self, part: parse.Arithmetic, line: int) -> str | Env:
@@ -890,12 +861,10 @@ class _Shell:
         target = targets[0] if targets else self._variable("HOME") or ()
         kept: list[Env] = []
         said = veiled(target, kept)
-        if not said.startswith("/") and not (kept and said[:1] >= "\U000f0000"):
+        if not said.startswith("/") and not has_veil(said[:1]):
             base = self.state.folder.value if self.state.folder else (Env("PWD"),)
-            said = f"{veiled(base, kept)}/{said}" if not kept else said
-            if any(isinstance(piece, Env) for piece in target):
-                kept = []
-                said = veiled(make_value([*base, "/", *target]), kept)
+            kept = []
+            said = veiled((*base, "/", *target), kept)
         self.state.folder = Setting(unveiled(_tidy(said), kept), line)
         return 0
 
@@ -925,15 +894,6 @@ def _field(pieces: list[_Piece], line: int) -> Field:
     return Field(make_value(what for what, _, _ in pieces), line, vague, pattern)
 
 
-def _either(name: str, a: object, b: object, was: object, line: int) -> Value:
-    """One of two values: open, with what it was before as the default."""
-    for first, second in ((a, b), (b, a)):
-        if first == (Env(name),) and isinstance(second, tuple) and text_of(second) is not None:
-            return (Env(name, second, line=line, why=_hangs_on()),)
-    default = was if isinstance(was, tuple) and text_of(was) is not None else None
-    return (Env(name, default, line=line, why=_hangs_on()),)
-
-
 def _shells_value(shown: str, line: int) -> Env:
     return Env("SHELL_VALUE", line=line, why=Text(f"{shown} is known only while the script runs", f"{shown} 只有运行时才知道"))
 
@@ -942,8 +902,7 @@ def _as_unset(name: str) -> Text:
     return Text(f"decided as if {name} were not set in your shell", f"按 shell 中没有设置 {name} 判断")
 
 
-def _hangs_on() -> Text:
-    return Text("it hangs on the condition or loop there", "它取决于那里的条件或循环")
+_HANGS_ON = Text("it hangs on the condition or loop there", "它取决于那里的条件或循环")
 
 
 def _said(words: Sequence[Field]) -> str:
@@ -961,23 +920,6 @@ def _is_test(pipeline: parse.Pipeline) -> bool:
     command = pipeline.commands[0]
     return isinstance(command, parse.Test) or (isinstance(command, parse.Simple) and bool(command.words) and
                                               parse.plain_text(command.words[0]) in ("[", "test"))
-
-
-def _assigned(commands: Commands) -> Iterator[str]:
-    """The names that commands may set, by their text."""
-    def within(node: object) -> Iterator[str]:
-        if isinstance(node, (parse.Assignment, parse.For)):
-            yield node.name
-        elif isinstance(node, parse.Test) and node.arithmetic is not None:
-            yield from re.findall(r"[A-Za-z_]\w*(?=\s*(?:[-+*/%]?=[^=]|\+\+|--))", parse.plain_text(node.arithmetic) or "")
-        if isinstance(node, tuple):
-            for item in node:
-                yield from within(item)
-        elif hasattr(node, "__dataclass_fields__"):
-            for name in node.__dataclass_fields__:
-                yield from within(getattr(node, name))
-
-    yield from within(commands)
 
 
 def _braces(word: Word) -> Iterator[Word]:
@@ -1092,20 +1034,10 @@ def _eval(shell: _Shell, words: list[Field], line: int) -> int | None:
     return shell.run(parse.parse_commands(text, words[1].line if len(words) > 1 else line))
 
 
-def _let(shell: _Shell, words: list[Field], line: int) -> int | None:
-    status: int | None = 0
-    for word in words[1:]:
-        try:
-            status = int(shell._number(word.text or "") == 0)
-        except NoNumber:
-            status = None
-    return status
-
-
 _BUILTINS: Mapping[str | None, Callable[[_Shell, list[Field], int], int | None]] = {
     ":": lambda shell, words, line: 0, "true": lambda shell, words, line: 0, "false": lambda shell, words, line: 1,
     "exit": _raise(_Exit), "return": _raise(_Return), "break": _raise(_Break), "continue": _raise(_Continue),
-    "set": _set, "unset": _unset_names, "shift": _shift, "eval": _eval, "let": _let, "cd": _Shell.change_folder,
+    "set": _set, "unset": _unset_names, "shift": _shift, "eval": _eval, "cd": _Shell.change_folder,
     "[": _Shell.single_test, "test": _Shell.single_test, "echo": lambda shell, words, line: 0,
     "printf": lambda shell, words, line: 0, "trap": lambda shell, words, line: 0, "wait": lambda shell, words, line: 0,
     "shopt": lambda shell, words, line: 0, "pwd": lambda shell, words, line: 0,
@@ -1135,6 +1067,7 @@ class _Condition:
         return self._values.pop(0), self._words.pop(0)
 
     def _either(self) -> bool | None:
+        """Operands joined by "or"; "and" binds them first."""
         result = self._both()
         while self._sign() == ("||" if self._double else "-o"):
             self._pop()
