@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing import parse
+from swift_fa_launcher.importing.braces import expand_braces
 from swift_fa_launcher.importing.parse import Commands, Parameter, ShellError, Word
 from swift_fa_launcher.importing.patterns import has_pattern, matcher, remove, shell_pattern
 from swift_fa_launcher.importing.tools import OWN_TOOLS, TRANSPARENT, run_tool
@@ -557,7 +558,7 @@ class _Shell:
         return "".join(found)
 
     def fields(self, words: Iterable[Word]) -> list[Field]:
-        return [field for word in words for single in _braces(word) for field in self._split(single)]
+        return [field for word in words for single in expand_braces(word) for field in self._split(single)]
 
     def _split(self, word: Word) -> Iterator[Field]:
         """The words that one becomes: unquoted expansions fall apart at blanks, `"$@"` at its own."""
@@ -922,68 +923,6 @@ def _is_test(pipeline: parse.Pipeline) -> bool:
                                               parse.plain_text(command.words[0]) in ("[", "test"))
 
 
-def _braces(word: Word) -> Iterator[Word]:
-    """The words that `{a,b}` and `{1..3}` make of one."""
-    signs: list[parse.Part] = []
-    for part in word.parts:
-        if isinstance(part, parse.Literal) and not part.quoted:
-            signs += [parse.Literal(sign, False) for sign in part.text]
-        else:
-            signs.append(part)
-    if not any(isinstance(part, parse.Literal) and part.text == "{" and not part.quoted for part in signs):
-        yield word
-        return
-    for parts in _alternatives(signs, word.line):
-        yield Word(_joined(parts), word.line)
-
-
-def _joined(parts: Sequence[parse.Part]) -> tuple[parse.Part, ...]:
-    found: list[parse.Part] = []
-    for part in parts:
-        if found and isinstance(part, parse.Literal) and isinstance(found[-1], parse.Literal) and part.quoted == found[-1].quoted:
-            found[-1] = parse.Literal(found[-1].text + part.text, part.quoted)
-        else:
-            found.append(part)
-    return tuple(found)
-
-
-def _alternatives(signs: list[parse.Part], line: int = 0) -> list[list[parse.Part]]:
-    def is_sign(part: parse.Part, text: str) -> bool:
-        return isinstance(part, parse.Literal) and not part.quoted and part.text == text
-
-    for start, part in enumerate(signs):
-        if not is_sign(part, "{"):
-            continue
-        depth, cuts = 0, [start]
-        for at in range(start, len(signs)):
-            depth += is_sign(signs[at], "{") - is_sign(signs[at], "}")
-            if depth == 1 and is_sign(signs[at], ","):
-                cuts.append(at)
-            if depth == 0:
-                items = [signs[a + 1:b] for a, b in zip(cuts, [*cuts[1:], at], strict=True)]
-                if len(items) == 1:
-                    items = _sequence(items[0])
-                if items:
-                    inner = [one for item in items for one in _alternatives(item, line)]
-                    rests = _alternatives(signs[at + 1:], line)
-                    if len(inner) * len(rests) > _ROUNDS:
-                        raise ShellError(line, Text("the braces make too many words", "花括号展开的词过多"))
-                    return [[*signs[:start], *item, *rest] for item in inner for rest in rests]
-                break
-    return [signs]
-
-
-def _sequence(inside: list[parse.Part]) -> list[list[parse.Part]]:
-    text = "".join(part.text if isinstance(part, parse.Literal) and not part.quoted else "\0" for part in inside)
-    match = re.fullmatch(r"(-?\d{1,9})\.\.(-?\d{1,9})(?:\.\.(-?\d{1,9}))?", text)
-    if not match:
-        return []
-    start, end, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
-    numbers = range(start, end + 1, step) if start <= end else range(start, end - 1, -step)
-    width = max((len(n) for n in match.groups()[:2] if n.lstrip("-").startswith("0") and len(n.lstrip("-")) > 1), default=0)
-    return [[parse.Literal(str(number).zfill(width), False)] for number in numbers[:_ROUNDS + 1]]
-
-
 # --- the shell's own commands ---
 
 
@@ -1067,20 +1006,18 @@ class _Condition:
         return self._values.pop(0), self._words.pop(0)
 
     def _either(self) -> bool | None:
-        """Operands joined by "or"; "and" binds them first."""
-        result = self._both()
-        while self._sign() == ("||" if self._double else "-o"):
-            self._pop()
-            other = self._both()
-            result = True if True in (result, other) else None if None in (result, other) else False
-        return result
+        return self._joined("||" if self._double else "-o", True, self._both)
 
     def _both(self) -> bool | None:
-        result = self._one()
-        while self._sign() == ("&&" if self._double else "-a"):
+        return self._joined("&&" if self._double else "-a", False, self._one)
+
+    def _joined(self, sign: str, settles: bool, read: Callable[[], bool | None]) -> bool | None:
+        """Operands with a sign between them; settles: what one of them says for all."""
+        result = read()
+        while self._sign() == sign:
             self._pop()
-            other = self._one()
-            result = False if False in (result, other) else None if None in (result, other) else True
+            both = (result, read())
+            result = settles if settles in both else None if None in both else not settles
         return result
 
     def _one(self) -> bool | None:

@@ -169,6 +169,13 @@ def test_what_is_told(text: str, line: int, said: str) -> None:
     ("eval \"$COMMAND\"", 1, "what eval runs is not certain"),
     ("f() { f; }; f", 1, "a function calls itself without an end"),
     ("swift sft --model ???", 1, "the text ??? cannot be written"),
+    ("A=(a b)\nA[1]=c\n", 2, "A[1]= … is not followed"),
+    ("for ((i = 0; i < 3; i++)); do\nswift sft --seed $i\ndone", 1, "for (( … is not followed"),
+    ("select x in a b; do swift sft; done", 1, "select … is not followed"),
+    ("A=B\nswift sft --model ${!A}", 2, "${! … is not followed"),
+    ("let A=1\nswift sft --seed $A", 1, "let … is not followed"),
+    ("while nc -z a 1; do N=$N+; done\nswift sft --model $N", 1, "runs who knows how often is not followed"),
+    ("A=(a)\nif [ -f x ]; then A=(b); fi\nswift sft --model $A", 2, "the array A hangs on this condition"),
 ])
 def test_what_is_refused_names_the_line_and_the_reason(text: str, line: int, said: str) -> None:
     where, why = refused(text)
@@ -184,6 +191,10 @@ def test_what_is_refused_names_the_line_and_the_reason(text: str, line: int, sai
 ])
 def test_what_holds_no_training_is_refused(text: str, name: str, said: str) -> None:
     assert said in refused(text, name)[1]
+
+
+def test_loops_that_set_nothing_are_passed() -> None:
+    assert sections(f"until nc -z a 1; do sleep 1; done\nfor f in $(ls); do rm $f; done\n{BASIC}")["swift"]["model"] == "m"
 
 
 def test_several_commands_are_listed() -> None:
