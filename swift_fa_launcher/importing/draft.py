@@ -18,7 +18,7 @@ from swift_fa_launcher.errors import ConfigError, Text
 from swift_fa_launcher.importing.evaluate import Note
 from swift_fa_launcher.importing.parse import Comment, ShellError
 from swift_fa_launcher.importing.starts import Given, Training
-from swift_fa_launcher.importing.values import Env, Value, make_value, text_of, unknowns
+from swift_fa_launcher.importing.values import Env, Value, make_value, shown, text_of, unknowns
 from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 
 #: SwanLab's arguments of ms-swift, and the keys of the section `swanlab`.
@@ -224,7 +224,7 @@ def _note_surroundings(training: Training, sheet: _Sheet) -> None:
     for line, said in training.before if training.slurm is None else ():
         sheet.note(line, Text(f"`{said}` is not run: do it before swift-fa", f"不会执行 `{said}`：请在运行 swift-fa 之前执行"))
     if training.folder:
-        folder = "".join(p if isinstance(p, str) else f"${p.name}" for p in training.folder.value)
+        folder = shown(training.folder.value)
         sheet.note(training.folder.line, Text(f"the script changes to {folder}: run swift-fa there",
                                               f"脚本切换到 {folder}：请在那里运行 swift-fa"))
     for line in training.when:

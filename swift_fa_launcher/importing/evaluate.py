@@ -468,7 +468,7 @@ class _Shell:
             self.state.variables[name] = [*(was if isinstance(was, list) else []), *fields]
             self.state.lines[name] = assignment.line
         else:
-            self._assign(name, self.value(value, assigns=True), assignment.line, adds=assignment.adds)
+            self._assign(name, self.value(value), assignment.line, adds=assignment.adds)
 
     def _assign(self, name: str, value: Value, line: int, *, adds: bool = False) -> None:
         was = self.state.variables.get(name, (Env(name),))
@@ -543,10 +543,9 @@ class _Shell:
 
     # --- expansion ---
 
-    def value(self, word: Word, *, assigns: bool = False) -> Value:
+    def value(self, word: Word) -> Value:
         """A word as one text: no splitting."""
-        pieces = [piece for piece in self._pieces(word, assigns=assigns)]
-        return make_value(piece[0] if piece is not None else " " for piece in pieces)
+        return make_value(piece[0] if piece is not None else " " for piece in self._pieces(word))
 
     def pattern(self, word: Word) -> str:
         """A word as a shell pattern; quoted signs stand for themselves."""
@@ -594,10 +593,10 @@ class _Shell:
         items = self._listed(part.name)
         return None if items is None else [replace(item, vague=False, pattern=False) for item in items]
 
-    def _pieces(self, word: Word, *, assigns: bool = False) -> Iterator[_Piece | None]:
+    def _pieces(self, word: Word) -> Iterator[_Piece | None]:
         for i, part in enumerate(word.parts):
             if isinstance(part, parse.Literal):
-                yield from self._literal(part, first=i == 0, last=i == len(word.parts) - 1, assigns=assigns)
+                yield from self._literal(part, first=i == 0, last=i == len(word.parts) - 1)
             elif isinstance(part, Parameter):
                 yield from self._parameter(part, word.line)
             elif isinstance(part, parse.Arithmetic):
@@ -608,7 +607,7 @@ class _Shell:
                 if part.quoted:
                     yield "", True, True
 
-    def _literal(self, part: parse.Literal, *, first: bool, last: bool, assigns: bool) -> Iterator[_Piece]:
+    def _literal(self, part: parse.Literal, *, first: bool, last: bool) -> Iterator[_Piece]:
         text = part.text
         if not part.quoted and first and (text.startswith("~/") or (text == "~" and last)):
             yield from ((piece, True, True) for piece in self._variable("HOME") or ())

@@ -349,15 +349,13 @@ class _Reader:
         if word in _CLOSES:
             raise self._wrong()
         if self._take("(("):
-            inside = self._arithmetic(line)
-            return Test((), line, inside)
+            return Test((), line, self._arithmetic(line))
         if self._take("("):
-            body = self.commands((")",))
-            self._take(")")
-            return Group(body, subshell=True)
+            return Group(self._body_until(")"), subshell=True)
         readers: dict[str, Callable[[int], Command]] = {
-            "if": self._if, "while": self._loop, "until": self._until, "for": self._for, "case": self._case,
-            "function": self._named_function, "{": self._braces, "[[": self._test}
+            "if": self._if, "while": self._loop, "until": lambda line: self._loop(line, until=True), "for": self._for,
+            "case": self._case, "function": self._named_function, "[[": self._test,
+            "{": lambda line: Group(self._body_until("}"), subshell=False)}
         if word in ("select", "coproc", "let"):
             raise not_followed(line, word)
         if word in readers:
@@ -381,10 +379,6 @@ class _Reader:
         self._gap()
         return Function(name, self._command())
 
-    def _braces(self, line: int) -> Command:
-        body = self._body_until("}")
-        return Group(body, subshell=False)
-
     def _body_until(self, *ends: str) -> Commands:
         body = self.commands(ends)
         if len(ends) == 1:
@@ -406,9 +400,6 @@ class _Reader:
     def _loop(self, line: int, until: bool = False) -> Command:
         condition = self._body_until("do")
         return Loop(condition, self._body_until("done"), line, until)
-
-    def _until(self, line: int) -> Command:
-        return self._loop(line, until=True)
 
     def _for(self, line: int) -> Command:
         self._blanks()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing.evaluate import Note, Ran, Setting, run_script
-from swift_fa_launcher.importing.parse import Comment, Script, ShellError
+from swift_fa_launcher.importing.parse import Comment, Script, ShellError, parse_script
 from swift_fa_launcher.importing.values import (
     Env,
     Field,
     Value,
     assumed,
     make_value,
+    shown,
     text_of,
     unknowns,
     unveiled,
@@ -99,8 +101,6 @@ def _within(ran: Iterable[Ran]) -> Iterable[Ran]:
     for one in ran:
         name = (one.words[0].text or "").rpartition("/")[2]
         if one.given is not None and name in ("sbatch", "bash", "sh"):
-            from swift_fa_launcher.importing.parse import parse_script
-
             kept: list[Env] = []
             inner = veiled(one.given, kept)
             if not kept:
@@ -251,8 +251,8 @@ def _launcher(words: Sequence[Field], options: Mapping[str, str], reading: _Read
         elif means and means != "module":
             values[means] = Setting(value or (), word.line)
     line = words[0].line if words else 0
-    values.setdefault("nproc_per_node" if "processes" not in values else "processes", Setting(("1",), line)) \
-        if program == "torchrun" else None
+    if program == "torchrun":
+        values.setdefault("nproc_per_node", Setting(("1",), line))
     _keep_launch(values, reading, program)
     rest = list(words[at:])
     return [Field(("-m",), line), *rest] if module else rest
@@ -302,8 +302,6 @@ _SWITCHES = ("unbuffered", "label", "exclusive", "requeue", "no-requeue", "overc
 
 
 def _read_sbatch(comments: Iterable[Comment], reading: _Reading) -> None:
-    import shlex
-
     reading.on_slurm = True
     for comment in comments:
         if re.match(r"SBATCH\s", comment.text):
@@ -421,10 +419,9 @@ def _make(ran: Ran, words: Sequence[Field], direct: bool, torchrun: bool, env: d
     if reading.on_slurm:
         launch = _on_slurm(launch, reading)
     lines = [ran.line, *(word.line for word in ran.words), *(setting.line for setting in env.values())]
-    said = " ".join("".join(p if isinstance(p, str) else f"${p.name}" for p in word.value) for word in ran.words)
     slurm = reading.slurm if reading.on_slurm else None
     return Training(arguments, env, launch, slurm, ran.line, max(lines), file, direct and not torchrun, ran.when, ran.folder,
-                    ran.before, tuple(reading.notes), said=said)
+                    ran.before, tuple(reading.notes), said=" ".join(shown(word.value) for word in ran.words))
 
 
 def fits_launch(key: str, value: Value, env: Mapping[str, Setting]) -> bool:

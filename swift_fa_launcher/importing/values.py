@@ -61,6 +61,11 @@ def text_of(value: Value | None) -> str | None:
     return "".join(piece for piece in value if isinstance(piece, str))
 
 
+def shown(value: Value) -> str:
+    """A value for people: `$NAME` for what is not known."""
+    return "".join(piece if isinstance(piece, str) else f"${piece.name}" for piece in value)
+
+
 def unknowns(value: Value) -> Iterable[Env]:
     """The unknown parts, those of defaults included."""
     for piece in value:
