@@ -78,17 +78,28 @@ class _Reading:
 
 def find_trainings(script: Script, path: str | None = None) -> tuple[Training, ...]:
     """Every command of the script that runs `swift sft`, in order. Raises ShellError: it cannot be followed, or has none."""
+    found, ran = _look_through(script, path)
+    if not found:
+        raise _none(ran)
+    return found
+
+
+def _look_through(script: Script, path: str | None) -> tuple[tuple[Training, ...], tuple[Ran, ...]]:
+    """The trainings, and all commands."""
     batch = _Reading()
-    first = min((comment.line for comment in script.comments if comment.text.startswith("SBATCH")), default=0)
-    if first:
+    if any(comment.text.startswith("SBATCH") for comment in script.comments):
         _read_sbatch(script.comments, batch)
     ran, notes = run_script(script, path, _slurms_own(batch))
     comments = tuple(comment for comment in script.comments if not re.match(r"SBATCH\b|!", comment.text))
-    found = [training for one in _within(ran) if (training := _take_apart(one, batch))]
-    if not found:
-        raise _none(ran)
     lost = _lost(ran, script)
-    return tuple(replace(one, notes=(*notes, *lost, *one.notes), comments=comments) for one in found)
+    found: list[Training] = []
+    for one in ran:
+        inner = _handed_on(one)
+        if inner is not None:
+            found += _look_through(inner, None)[0]
+        elif training := _take_apart(one, batch):
+            found.append(replace(training, notes=(*notes, *lost, *training.notes), comments=comments))
+    return tuple(found), ran
 
 
 def arguments_of(words: Sequence[Field], line: int) -> Training | None:
@@ -96,17 +107,11 @@ def arguments_of(words: Sequence[Field], line: int) -> Training | None:
     return _take_apart(Ran(tuple(words), {}, line), _Reading()) if words else None
 
 
-def _within(ran: Iterable[Ran]) -> Iterable[Ran]:
-    """The commands, and those of scripts that a here-document hands to bash or sbatch."""
-    for one in ran:
-        name = (one.words[0].text or "").rpartition("/")[2]
-        if one.given is not None and name in ("sbatch", "bash", "sh"):
-            kept: list[Env] = []
-            inner = veiled(one.given, kept)
-            if not kept:
-                yield from run_script(parse_script(inner))[0]
-                continue
-        yield one
+def _handed_on(ran: Ran) -> Script | None:
+    """The script that a here-document hands to bash or sbatch."""
+    kept: list[Env] = []
+    inner = veiled(ran.given or (), kept)
+    return parse_script(inner) if inner and not kept and _name(ran.words[0]) in ("sbatch", "bash", "sh") else None
 
 
 # --- which commands train ---

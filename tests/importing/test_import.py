@@ -105,7 +105,8 @@ srun --ntasks-per-node=1 bash -c 'NODE_RANK=$SLURM_PROCID swift sft --model m --
 
 
 def test_a_script_handed_to_sbatch() -> None:
-    assert sections(f"sbatch <<'EOF'\n#!/bin/bash\n{BASIC} --seed 3\nEOF\n")["swift"]["seed"] == 3
+    data = sections(f"sbatch <<'EOF'\n#!/bin/bash\n#SBATCH -p gpu\n{BASIC} --seed 3  # three\nEOF\n")
+    assert data["swift"]["seed"] == 3 and (data["launch"]["target"], data["launch"]["slurm"]) == ("slurm", {"partition": "gpu"})
 
 
 # --- what cannot be known ---
