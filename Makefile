@@ -1,6 +1,6 @@
 # make demo    a real training on this machine's CPU
-# make check   format, lint, types and the tests that need neither torch nor ms-swift: three minutes
-# make test    all of that and everything else that is tested, with torch and ms-swift: a quarter of an hour
+# make check   format, lint, types and the tests that need neither torch nor ms-swift: some five minutes
+# make test    that, then all other tests, with torch and ms-swift: under half an hour
 # make format  writes what `make check` wants to see
 # Each makes its own virtual environment; PYTHON=python3.12 or VENV=folder choose another.
 PYTHON ?= python3
@@ -29,9 +29,8 @@ demo: $(VENV)/.train .demo/chat.jsonl
 check: lint
 	$(LIGHT)/bin/python -m pytest -n $(WORKERS) -m "not training and not stack and not slow and not gpu"
 
-test: $(VENV)/.dev
-	$(call look_over,$(VENV))
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not training and not gpu"
+test: check $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "(stack or slow) and not training and not gpu"
 	$(VENV)/bin/python -m pytest -m "training or gpu"   # one at a time: they want the machine for themselves
 
 lint: $(LIGHT)/.dev

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from swift_fa_launcher import __version__
-from swift_fa_launcher.commands import COMMANDS, DONE, REFUSED
+from swift_fa_launcher.commands import COMMANDS, DONE, HIDDEN, REFUSED
 from swift_fa_launcher.commands.screen import Progress, holds_chinese, print_json, tell, width_of
 from swift_fa_launcher.errors import LauncherError, Text, render_words
 from swift_fa_launcher.layout import advice, cells, fill, pad
@@ -110,7 +110,7 @@ def _run(words: list[str], lang: str) -> int:
     if name in ("-V", "--version"):
         print(f"swift-fa {__version__}")
         return DONE
-    if name not in COMMANDS:
+    if name not in COMMANDS and name not in HIDDEN:
         from swift_fa_launcher.commands.mistakes import refuse_command
 
         refuse_command(words)

@@ -28,7 +28,7 @@ PURE = ("errors", "secrets", "decode", "layout", "config.schema", "config.first"
         "machine.checkpoint", "flash.*", "findings.*", "importing.*", "preflight.packing", "preflight.sizes",
         "preflight.checks.*", "wheels.choose", "wheels.explain", "wheels.listing", "wheels.lock", "launch.plan", "launch.swanlab",
         "launch.stall", "launch.restart", "launch.slots",
-        "bench.bench", "bench.table")
+        "bench.bench", "bench.table", "bench.tune")
 #: What reaches the world. `pathlib` is allowed for its values; calls of its reaching methods are looked for by name.
 WORLDLY = {"os", "sys", "io", "subprocess", "socket", "time", "random", "secrets", "shutil", "tempfile", "glob", "requests",
            "urllib", "http", "psutil", "pynvml", "platform", "threading", "multiprocessing", "signal", "ctypes",

@@ -265,7 +265,7 @@ def test_train_refuses_and_leaves_nothing(tmp_path: Path) -> None:
     done = swift_fa("train", SEED, f"launch.python={python}", "--no-install", cwd=work)
     assert done.returncode == 1 and "torch-missing" in done.stderr and list(work.iterdir()) == []
     slurm = swift_fa("train", SEED, "launch.target=slurm", cwd=work)
-    assert slurm.returncode == 1 and "slurm" in slurm.stderr and list(work.iterdir()) == []
+    assert slurm.returncode == 1 and list(work.iterdir()) == []
 
 
 @pytest.mark.parametrize("columns", [80, 100])

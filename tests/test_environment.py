@@ -12,8 +12,10 @@ import swift_fa_launcher
 PACKAGE = Path(swift_fa_launcher.__file__).parent
 PAGE = (Path(__file__).parents[1] / "docs" / "environment.md").read_text(encoding="utf-8")
 #: Texts that look like a variable's name and are none: values, names in other programs' code, placeholders of a help.
-NO_VARIABLES = {"ALL_ATTENTION_FUNCTIONS", "FILE_OR_URL", "FLASH_ATTENTION_COMPATIBILITY_MATRIX", "FLASH_ATTN_KERNEL_FALLBACK",
-                "FLASH_ATTN_KERNEL_VERSIONS", "PCI_BUS_ID", "RUN_OR_LOGFILE", "TYPE_CHECKING", "URL_OR_FILE"}
+NO_VARIABLES = {"ALL_ATTENTION_FUNCTIONS", "BASH_SOURCE", "BOOT_FAIL", "FILE_OR_URL",
+                "FLASH_ATTENTION_COMPATIBILITY_MATRIX", "FLASH_ATTN_KERNEL_FALLBACK",
+                "FLASH_ATTN_KERNEL_VERSIONS", "NODE_FAIL", "OUT_OF_MEMORY", "PCI_BUS_ID", "REQUEUE_FED", "REQUEUE_HOLD",
+                "RESV_DEL_HOLD", "RUN_OR_LOGFILE", "SHELL_VALUE", "SPECIAL_EXIT", "TYPE_CHECKING", "URL_OR_FILE"}
 #: Rooms whose texts are sentences and patterns of logs.
 OF_WORDS = ("findings", "diagnose")
 

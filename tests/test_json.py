@@ -23,17 +23,22 @@ EMPTY = "swanlab.enabled=false"
 #: The command's section, which of its tables, and what is typed.
 TYPED: list[tuple[str, int, list[str]]] = [
     ("preflight", 0, ["preflight", "--facts", FACTS]), ("rehearse", 0, ["rehearse", "swift-fa:lora", EMPTY]),
+    ("tune", 0, ["tune", "swift-fa:lora", EMPTY]),
     ("train, rerun, resume", 0, ["train", "swift-fa:lora", "--dry-run", EMPTY]),
     ("train, rerun, resume", 0, ["rerun", "one", "--dry-run"]), ("train, rerun, resume", 1, ["train", "swift-fa:lora", EMPTY]),
     ("init", 0, ["init", "a.yaml", "--model", tiny.MODEL_NAME, "--dataset", tiny.ROWS_NAME]),
     ("install", 0, ["install", "--facts", FACTS, "--index", "wheels", "--dry-run"]),
     ("config", 0, ["config", "swift-fa:lora"]), ("diagnose", 0, ["diagnose", "a.log"]), ("explain", 0, ["explain", "gpu-none"]),
     ("explain", 1, ["explain"]), ("runs", 0, ["runs"]), ("show", 0, ["show", "one"]), ("diff", 0, ["diff", "one", "latest"]),
+    ("import", 0, ["import", "a.sh"]), ("sweep", 0, ["sweep", "swift-fa:lora", "swift.seed=1,2", EMPTY, "--dry-run"]),
+    ("compare", 0, ["compare", "one", "two"]), ("tag", 0, ["tag", "one", "x"]), ("note", 0, ["note", "one", "x"]),
+    ("report", 0, ["report", "one"]), ("prune", 0, ["prune", "--name", "one"]), ("pack", 0, ["pack", "one", "r.tar.gz"]),
+    ("schema", 0, ["schema", "--out", "s.json"]), ("completion", 0, ["completion", "bash"]),
     ("An error, from any command", 0, ["show", "nothing"]), ("An error, from any command", 0, ["train", "nix.yaml"]),
 ]
 OF_THE_STACK = [("args", 0, ["args", "learning_rate"])]
-#: Printed only at the end of what takes long; held elsewhere: `show` is what `train` prints, bench.json in tests/bench.
-LONG = {"bench", "resume"}
+#: Held elsewhere: `show` is what `train` prints, bench.json in tests/bench; unpack takes what pack has written.
+LONG = {"bench", "resume", "unpack"}
 
 
 def section(title: str) -> str:
@@ -50,6 +55,8 @@ def keys(table: str) -> tuple[set[str], set[str]]:
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     start(tmp_path)
+    start(tmp_path, "two")
+    (tmp_path / "a.sh").write_text("swift sft --model Qwen/Qwen2.5-7B-Instruct --dataset a.jsonl\n")
     (tmp_path / "a.log").write_text("torch.OutOfMemoryError: CUDA out of memory.\n")
     (tmp_path / "wheels").mkdir()
     monkeypatch.chdir(tmp_path)

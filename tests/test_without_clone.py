@@ -101,24 +101,27 @@ def test_what_the_readme_says_within_its_sentences(tmp_path: Path) -> None:
     """Its commands are parsed, its config is read."""
     inline = [line for line in re.findall(r"`(swift-fa [^`]+)`", README) if "..." not in line and "[" not in line]
     for line in inline:
-        name, *words = shlex.split(line)[1:]
+        name, *words = shlex.split(line.partition(" | ")[0])[1:]
         assert name in COMMANDS or name == "COMMAND", line
         if words and name != "COMMAND":  # a command's name alone is not typed
             make_parser(name, "en").parse_intermixed_args([word for word in words if word != "--help"])
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
-    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
-    config = resolve_config([tmp_path / "my.yaml"])
+    configs = []
+    for text in re.findall(r"```yaml\n(.*?)```", README, re.S):
+        (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+        configs.append(resolve_config([tmp_path / "my.yaml"]))
+    config = configs[0]
     assert len(inline) > 10 and config.swift["tuner_type"] == "lora" and config.swift["output_dir"] == "output/first-try"
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_the_example_of_a_help_works_in_an_empty_folder(line: str, installed: Path, tmp_path: Path) -> None:
     """Runs are there, since an example of `show` needs one; nothing else is."""
-    start(tmp_path, name="qwen7b")
+    for name in ("first", "qwen7b"):
+        start(tmp_path, name=name)
     (folder := tmp_path / "empty").mkdir()
     (tmp_path / "runs").rename(folder / "runs")
-    log = next((folder / "runs").iterdir()) / "train.log"
-    log.write_text("torch.OutOfMemoryError: CUDA out of memory.\n")
+    for run in (folder / "runs").iterdir():
+        (run / "train.log").write_text("torch.OutOfMemoryError: CUDA out of memory.\n")
     done = type_in(folder, f"{line} --json", installed)
     assert answers(done), done.stderr
     assert json.loads(done.stdout).get("error", {}).get("code") not in LOST, done.stdout

@@ -202,20 +202,20 @@ def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | N
 def _without_recomputing(config: ResolvedConfig, facts: Facts) -> tuple[tuple[str, ...], tuple[Text, ...]]:
     """Settings that leave out what is on of gradient checkpointing and LoRA's dropout, and their names."""
     words, names = list[str](), list[Text]()
-    if _effective(config, facts, "gradient_checkpointing", True) not in (False, "false", "False"):
+    if effective(config, facts, "gradient_checkpointing", True) not in (False, "false", "False"):
         words.append("swift.gradient_checkpointing=false")
         names.append(Text("no checkpointing", "不重算激活"))
         if config.swift.flag("vit_gradient_checkpointing"):
             words.append("swift.vit_gradient_checkpointing=false")
     tuner = next((value for name in ("tuner_type", "train_type", "sft_type")
-                  if (value := _effective(config, facts, name, None)) is not None), "lora")
-    if tuner in _LORA and str(_effective(config, facts, "lora_dropout", 0.05)) not in ("0", "0.0", "None"):
+                  if (value := effective(config, facts, name, None)) is not None), "lora")
+    if tuner in _LORA and str(effective(config, facts, "lora_dropout", 0.05)) not in ("0", "0.0", "None"):
         words.append("swift.lora_dropout=0")
         names.append(Text("no dropout", "无 dropout"))
     return tuple(words), tuple(names)
 
 
-def _effective(config: ResolvedConfig, facts: Facts, name: str, default: Any) -> Any:
+def effective(config: ResolvedConfig, facts: Facts, name: str, default: Any) -> Any:
     """An argument's value: as configured, else the installed ms-swift's default, else `default`."""
     declared = known(facts.ms_swift_args) or {}
     given = translate_config(config, known(facts.ms_swift_args), facts.package("ms-swift")).arguments.get(name)

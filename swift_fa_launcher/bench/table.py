@@ -21,7 +21,7 @@ def render_table(bench: benches.Bench, titles: Mapping[str, Text], lang: str) ->
     """The results as a Markdown table that also reads well on a screen, and the notes that belong to it."""
     rows = [[title.render(lang) for title in _TITLES]]
     rows += [_table_row(bench, one, titles.get(one.variant, benches.VARIANTS[one.variant]), lang) for one in bench.results]
-    return "\n".join([*_columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
+    return "\n".join([*columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
 
 
 def _table_row(bench: benches.Bench, result: benches.Result, title: Text, lang: str) -> list[str]:
@@ -36,7 +36,7 @@ def _table_row(bench: benches.Bench, result: benches.Result, title: Text, lang: 
             f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table whose columns line up; numbers to the right. A Chinese character takes two places."""
     table = [[cell.replace("|", "/") for cell in row] for row in rows]
     first, *others = [max(3, *map(cells, column)) for column in zip(*table, strict=True)]

@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, Text] = {
     "import": Text("turn a `swift sft` script, a YAML or a log into a config", "把 `swift sft` 脚本、YAML 或日志转换成配置"),
     "rehearse": Text("run the same training in small: does it run, does it fit, how fast",
                      "用很小的规模预演训练：能否运行、显存是否够、有多快"),
+    "tune": Text("find the fastest settings that learn the same; write them as an overlay config",
+                 "找出学习效果不变的最快设置，并写成叠加配置"),
     "install": Text("choose and install a flash-attn wheel; say why others do not fit",
                     "选择并安装 flash-attn 的 wheel，并说明其他 wheel 为何不合适"),
     "config": Text("show the resolved config and where each value comes from", "显示解析后的配置，以及每个值的来源"),
@@ -49,4 +51,9 @@ COMMANDS: Mapping[str, Text] = {
     "unpack": Text("make a folder of a packed run, ready to train", "把归档文件还原成可直接训练的文件夹"),
     "bench": Text("compare the speed of sdpa, flash attention, padding_free and packing",
                   "比较 sdpa、flash attention、padding_free 和 packing 的速度"),
+}
+
+#: What the launcher itself starts on other machines: in no overview, and told in `--help` all the same.
+HIDDEN: Mapping[str, Text] = {
+    "node": Text("one part of a job of Slurm; started by the job itself", "Slurm 作业的一个步骤，由作业自己启动"),
 }

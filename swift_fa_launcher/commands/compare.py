@@ -11,7 +11,7 @@ from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_json, width_of
 from swift_fa_launcher.errors import Text, UsageError
 
-EXAMPLE = "swift-fa compare latest 20261123-0515 qwen7b-lora"
+EXAMPLE = "swift-fa compare first qwen7b"
 
 
 def declare(parser: Parser) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from swift_fa_launcher.commands import COMMANDS, DONE
 from swift_fa_launcher.commands.options import Parser, make_parser
+from swift_fa_launcher.commands.screen import print_json
 from swift_fa_launcher.errors import LauncherError, Text, UsageError
 
 EXAMPLE = "swift-fa completion bash"
@@ -77,7 +78,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("option-invalid", Text("name your shell", "请指定 shell"),
                          hint=tuple(f"swift-fa completion {shell}" for shell in SHELLS))
     _keep_arguments()
-    print(SCRIPTS[options.shell], end="")
+    if options.json:
+        print_json({"schema": 1, "shell": options.shell, "script": SCRIPTS[options.shell]})
+    else:
+        print(SCRIPTS[options.shell], end="")
     return DONE
 
 

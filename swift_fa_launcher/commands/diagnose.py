@@ -36,13 +36,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _log_of(word: str, root: Path) -> Path:
+    from swift_fa_launcher.runs.record import log_of
     from swift_fa_launcher.runs.store import find_run
 
     path = Path(word)
     if path.exists() and not path.is_dir():
         return path
     try:
-        return find_run(root, word).folder / "train.log"
+        entry = find_run(root, word)
+        return log_of(entry.folder, entry.record) if entry.record else entry.folder / "train.log"
     except RecordError:
         if root.is_dir() and not path.is_dir():
             raise

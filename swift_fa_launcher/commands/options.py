@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from swift_fa_launcher.commands import COMMANDS
+from swift_fa_launcher.commands import COMMANDS, HIDDEN
 from swift_fa_launcher.commands.screen import width_of
 from swift_fa_launcher.errors import Text, UsageError, Words
 from swift_fa_launcher.layout import cells, fill, pad
@@ -42,6 +42,8 @@ _REFUSALS = (
 _SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
     "--allow": (Text("treat this error as a warning (may be repeated)", "把这个错误当作警告（可重复）"),
                 {"action": "append", "default": [], "metavar": "CODE"}),
+    "--wait": (Text("with launch.target=slurm: follow the job to its end", "launch.target=slurm 时：等待作业结束"),
+               {"action": "store_true"}),
     "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
                      {"action": "store_true"}),
     "--python": (Text("the Python that has ms-swift (default: the one that runs swift-fa)",
@@ -126,7 +128,7 @@ def load_command(name: str) -> ModuleType:
 def make_parser(name: str, lang: str) -> Parser:
     """The parser of a command: its own options, and those of every command."""
     command = load_command(name)
-    parser = Parser(name, COMMANDS[name], command.EXAMPLE, lang)
+    parser = Parser(name, {**COMMANDS, **HIDDEN}[name], command.EXAMPLE, lang)
     command.declare(parser)
     parser.option("--lang", choices=("en", "zh"), help=Text("language of messages: en or zh (default: the locale's)",
                                                             "消息的语言：en 或 zh（默认随 locale）"), metavar="LANG")

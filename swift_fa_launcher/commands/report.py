@@ -10,7 +10,7 @@ from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_result
 from swift_fa_launcher.errors import RecordError, Text, UsageError, refused_as
 
-EXAMPLE = "swift-fa report latest qwen7b-lora --out report.html"
+EXAMPLE = "swift-fa report first qwen7b --out report.html"
 
 
 def declare(parser: Parser) -> None:

@@ -36,7 +36,7 @@ def declare_again(parser: Parser) -> None:
     parser.option("words", nargs="*", metavar="key=value", help=Text(
         "settings that win over the recorded ones", "优先于记录的设置"))
     parser.flag("--dry-run", Text("print the differences and the command; start nothing", "只打印差异和命令，不启动"))
-    parser.shared("--no-install", "--allow", "--root")
+    parser.shared("--wait", "--no-install", "--allow", "--root")
 
 
 def run(options: argparse.Namespace) -> int:

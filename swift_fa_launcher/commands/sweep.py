@@ -14,7 +14,7 @@ from swift_fa_launcher.errors import Text, UsageError
 if TYPE_CHECKING:
     from swift_fa_launcher.stories.sweep import Checked, Ended, Sweep
 
-EXAMPLE = "swift-fa sweep configs/qwen7b-lora.yaml swift.learning_rate=1e-4,2e-4"
+EXAMPLE = "swift-fa sweep swift-fa:qwen7b swift.learning_rate=1e-4,2e-4"
 
 
 def declare(parser: Parser) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swift_fa_launcher.cache import keep_traceback
 from swift_fa_launcher.commands import DONE, REFUSED, screen
@@ -26,7 +27,7 @@ def declare(parser: Parser) -> None:
     parser.config_words()
     parser.flag("--dry-run", Text("print the command; start nothing", "只打印命令，不启动"))
     parser.flag("--wait-gpus", Text("start when enough GPUs are free, and use those", "等到有足够的空闲 GPU 再启动，并使用它们"))
-    parser.shared("--no-install", "--allow")
+    parser.shared("--wait", "--no-install", "--allow")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,16 +58,19 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool,
     from swift_fa_launcher.stories.rehearse import rehearse_launch  # here, since a dry run rehearses nothing
 
     progress = screen.Progress(options.lang)
-    story.refuse_target(prepared.judgement.config)
     if install and _mendable(prepared):
         screen.print_table(prepared.judgement, options.lang, to_stderr=True)
         prepared = story.mend(prepared, allowed(options.allow), progress)
-    prepared = rehearse_launch(prepared, allow=allowed(options.allow), say=progress.say)
+    by_slurm = prepared.judgement.config.launch.target == "slurm"
+    if not by_slurm:
+        prepared = rehearse_launch(prepared, allow=allowed(options.allow), say=progress.say)
     screen.print_table(prepared.judgement, options.lang, to_stderr=True)
     if options.json and blocking(prepared.judgement.findings):
         screen.print_json({"schema": 1, "status": "blocked",
                            "findings": screen.findings_json(prepared.judgement, options.lang)})
         return REFUSED
+    if by_slurm:
+        return _submit(prepared, options, progress)
     heard = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
     sys.stderr.flush()
@@ -74,6 +78,32 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool,
     verdict = held(finished) if held and finished.outcome.exit_code == 0 else None
     _tell_end(finished, options, verdict)
     return finished.outcome.exit_code or (REFUSED if verdict and not verdict.same else DONE)
+
+
+def _submit(prepared: Prepared, options: argparse.Namespace, progress: screen.Progress) -> int:
+    """Hands the launch to Slurm; with --wait its exit code is the training's."""
+    from swift_fa_launcher.runs.report import run_to_json
+    from swift_fa_launcher.runs.store import run_word, see_run
+    from swift_fa_launcher.stories import cluster
+
+    job = cluster.submit(prepared, allow=allowed(options.allow), say=progress.say)
+    run = run_word(job.folder)
+    screen.tell(Text(f"Slurm has taken job {job.number}: {job.forecast}",
+                     f"Slurm 已接受作业 {job.number}：{job.forecast}"), options.lang)
+    if not options.wait:
+        if options.json:
+            screen.print_json(run_to_json(see_run(job.folder)))
+        else:
+            print(f"{job.number} {run}")
+        return DONE
+    entry = cluster.wait(job.folder, progress.say)
+    if options.json:
+        screen.print_json(run_to_json(entry))
+    if entry.record:
+        from swift_fa_launcher.runs.report import render_finished
+
+        print(render_finished(entry.folder, entry.record, options.lang, screen.width_of(sys.stderr)), file=sys.stderr)
+    return entry.record.exit_code or DONE if entry.record else REFUSED
 
 
 def _mendable(prepared: Prepared) -> bool:
@@ -90,15 +120,26 @@ def _print_dry_run(prepared: Prepared, options: argparse.Namespace) -> int:
 
     judgement = prepared.judgement
     hidden = secret_values(judgement.config, os.environ)
+    job = _job_of(prepared)
     if options.json:
         findings = screen.findings_json(judgement, options.lang)
-        screen.print_json(redact_data({**prepared.plan.to_json(), "findings": findings}, hidden))
+        screen.print_json(redact_data({**prepared.plan.to_json(), **job, "findings": findings}, hidden))
     else:
         screen.print_table(judgement, options.lang, to_stderr=True)
-        print(redact(render_command(prepared.plan, options.lang), hidden))
+        command = shlex.join(job["argv"]) if job else render_command(prepared.plan, options.lang)
+        print(redact(command, hidden))
     mended = not options.no_install and _mendable(prepared)
-    refused = judgement.config.launch.target != "local" or (blocking(judgement.findings) and not mended)
-    return REFUSED if refused else DONE
+    return REFUSED if blocking(judgement.findings) and not mended else DONE
+
+
+def _job_of(prepared: Prepared) -> dict[str, Any]:
+    """What of a dry run is another with Slurm: sbatch's words, and the script that it is given."""
+    if prepared.judgement.config.launch.target != "slurm":
+        return {}
+    from swift_fa_launcher.stories.cluster import make_submission
+
+    job = make_submission(prepared)
+    return {"argv": job.argv, "script": job.script}
 
 
 def _tell_end(finished: Finished, options: argparse.Namespace, verdict: Verdict | None) -> None:

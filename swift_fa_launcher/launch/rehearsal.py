@@ -21,6 +21,7 @@ from swift_fa_launcher.preflight.packing import make_batch, row_count
 
 SCRIPT = str(PurePath(__file__).parents[1] / "training" / "swift_fa_rehearsal.py")
 VARIABLE = "SWIFT_FA_REHEARSAL"
+WHOLE_STEPS, BRIEFLY = 30, 2.0  # of a training of all layers; seconds that a GPU is kept busy where many settings are compared
 STEPS, ROWS, SAMPLE = 12, 500, 400  # optimizer steps of each depth at most; rows of each dataset; tokens of the row that is shown
 #: Does not belong to a training step: what is written, evaluated, tracked, goes on from elsewhere, or counts all steps.
 LEFT_OUT = (
@@ -29,6 +30,8 @@ LEFT_OUT = (
     "hub_model_id", "hub_token", "create_checkpoint_symlink", "metric_for_best_model", "report_to", "save_only_model",
     "logging_dir", "run_name", "eval_on_start", "adapters", "split_dataset_ratio", "predict_with_generate",
     "adalora_tinit", "adalora_tfinal")
+#: Refused by torch where there are no data workers.
+OF_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
 #: Schedules that follow the evaluation, without which TrainingArguments refuses them.
 OF_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 #: What needs the model's own depth: it divides, names or chooses layers (swift/tuners/llamapro.py, reft.py, callbacks/lisa.py).
@@ -41,13 +44,13 @@ _LAYER_NUMBER = re.compile(r"(?:^|[._(|\[])\d")
 _OTHERS = re.compile(r"(?:SLURM|SWANLAB)_|(?:LANG|USER|HOME|MAX_JOBS)$")
 
 
-def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str) -> ResolvedConfig:
+def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str, steps: int = STEPS) -> ResolvedConfig:
     """The config of the training in small: the same arguments, few rows and steps, nothing kept."""
     whole = _spelled(config, facts)
     given = {name: value for name, value in whole.items() if name not in LEFT_OUT}
     if whole.text("lr_scheduler_type") in OF_EVALUATION:
         given = {name: value for name, value in given.items() if name not in ("lr_scheduler_type", "lr_scheduler_kwargs")}
-    given |= {"output_dir": f"{folder}/output", "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no",
+    given |= {"output_dir": f"{folder}/output", "max_steps": steps, "logging_steps": 1, "save_strategy": "no",
               "report_to": "none", "split_dataset_ratio": 0,
               "dataset": [_few(name, facts) for name in whole.names("dataset")]}
     written_out = whole.get("deepspeed") and not re.fullmatch(r"zero[0-3](?:_offload)?", whole.text("deepspeed") or "")
@@ -90,15 +93,38 @@ def times_the_rows(config: ResolvedConfig, facts: Facts) -> float | None:
     return sum(rows) / sum(min(count, ROWS) for count in rows) if rows and len(rows) == len(counts) else None
 
 
-def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: str) -> LaunchPlan | None:
-    """What is started for it; None where ms-swift's own script is not known."""
+def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, most: int = STEPS,
+                        **more: Any) -> LaunchPlan | None:
+    """What is started for it; None where ms-swift's own script is not known. more: of what the script is told."""
     script = swift_script(facts)
     if script is None:
         return None
-    plan = make_plan(rehearsed_config(config, facts, folder), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
-    job = json.dumps({"script": script, "folder": folder, "sample": SAMPLE})
+    plan = make_plan(rehearsed_config(config, facts, folder, most), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
+    job = json.dumps({"script": script, "folder": folder, "sample": SAMPLE, **more})
     starts = tuple(SCRIPT if word == script else word for word in plan.starts)
     return replace(plan, starts=starts, env=MappingProxyType({**plan.env, VARIABLE: job}))
+
+
+def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, whole: bool,
+               seconds: float) -> dict[str, Any] | None:
+    """One rehearsal for a process that takes orders (`orders_plan`); None where it cannot be. whole: a short training of all
+    layers instead; seconds: after which it is ended."""
+    steps = WHOLE_STEPS if whole else STEPS
+    if not whole:  # ms-swift starts each data worker as a new Python, which takes longer than all steps
+        given = {name: value for name, value in config.swift.items() if name not in OF_WORKERS}
+        config = replace(config, swift=SwiftArguments({**given, "dataloader_num_workers": 0}))
+    plan = make_rehearsal_plan(config, facts, folder, cwd, steps, whole=whole, busy=BRIEFLY,
+                               **({"steps": steps} if whole else {}))
+    if plan is None:
+        return None
+    return {"words": plan.starts[plan.starts.index(SCRIPT) + 1:], "env": dict(plan.env), "seconds": seconds,
+            "log": f"{folder}/rehearsal.log"}
+
+
+def orders_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: str) -> LaunchPlan | None:
+    """What is started to take orders, which it looks for in the folder."""
+    plan = make_rehearsal_plan(config, facts, folder, cwd, orders=True)
+    return plan and replace(plan, starts=plan.starts[:plan.starts.index(SCRIPT) + 1])
 
 
 def rehearsal_key(config: ResolvedConfig, facts: Facts, stamps: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from swift_fa_launcher.errors import Text, in_both
 
 STATE, LATEST = "trainer_state.json", "latest"
+#: What transformers 5 leaves while it saves a checkpoint because it was signalled (trainer_jit_checkpoint.py).
+SENTINEL = "checkpoint-is-incomplete.txt"
 #: How FSDP's files and folders of weights begin; deepspeed's folders of shards.
 FSDP, SHARDS = "pytorch_model_fsdp", "global_step"
 OPTIMIZER, FSDP_OPTIMIZER, FSDP_OPTIMIZER_FOLDER = "optimizer.pt", "optimizer.bin", "optimizer_"
@@ -60,7 +62,14 @@ def find_faults(there: CheckpointFiles, *, deepspeed: bool | None = None, only_w
     missing = [*(name for name, is_there in wanted if not is_there), *there.absent]
     if only_weights:
         return Faults(tuple(filter(is_weights, missing)), tuple(filter(is_weights, there.cut_off)))
-    return Faults(tuple(missing), there.cut_off)
+    return Faults((*missing, *_missing_states(names)), (*there.cut_off, *({SENTINEL} & names)))
+
+
+def _missing_states(names: Set[str]) -> tuple[str, ...]:
+    """The random states that processes did not save: several have one each, numbered, and are at least two."""
+    ranks = {int(number) for name in names if (number := name.removeprefix("rng_state_").removesuffix(".pth")).isdigit()
+             and name == f"rng_state_{number}.pth"}
+    return tuple(f"rng_state_{rank}.pth" for rank in range(max(2, max(ranks) + 1)) if rank not in ranks) if ranks else ()
 
 
 def is_weights(name: str) -> bool:

@@ -58,6 +58,37 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
         tokens_per_second=tokens / step if step and tokens else None, epoch_steps=max(1, round(epoch)) if epoch else None)
 
 
+def steady_rate(ranks: Sequence[Mapping[str, Any]]) -> float | None:
+    """Tokens a second of all processes in a training of all layers: the median of its steps, without the first, in which
+    kernels are compiled and loaded; None where it made too few."""
+    rates = []
+    for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
+        ticks, batches = one["ticks"], one["accumulation"]
+        steps = [sum(one["tokens"][place * batches:(place + 1) * batches]) / (ticks[place] - ticks[place - 1])
+                 for place in range(1, len(ticks))]
+        rates += [statistics.median(_warm(steps))] if steps else []
+    return sum(rates) if rates and len(rates) == len(ranks) else None
+
+
+def static_gib(ranks: Sequence[Mapping[str, Any]]) -> float | None:
+    """GiB that the whole model takes on the fullest GPU before a step."""
+    found = []
+    for rank in ranks:
+        seen = [one for one in rank.get("depths", ()) if one.get("static")]
+        trials = [Trial(int(one["depth"]), (one["static"] - one["held"]) / GIB) for one in seen]
+        found.append(_extended(trials, rank["layers"], [known(one.peak_gib) for one in trials]) if trials else None)
+    return max((one for one in found if one is not None), default=None)
+
+
+def waiting(ranks: Sequence[Mapping[str, Any]]) -> float:
+    """The share of an optimizer step that it waits for its rows, as a rule, in a training of all layers."""
+    shares = []
+    for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
+        steps = [after - before for before, after in zip(one["ticks"], one["ticks"][1:], strict=False)]
+        shares += [statistics.median(_warm(one["waits"])) / statistics.median(_warm(steps))] if one["waits"] and steps else []
+    return max(shares, default=0.0)
+
+
 def _trial(one: Mapping[str, Any]) -> Trial:
     tokens, busy = one["tokens"] or [1] * len(one["batches"]), one.get("busy")
     rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]

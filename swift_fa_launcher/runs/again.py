@@ -53,7 +53,7 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
     if exact:
         config = resolve_config([entry.folder / "config.yaml"])
     else:
-        config = resolve_config(recorded_layers(entry.folder), (*record.overrides, *overrides), with_bases=False)
+        config = layers_again(entry.folder, (*record.overrides, *overrides))
     lost = [key for key, value in leaves(dict(config.values)) if REDACTED in str(value)]
     if lost:
         raise LaunchError("record-lacks-secrets",
@@ -62,6 +62,11 @@ def repeated_config(entry: Entry, record: RunRecord, overrides: Sequence[str], *
                           hint=(" ".join([f"swift-fa rerun {run_word(entry.folder)}",
                                           *(f"{key}='${{oc.env:NAME}}'" for key in lost)]),))
     return config
+
+
+def layers_again(folder: Path, overrides: Sequence[str]) -> ResolvedConfig:
+    """The config of a record's layers under `overrides`, resolved today."""
+    return resolve_config(recorded_layers(folder), overrides, with_bases=False)
 
 
 def refuse_to_repeat(entry: Entry, record: RunRecord) -> None:
@@ -136,7 +141,7 @@ def continue_run(entry: Entry, record: RunRecord, overrides: Sequence[str]) -> C
                          Text(f"swift-fa resume sets {', '.join(own)} itself",
                               f"swift-fa resume 会自行设置 {', '.join(own)}"),
                          hint=(f"swift-fa rerun {shlex.join([word, *overrides])}",))
-    if entry.state in ("running", "orphaned"):
+    if entry.state in ("queued", "running", "orphaned"):
         raise LaunchError("run-still-running", Text(f"{record.id} is still running", f"{record.id} 仍在运行"),
                           hint=(f"swift-fa runs --end {run_word(entry.folder)}",))
     output = Path(record.cwd, record.output_dir or "")

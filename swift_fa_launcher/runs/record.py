@@ -54,7 +54,8 @@ _OWN_WORDS = ("id", "kind", "status", "started", "ended", "parent", "launcher", 
 class RunRecord:
     """What `run.json` says. Times are UTC, ISO 8601.
 
-    status: "unfinished" until the end is written, then "finished", "failed" or "interrupted". exit_code: of `train`.
+    status: "queued" while a job of Slurm has not begun, "unfinished" until the end is written, then "finished", "failed" or
+    "interrupted". exit_code: of `train`.
     """
 
     id: str
@@ -86,6 +87,7 @@ class RunRecord:
     result: Mapping[str, Any] = field(default_factory=dict)  # runs.output.Progress at the end
     measured: Mapping[str, Any] = field(default_factory=dict)  # runs.monitor.read_measured at the end
     diagnoses: tuple[Mapping[str, Any], ...] = ()
+    slurm: Mapping[str, Any] = field(default_factory=dict)  # of a job: stories.cluster says what
 
 
 def new_run_id(name: str, now: datetime) -> str:
@@ -244,6 +246,11 @@ def render_record(record: RunRecord, config: ResolvedConfig, facts: Facts, findi
         texts["git.diff"] = around.diff
     return {**render_config(record, config, hidden), **{name: _json(value, hidden) for name, value in data.items()},
             **{name: redact(text, hidden) for name, text in texts.items()}}
+
+
+def log_of(folder: Path, record: RunRecord) -> Path:
+    """The log that tells most of a run: the training's; of a job, that of the node that failed."""
+    return folder / str(record.slurm.get("log") or "train.log")
 
 
 def render_config(record: RunRecord, config: ResolvedConfig, hidden: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from swift_fa_launcher.decode import encode
+from swift_fa_launcher.decode import Unknown, encode
 from swift_fa_launcher.errors import Text, render_words
 from swift_fa_launcher.files import read_group, read_json
 from swift_fa_launcher.layout import cells, columns, fill, pad
@@ -20,13 +20,14 @@ from swift_fa_launcher.runs.curves import read_curves, sparkline
 from swift_fa_launcher.runs.diff import Difference, Row
 from swift_fa_launcher.runs.monitor import read_measured, read_monitor, render_measured
 from swift_fa_launcher.runs.output import Checkpoint, Progress, list_checkpoints, newest_complete
-from swift_fa_launcher.runs.record import RunRecord
+from swift_fa_launcher.runs.record import RunRecord, log_of
 from swift_fa_launcher.runs.store import Entry, moment_of, run_word
 
 _STATES = {"finished": Text("finished", "已完成"), "failed": Text("failed", "失败"),
            "interrupted": Text("interrupted", "已中断"), "unfinished": Text("not finished", "未完成"),
            "running": Text("running", "运行中"), "orphaned": Text("still running", "仍在运行"),
-           "damaged": Text("damaged", "已损坏"), "waiting": Text("waiting", "等待中"), "refused": Text("not started", "未启动")}
+           "queued": Text("queued", "排队中"), "unknown": Text("unknown", "未知"), "damaged": Text("damaged", "已损坏"),
+           "waiting": Text("waiting", "等待中"), "refused": Text("not started", "未启动")}
 _GROUPS = {"config": Text("config", "配置"), "command": Text("command", "命令"), "environment": Text("environment", "环境变量"),
            "packages": Text("packages", "软件包"), "wheel": Text("flash-attn", "flash-attn"), "machine": Text("machine", "机器"),
            "git": Text("git", "git"), "data": Text("data and models", "数据和模型"), "result": Text("result", "结果")}
@@ -49,7 +50,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     if entry.record is None:
         return {"run_dir": str(entry.folder), "id": entry.folder.name, "status": "damaged", "state": "damaged",
                 "problem": render_words(entry.problem, "en")}
-    told = {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress)}
+    told = {"run_dir": str(entry.folder), **encode(entry.record), "state": entry.state, "progress": encode(entry.progress),
+            **({"job": encode(entry.job)} if entry.job else {})}
     return told if entry.measured is entry.record.measured else {**told, "measured": encode(entry.measured)}
 
 
@@ -78,8 +80,9 @@ def render_run(entry: Entry, record: RunRecord, lang: str, width: int | None = N
         (Text("duration", "时长"), render_duration(record)), (Text("progress", "进度"), _progress(entry.progress, lang)),
         (Text("loss", "损失"), _loss_line(entry) if blocks else ""),
         (Text("measured", "实测"), render_measured(_measured(entry), lang)), (Text("made from", "来自"), _parent(record, lang)),
+        *_job_rows(entry, record),
         (Text("led to", "派生出"), _some([child.folder.name for child in children], lang)),
-        (Text("attempts", "尝试"), _attempts(record, lang)),
+        (Text("attempts", "尝试"), "" if record.slurm else _attempts(record, lang)),
         (Text("tags", "标签"), ", ".join(record.tags)), (Text("notes", "备注"), record.notes or ""),
         (Text("configs", "配置"), ", ".join(record.config_files)), (Text("settings", "覆盖项"), " ".join(record.overrides)),
         *_places(entry.folder, record, lang), (Text("detail", "说明"), record.detail or ""),
@@ -220,11 +223,26 @@ def _places(folder: Path, record: RunRecord, lang: str) -> list[tuple[Text, str]
     output = str(Path(record.cwd, record.output_dir)) if record.output_dir else ""
     return [
         (Text("record", "记录"), str(folder) + _moved(folder, lang)),
-        (Text("log", "日志"), str(folder / "train.log") if record.kind == "run" else ""),
+        (Text("log", "日志"), str(log_of(folder, record)) if record.kind == "run" else ""),
         (Text("output", "输出"), output + _gone(output, lang)),
         (Text("checkpoint", "检查点"), (record.checkpoint or "") + _gone(record.checkpoint, lang)),
         (Text("SwanLab", "SwanLab"), str(swanlab.get("url") or swanlab.get("dir") or "")),
     ]
+
+
+def _job_rows(entry: Entry, record: RunRecord) -> list[tuple[Text, str]]:
+    """What Slurm says of the run's job, and what its nodes said of themselves."""
+    slurm, job = record.slurm, entry.job
+    if not slurm.get("job"):
+        return []
+    said = job.why if isinstance(job, Unknown) else ", ".join(filter(None, (job.state, job.reason, job.start))) if job else ""
+    rows = [(Text("Slurm's job", "Slurm 作业"), f"{slurm['job']} {said}".strip()),
+            (Text("nodes", "节点"), " ".join(map(str, slurm.get("hosts") or ()))),
+            (Text("failed node", "出错的节点"), str(slurm.get("failed") or ""))]
+    for i, one in enumerate(record.attempts):
+        told = ", ".join(str(one[name]) for name in ("started", "ended", "detail", "resumed_from") if one.get(name))
+        rows.append((Text(f"attempt {i + 1}", f"第 {i + 1} 次尝试"), told))
+    return rows
 
 
 def _moved(folder: Path, lang: str) -> str:
@@ -271,7 +289,7 @@ def _render_found(entry: Entry, lang: str, width: int | None) -> str:
 def _render_diagnoses(record: RunRecord, lang: str, width: int | None) -> str:
     lines = []
     for one in record.diagnoses:
-        place = f" (train.log:{one['line']})" if one.get("line") else ""
+        place = f" ({record.slurm.get('log') or 'train.log'}:{one['line']})" if one.get("line") else ""
         said = [f"    {one['evidence']}"] if one.get("code") == "unknown" and one.get("evidence") else []
         lines += [fill(f"{one.get('code')}: {one.get('summary')}{place}", width, "  ", "    "), *said,
                   *(f"    -> {fix}" for fix in one.get("fix") or ())]

@@ -9,23 +9,24 @@ import shlex
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from swift_fa_launcher.cache import ROOT_VARIABLE, cache_dir
-from swift_fa_launcher.decode import decode
+from swift_fa_launcher.decode import Maybe, Unknown, decode
 from swift_fa_launcher.errors import RecordError, Text, UsageError, Words, did_you_mean
 from swift_fa_launcher.files import keep_answer, read_group
+from swift_fa_launcher.machine.slurm import WAITING, Job, read_jobs
 from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
-from swift_fa_launcher.runs.record import RunRecord, read_record
+from swift_fa_launcher.runs.record import RunRecord, read_record, update_record
 
-#: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "damaged": its
-#: record cannot be read.
-STATES = ("running", "orphaned", "finished", "failed", "interrupted", "unfinished", "damaged")
+#: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "unknown": it
+#: is a job, and Slurm does not answer; "damaged": its record cannot be read.
+STATES = ("queued", "running", "orphaned", "finished", "failed", "interrupted", "unfinished", "unknown", "damaged")
 _ANOTHER_ROOT = Text("name another folder of runs: --root FOLDER", "指定别的运行记录目录：--root 目录")
 _USUAL_ROOT = "runs"
 _FOLDERS = 200  # of which it is remembered where their last run is
@@ -36,7 +37,8 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-.+")
 class Entry:
     """One folder below the root: its record and state, or why there is none to read.
 
-    progress, measured: what the record says, and where that has no end, what the training has written by now.
+    progress, measured: what the record says, and where that has no end, what the training has written by now. job: what Slurm
+    says of it, where it is a job without an end.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Entry:
     state: str = "damaged"
     progress: Progress = Progress()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    job: Maybe[Job] = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,46 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
 
 
 def with_states(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The entries with state and progress; looks at the machine's processes only where a run has no end."""
-    running = cache(_running)
-    return tuple(_with_state(entry, running) for entry in entries)
+    """The entries with state and progress; looks at the machine's processes only where a run has no end, and asks Slurm once for
+    all jobs that have none."""
+    entries, running = tuple(entries), cache(_running)
+    numbers = [number for entry in entries if (number := _open_job(entry))]
+    jobs = read_jobs(numbers) if numbers else {}
+    return tuple(_with_state(_with_job(entry, jobs) if _open_job(entry) else entry, running) for entry in entries)
+
+
+def _open_job(entry: Entry) -> str:
+    """The number of a job of Slurm that wrote no end; empty for any other run."""
+    record = entry.record
+    return str(record.slurm.get("job") or "") if record and not record.ended else ""
+
+
+def _with_job(entry: Entry, jobs: Mapping[str, Job | None] | Unknown) -> Entry:
+    """The entry with what Slurm says; where Slurm is done with a job that wrote no end, its end is written here."""
+    record = read_record(entry.folder)  # it may have ended while Slurm was asked
+    if record.ended:
+        return replace(entry, record=record, state=record.status)
+    if isinstance(jobs, Unknown):
+        return replace(entry, record=record, job=jobs, state="unknown")
+    job = jobs.get(str(record.slurm["job"]))
+    if job is None or job.is_over:
+        record = close_job(record, job)
+        with suppress(OSError):  # of another user: it is shown at least
+            update_record(entry.folder, record)
+        return replace(entry, record=record, state=record.status, job=job)
+    return replace(entry, record=record, job=job, state="queued" if job.state in WAITING else "running")
+
+
+def close_job(record: RunRecord, job: Job | None) -> RunRecord:
+    """The record with the end that its job did not write: it was killed, or it could not start."""
+    interrupted = job is not None and job.state in ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE")
+    told = " ".join(filter(None, (job.state, job.reason))) if job else "the job is not known any more"
+    unseen = job is not None and (job.reason == "JobLaunchFailure" or job.reason.startswith("RaisedSignal:53"))
+    why = f"; not a shared disk: {job.first} cannot open the run's log" if job and unseen else ""
+    return replace(record, status="interrupted" if interrupted else "failed", detail=f"Slurm: {told}{why}",
+                   ended=datetime.now(timezone.utc).isoformat(timespec="seconds"), exit_code=record.exit_code or 1,
+                   diagnoses=({"code": "run-root-local", "summary": why[2:], "fix": []},) if unseen else record.diagnoses,
+                   slurm={**record.slurm, "log": "slurm.log", **({"failed": job.first} if job and unseen else {})})
 
 
 def select_runs(entries: Iterable[Entry], wanted: Wanted) -> tuple[Entry, ...]:
@@ -239,12 +279,13 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     if record is None:
         return entry
     state = entry.state
-    if record.status == "unfinished" and record.host == socket.gethostname():  # elsewhere nobody can tell from here
+    here = record.host == socket.gethostname() and not record.slurm  # elsewhere nobody can tell from here
+    if record.status == "unfinished" and here:
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state
     measured = record.measured
     if record.status == "unfinished" and not measured:
         measured = read_latest(entry.folder)
-    return Entry(entry.folder, record, state=state, progress=_progress(record), measured=measured)
+    return replace(entry, state=state, progress=_progress(record), measured=measured)
 
 
 def _progress(record: RunRecord) -> Progress:

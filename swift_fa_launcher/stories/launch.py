@@ -200,7 +200,7 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
         return prepared
     fetched = _with_hub_kernel(config, facts, "fetch", say)
     prepared = _judged_anew(prepared, fetched, tuple(f.code for f in findings if f.allowed))
-    _refuse(prepared.judgement)
+    refuse_blocked(prepared.judgement)
     provider = choose_provider(config, fetched)
     if provider and not provider.there:
         raise LaunchError("launch-blocked", Text("not started: kernel-missing", "未启动：kernel-missing"),
@@ -208,7 +208,8 @@ def _with_what_it_awaits(prepared: Prepared, say: Say) -> Prepared:
     return prepared
 
 
-def _refuse(judgement: Judgement) -> None:
+def refuse_blocked(judgement: Judgement) -> None:
+    """Raises LaunchError where findings block."""
     if errors := blocking(judgement.findings):
         codes = ", ".join(dict.fromkeys(f.code for f in errors))
         why = errors[0].summary if errors[0].code.startswith("kernel-") else ""
@@ -261,7 +262,7 @@ def _again(entry: Entry, prepared: Prepared, asked: Sequence[str], there: repeat
     judgement = prepared.judgement
     around = collect_surroundings(judgement.config, judgement.facts, Path(prepared.plan.cwd), say)
     prepared = replace(prepared, around=around)
-    texts = _texts(prepared, _make_record(prepared), records.secret_values(judgement.config, os.environ))
+    texts = texts_of(prepared, make_record(prepared), records.secret_values(judgement.config, os.environ))
     found = tuple(one for one in compare(read_texts(entry.folder), texts) if one.group != "result")
     return Again(prepared, repeats.news(found, there) if there else found, repeats.unexpected(found, asked), entry.folder,
                  there)
@@ -280,7 +281,7 @@ def launch(prepared: Prepared, *, screen: BinaryIO, screen_errors: BinaryIO, say
     Raises LaunchError where findings block or nothing can be started.
     """
     refuse_target(prepared.judgement.config)
-    _refuse(prepared.judgement)
+    refuse_blocked(prepared.judgement)
     prepared = _with_what_it_awaits(prepared, say)
     with output_turn(prepared.judgement.config, Path(prepared.plan.cwd), say) as has_folder:
         return _launch(prepared, screen, screen_errors, has_folder, on_line, say)
@@ -292,8 +293,8 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
     config = judgement.config
     hidden = records.secret_values(config, os.environ)
     around = prepared.around or collect_surroundings(config, judgement.facts, Path(plan.cwd), say)
-    record = _make_record(prepared)
-    folder = records.start_record(prepared.root, record, _texts(replace(prepared, around=around), record, hidden))
+    record = make_record(prepared)
+    folder = records.start_record(prepared.root, record, texts_of(replace(prepared, around=around), record, hidden))
 
     remember_root(prepared.root, Path(plan.cwd))
 
@@ -326,7 +327,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         diagnoses: tuple[Diagnosis, ...] = ()
         if not outcome.interrupted:
             with _only_said(Text("could not determine the cause", "无法确定失败原因"), say, failures):
-                diagnoses = _diagnose(folder / "train.log", outcome)
+                diagnoses = diagnose_log(folder / "train.log", outcome.exit_code, outcome.killed_for_memory)
         another = None
         with _only_said(Text("could not be restarted", "无法重启"), say, failures):
             another = _next_attempt(prepared, record, folder, outcome, [one.code for one in diagnoses], say)
@@ -337,7 +338,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
         write(record)
     with _only_said(Text("could not read the files that the training wrote", "无法读取训练写出的文件"), say, failures):
         record = replace(record, diagnoses=tuple(diagnosis.to_json("en") for diagnosis in diagnoses))
-        record = _with_results(record, folder, prepared.earlier)
+        record = with_results(record, folder, prepared.earlier)
     write(replace(record, detail="; ".join(filter(None, (record.detail, *failures))) or None))
     if outcome.asked != signal.SIGINT:  # whoever pressed Ctrl-C knows
         with _only_said(Text("the message could not be sent", "无法发送通知"), say, failures):
@@ -419,6 +420,10 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     if record.ended and record.id not in find_running():
         say(Text(f"{record.id} had already ended: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
         return entry
+    if record.slurm.get("job"):
+        from swift_fa_launcher.stories import cluster  # it stands on this module
+
+        return cluster.end_job(entry, record, say)
     if record.host not in (None, socket.gethostname()):
         raise LaunchError("run-on-other-host",
                           Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
@@ -443,18 +448,20 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
     return see_run(entry.folder)
 
 
-def _make_record(prepared: Prepared) -> records.RunRecord:
+def make_record(prepared: Prepared) -> records.RunRecord:
+    """The record of a launch that begins now."""
     return records.make_record(prepared.judgement.config, prepared.plan, prepared.run_id, datetime.now(timezone.utc),
                                name=prepared.name, parent=prepared.parent, resumed_from=prepared.resumed_from)
 
 
-def _texts(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+def texts_of(prepared: Prepared, record: records.RunRecord, hidden: Sequence[str]) -> Mapping[str, str]:
+    """The files of a record whose surroundings were looked at."""
     assert prepared.around is not None
     return records.render_record(record, prepared.judgement.config, prepared.judgement.facts,
                                  prepared.judgement.findings, prepared.plan, prepared.around, hidden)
 
 
-def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
+def with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, ...]) -> records.RunRecord:
     """The record with what the training left behind; without an output folder of its own that is what the monitor
     measured and SwanLab's run at most."""
     swanlab = {**outputs.read_swanlab(folder), **({"earlier": list(earlier)} if earlier else {})}
@@ -467,21 +474,20 @@ def _with_results(record: records.RunRecord, folder: Path, earlier: tuple[str, .
                    result=encode(outputs.read_progress(output, outputs.LONG_TAIL)))
 
 
-def _diagnose(log: Path, outcome: Outcome) -> tuple[Diagnosis, ...]:
+def diagnose_log(log: Path, exit_code: int, killed_for_memory: bool | None = None) -> tuple[Diagnosis, ...]:
     """Why it failed; with exit code 0, what it did not do."""
     from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     if not log.is_file():  # gone, a folder, or a pipe, which would be waited for
         raise LauncherError("log-unreadable", Text("the log is not a file any more", "日志已不是文件"), where=str(log))
-    found = diagnose_file(log, exit_code=outcome.exit_code, killed_for_memory=outcome.killed_for_memory)
-    return found if outcome.exit_code else tuple(one for one in found if one.code != "unknown")
+    found = diagnose_file(log, exit_code=exit_code, killed_for_memory=killed_for_memory)
+    return found if exit_code else tuple(one for one in found if one.code != "unknown")
 
 
 def refuse_target(config: ResolvedConfig) -> None:
     """Raises LaunchError where the config wants a launch that is not built."""
     if config.launch.target != "local":
-        raise LaunchError("target-unsupported", why=Text("preflight can check it, but train starts only on this machine",
-                                                         "preflight 可以检查，train 只能在本机启动"))
+        raise LaunchError("target-unsupported")
 
 
 def training_environment(config: ResolvedConfig, plan: LaunchPlan) -> Mapping[str, str]:

@@ -72,7 +72,7 @@ def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool
     config, facts = judgement.config, judgement.facts
     if _several_nodes(config, facts):
         return Rehearsed(_with(judgement, Rehearsal(cannot="the training runs on several nodes"), allow))
-    place = cache_dir() / "rehearsal" / f"{rehearsal_key(config, facts, _stamps(config))}.json"
+    place = cache_dir() / "rehearsal" / f"{rehearsal_key(config, facts, row_stamps(config))}.json"
     kept = None if anew else kept_answer(place, lambda answer: decode(Rehearsal, answer["rehearsal"]))
     if kept is not None:
         return Rehearsed(_with(judgement, kept, allow))
@@ -96,7 +96,7 @@ def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> J
     return judge(judgement.config, replace(judgement.facts, rehearsal=rehearsal), allow)
 
 
-def _stamps(config: ResolvedConfig) -> Mapping[str, Any]:
+def row_stamps(config: ResolvedConfig) -> Mapping[str, Any]:
     """The files that the rehearsal reads, as far as they lie here: rows, plugins, deepspeed's config, those of the model."""
     read = [key for key in config.swift if key not in (*LEFT_OUT, "output_dir")]  # what it writes changes with each training
     texts = {text for key in read for text in config.swift.names(key) if "\0" not in text}
@@ -124,10 +124,7 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
                                finish_timeout=_SILENT, ended_marker=lambda line: True)
     if outcome.asked is not None:  # also where it had just ended: the training is not to begin
         raise KeyboardInterrupt
-    ranks = read_ranks(folder)
-    told = read_group(folder / "monitor.json")
-    found = foretell(ranks, accumulation=make_batch(config, facts).accumulation, attention=told.get("kernel"),
-                     rows=times_the_rows(config, facts))
+    found, ranks = _foretold(config, facts, folder)
     first: Mapping[str, Any] = next(iter(ranks[0].get("depths", ())), {}) if ranks else {}
     sample = tuple((text, learned) for text, learned in first.get("sample", ()))
     if outcome.exit_code == 0 and not outcome.ended_after_training:
@@ -137,6 +134,20 @@ def _run(config: ResolvedConfig, facts: Facts, folder: Path, say: Say) -> tuple[
     elif found.cannot is None:
         found = _failed(found, log, outcome.exit_code, first_ran=bool(first))
     return found, sample, log.read_text("utf-8", "replace")[-4000:]
+
+
+def read_rehearsed(config: ResolvedConfig, facts: Facts, folder: Path, exit_code: int) -> Rehearsal:
+    """What a rehearsal that has ended left in its folder."""
+    found, ranks = _foretold(config, facts, folder)
+    if exit_code == 0 or found.cannot is not None:
+        return found
+    return _failed(found, folder / "rehearsal.log", exit_code, first_ran=any(rank.get("depths") for rank in ranks))
+
+
+def _foretold(config: ResolvedConfig, facts: Facts, folder: Path) -> tuple[Rehearsal, tuple[Mapping[str, Any], ...]]:
+    ranks, told = read_ranks(folder), read_group(folder / "monitor.json")
+    return foretell(ranks, accumulation=make_batch(config, facts).accumulation, attention=told.get("kernel"),
+                    rows=times_the_rows(config, facts)), ranks
 
 
 def _failed(found: Rehearsal, log: Path, exit_code: int, *, first_ran: bool) -> Rehearsal:

@@ -35,6 +35,7 @@ PACKAGES = ("torch", "transformers", "ms-swift", "flash-attn", "flash-attn-3", "
             "accelerate", "deepspeed", "liger-kernel")
 IGNORED = -100  # the label of a token that is not learned
 NOT_FLASH = ("sdpa", "eager", "flex_attention")
+LEAVE = "leave"  # a file in the folder: save and end at the next logged step, since the job's time is nearly over
 PAUSE = 5.0  # seconds in which the first process says why, before torchrun sees another one end
 
 
@@ -145,9 +146,11 @@ class Monitor:
         """One line about the steps since the last one, from all processes, and its figures into `logs`."""
         device = self.trainer.args.device
         mine = [0, 0, 0] if self.failed else [int(self.tokens), self.places, int(self.examples)]
-        rows = from_all([*mine, peak_memory(device), int(self.failed)], device)
+        rows = from_all([*mine, peak_memory(device), int(self.failed), int((self.folder / LEAVE).exists())], device)
         now, step = time.perf_counter(), self.trainer.state.global_step
         tokens, places, examples, failures = (sum(row[i] for row in rows) for i in (0, 1, 2, 4))
+        if any(row[5] for row in rows):  # all hear it at the same step: none saves or waits alone
+            self.trainer.control.should_save = self.trainer.control.should_training_stop = True
         if failures:
             self.off = True
             return

@@ -4,20 +4,28 @@ Models are made from their config with few layers and random weights, on the dev
 packing, template, tuner, plugin, optimizer. Two depths one after another in one process, so that imports are paid once. What each
 showed goes into `folder`/rank-N.json, one file a process, anew after each depth.
 
-Told what to do by SWIFT_FA_REHEARSAL, a JSON object: script (ms-swift's own), folder, sample (how many tokens of a row to show).
+Told what to do by SWIFT_FA_REHEARSAL, a JSON object: script (ms-swift's own), folder, sample (how many tokens of a row to show);
+whole: all layers at once, steps: how many, and nothing waited for that a training does not wait for. With `orders` alone it does
+many, each as the files in the folder say.
 """
 # mypy: disable-error-code="import-not-found,import-untyped,no-any-return,misc"
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
+import importlib
+import itertools
 import json
 import math
 import os
 import runpy
+import signal
+import subprocess
 import sys
 import time
+import traceback
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,6 +52,7 @@ class Rehearsal:
     def __init__(self, job: Job) -> None:
         self.file = Path(job["folder"], f"rank-{os.environ.get('RANK', '0')}.json")
         self.job, self.which, self.cannot = job, 0, ""
+        self.whole, self.steps = bool(job.get("whole")), job.get("steps", STEPS)
         self.shown: list[Job] = []
         self.layers: int | None = None
         self.seen: Job = {}
@@ -60,8 +69,15 @@ class Rehearsal:
 
 
 def main() -> None:
-    rehearsal = Rehearsal(json.loads(os.environ[VARIABLE]))
-    script, words = rehearsal.job["script"], sys.argv[1:]
+    job = json.loads(os.environ[VARIABLE])
+    if job.get("orders"):
+        obey_orders(Path(job["folder"]), job["script"])
+    else:
+        rehearse(job, sys.argv[1:])
+
+
+def rehearse(job: Job, words: list[str]) -> None:
+    rehearsal, script = Rehearsal(job), job["script"]
     make_small(rehearsal)
     watch(rehearsal)
     sys.path[0] = str(Path(script).parent)  # as if it had been started itself
@@ -97,6 +113,78 @@ def free() -> int:
     return int(torch.cuda.memory_allocated())
 
 
+# Many rehearsals, imports paid once
+
+
+def obey_orders(folder: Path, script: str) -> None:
+    """One rehearsal after another, each in a process forked from this one, which has imported what takes long: so none meets what
+    another patched, broke or left on the device. `order-N.json`: words, env, seconds at most, log; `stop` ends it."""
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a process that has asked CUDA cannot be forked
+    sys.path[0] = str(Path(script).parent)
+    for module, name in (("transformers", "Trainer"), ("swift.pipelines", "sft_main")):
+        getattr(importlib.import_module(module), name)
+    for number in itertools.count():
+        file = folder / f"order-{number}.json"
+        while not file.exists():
+            if (folder / "stop").exists():
+                return
+            time.sleep(0.02)
+        order = json.loads(file.read_text(encoding="utf-8"))
+        if "RANK" in os.environ:  # another rendezvous each time
+            order["env"] = {**order["env"], "MASTER_PORT": str(int(os.environ["MASTER_PORT"]) + 1 + number),
+                            "TORCHELASTIC_USE_AGENT_STORE": "False"}
+        code = ended(begin(order), order["seconds"])
+        print(f"swift-fa: rehearsal {number} ended with {code}", flush=True)
+
+
+def begin(order: Job) -> int:
+    """The process that carries it out."""
+    if has_asked_cuda():
+        with open(order["log"], "ab") as log:
+            return subprocess.Popen([sys.executable, __file__, *order["words"]], env={**os.environ, **order["env"]}, stdout=log,
+                                    stderr=log).pid
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ.update(order["env"])
+        rehearse(json.loads(os.environ[VARIABLE]), order["words"])
+        code = 0
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def has_asked_cuda() -> bool:
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuDeviceGetCount(ctypes.byref(ctypes.c_int())) == 0
+    except OSError:
+        return False
+
+
+def ended(pid: int, seconds: float) -> int:
+    """Its exit code; 128+N where signal N ended it, 124 where it took too long."""
+    until, late = time.monotonic() + seconds, False
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return 124 if late else os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        if time.monotonic() > until and not late:
+            os.kill(pid, signal.SIGKILL)
+            late = True
+        time.sleep(0.02)
+
+
 # The model, with few layers
 
 
@@ -113,7 +201,7 @@ def make_small(rehearsal: Rehearsal) -> None:
             config = AutoConfig.from_pretrained(path, trust_remote_code=True)
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         try:
-            rehearsal.layers, depth = cut(text, rehearsal.which)
+            rehearsal.layers, depth = cut(text, rehearsal.which, whole=rehearsal.whole)
             rehearsal.seen.update(depth=depth)
             return make_model(rehearsal, load, cls, path, config, args, kwargs)
         except Cannot as error:
@@ -123,7 +211,7 @@ def make_small(rehearsal: Rehearsal) -> None:
     PreTrainedModel.from_pretrained = classmethod(wrapped)
 
 
-def cut(config: Any, which: int) -> tuple[int, int]:
+def cut(config: Any, which: int, *, whole: bool = False) -> tuple[int, int]:
     """(layers of the model, those that are left in its text config, which is changed)."""
     names = ("num_hidden_layers", "n_layer", "num_layers")
     name = next((name for name in names if isinstance(getattr(config, name, None), int)), "")
@@ -132,7 +220,7 @@ def cut(config: Any, which: int) -> tuple[int, int]:
     layers = getattr(config, name)
     if getattr(config, "num_kv_shared_layers", 0):
         raise Cannot("its layers share keys and values, so fewer of them are another model")
-    depth = depths_of(config, layers)[which]
+    depth = layers if whole else depths_of(config, layers)[which]
     for key, value in list(vars(config).items()):
         if isinstance(value, (list, tuple)) and len(value) == layers and depth < layers:
             setattr(config, key, value[:depth])
@@ -190,21 +278,24 @@ def watch(rehearsal: Rehearsal) -> None:
     """Times, tokens, labels and memory of every trainer that is made from now on."""
     from transformers import Trainer, TrainerCallback
 
-    make = Trainer.__init__
+    make, whole, steps = Trainer.__init__, rehearsal.whole, rehearsal.steps
+    settle: Any = (lambda device: None) if whole else wait
 
     class Watcher(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             start(rehearsal.seen, args, more.get("train_dataloader"))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            wait(args.device)
-            rehearsal.seen["rests"].append(time.perf_counter() - rehearsal.seen["clock"])  # the optimizer's part
-            last = STEPS + 1 if args.device.type == "cuda" else STEPS
+            last = steps + 1 if args.device.type == "cuda" and not whole else steps
             control.should_training_stop = state.global_step >= last
+            (wait if control.should_training_stop else settle)(args.device)
+            now = time.perf_counter()
+            rehearsal.seen["rests"].append(now - rehearsal.seen["clock"])  # the optimizer's part
+            rehearsal.seen["ticks"].append(now)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             losses = [one["loss"] for one in state.log_history if "loss" in one]
-            rehearsal.seen.update(losses=losses[:STEPS], **memory(args.device))
+            rehearsal.seen.update(losses=losses[:steps], **memory(args.device))
 
     @functools.wraps(make)
     def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -215,15 +306,19 @@ def watch(rehearsal: Rehearsal) -> None:
         @functools.wraps(step)
         def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             count(rehearsal, trainer, inputs)
+            if rehearsal.seen["ticks"] and len(rehearsal.seen["waits"]) < len(rehearsal.seen["ticks"]):
+                rehearsal.seen["waits"].append(time.perf_counter() - rehearsal.seen["ticks"][-1])  # for a batch
             recent.append(dict(inputs))
-            wait(trainer.args.device)
+            settle(trainer.args.device)
             began = time.perf_counter()
             loss = step(model, dict(inputs), *more, **named)
-            wait(trainer.args.device)
+            settle(trainer.args.device)
             rehearsal.seen["clock"] = time.perf_counter()
             rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
-            if trainer.state.global_step == STEPS and "busy" not in rehearsal.seen and trainer.args.device.type == "cuda":
-                rehearsal.seen["busy"] = keep_busy(lambda one: step(model, dict(one), *more, **named), recent, rehearsal.seen)
+            if trainer.state.global_step == steps and "busy" not in rehearsal.seen and not whole \
+                    and trainer.args.device.type == "cuda":
+                rehearsal.seen["busy"] = keep_busy(lambda one: step(model, dict(one), *more, **named), recent, rehearsal.seen,
+                                                     rehearsal.job.get("busy", BUSY))
             return loss
 
         trainer.training_step = training_step
@@ -231,12 +326,12 @@ def watch(rehearsal: Rehearsal) -> None:
     Trainer.__init__ = make_watched
 
 
-def keep_busy(run_batch: Any, batches: Any, seen: Job) -> Job:
+def keep_busy(run_batch: Any, batches: Any, seen: Job, seconds: float) -> Job:
     """Seconds that the last batches together take on a device that has been busy for a while, and their tokens. The weights are
     spoilt by it."""
     import torch
 
-    rounds = torch.tensor(max(2, int(BUSY / sum(seen["batches"][-len(batches):]))), device="cuda")
+    rounds = torch.tensor(max(2, int(seconds / sum(seen["batches"][-len(batches):]))), device="cuda")
     if world_size() > 1:
         torch.distributed.all_reduce(rounds, torch.distributed.ReduceOp.MAX)  # as many everywhere
     for which in range(int(rounds)):
@@ -256,8 +351,8 @@ def start(seen: Job, args: Any, loader: Any) -> None:
         steps = len(loader) // args.gradient_accumulation_steps
     except TypeError:
         steps = None  # a stream
-    seen.update(batches=[], rests=[], tokens=[], learned=[], steps_per_epoch=steps, clock=time.perf_counter(),
-                accumulation=args.gradient_accumulation_steps)
+    seen.update(batches=[], rests=[], ticks=[], waits=[], tokens=[], learned=[], steps_per_epoch=steps, clock=time.perf_counter(),
+                accumulation=args.gradient_accumulation_steps, static=allocated(args.device))
 
 
 def count(rehearsal: Rehearsal, trainer: Any, inputs: Any) -> None:
@@ -298,6 +393,13 @@ def wait(device: Any) -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def allocated(device: Any) -> int | None:
+    """Bytes that are held before the first step: the model."""
+    import torch
+
+    return int(torch.cuda.memory_allocated(device)) if device.type == "cuda" else None
 
 
 def memory(device: Any) -> Job:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import operator
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,22 +235,41 @@ def count_parameters_once(trainer: Any) -> Job:
 
 # LoRA's product as part of the base layer's
 
+#: Layers of one module that are given the same input; LoRA's products with it are made as one.
+TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
 
 def fuse_lora(trainer: Any) -> Job:
-    """One function for a frozen linear layer and its LoRA: x is saved once, scaling and adding are part of the products.
+    """One function for frozen linear layers with the same input and their LoRAs.
 
-    y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, in the type that autocast computes in; gradients as autograd would give them, each product
-    accumulated into the one before. With dropout, x·Aᵀ stays autograd's own. For a plain LoRA alone; DoRA, quantised, merged and
-    several adapters take PEFT's own way, also where they become so later.
+    y = b + s·(x·Aᵀ)·Bᵀ + x·Wᵀ, in the type that autocast computes in; gradients as autograd would give them. The small product
+    comes first and the big one is added to it, so that nothing passes over y once more; x is read once for all A, and saved once;
+    scaling is part of the products; half copies of the adapters are made once a step. Of dropout only the mask is saved. For a
+    plain LoRA alone; DoRA, quantised, merged and several adapters take PEFT's own way, also where they become so later.
     """
+    if getattr(trainer.args, "torch_compile", False):
+        return {"used": False, "why": "torch_compile fuses what it can itself"}
     layers = list(lora_layers(trainer.model))
     fusible = [layer for layer in layers if not why_not_fused(layer)]
-    for layer in fusible:
-        layer.forward = functools.partial(fused_forward, layer, layer.forward)
+    groups = [Group(members) for members in groups_of(trainer.model, fusible)]
+    if not (getattr(trainer, "is_deepspeed_enabled", False) or getattr(trainer, "is_fsdp_enabled", False)):
+        copy_once_a_step(trainer, groups)
     whys = sorted({why for layer in layers for why in [why_not_fused(layer)] if why})
     if not layers:
         whys = ["no LoRA layers"]
-    return {"used": bool(fusible), "layers": len(fusible), **({"why": ", ".join(whys)} if whys else {})}
+    return {"used": bool(fusible), "layers": len(fusible), "products": len(groups), **({"why": ", ".join(whys)} if whys else {})}
+
+
+def groups_of(model: Any, layers: list[Any]) -> list[list[Any]]:
+    """The layers by the input that they share, as their names say; `Group` sees whether they do."""
+    wanted, found = {id(layer) for layer in layers}, []
+    for module in model.modules():
+        for names in TOGETHER:
+            members: list[Any] = [getattr(module, name, None) for name in names]
+            if all(id(member) in wanted for member in members) and len({member.in_features for member in members}) == 1:
+                found.append(members)
+                wanted -= {id(member) for member in members}
+    return [*found, *([layer] for layer in layers if id(layer) in wanted)]
 
 
 def lora_layers(model: Any) -> Any:
@@ -288,72 +308,241 @@ def why_not_fused(layer: Any) -> str:
     return ""
 
 
-def fused_forward(layer: Any, plain: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
+class Group:
+    """Layers whose forward is one function: the first that is called computes all, the others are given what is theirs. Where one
+    comes with another input, they go apart for good."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers, self.plain = layers, [layer.forward for layer in layers]
+        self.input: Any = None
+        self.made: dict[int, Any] = {}
+        self.apart = False
+        self.wants: Any = None  # the adapters and the type of their copies
+        self.copies: Any = None  # (A of all, B of each) while they hold
+        self.buffers: Any = None
+        for place, layer in enumerate(layers):
+            layer.forward = functools.partial(self.forward, place)
+
+    def forward(self, place: int, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.input is x and place in self.made and not args and not kwargs:
+            found = self.made.pop(place)
+            self.input = x if self.made else None
+            return found
+        if self.made:
+            self.input, self.made, self.apart = None, {}, True
+        parts = [part_of(layer, x, args or kwargs) for layer in ([self.layers[place]] if self.apart else self.layers)]
+        if self.apart or place or None in parts:
+            part = part_of(self.layers[place], x, args or kwargs)
+            return self.plain[place](x, *args, **kwargs) if part is None else self.compute(x, [part])[0]
+        found = self.compute(x, parts)
+        self.made = dict(enumerate(found[1:], 1))
+        self.input = x if self.made else None
+        return found[0]
+
+    def compute(self, x: Any, parts: list[Any]) -> Any:
+        a, bs = self.halves(parts, autocast_dtype(x.device.type) or x.dtype)
+        return autograd_function()(x, Together(parts, a, bs), *(part.a for part in parts), *(part.b for part in parts))
+
+    def halves(self, parts: list[Any], dtype: Any) -> tuple[Any, list[Any]]:
+        """A of all parts, one below the other, and each B, in the type that is computed in."""
+        import torch
+
+        adapters = [*(part.a for part in parts), *(part.b for part in parts)]
+        if self.copies is not None and torch.is_grad_enabled() and self.wants[1] == dtype \
+                and len(self.wants[0]) == len(adapters) and all(map(operator.is_, self.wants[0], adapters)):
+            return self.copies
+        if len(parts) == len(self.layers):
+            self.wants = (adapters, dtype)
+        with torch.no_grad():
+            a = parts[0].a if len(parts) == 1 else torch.cat([part.a for part in parts])
+            return a.to(dtype), [part.b.to(dtype) for part in parts]
+
+    def places(self) -> Any:
+        """(adapter, where its copy lies), made where there are none; nothing where no copy is wanted."""
+        import torch
+
+        if self.wants is None or self.wants[0][0].dtype == self.wants[1]:
+            return []
+        adapters, dtype = self.wants
+        count = len(adapters) // 2
+        if self.buffers is None or self.buffers[0].dtype != dtype or self.buffers[0].device != adapters[0].device \
+                or self.buffers[0].shape[0] != sum(a.shape[0] for a in adapters[:count]):
+            self.buffers = (torch.empty(sum(a.shape[0] for a in adapters[:count]), adapters[0].shape[1], dtype=dtype,
+                                        device=adapters[0].device),
+                            [torch.empty_like(b, dtype=dtype, requires_grad=False) for b in adapters[count:]])
+        self.copies = self.buffers
+        return zip(adapters, [*self.buffers[0].split([a.shape[0] for a in adapters[:count]]), *self.buffers[1]])  # noqa: B905
+
+
+def copy_once_a_step(trainer: Any, groups: list[Group]) -> None:
+    """Half copies of all adapters in one go before a batch, valid until its backward pass is done: nothing else changes weights
+    meanwhile."""
+    import torch
+
+    step = trainer.training_step
+
+    @functools.wraps(step)
+    def training_step(*args: Any, **kwargs: Any) -> Any:
+        pairs = [pair for group in groups for pair in group.places()]
+        if pairs:
+            with torch.no_grad():
+                torch._foreach_copy_([copy for _, copy in pairs], [adapter for adapter, _ in pairs])
+        try:
+            return step(*args, **kwargs)
+        finally:
+            for group in groups:
+                group.copies = None
+
+    trainer.training_step = training_step
+
+
+class Part(NamedTuple):
+    """A linear layer and its LoRA: W (out, in), b (out) or None, A (rank, in), B (out, rank); dropout: how likely."""
+
+    weight: Any
+    bias: Any
+    a: Any
+    b: Any
+    scale: float
+    dropout: float
+
+
+class Together(NamedTuple):
+    """Parts with the same input; a: their A, one below the other, bs: their B, both in the type that is computed in."""
+
+    parts: list[Part]
+    a: Any
+    bs: list[Any]
+
+
+def part_of(layer: Any, x: Any, more: Any) -> Part | None:
+    """What of a layer is computed with; None where PEFT's own forward is to do it."""
     name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else None
     base = layer.get_base_layer()
-    if args or kwargs or layer.disable_adapters or layer.merged or name not in layer.lora_A or base.weight.numel() == 0 \
+    if more or layer.disable_adapters or layer.merged or name not in layer.lora_A or base.weight.numel() == 0 \
             or layer.lora_A[name].weight.numel() == 0:  # ZeRO 3 holds a part of them only
-        return plain(x, *args, **kwargs)
-    a, b, scale = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
-    dtype = autocast_dtype(x.device.type) or x.dtype
-    if not (dtype == x.dtype == base.weight.dtype) or (a.dtype != dtype and autocast_dtype(x.device.type) is None):
-        return plain(x)
-    dropout = layer.lora_dropout[name]
-    functions = autograd_functions()
-    if getattr(dropout, "p", 0) and layer.training:
-        return functions.up(x, base.weight, base.bias, layer.lora_A[name](dropout(x)), b.to(dtype), scale)
-    return functions.whole(x, base.weight, base.bias, a.to(dtype), b.to(dtype), scale)
+        return None
+    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+    cast = autocast_dtype(x.device.type)
+    dtype = cast or x.dtype
+    if not (dtype == x.dtype == base.weight.dtype) or (a.dtype != dtype and cast is None):
+        return None
+    dropout = getattr(layer.lora_dropout[name], "p", 0.0) if layer.training else 0.0
+    return Part(base.weight, base.bias, a, b, layer.scaling[name], dropout)
+
+
+def drop(x: Any, rate: float) -> tuple[Any, Any]:
+    """(x with dropout, the mask that `undrop` takes); drawn as torch's own dropout draws it."""
+    import torch
+
+    if x.is_cuda:
+        return torch.native_dropout(x, rate, True)
+    mask = torch.empty_like(x).bernoulli_(1 - rate).div_(1 - rate)
+    return x * mask, mask
+
+
+def undrop(g: Any, mask: Any, rate: float) -> Any:
+    import torch
+
+    return torch.ops.aten.native_dropout_backward(g, mask, 1 / (1 - rate)) if g.is_cuda else g * mask
+
+
+def flat(x: Any) -> Any:
+    return x.reshape(-1, x.shape[-1])
+
+
+def of_each(given: Together, whole: Any) -> Any:
+    """The parts' rows of what has all ranks in its rows."""
+    return whole.split([b.shape[1] for b in given.bs])
+
+
+def down(given: Together, rows: Any) -> tuple[Any, list[Any]]:
+    """(x·Aᵀ of all parts side by side, the masks of their dropouts)."""
+    import torch
+
+    if not any(part.dropout for part in given.parts):
+        return rows @ given.a.t(), []
+    h, masks = rows.new_empty(rows.shape[0], given.a.shape[0]), list[Any]()
+    for part, a, its in zip(given.parts, of_each(given, given.a), of_each(given, h.t())):  # noqa: B905
+        dropped, mask = drop(rows, part.dropout) if part.dropout else (rows, None)
+        torch.mm(dropped, a.t(), out=its.t())
+        masks.append(mask)
+    return h, masks
+
+
+def up(part: Part, rows: Any, h: Any, b: Any) -> Any:
+    """b + s·h·Bᵀ, and x·Wᵀ added to it."""
+    import torch
+
+    y = rows.new_empty(rows.shape[0], b.shape[0])
+    if part.bias is None:
+        y.addmm_(h, b.t(), beta=0, alpha=part.scale)
+    else:
+        torch.addmm(part.bias, h, b.t(), alpha=part.scale, out=y)
+    return y.addmm_(rows, part.weight.t())
+
+
+def up_grads(given: Together, grads: list[Any], h: Any) -> tuple[Any, list[Any]]:
+    """(gradient of h, that of each B), from those of the outputs, which are None where one was not used."""
+    import torch
+
+    g_h, g_bs = torch.empty_like(h), list[Any]()
+    for part, g, b, its, its_g in zip(given.parts, grads, given.bs, of_each(given, h.t()), of_each(given, g_h.t())):  # noqa: B905
+        if g is None:
+            its_g.zero_()
+            g_bs.append(None)
+            continue
+        its_g.t().addmm_(g, b, beta=0, alpha=part.scale)
+        g_bs.append(torch.empty_like(b).addmm_(g.t(), its.t(), beta=0, alpha=part.scale))
+    return g_h, g_bs
+
+
+def down_grads(given: Together, rows: Any, g_h: Any, masks: list[Any], *, wants_x: bool) -> tuple[list[Any], Any]:
+    """(gradient of each A, what the adapters add to that of x)."""
+    if not masks:
+        return list(of_each(given, g_h.t() @ rows)), g_h @ given.a if wants_x else None
+    g_as, g_x = list[Any](), None
+    for part, a, its_g, mask in zip(given.parts, of_each(given, given.a), of_each(given, g_h.t()), masks):  # noqa: B905
+        g_as.append(its_g @ (rows if mask is None else undrop(rows, mask, part.dropout)))
+        if wants_x:
+            g = its_g.t() @ a
+            g = g if mask is None else undrop(g, mask, part.dropout)
+            g_x = g if g_x is None else g_x.add_(g)
+    return g_as, g_x
 
 
 @functools.cache
-def autograd_functions() -> Any:
-    """The two functions; made when first needed, since this file is loaded before torch may be touched."""
+def autograd_function() -> Any:
+    """x (…, in), what is computed with it, every A, every B to a tuple of (…, out); made when first needed, since this file is
+    loaded before torch may be touched."""
     import torch
 
-    def flat(x: Any) -> Any:
-        return x.reshape(-1, x.shape[-1])
-
-    class Whole(torch.autograd.Function):
-        """x (…, in), W (out, in), b (out) or None, A (rank, in), B (out, rank) to (…, out)."""
-
+    class Fused(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> Any:
+        def forward(ctx: Any, x: Any, given: Together, *adapters: Any) -> Any:
             rows = flat(x)
-            h = rows @ a.t()
-            y = torch.nn.functional.linear(rows, weight, bias).addmm_(h, b.t(), alpha=scale)
-            ctx.save_for_backward(x, weight, a, b, h)
-            ctx.scale = scale
-            return y.view(*x.shape[:-1], weight.shape[0])
+            h, masks = down(given, rows)
+            ctx.save_for_backward(x, h, given.a, *given.bs, *masks)
+            ctx.parts, ctx.types = given.parts, [adapter.dtype for adapter in adapters]
+            ctx.set_materialize_grads(False)
+            return tuple(up(part, rows, its.t(), b).view(*x.shape[:-1], b.shape[0])
+                         for part, b, its in zip(given.parts, given.bs, of_each(given, h.t())))  # noqa: B905
 
         @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            x, weight, a, b, h = ctx.saved_tensors
-            g, rows = flat(g), flat(x)
-            g_h = (g @ b).mul_(ctx.scale)
-            g_x = (g @ weight).addmm_(g_h, a).view(x.shape) if ctx.needs_input_grad[0] else None
-            return g_x, None, None, g_h.t() @ rows, (g.t() @ h).mul_(ctx.scale), None
+        def backward(ctx: Any, *gs: Any) -> Any:
+            x, h, a, *more = ctx.saved_tensors
+            count = len(ctx.parts)
+            given, masks, rows = Together(ctx.parts, a, more[:count]), more[count:], flat(x)
+            grads = [None if g is None else flat(g) for g in gs]
+            g_h, g_bs = up_grads(given, grads, h)
+            g_as, g_x = down_grads(given, rows, g_h, masks, wants_x=ctx.needs_input_grad[0])
+            for part, g in zip(ctx.parts, grads):  # noqa: B905
+                if g_x is not None and g is not None:
+                    g_x.addmm_(g, part.weight)
+            found = [None if g is None else g.to(dtype) for g, dtype in zip([*g_as, *g_bs], ctx.types)]  # noqa: B905
+            return (None if g_x is None else g_x.view(x.shape), None, *found)
 
-    class Up(torch.autograd.Function):
-        """The same from h = (…, rank), which autograd knows the way to."""
-
-        @staticmethod
-        def forward(ctx: Any, x: Any, weight: Any, bias: Any, h: Any, b: Any, scale: float) -> Any:
-            y = torch.nn.functional.linear(flat(x), weight, bias).addmm_(flat(h), b.t(), alpha=scale)
-            ctx.save_for_backward(weight, h, b)
-            ctx.scale = scale
-            return y.view(*x.shape[:-1], weight.shape[0])
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            weight, h, b = ctx.saved_tensors
-            rows = flat(g)
-            g_x = (rows @ weight).view(*g.shape[:-1], weight.shape[1]) if ctx.needs_input_grad[0] else None
-            return g_x, None, None, (rows @ b).mul_(ctx.scale).view(h.shape), (rows.t() @ flat(h)).mul_(ctx.scale), None
-
-    class Functions:
-        whole, up = staticmethod(without_autocast(Whole.apply)), staticmethod(without_autocast(Up.apply))
-
-    return Functions
+    return without_autocast(Fused.apply)
 
 
 def without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:

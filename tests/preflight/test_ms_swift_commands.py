@@ -46,8 +46,8 @@ INSTALLED = {
 FA3 = {"distribution": "flash-attn-3", "version": "3.0.0b1",
        "origin": "/env/lib/python3.11/site-packages/flash_attn_interface.py",
        "wheel_label": None, "import_error": None, "extension": {"needs": []}, "probe": None}
-CHECKPOINT = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "adapter_model.safetensors",
-              "adapter_config.json"]
+CHECKPOINT = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth",
+              "adapter_model.safetensors", "adapter_config.json"]
 ASCEND = {"gpus": [], "torch__cuda": None, "torch__npu": "2.8.0", "torch__version": "2.8.0+cpu", "driver": None,
           "flash_attn": None, "flash_attn_3": None}
 

@@ -57,6 +57,9 @@ def test_the_newest_by_number_not_by_name(tmp_path: Path) -> None:
     (lambda c: (c / "adapter_model.safetensors").write_bytes(bytes(4)), "is cut off"),
     (lambda c: (make_deepspeed(c), (c / "latest").write_text("global_step11")), "global_step11/*.pt is missing"),
     (lambda c: (make_deepspeed(c), cut("global_step10/zero_pp_rank_0_mp_rank_00_optim_states.pt")(c)), "is cut off"),
+    (lambda c: (c / "checkpoint-is-incomplete.txt").write_text("x"), "checkpoint-is-incomplete.txt is cut off"),
+    (lambda c: write_zip(c / "rng_state_0.pth"), "rng_state_1.pth is missing"),
+    (lambda c: [write_zip(c / f"rng_state_{i}.pth") for i in (0, 1, 3)], "rng_state_2.pth is missing"),
     (make_sharded, "model-00002-of-00002.safetensors is missing"),
 ])
 def test_a_checkpoint_cut_off_while_saving_is_named_and_passed_over(tmp_path: Path, damage: Callable[[Path], object],
@@ -66,6 +69,14 @@ def test_a_checkpoint_cut_off_while_saving_is_named_and_passed_over(tmp_path: Pa
     found = list_checkpoints(tmp_path)
     newest = newest_complete(found)
     assert newest and newest.step == 10 and said in str(found[0].problem)
+
+
+def test_several_processes_with_a_state_each_are_whole(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, 10)
+    (checkpoint / "rng_state.pth").unlink()
+    for rank in range(12):
+        write_zip(checkpoint / f"rng_state_{rank}.pth")
+    assert not list_checkpoints(tmp_path)[0].problem
 
 
 def test_a_whole_deepspeed_checkpoint(tmp_path: Path) -> None:

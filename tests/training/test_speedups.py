@@ -101,7 +101,7 @@ def error_of(grads: dict[str, Any], true: dict[str, Any]) -> float:
 def test_the_fused_product_is_as_near_to_float32_as_pefts(speedups: Any, device: str, dtype: Any, kinds: dict[str, Any]) -> None:
     plain = make_model(device, dtype, **kinds)
     fast = copy.deepcopy(plain)
-    assert speedups.fuse_lora(trainer_of(fast)) == {"used": True, "layers": 21}
+    assert speedups.fuse_lora(trainer_of(fast)) == {"used": True, "layers": 21, "products": 12}
     ids = ids_on(device)
     true = reference(plain, ids)
     (_, loss, grads), (_, fast_loss, fast_grads) = step(plain, ids, dtype), step(fast, ids, dtype)
@@ -226,3 +226,58 @@ def test_who_gets_no_boundaries(speedups: Any, change: dict[str, Any], why: str)
 
 def test_a_speedup_that_fails_stops_nothing(speedups: Any) -> None:
     assert speedups.tried(speedups.fuse_lora, None)["used"] is False
+
+
+def names_of(model: Any) -> set[str]:
+    return {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "lora_A") and module.lora_A}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_layers_with_the_same_input_are_computed_at_once(speedups: Any, dropout: float) -> None:
+    """Seven products of a layer are four; each adapter has the gradient that it has alone."""
+    model = make_model("cpu", torch.float32, dropout=dropout)
+    plain = copy.deepcopy(model)
+    assert names_of(model) >= {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    assert speedups.fuse_lora(trainer_of(model))["products"] == 3 * 4
+    computed = []
+    function = speedups.autograd_function()
+    speedups.autograd_function = lambda: lambda x, given, *more: (computed.append(len(given.parts)), function(x, given, *more))[1]
+    try:
+        grads = step(model, ids_on("cpu"), torch.float32)[2]
+    finally:
+        del speedups.autograd_function
+        speedups.autograd_function = lambda: function
+    assert computed == [3, 1, 2, 1] * 3
+    assert error_of(grads, step(plain, ids_on("cpu"), torch.float32)[2]) < 1e-5
+
+
+def test_layers_that_turn_out_to_have_other_inputs_go_apart(speedups: Any) -> None:
+    plain = make_model("cpu", torch.float32)
+    fast = copy.deepcopy(plain)
+    speedups.fuse_lora(trainer_of(fast))
+    x, other = torch.randn(2, 5, 64), torch.randn(2, 5, 64)
+    for model in (plain, fast):
+        model.attention = model.get_base_model().model.layers[0].self_attn
+    for _ in range(2):
+        for name, given in (("q_proj", x), ("k_proj", other), ("v_proj", x)):
+            layers = [getattr(model.attention, name) for model in (plain, fast)]
+            assert torch.allclose(layers[0](given), layers[1](given), atol=1e-6), name
+
+
+def test_half_copies_are_those_of_the_step(speedups: Any) -> None:
+    """Made before each batch, used in it, gone after it: an optimizer that changes weights behind autograd's back is seen."""
+    losses = []
+    for copied in (False, True):
+        model = make_model("cpu", torch.bfloat16)
+        trainer = trainer_of(model)
+        trainer.is_deepspeed_enabled = not copied
+        ids = ids_on("cpu")
+        trainer.training_step = lambda model=model, ids=ids: step(model, ids, torch.bfloat16)[1]
+        speedups.fuse_lora(trainer)
+        losses.append([])
+        for _ in range(4):
+            losses[-1].append(float(trainer.training_step()))
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.data.sub_(parameter.grad, alpha=0.1)  # no version is counted
+    assert losses[0] == losses[1] and len(set(losses[0])) == 4

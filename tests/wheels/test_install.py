@@ -33,7 +33,7 @@ from swift_fa_launcher.wheels.install import (
 )
 
 pytestmark = pytest.mark.slow
-KILLS = 50
+KILLS = 30
 
 
 class Target:

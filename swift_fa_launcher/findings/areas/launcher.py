@@ -300,10 +300,45 @@ ENTRIES: Mapping[str, Entry] = {
         "E", Text("the training could not be started", "无法启动训练"),
         Text("the system refuses to start the program, or its folder does not exist", "系统拒绝启动该程序，或它的目录不存在"), _OWN_PYTHON),
     "target-unsupported": entry(
-        "E", Text("launch.target=slurm is not supported yet", "launch.target=slurm 尚未实现"),
-        Text("launch.target=slurm is set for train, bench, rerun or resume",
-             "对 train、bench、rerun 或 resume 设置了 launch.target=slurm"),
+        "E", Text("this command runs on this machine only", "该命令只能在本机运行"),
+        Text("launch.target=slurm is set for bench or sweep", "对 bench 或 sweep 设置了 launch.target=slurm"),
         "launch.target=local"),
+    # jobs of Slurm
+    "slurm-missing": entry(
+        "E", Text("Slurm does not answer", "Slurm 没有响应"),
+        Text("launch.target=slurm is set, and there is no sbatch on this machine, or no controller answers it",
+             "设置了 launch.target=slurm，但本机没有 sbatch，或控制器没有响应"),
+        Text("submit from a login node of the cluster; see whether the controller is there: scontrol ping",
+             "请在集群的登录节点提交；检查控制器是否可用：scontrol ping"), "launch.target=local"),
+    "slurm-refused": entry(
+        "E", Text("Slurm does not take the job", "Slurm 不接受该作业"),
+        Text("sbatch --test-only refuses a partition, a number of nodes or GPUs, a time or another option",
+             "sbatch --test-only 拒绝了分区、节点数、GPU 数、时间或其他选项"),
+        Text("change it in launch.slurm; see what there is: sinfo -o '%P %l %D %G'", "请修改 launch.slurm；查看可用资源：sinfo -o '%P %l %D %G'")),
+    "slurm-option-own": entry(
+        "E", Text("launch.slurm holds an option that the launcher sets itself", "launch.slurm 中有启动器自行设置的选项"),
+        Text("launch.slurm sets the job's log, folder, number of tasks or environment", "launch.slurm 设置了作业的日志、目录、任务数或环境变量"),
+        Text("leave it out: launch.slurm.NAME=null", "去掉它：launch.slurm.NAME=null")),
+    "run-root-local": entry(
+        "E", Text("the nodes of the job do not share the run's folder", "作业的节点没有共享运行目录"),
+        Text("run.root, or the folder where the run was started, is not on a disk that all nodes of the job see",
+             "run.root 或启动目录所在的磁盘不是作业所有节点共享的"),
+        Text("keep run records on a shared disk: run.root=FOLDER", "把运行记录放在共享磁盘上：run.root=目录")),
+    "master-addr-unreachable": entry(
+        "E", Text("a node cannot reach the first node", "有节点无法连接第一个节点"),
+        Text("the first node's name does not resolve on another node, or its port is closed to it",
+             "其他节点无法解析第一个节点的名称，或其端口不通"),
+        Text("name an address that all nodes reach: launch.master_addr=ADDRESS", "指定各节点都能访问的地址：launch.master_addr=地址"),
+        "launch.master_port=29600"),
+    "nodes-differ": entry(
+        "E", Text("the nodes of the job are not alike", "作业的各节点不一致"),
+        Text("a node has other packages, another flash-attn, model or data than the first", "某个节点的软件包、flash-attn、模型或数据与第一个节点不同"),
+        Text("leave that node out: launch.slurm.exclude=NODE", "排除该节点：launch.slurm.exclude=节点")),
+    "node-not-ready": entry(
+        "E", Text("a node of the job gave no answer", "作业的某个节点没有给出结果"),
+        Text("setup failed on the node, Python is not there, or the node was lost", "该节点上 setup 失败、没有 Python，或节点失联"),
+        Text("see what it said: slurm.log in the run's folder", "查看运行目录中的 slurm.log"),
+        Text("leave that node out: launch.slurm.exclude=NODE", "排除该节点：launch.slurm.exclude=节点")),
     "log-not-written": entry(
         "E", Text("the training's log cannot be written", "无法写入训练日志"),
         Text("train.log cannot be created in the run's folder", "无法在运行目录中创建 train.log"), _RUN_ROOT),
@@ -396,4 +431,10 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the folder is a file or cannot be written to, or earlier results cannot be moved aside",
              "该目录是文件或无法写入，或无法把之前的结果移走"),
         _OUT),
+    "tune-impossible": entry(
+        "E", Text("this config cannot be tuned", "无法为此配置寻找最快的设置"),
+        Text("it cannot be rehearsed, the process that rehearses ended, or the overlay cannot be written",
+             "无法预演此配置，或预演进程已结束，或无法写入叠加配置"),
+        Text("see what a rehearsal says: swift-fa rehearse CONFIG", "查看预演的结果：swift-fa rehearse 配置"),
+        Text("write the overlay elsewhere: --out FILE", "把叠加配置写到别处：--out 文件")),
 }
