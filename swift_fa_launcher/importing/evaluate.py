@@ -256,16 +256,16 @@ class _Shell:
             raise _Exit
         self.state = self._merged(before, ends, line)
 
-    @staticmethod
-    def _merged(before: _State, ends: Sequence[_State], line: int) -> _State:
+    def _merged(self, before: _State, ends: Sequence[_State], line: int) -> _State:
         merged = ends[0]
         for other in ends[1:]:
             for name in sorted({*merged.variables, *other.variables}):
                 a, b = (state.variables.get(name, (Env(name),)) for state in (merged, other))
                 if a != b and (isinstance(a, list) or isinstance(b, list)):
-                    raise ShellError(line, Text(f"the array {name} hangs on this condition, which is not certain",
-                                                f"数组 {name} 取决于这个无法判断的条件"))
-                if a != b:
+                    self.note(line, Text(f"the condition on line {line} cannot be decided: {name} is taken as it was before it",
+                                         f"第 {line} 行的条件无法判断：{name} 按条件之前的值处理"))
+                    merged.variables[name] = before.variables.get(name)
+                elif a != b:
                     was = before.variables.get(name)
                     default = was if isinstance(was, tuple) and text_of(was) is not None else None
                     merged.variables[name] = (Env(name, default, line=line, why=_HANGS_ON),)
@@ -305,12 +305,13 @@ class _Shell:
         return None
 
     def _perhaps_often(self, body: Commands, line: int) -> None:
-        """A body that may run any number of times, and so must set nothing."""
-        before = self.state.variables
+        """A body that may run any number of times: what it sets is open behind it, and no training in it may hang on that."""
+        before, ran = self.state.variables, len(self.ran)
         self._branches([lambda: self.run(body), lambda: None], line)
-        if self.state.variables != before:
-            raise ShellError(line, Text("a loop that sets variables and runs who knows how often is not followed",
-                                        "不支持次数不确定且给变量赋值的循环"))
+        trains = any("sft" in (word.text or "") for one in self.ran[ran:] for word in one.words)
+        if trains and self.state.variables != before:
+            raise ShellError(line, Text("a loop that trains, sets variables and runs who knows how often is not followed",
+                                        "不支持次数不确定、给变量赋值并启动训练的循环"))
 
     def _case(self, command: parse.Case) -> int | None:
         value = self.value(command.word)

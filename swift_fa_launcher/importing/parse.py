@@ -194,7 +194,7 @@ def parse_commands(text: str, line: int) -> Commands:
 _BLANK = " \t"
 _ENDS = " \t\n;&|()<>"  # what ends a word
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^]\s]*\])?(\+?=)")
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^=\n]*\])?(\+?=)")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(<<<|<<-?|<>|<&|>&|>>|>\||<(?!\()|>(?!\()|&>>|&>)")
 _PARAMETER = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!\-]")
 _OPERATION = re.compile(r":[-=+?]|[-=+?]|##?|%%?|//?|\^\^?|,,?|:|@")
