@@ -118,6 +118,8 @@ class NoNumber(Exception):
 
 
 _TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|\*\*|\+\+|--|&&|\|\||[-+*/%<>=!]=|[-+*/%!<>?:()=])")
+
+
 def _quotient(a: int, b: int) -> int:
     if b == 0:
         raise NoNumber
