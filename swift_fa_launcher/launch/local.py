@@ -101,10 +101,10 @@ def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, l
     environment = {"PYTHONUNBUFFERED": "1", **env, RUN_ID_VARIABLE: run_id}
     training = _Training(grace, on_line, finish_timeout, ended_marker, stall)
     with ExitStack() as stack:
+        training.signals = stack.enter_context(_Signals())
         with refused_as(LaunchError("log-not-written", where=str(log))):
             training.log = Log(log)
         stack.callback(training.log.close)
-        training.signals = stack.enter_context(_Signals())
         keeper.set_subreaper(True)
         stack.callback(keeper.set_subreaper, False)
         for stream in (stdout or getattr(sys.stdout, "buffer", None), stderr or getattr(sys.stderr, "buffer", None)):
