@@ -71,3 +71,12 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join([cell + " " * (widths[i] - size if i < len(row) - 1 else 0)
                                 for i, (cell, size) in enumerate(zip(row, cells, strict=True))]).rstrip()
                      for row, cells in zip(rows, sizes, strict=True))
+
+
+def render_size(size: float) -> str:
+    """`3.2 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

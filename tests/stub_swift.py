@@ -125,7 +125,7 @@ def unlike_words(words: tuple[str, ...], plan: LaunchPlan) -> list[str]:
     ours["external_plugins"] = [word for word in ours.get("external_plugins", []) if word != PLUGIN]
     ours = {name: said for name, said in ours.items() if said or name != "external_plugins"}
     return [f"--{name}: bash {script.get(name)}, plan {ours.get(name)}" for name in {**script, **ours}
-            if not same_words(name, script.get(name), ours.get(name))]
+            if not same_words(script.get(name), ours.get(name))]
 
 
 def unlike_env(env: Mapping[str, str], plan: LaunchPlan, given: Mapping[str, str], without: tuple[str, ...] = ()) -> list[str]:

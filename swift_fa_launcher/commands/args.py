@@ -22,9 +22,7 @@ EXAMPLE = "swift-fa args learning_rate"
 def declare(parser: Parser) -> None:
     parser.option("pattern", nargs="?", default="", metavar="PATTERN", help=Text(
         "part of a name or of its help; * and ? match any text", "名称或说明的一部分；* 和 ? 匹配任意文字"))
-    parser.option("--python", metavar="FILE", help=Text(
-        "the Python that has ms-swift (default: the one that runs swift-fa)",
-        "装有 ms-swift 的 Python（默认是运行 swift-fa 的那个）"))
+    parser.shared("--python")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -240,8 +240,9 @@ def _is_flag(key: str) -> bool:
 def _runs(begun: str, given: list[str]) -> Iterator[tuple[str, str]]:
     """`latest`, then the ids of the newest runs with their names; by name too where one begins so."""
     from swift_fa_launcher.files import read_group
+    from swift_fa_launcher.runs.store import usual_root
 
-    root = given[given.index("--root") + 1] if "--root" in given[:-1] else os.environ.get("SWIFT_FA_ROOT") or "runs"
+    root = given[given.index("--root") + 1] if "--root" in given[:-1] else usual_root()
     yield from _begun(begun, [("latest", "")])
     ids: list[str] = []
     with suppress(OSError):

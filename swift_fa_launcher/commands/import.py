@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def _tell(draft: Draft, checked: Checked, options: argparse.Namespace) -> None:
     if options.out:
         tell(Text(f"written to {options.out}", f"已写入 {options.out}"), lang)
         command = "train" if checked.judgement and status(checked.judgement.findings) != "blocked" else "preflight"
-        print(advice(f"swift-fa {command} {_quoted(options.out)}", lang, width), file=sys.stderr)
+        print(advice(f"swift-fa {command} {shlex.quote(options.out)}", lang, width), file=sys.stderr)
 
 
 def _tell_differences(checked: Checked, lang: str) -> None:
@@ -80,12 +81,6 @@ def _tell_differences(checked: Checked, lang: str) -> None:
                       f"{one.name} 不同：脚本给出 {one.script!r}，swift-fa 给出 {one.plan!r}"), lang)
     if added:
         tell(Text(f"swift-fa adds {', '.join(added)}", f"swift-fa 另外加上 {', '.join(added)}"), lang)
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)
 
 
 def _to_json(draft: Draft, checked: Checked, options: argparse.Namespace) -> dict[str, Any]:

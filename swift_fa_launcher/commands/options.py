@@ -46,6 +46,8 @@ _SHARED: Mapping[str, tuple[Text, Mapping[str, Any]]] = {
                {"action": "store_true"}),
     "--no-install": (Text("do not install flash-attn, even if it is missing", "即使缺少 flash-attn 也不安装"),
                      {"action": "store_true"}),
+    "--python": (Text("the Python that has ms-swift (default: the one that runs swift-fa)",
+                      "装有 ms-swift 的 Python（默认是运行 swift-fa 的那个）"), {"metavar": "FILE"}),
     "--root": (Text("folder of the run records (default: $SWIFT_FA_ROOT, else where the last run is)",
                     "运行记录所在的文件夹（默认 $SWIFT_FA_ROOT，否则为最近一次运行所在的文件夹）"),
                {"default": "", "type": lambda text: text or _usual_root(), "metavar": "FOLDER"}),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE, screen
 from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.layout import render_size
 
 EXAMPLE = "swift-fa pack latest run.tar.gz --data"
 
@@ -37,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
         screen.print_json({"schema": 1, "file": str(file), "size": file.stat().st_size, "names": list(packed.names),
                            "missing": list(packed.missing)})
     else:
-        print(f"{file}  {file.stat().st_size / 2**20:.1f} MiB  swift-fa unpack {file}")
+        print(f"{file}  {render_size(file.stat().st_size)}  swift-fa unpack {shlex.quote(str(file))}")
     return DONE

@@ -69,8 +69,8 @@ def _pick(options: argparse.Namespace, everything: Sequence[Entry]) -> tuple[Ent
 
 
 def _print(options: argparse.Namespace, removals: Sequence[Removal]) -> None:
-    from swift_fa_launcher.layout import columns
-    from swift_fa_launcher.runs.prune import list_own_checkpoints, render_size, size_of
+    from swift_fa_launcher.layout import columns, render_size
+    from swift_fa_launcher.runs.prune import list_own_checkpoints, size_of
     from swift_fa_launcher.runs.report import say_state
 
     going = [one for one in removals if not one.kept]
@@ -94,7 +94,8 @@ def _print(options: argparse.Namespace, removals: Sequence[Removal]) -> None:
 
 def _again(options: argparse.Namespace, *more: str) -> str:
     """The same command with --yes."""
+    from swift_fa_launcher.runs.store import root_words
+
     given = [(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _CHOICES if getattr(options, name)]
-    root = [("--root", str(options.root))] if str(options.root) != "runs" else []
     flags = [*(["--checkpoints"] if options.checkpoints else more), "--yes"]
-    return shlex.join(["swift-fa", "prune", *(word for pair in (*given, *root) for word in pair), *flags])
+    return shlex.join(["swift-fa", "prune", *(word for pair in given for word in pair), *root_words(Path(options.root)), *flags])

@@ -40,15 +40,14 @@ def declare_again(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from swift_fa_launcher.runs.store import is_usual
+    from swift_fa_launcher.runs.store import root_words
     from swift_fa_launcher.runs.verify import DETERMINISTIC
     from swift_fa_launcher.stories import launch as story
 
     option = "--exact" if options.exact else "--verify"
     if (options.exact or options.verify) and options.words:
-        root = [] if is_usual(Path(options.root)) else ["--root", options.root]
         raise UsageError("options-conflict", Text(f"{option} takes no settings", f"{option} 不接受设置"),
-                         hint=(shlex.join(["swift-fa", "rerun", options.run, option, *root]),))
+                         hint=(shlex.join(["swift-fa", "rerun", options.run, option, *root_words(Path(options.root))]),))
     if options.exact and options.verify:
         raise UsageError("options-conflict", Text("--exact and --verify exclude each other: --verify sets what fixes the order",
                                                   "--exact 与 --verify 不能同用：--verify 会设置固定计算顺序的选项"),

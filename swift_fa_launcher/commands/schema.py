@@ -16,9 +16,7 @@ EXAMPLE = "swift-fa schema --out config.schema.json"
 def declare(parser: Parser) -> None:
     parser.option("--out", metavar="FILE", help=Text("write it into this file (default: print it)",
                                                      "写入这个文件（默认输出到屏幕）"))
-    parser.option("--python", metavar="FILE", help=Text(
-        "the Python that has ms-swift (default: the one that runs swift-fa)",
-        "装有 ms-swift 的 Python（默认是运行 swift-fa 的那个）"))
+    parser.shared("--python")
 
 
 def run(options: argparse.Namespace) -> int:

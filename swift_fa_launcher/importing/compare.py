@@ -34,8 +34,7 @@ def differences(training: Training, argv: Sequence[str], env: Mapping[str, str],
     if "external_plugins" in plan:
         plan["external_plugins"] = [word for word in plan["external_plugins"] if word not in own]
         plan = {name: words for name, words in plan.items() if words or name != "external_plugins"}
-    found = [*_arguments(script, plan), *_variables(training, env, outside)]
-    return tuple(found)
+    return (*_arguments(script, plan), *_variables(training, env, outside))
 
 
 def _arguments(script: Mapping[str, list[str]], plan: Mapping[str, list[str]]) -> Iterator[Difference]:
@@ -43,11 +42,11 @@ def _arguments(script: Mapping[str, list[str]], plan: Mapping[str, list[str]]) -
         if is_secret_name(name):
             continue
         a, b = script.get(name), plan.get(name)
-        if not same_words(name, a, b):
+        if not same_words(a, b):
             yield Difference(f"--{name}", None if a is None else " ".join(a), None if b is None else " ".join(b))
 
 
-def same_words(name: str, a: Sequence[str] | None, b: Sequence[str] | None) -> bool:
+def same_words(a: Sequence[str] | None, b: Sequence[str] | None) -> bool:
     """Whether two arguments say the same to ms-swift: `--packing` and `--packing true`, 1e-4 and 0.0001."""
     if a is None or b is None:
         return a is b

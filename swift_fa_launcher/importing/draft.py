@@ -18,7 +18,7 @@ from swift_fa_launcher.errors import ConfigError, Text
 from swift_fa_launcher.importing.evaluate import Note
 from swift_fa_launcher.importing.parse import Comment, ShellError
 from swift_fa_launcher.importing.starts import Given, Training
-from swift_fa_launcher.importing.values import Env, Value, make_value, text_of, unknowns
+from swift_fa_launcher.importing.values import Env, Value, make_value, shown, text_of, unknowns
 from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 
 #: SwanLab's arguments of ms-swift, and the keys of the section `swanlab`.
@@ -224,7 +224,7 @@ def _note_surroundings(training: Training, sheet: _Sheet) -> None:
     for line, said in training.before if training.slurm is None else ():
         sheet.note(line, Text(f"`{said}` is not run: do it before swift-fa", f"不会执行 `{said}`：请在运行 swift-fa 之前执行"))
     if training.folder:
-        folder = "".join(p if isinstance(p, str) else f"${p.name}" for p in training.folder.value)
+        folder = shown(training.folder.value)
         sheet.note(training.folder.line, Text(f"the script changes to {folder}: run swift-fa there",
                                               f"脚本切换到 {folder}：请在那里运行 swift-fa"))
     for line in training.when:
@@ -240,7 +240,7 @@ def _render(sheet: _Sheet, training: Training, source: str) -> str:
                 f"由 swift-fa import 从 {source} 第 {training.line} 行导入，没有执行任何命令。") if training.line else \
         Text(f"Imported from {source}: swift-fa import.", f"由 swift-fa import 从 {source} 导入。")
     placed = _Comments(sheet, training)
-    lines = [_comment(head.render(sheet.lang)), *placed.first()]
+    lines = [_comment(head.render(sheet.lang)), *placed.first]
     for name, section in sheet.sections.items():
         nested = {"notification": sheet.notification} if name == "swanlab" else {"slurm": sheet.slurm} if name == "launch" else {}
         if not section and not any(nested.values()):
@@ -253,8 +253,7 @@ def _render(sheet: _Sheet, training: Training, source: str) -> str:
                 lines.append(f"  {inner}:")
                 for key, entry in entries.items():
                     lines += _entry_lines(sheet, placed, f"{name}.{inner}", key, entry, 4)
-    last = placed.last()
-    return "\n".join([*lines, *([""] if last else []), *last]) + "\n"
+    return "\n".join([*lines, *([""] if placed.last else []), *placed.last]) + "\n"
 
 
 class _Comments:
@@ -265,8 +264,8 @@ class _Comments:
         self._lines = sorted({entry.line for entry in entries if entry.line})
         self._above: dict[int, list[str]] = {}
         self._beside: dict[int, list[str]] = {}
-        self._first: list[str] = []
-        self._last: list[str] = []
+        self.first: list[str] = []
+        self.last: list[str] = []
         for comment in training.comments:
             self._put(comment, sheet)
 
@@ -276,17 +275,11 @@ class _Comments:
         if comment.line in self._lines:
             self._beside.setdefault(comment.line, []).append(text)
         elif following is None:
-            self._last.append(_comment(text))
+            self.last.append(_comment(text))
         elif following == self._lines[0]:
-            self._first.append(_comment(text))
+            self.first.append(_comment(text))
         else:
             self._above.setdefault(following, []).append(text)
-
-    def first(self) -> list[str]:
-        return self._first
-
-    def last(self) -> list[str]:
-        return self._last
 
     def above(self, line: int) -> list[str]:
         return self._above.pop(line, [])

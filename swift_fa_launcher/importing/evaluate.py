@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing import parse
+from swift_fa_launcher.importing.braces import expand_braces
 from swift_fa_launcher.importing.parse import Commands, Parameter, ShellError, Word
 from swift_fa_launcher.importing.patterns import has_pattern, matcher, remove, shell_pattern
 from swift_fa_launcher.importing.tools import OWN_TOOLS, TRANSPARENT, run_tool
@@ -259,28 +260,23 @@ class _Shell:
         merged = ends[0]
         for other in ends[1:]:
             for name in sorted({*merged.variables, *other.variables}):
-                a, b = (self._now(state, name) for state in (merged, other))
-                if a == b:
-                    continue
-                was = before.variables.get(name)
-                if isinstance(a, list) or isinstance(b, list) or isinstance(was, list):
+                a, b = (state.variables.get(name, (Env(name),)) for state in (merged, other))
+                if a != b and (isinstance(a, list) or isinstance(b, list)):
                     self.note(line, Text(f"the condition on line {line} cannot be decided: {name} is taken as it was before it",
                                          f"第 {line} 行的条件无法判断：{name} 按条件之前的值处理"))
-                    merged.variables[name] = was
-                else:
-                    merged.variables[name] = _either(name, a, b, was, line)
-                merged.exported |= {name} & other.exported
+                    merged.variables[name] = before.variables.get(name)
+                elif a != b:
+                    was = before.variables.get(name)
+                    default = was if isinstance(was, tuple) and text_of(was) is not None else None
+                    merged.variables[name] = (Env(name, default, line=line, why=_HANGS_ON),)
             merged.exported |= other.exported & {*merged.variables}
         return merged
-
-    @staticmethod
-    def _now(state: _State, name: str) -> Value | list[Field] | None:
-        return state.variables.get(name, (Env(name),))
 
     def _for(self, command: parse.For) -> int | None:
         words = self.fields(command.words) if command.words is not None else self.state.positional
         if words is None or any(word.vague for word in words):
-            self._once(command.body, command.line, (command.name,))
+            self._keep(command.name, (Env(command.name, line=command.line, why=_HANGS_ON),), command.line)
+            self._perhaps_often(command.body, command.line)
             return None
         if len(words) > _ROUNDS:
             raise ShellError(command.line, Text("the loop goes over too many words", "循环的词过多"))
@@ -305,16 +301,17 @@ class _Shell:
                     self.run(command.body)
                 except _Break:
                     return 0
-        self._once(command.body, command.line)
+        self._perhaps_often(command.body, command.line)
         return None
 
-    def _once(self, body: Commands, line: int, names: tuple[str, ...] = ()) -> None:
-        """A body that may run any number of times: what it sets is open before it begins."""
-        for name in (*names, *sorted(set(_assigned(body)))):
-            if not isinstance(self.state.variables.get(name), list):
-                was = self.state.variables.get(name)
-                self._keep(name, _either(name, (Env(name, line=line, why=_hangs_on()),), None, was, line), line)
+    def _perhaps_often(self, body: Commands, line: int) -> None:
+        """A body that may run any number of times: what it sets is open behind it, and no training in it may hang on that."""
+        before, ran = self.state.variables, len(self.ran)
         self._branches([lambda: self.run(body), lambda: None], line)
+        trains = any("sft" in (word.text or "") for one in self.ran[ran:] for word in one.words)
+        if trains and self.state.variables != before:
+            raise ShellError(line, Text("a loop that trains, sets variables and runs who knows how often is not followed",
+                                        "不支持次数不确定、给变量赋值并启动训练的循环"))
 
     def _case(self, command: parse.Case) -> int | None:
         value = self.value(command.word)
@@ -471,26 +468,8 @@ class _Shell:
             was = self.state.variables.get(name) if assignment.adds else None
             self.state.variables[name] = [*(was if isinstance(was, list) else []), *fields]
             self.state.lines[name] = assignment.line
-        elif assignment.index is not None:
-            self._assign_item(assignment, self.value(value, assigns=True))
         else:
-            self._assign(name, self.value(value, assigns=True), assignment.line, adds=assignment.adds)
-
-    def _assign_item(self, assignment: parse.Assignment, value: Value) -> None:
-        array = self.state.variables.get(assignment.name)
-        try:
-            at = self._number(text_of(self.value(assignment.index)) or "") if assignment.index else 0
-        except NoNumber:
-            at = -1
-        if not isinstance(array, list):
-            array = self.state.variables[assignment.name] = []
-        if at == len(array):
-            array.append(Field(value, assignment.line))
-        elif 0 <= at < len(array):
-            array[at] = Field(value, assignment.line)
-        else:
-            self.note(assignment.line, Text(f"{assignment.name}[…] is passed over: arrays with names or gaps are not followed",
-                                            f"跳过 {assignment.name}[…]：不支持关联数组或有空缺的数组"))
+            self._assign(name, self.value(value), assignment.line, adds=assignment.adds)
 
     def _assign(self, name: str, value: Value, line: int, *, adds: bool = False) -> None:
         was = self.state.variables.get(name, (Env(name),))
@@ -540,7 +519,7 @@ class _Shell:
         if command.arithmetic is not None:
             said = self._assume(self.value(command.arithmetic), command.line)
             try:
-                return int(self._number(said) == 0) if said is not None and ";" not in said else None
+                return int(self._number(said) == 0) if said is not None else None
             except NoNumber:
                 return None
         return self._status(_Condition(self, command.words, command.line, double=True).holds())
@@ -565,10 +544,9 @@ class _Shell:
 
     # --- expansion ---
 
-    def value(self, word: Word, *, assigns: bool = False) -> Value:
+    def value(self, word: Word) -> Value:
         """A word as one text: no splitting."""
-        pieces = [piece for piece in self._pieces(word, assigns=assigns)]
-        return make_value(piece[0] if piece is not None else " " for piece in pieces)
+        return make_value(piece[0] if piece is not None else " " for piece in self._pieces(word))
 
     def pattern(self, word: Word) -> str:
         """A word as a shell pattern; quoted signs stand for themselves."""
@@ -580,7 +558,7 @@ class _Shell:
         return "".join(found)
 
     def fields(self, words: Iterable[Word]) -> list[Field]:
-        return [field for word in words for single in _braces(word) for field in self._split(single)]
+        return [field for word in words for single in expand_braces(word) for field in self._split(single)]
 
     def _split(self, word: Word) -> Iterator[Field]:
         """The words that one becomes: unquoted expansions fall apart at blanks, `"$@"` at its own."""
@@ -616,10 +594,10 @@ class _Shell:
         items = self._listed(part.name)
         return None if items is None else [replace(item, vague=False, pattern=False) for item in items]
 
-    def _pieces(self, word: Word, *, assigns: bool = False) -> Iterator[_Piece | None]:
+    def _pieces(self, word: Word) -> Iterator[_Piece | None]:
         for i, part in enumerate(word.parts):
             if isinstance(part, parse.Literal):
-                yield from self._literal(part, first=i == 0, last=i == len(word.parts) - 1, assigns=assigns)
+                yield from self._literal(part, first=i == 0, last=i == len(word.parts) - 1)
             elif isinstance(part, Parameter):
                 yield from self._parameter(part, word.line)
             elif isinstance(part, parse.Arithmetic):
@@ -630,7 +608,7 @@ class _Shell:
                 if part.quoted:
                     yield "", True, True
 
-    def _literal(self, part: parse.Literal, *, first: bool, last: bool, assigns: bool) -> Iterator[_Piece]:
+    def _literal(self, part: parse.Literal, *, first: bool, last: bool) -> Iterator[_Piece]:
         text = part.text
         if not part.quoted and first and (text.startswith("~/") or (text == "~" and last)):
             yield from ((piece, True, True) for piece in self._variable("HOME") or ())
@@ -678,11 +656,6 @@ class _Shell:
     def _parameter(self, part: Parameter, line: int) -> Iterator[_Piece | None]:
         index = self._assume(self.value(part.index), line) if part.index else None
         name = part.name
-        if name.startswith("!"):
-            name = self._assume(self._single(name[1:], line) or (), line) or ""
-            if not re.fullmatch(r"\w+", name):
-                yield _shells_value(f"${{{part.name}}}", line), part.quoted, True
-                return
         if name in ("@", "*") or index in ("@", "*"):
             items = self._listed(name)
             if items is None and name not in ("@", "*"):
@@ -765,14 +738,13 @@ class _Shell:
         if part.op in ("#", "##", "%", "%%"):
             left = remove(part.op, veil, self.pattern(operand))
             cut = veil[len(left):] if part.op.startswith("%") else veil[:len(veil) - len(left)]
-            touched = has_veil(left if part.op == "##" else cut)
-            if not kept or (cut and not touched and part.op != "%%"):
+            if not kept or (cut and part.op != "%%" and not has_veil(left if part.op == "##" else cut)):
                 return unveiled(left, kept)
-            said = self._assume(value, line)
-            return self._unclear(part, line) if said is None else make_value([remove(part.op, said, self.pattern(operand))])
         said = self._assume(value, line)
         if said is None:
             return self._unclear(part, line)
+        if part.op[0] in "#%":
+            return make_value([remove(part.op, said, self.pattern(operand))])
         if part.op in ("/", "//"):
             return make_value([self._replaced(part.op, said, operand)])
         if part.op in ("^", "^^", ",", ",,"):
@@ -805,7 +777,7 @@ class _Shell:
 
     def _unclear(self, part: Parameter, line: int) -> Value:
         shown = f"${{{part.name}{part.op}…}}"
-        return (Env(f"{part.name.strip('!')}_PART", line=line, why=Text(f"{shown} hangs on what the script does not set",
+        return (Env(f"{part.name}_PART", line=line, why=Text(f"{shown} hangs on what the script does not set",
                                                                        f"{shown} 取决于脚本没有设置的变量")),)
 
     def _computed(self, part: parse.Arithmetic, line: int) -> str | Env:
@@ -890,12 +862,10 @@ class _Shell:
         target = targets[0] if targets else self._variable("HOME") or ()
         kept: list[Env] = []
         said = veiled(target, kept)
-        if not said.startswith("/") and not (kept and said[:1] >= "\U000f0000"):
+        if not said.startswith("/") and not has_veil(said[:1]):
             base = self.state.folder.value if self.state.folder else (Env("PWD"),)
-            said = f"{veiled(base, kept)}/{said}" if not kept else said
-            if any(isinstance(piece, Env) for piece in target):
-                kept = []
-                said = veiled(make_value([*base, "/", *target]), kept)
+            kept = []
+            said = veiled((*base, "/", *target), kept)
         self.state.folder = Setting(unveiled(_tidy(said), kept), line)
         return 0
 
@@ -925,15 +895,6 @@ def _field(pieces: list[_Piece], line: int) -> Field:
     return Field(make_value(what for what, _, _ in pieces), line, vague, pattern)
 
 
-def _either(name: str, a: object, b: object, was: object, line: int) -> Value:
-    """One of two values: open, with what it was before as the default."""
-    for first, second in ((a, b), (b, a)):
-        if first == (Env(name),) and isinstance(second, tuple) and text_of(second) is not None:
-            return (Env(name, second, line=line, why=_hangs_on()),)
-    default = was if isinstance(was, tuple) and text_of(was) is not None else None
-    return (Env(name, default, line=line, why=_hangs_on()),)
-
-
 def _shells_value(shown: str, line: int) -> Env:
     return Env("SHELL_VALUE", line=line, why=Text(f"{shown} is known only while the script runs", f"{shown} 只有运行时才知道"))
 
@@ -942,8 +903,7 @@ def _as_unset(name: str) -> Text:
     return Text(f"decided as if {name} were not set in your shell", f"按 shell 中没有设置 {name} 判断")
 
 
-def _hangs_on() -> Text:
-    return Text("it hangs on the condition or loop there", "它取决于那里的条件或循环")
+_HANGS_ON = Text("it hangs on the condition or loop there", "它取决于那里的条件或循环")
 
 
 def _said(words: Sequence[Field]) -> str:
@@ -961,85 +921,6 @@ def _is_test(pipeline: parse.Pipeline) -> bool:
     command = pipeline.commands[0]
     return isinstance(command, parse.Test) or (isinstance(command, parse.Simple) and bool(command.words) and
                                               parse.plain_text(command.words[0]) in ("[", "test"))
-
-
-def _assigned(commands: Commands) -> Iterator[str]:
-    """The names that commands may set, by their text."""
-    def within(node: object) -> Iterator[str]:
-        if isinstance(node, (parse.Assignment, parse.For)):
-            yield node.name
-        elif isinstance(node, parse.Test) and node.arithmetic is not None:
-            yield from re.findall(r"[A-Za-z_]\w*(?=\s*(?:[-+*/%]?=[^=]|\+\+|--))", parse.plain_text(node.arithmetic) or "")
-        if isinstance(node, tuple):
-            for item in node:
-                yield from within(item)
-        elif hasattr(node, "__dataclass_fields__"):
-            for name in node.__dataclass_fields__:
-                yield from within(getattr(node, name))
-
-    yield from within(commands)
-
-
-def _braces(word: Word) -> Iterator[Word]:
-    """The words that `{a,b}` and `{1..3}` make of one."""
-    signs: list[parse.Part] = []
-    for part in word.parts:
-        if isinstance(part, parse.Literal) and not part.quoted:
-            signs += [parse.Literal(sign, False) for sign in part.text]
-        else:
-            signs.append(part)
-    if not any(isinstance(part, parse.Literal) and part.text == "{" and not part.quoted for part in signs):
-        yield word
-        return
-    for parts in _alternatives(signs, word.line):
-        yield Word(_joined(parts), word.line)
-
-
-def _joined(parts: Sequence[parse.Part]) -> tuple[parse.Part, ...]:
-    found: list[parse.Part] = []
-    for part in parts:
-        if found and isinstance(part, parse.Literal) and isinstance(found[-1], parse.Literal) and part.quoted == found[-1].quoted:
-            found[-1] = parse.Literal(found[-1].text + part.text, part.quoted)
-        else:
-            found.append(part)
-    return tuple(found)
-
-
-def _alternatives(signs: list[parse.Part], line: int = 0) -> list[list[parse.Part]]:
-    def is_sign(part: parse.Part, text: str) -> bool:
-        return isinstance(part, parse.Literal) and not part.quoted and part.text == text
-
-    for start, part in enumerate(signs):
-        if not is_sign(part, "{"):
-            continue
-        depth, cuts = 0, [start]
-        for at in range(start, len(signs)):
-            depth += is_sign(signs[at], "{") - is_sign(signs[at], "}")
-            if depth == 1 and is_sign(signs[at], ","):
-                cuts.append(at)
-            if depth == 0:
-                items = [signs[a + 1:b] for a, b in zip(cuts, [*cuts[1:], at], strict=True)]
-                if len(items) == 1:
-                    items = _sequence(items[0])
-                if items:
-                    inner = [one for item in items for one in _alternatives(item, line)]
-                    rests = _alternatives(signs[at + 1:], line)
-                    if len(inner) * len(rests) > _ROUNDS:
-                        raise ShellError(line, Text("the braces make too many words", "花括号展开的词过多"))
-                    return [[*signs[:start], *item, *rest] for item in inner for rest in rests]
-                break
-    return [signs]
-
-
-def _sequence(inside: list[parse.Part]) -> list[list[parse.Part]]:
-    text = "".join(part.text if isinstance(part, parse.Literal) and not part.quoted else "\0" for part in inside)
-    match = re.fullmatch(r"(-?\d{1,9})\.\.(-?\d{1,9})(?:\.\.(-?\d{1,9}))?", text)
-    if not match:
-        return []
-    start, end, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
-    numbers = range(start, end + 1, step) if start <= end else range(start, end - 1, -step)
-    width = max((len(n) for n in match.groups()[:2] if n.lstrip("-").startswith("0") and len(n.lstrip("-")) > 1), default=0)
-    return [[parse.Literal(str(number).zfill(width), False)] for number in numbers[:_ROUNDS + 1]]
 
 
 # --- the shell's own commands ---
@@ -1092,20 +973,10 @@ def _eval(shell: _Shell, words: list[Field], line: int) -> int | None:
     return shell.run(parse.parse_commands(text, words[1].line if len(words) > 1 else line))
 
 
-def _let(shell: _Shell, words: list[Field], line: int) -> int | None:
-    status: int | None = 0
-    for word in words[1:]:
-        try:
-            status = int(shell._number(word.text or "") == 0)
-        except NoNumber:
-            status = None
-    return status
-
-
 _BUILTINS: Mapping[str | None, Callable[[_Shell, list[Field], int], int | None]] = {
     ":": lambda shell, words, line: 0, "true": lambda shell, words, line: 0, "false": lambda shell, words, line: 1,
     "exit": _raise(_Exit), "return": _raise(_Return), "break": _raise(_Break), "continue": _raise(_Continue),
-    "set": _set, "unset": _unset_names, "shift": _shift, "eval": _eval, "let": _let, "cd": _Shell.change_folder,
+    "set": _set, "unset": _unset_names, "shift": _shift, "eval": _eval, "cd": _Shell.change_folder,
     "[": _Shell.single_test, "test": _Shell.single_test, "echo": lambda shell, words, line: 0,
     "printf": lambda shell, words, line: 0, "trap": lambda shell, words, line: 0, "wait": lambda shell, words, line: 0,
     "shopt": lambda shell, words, line: 0, "pwd": lambda shell, words, line: 0,
@@ -1135,19 +1006,18 @@ class _Condition:
         return self._values.pop(0), self._words.pop(0)
 
     def _either(self) -> bool | None:
-        result = self._both()
-        while self._sign() == ("||" if self._double else "-o"):
-            self._pop()
-            other = self._both()
-            result = True if True in (result, other) else None if None in (result, other) else False
-        return result
+        return self._joined("||" if self._double else "-o", True, self._both)
 
     def _both(self) -> bool | None:
-        result = self._one()
-        while self._sign() == ("&&" if self._double else "-a"):
+        return self._joined("&&" if self._double else "-a", False, self._one)
+
+    def _joined(self, sign: str, settles: bool, read: Callable[[], bool | None]) -> bool | None:
+        """Operands with a sign between them; settles: what one of them says for all."""
+        result = read()
+        while self._sign() == sign:
             self._pop()
-            other = self._one()
-            result = False if False in (result, other) else None if None in (result, other) else True
+            both = (result, read())
+            result = settles if settles in both else None if None in both else not settles
         return result
 
     def _one(self) -> bool | None:

@@ -23,6 +23,12 @@ class ShellError(Exception):
         self.line, self.why = line, why
 
 
+def not_followed(line: int, what: str) -> ShellError:
+    """What bash accepts and this does not: the error."""
+    return ShellError(line, Text(f"{what} … is not followed: write what it gives in its place",
+                                 f"不支持 {what} …：请直接写出它的结果"))
+
+
 @dataclass(frozen=True)
 class Literal:
     text: str
@@ -67,13 +73,12 @@ class Word:
 
 @dataclass(frozen=True)
 class Assignment:
-    """`name=word`, `name+=word`, `name[index]=word`, or `name=(words)`."""
+    """`name=word`, `name+=word`, or `name=(words)`."""
 
     name: str
     value: Word | tuple[Word, ...]
     line: int
     adds: bool = False
-    index: Word | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class For:
 
 @dataclass(frozen=True)
 class Loop:
-    """while or until; `for ((…))` as one whose condition is the bracket."""
+    """while or until."""
 
     condition: Commands
     body: Commands
@@ -189,7 +194,7 @@ def parse_commands(text: str, line: int) -> Commands:
 _BLANK = " \t"
 _ENDS = " \t\n;&|()<>"  # what ends a word
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[|\+?=)")
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^=\n]*\])?(\+?=)")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(<<<|<<-?|<>|<&|>&|>>|>\||<(?!\()|>(?!\()|&>>|&>)")
 _PARAMETER = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!\-]")
 _OPERATION = re.compile(r":[-=+?]|[-=+?]|##?|%%?|//?|\^\^?|,,?|:|@")
@@ -344,15 +349,15 @@ class _Reader:
         if word in _CLOSES:
             raise self._wrong()
         if self._take("(("):
-            inside = self._arithmetic(line)
-            return Test((), line, inside)
+            return Test((), line, self._arithmetic(line))
         if self._take("("):
-            body = self.commands((")",))
-            self._take(")")
-            return Group(body, subshell=True)
+            return Group(self._body_until(")"), subshell=True)
         readers: dict[str, Callable[[int], Command]] = {
-            "if": self._if, "while": self._loop, "until": self._until, "for": self._for, "select": self._for, "case": self._case,
-            "function": self._named_function, "{": self._braces, "[[": self._test}
+            "if": self._if, "while": self._loop, "until": lambda line: self._loop(line, until=True), "for": self._for,
+            "case": self._case, "function": self._named_function, "[[": self._test,
+            "{": lambda line: Group(self._body_until("}"), subshell=False)}
+        if word in ("select", "coproc", "let"):
+            raise not_followed(line, word)
         if word in readers:
             self.at += len(word)
             return readers[word](line)
@@ -373,10 +378,6 @@ class _Reader:
             self._take(")")
         self._gap()
         return Function(name, self._command())
-
-    def _braces(self, line: int) -> Command:
-        body = self._body_until("}")
-        return Group(body, subshell=False)
 
     def _body_until(self, *ends: str) -> Commands:
         body = self.commands(ends)
@@ -400,17 +401,10 @@ class _Reader:
         condition = self._body_until("do")
         return Loop(condition, self._body_until("done"), line, until)
 
-    def _until(self, line: int) -> Command:
-        return self._loop(line, until=True)
-
     def _for(self, line: int) -> Command:
         self._blanks()
-        if self._take("(("):
-            word = self._arithmetic(line)
-            self._blanks()
-            self._take(";")
-            self._gap()
-            return Loop((Chain((("", Pipeline((Test((), line, word),))),)),), self._do_body(), line)
+        if self._is("(("):
+            raise not_followed(line, "for ((")
         name = self._peek_word()
         if not _NAME.fullmatch(name):
             raise self._wrong()
@@ -512,21 +506,15 @@ class _Reader:
 
     def _assignment(self) -> Assignment | None:
         """An assignment that stands here; None where none does."""
-        match, line, start = _ASSIGNED.match(self.text, self.at), self.line, self.at
+        match, line = _ASSIGNED.match(self.text, self.at), self.line
         if not match:
             return None
-        index, adds = None, match[2] == "+="
-        self.at = match.end()
-        if match[2] == "[":
-            index = self._word("]")
-            closing = re.compile(r"\]\+?=").match(self.text, self.at)
-            if not closing:
-                self.at = start
-                return None
-            adds, self.at = closing[0] == "]+=", closing.end()
+        if match[2]:
+            raise not_followed(line, match[0])
+        adds, self.at = match[3] == "+=", match.end()
         if self._take("("):
             return Assignment(match[1], self._array(line), line, adds)
-        return Assignment(match[1], self._word(), line, adds, index)
+        return Assignment(match[1], self._word(), line, adds)
 
     def _array(self, line: int) -> tuple[Word, ...]:
         found: list[Word] = []
@@ -711,12 +699,13 @@ class _Reader:
     def _braced(self, line: int, quoted: bool) -> Part:
         length = self._is("#") and not self._is("#}") and not self._is("#-") and not self._is("#:")
         self.at += length
-        indirect = self._take("!")
+        if self._is("!"):
+            raise not_followed(line, "${!")
         match = _PARAMETER.match(self.text, self.at)
         if not match:
             raise self._wrong(line)
         self.at = match.end()
-        name, index, op, word = ("!" if indirect else "") + match[0], None, "", None
+        name, index, op, word = match[0], None, "", None
         if self._take("["):
             index = self._word("]")
             if not self._take("]") or not index.parts:

@@ -15,7 +15,7 @@ from swift_fa_launcher.config.swift_args import Arguments, takes_many
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing.evaluate import Note, Setting
 from swift_fa_launcher.importing.parse import Comment, ShellError
-from swift_fa_launcher.importing.starts import Given, Training, arguments_of
+from swift_fa_launcher.importing.starts import LAUNCH_KEYS, Given, Training, arguments_of, fits_launch
 from swift_fa_launcher.importing.values import Field, Value, make_value
 
 #: What ms-swift works out by itself and writes into args.json, and what is ours.
@@ -108,8 +108,6 @@ def _text(value: Any) -> str:
 
 def _sorted_env(training: Training) -> Training:
     """The variables that `launch` has keys for, moved there."""
-    from swift_fa_launcher.importing.starts import LAUNCH_KEYS, fits_launch
-
     env, launch = dict(training.env), {}
     for name, key in LAUNCH_KEYS.items():
         if name in env and fits_launch(key, env[name].value, env):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing.evaluate import Note, Ran, Setting, run_script
-from swift_fa_launcher.importing.parse import Comment, Script, ShellError
+from swift_fa_launcher.importing.parse import Comment, Script, ShellError, parse_script
 from swift_fa_launcher.importing.values import (
     Env,
     Field,
     Value,
     assumed,
     make_value,
+    shown,
     text_of,
     unknowns,
     unveiled,
@@ -76,17 +78,28 @@ class _Reading:
 
 def find_trainings(script: Script, path: str | None = None) -> tuple[Training, ...]:
     """Every command of the script that runs `swift sft`, in order. Raises ShellError: it cannot be followed, or has none."""
+    found, ran = _look_through(script, path)
+    if not found:
+        raise _none(ran)
+    return found
+
+
+def _look_through(script: Script, path: str | None) -> tuple[tuple[Training, ...], tuple[Ran, ...]]:
+    """The trainings, and all commands."""
     batch = _Reading()
-    first = min((comment.line for comment in script.comments if comment.text.startswith("SBATCH")), default=0)
-    if first:
+    if any(comment.text.startswith("SBATCH") for comment in script.comments):
         _read_sbatch(script.comments, batch)
     ran, notes = run_script(script, path, _slurms_own(batch))
     comments = tuple(comment for comment in script.comments if not re.match(r"SBATCH\b|!", comment.text))
-    found = [training for one in _within(ran) if (training := _take_apart(one, batch))]
-    if not found:
-        raise _none(ran)
     lost = _lost(ran, script)
-    return tuple(replace(one, notes=(*notes, *lost, *one.notes), comments=comments) for one in found)
+    found: list[Training] = []
+    for one in ran:
+        inner = _handed_on(one)
+        if inner is not None:
+            found += _look_through(inner, None)[0]
+        elif training := _take_apart(one, batch):
+            found.append(replace(training, notes=(*notes, *lost, *training.notes), comments=comments))
+    return tuple(found), ran
 
 
 def arguments_of(words: Sequence[Field], line: int) -> Training | None:
@@ -94,19 +107,11 @@ def arguments_of(words: Sequence[Field], line: int) -> Training | None:
     return _take_apart(Ran(tuple(words), {}, line), _Reading()) if words else None
 
 
-def _within(ran: Iterable[Ran]) -> Iterable[Ran]:
-    """The commands, and those of scripts that a here-document hands to bash or sbatch."""
-    for one in ran:
-        name = (one.words[0].text or "").rpartition("/")[2]
-        if one.given is not None and name in ("sbatch", "bash", "sh"):
-            from swift_fa_launcher.importing.parse import parse_script
-
-            kept: list[Env] = []
-            inner = veiled(one.given, kept)
-            if not kept:
-                yield from run_script(parse_script(inner))[0]
-                continue
-        yield one
+def _handed_on(ran: Ran) -> Script | None:
+    """The script that a here-document hands to bash or sbatch."""
+    kept: list[Env] = []
+    inner = veiled(ran.given or (), kept)
+    return parse_script(inner) if inner and not kept and _name(ran.words[0]) in ("sbatch", "bash", "sh") else None
 
 
 # --- which commands train ---
@@ -251,8 +256,8 @@ def _launcher(words: Sequence[Field], options: Mapping[str, str], reading: _Read
         elif means and means != "module":
             values[means] = Setting(value or (), word.line)
     line = words[0].line if words else 0
-    values.setdefault("nproc_per_node" if "processes" not in values else "processes", Setting(("1",), line)) \
-        if program == "torchrun" else None
+    if program == "torchrun":
+        values.setdefault("nproc_per_node", Setting(("1",), line))
     _keep_launch(values, reading, program)
     rest = list(words[at:])
     return [Field(("-m",), line), *rest] if module else rest
@@ -302,8 +307,6 @@ _SWITCHES = ("unbuffered", "label", "exclusive", "requeue", "no-requeue", "overc
 
 
 def _read_sbatch(comments: Iterable[Comment], reading: _Reading) -> None:
-    import shlex
-
     reading.on_slurm = True
     for comment in comments:
         if re.match(r"SBATCH\s", comment.text):
@@ -421,10 +424,9 @@ def _make(ran: Ran, words: Sequence[Field], direct: bool, torchrun: bool, env: d
     if reading.on_slurm:
         launch = _on_slurm(launch, reading)
     lines = [ran.line, *(word.line for word in ran.words), *(setting.line for setting in env.values())]
-    said = " ".join("".join(p if isinstance(p, str) else f"${p.name}" for p in word.value) for word in ran.words)
     slurm = reading.slurm if reading.on_slurm else None
     return Training(arguments, env, launch, slurm, ran.line, max(lines), file, direct and not torchrun, ran.when, ran.folder,
-                    ran.before, tuple(reading.notes), said=said)
+                    ran.before, tuple(reading.notes), said=" ".join(shown(word.value) for word in ran.words))
 
 
 def fits_launch(key: str, value: Value, env: Mapping[str, Setting]) -> bool:

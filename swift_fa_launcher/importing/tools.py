@@ -44,20 +44,6 @@ def _echo(words: list[str], given: str | None) -> str | None:
     return " ".join(words) + ends
 
 
-def _printf(words: list[str], given: str | None) -> str | None:
-    form, *values = words
-    if not re.fullmatch(r"(?:[^%\\]|%[sd]|%%|\\n|\\t)*", form):
-        return None
-    said, count = "", len(re.findall(r"%[sd]", form))
-    for start in range(0, max(len(values), 1), max(count, 1)):
-        now = [*values[start:start + count], *[""] * count]
-        piece = re.sub(r"%([sd])", lambda match, now=now: now.pop(0) or ("" if match[1] == "s" else "0"), form)  # type: ignore[misc]
-        said += piece.replace("%%", "%").replace("\\n", "\n").replace("\\t", "\t")
-        if not count:
-            break
-    return said
-
-
 def _dirname(words: list[str], given: str | None) -> str | None:
     path = words[-1].rstrip("/")
     head, slash, _ = path.rpartition("/")
@@ -79,17 +65,11 @@ def _seq(words: list[str], given: str | None) -> str | None:
 
 
 def _tr(words: list[str], given: str | None) -> str | None:
-    if given is None:
+    """`tr ab cd`, without ranges and options."""
+    first, second = (word.replace("\\n", "\n").replace("\\t", "\t") for word in words)
+    if given is None or re.search(r"[\\\[]|^-.|.-.", first + second) or not second:
         return None
-    signs = [word.replace("\\n", "\n").replace("\\t", "\t").replace("[:upper:]", "A-Z").replace("[:lower:]", "a-z")
-             .replace("[:space:]", " \n\t") for word in words if word != "-d"]
-    sets = [re.sub(r"([a-z])-([a-z])|([A-Z])-([A-Z])|(\d)-(\d)",
-                   lambda m: "".join(map(chr, range(ord(m[0][0]), ord(m[0][2]) + 1))), one) for one in signs]
-    if any(word.startswith("-") and word != "-d" for word in words) or "\\" in "".join(sets):
-        return None
-    if "-d" in words:
-        return given.translate({ord(sign): None for sign in sets[0]})
-    return given.translate({ord(sign): sets[1][min(i, len(sets[1]) - 1)] for i, sign in enumerate(sets[0])})
+    return given.translate({ord(sign): second[min(i, len(second) - 1)] for i, sign in enumerate(first)})
 
 
 def _wc(words: list[str], given: str | None) -> str | None:
@@ -98,30 +78,9 @@ def _wc(words: list[str], given: str | None) -> str | None:
 
 
 def _awk(words: list[str], given: str | None) -> str | None:
-    """`awk -F, '{print NF}'` and `'{print $1}'`."""
-    match = re.fullmatch(r"(?:-F ?(?P<by>[^ ]) )?\{ ?print (?:(?P<nf>NF)|\$(?P<at>[1-9]|NF)) ?\}", " ".join(words))
-    if not match or given is None:
-        return None
-    told = []
-    for line in given.splitlines():
-        items = line.split(match["by"]) if match["by"] else line.split()
-        at = len(items) if match["at"] == "NF" else int(match["at"] or 0)
-        told.append(str(len(items)) if match["nf"] else items[at - 1] if 0 < at <= len(items) else "")
-    return "".join(f"{line}\n" for line in told)
-
-
-def _cut(words: list[str], given: str | None) -> str | None:
-    match = re.fullmatch(r"(?:-d ?(?P<by>.) )?-f ?(?P<at>\d+)(?: -d ?(?P<by2>.))?", " ".join(words))
-    if not match or given is None:
-        return None
-    by, at = match["by"] or match["by2"] or "\t", int(match["at"])
-    return "".join(f"{line.split(by)[at - 1] if by in line and at <= len(line.split(by)) else '' if by in line else line}\n"
-                   for line in given.splitlines())
-
-
-def _head(words: list[str], given: str | None) -> str | None:
-    count = re.fullmatch(r"-(?:n ?)?(\d+)", " ".join(words) or "-10")
-    return "".join(given.splitlines(keepends=True)[:int(count[1])]) if given is not None and count else None
+    """`awk -F, '{print NF}'`."""
+    match = re.fullmatch(r"(?:-F ?(?P<by>[^ ]) )?\{ ?print NF ?\}", " ".join(words))
+    return "".join(f"{len(line.split(match['by']))}\n" for line in given.splitlines()) if match and given is not None else None
 
 
 def _cat(words: list[str], given: str | None) -> str | None:
@@ -129,7 +88,7 @@ def _cat(words: list[str], given: str | None) -> str | None:
 
 
 OWN_TOOLS: Mapping[str, Callable[[list[str], str | None], str | None]] = {
-    "expr": _expr, "bc": _bc, "echo": _echo, "printf": _printf, "dirname": _dirname, "basename": _basename, "seq": _seq,
-    "tr": _tr, "wc": _wc, "awk": _awk, "cut": _cut, "head": _head, "cat": _cat}
+    "expr": _expr, "bc": _bc, "echo": _echo, "dirname": _dirname, "basename": _basename, "seq": _seq,
+    "tr": _tr, "wc": _wc, "awk": _awk, "cat": _cat}
 #: Those that carry an unknown text through as it is.
-TRANSPARENT = ("echo", "printf", "dirname", "basename", "cat")
+TRANSPARENT = ("echo", "dirname", "basename", "cat")

@@ -61,6 +61,11 @@ def text_of(value: Value | None) -> str | None:
     return "".join(piece for piece in value if isinstance(piece, str))
 
 
+def shown(value: Value) -> str:
+    """A value for people: `$NAME` for what is not known."""
+    return "".join(piece if isinstance(piece, str) else f"${piece.name}" for piece in value)
+
+
 def unknowns(value: Value) -> Iterable[Env]:
     """The unknown parts, those of defaults included."""
     for piece in value:
@@ -112,24 +117,37 @@ class NoNumber(Exception):
     """Not to be computed: broken, or a value that is not known."""
 
 
-_TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|<<=|>>=|\*\*|<<|>>|\+\+|--|&&|\|\||[-+*/%&|^<>=!]="
-                    r"|[-+*/%&|^~!<>?:()=,])")
-_LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"), ("+", "-"),
-           ("*", "/", "%"), ("**",))
+_TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|\*\*|\+\+|--|&&|\|\||[-+*/%<>=!]=|[-+*/%!<>?:()=])")
+
+
+def _quotient(a: int, b: int) -> int:
+    if b == 0:
+        raise NoNumber
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)  # towards zero
+
+
+def _power(a: int, b: int) -> int:
+    if not 0 <= b < 64:
+        raise NoNumber
+    return int(a ** b)
+
+
+#: What binds two numbers, the loosest first; `**` binds from the right.
+_LEVELS: tuple[Mapping[str, Callable[[int, int], int]], ...] = (
+    {"||": lambda a, b: int(bool(a or b))}, {"&&": lambda a, b: int(bool(a and b))},
+    {"==": lambda a, b: int(a == b), "!=": lambda a, b: int(a != b)},
+    {"<": lambda a, b: int(a < b), ">": lambda a, b: int(a > b), "<=": lambda a, b: int(a <= b), ">=": lambda a, b: int(a >= b)},
+    {"+": lambda a, b: a + b, "-": lambda a, b: a - b},
+    {"*": lambda a, b: a * b, "/": _quotient, "%": lambda a, b: a - b * _quotient(a, b)},
+    {"**": _power})
 
 
 def compute(text: str, look: Callable[[str], int], keep: Callable[[str, int], None]) -> int:
-    """The value of bash's arithmetic. look, keep: read and write a variable. Raises NoNumber."""
-    tokens, at = [], 0
-    text = text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match:
-            raise NoNumber(text)
-        tokens.append(match[1])
-        at = match.end()
+    """The value of bash's arithmetic, without its bits and commas. look, keep: read and write a variable. Raises NoNumber."""
+    found = [*_TOKEN.finditer(text)]
+    tokens = [match[1] for match in found] if "".join(match[0] for match in found) == text.rstrip() else [""]
     reader = _Sum(tokens, look, keep)
-    value = reader.sequence() if tokens else 0
+    value = reader.whole() if tokens else 0
     if reader.tokens:
         raise NoNumber(text)
     return value
@@ -142,27 +160,20 @@ class _Sum:
     def _take(self, *words: str) -> str | None:
         return self.tokens.pop(0) if self.tokens and self.tokens[0] in words else None
 
-    def sequence(self) -> int:
-        value = self._choice()
-        while self._take(","):
-            value = self._choice()
-        return value
-
-    def _choice(self) -> int:
-        if len(self.tokens) > 1 and re.match(r"[A-Za-z_]", self.tokens[0]) and re.fullmatch(r"(\*|/|%|\+|-|<<|>>|&|\||\^)?=",
-                                                                                           self.tokens[1]):
+    def whole(self) -> int:
+        """An assignment, a choice, or a plain sum."""
+        if len(self.tokens) > 1 and self.tokens[0].isidentifier() and re.fullmatch(r"[-+*/%]?=", self.tokens[1]):
             name, sign = self.tokens.pop(0), self.tokens.pop(0)
-            value = self._choice()
-            value = value if sign == "=" else _apply(sign[:-1], self._look(name), value)
+            value = self.whole()
+            value = value if sign == "=" else _whole_of(sign[0], self._look(name), value)
             self._keep(name, value)
             return value
         value = self._level(0)
         if not self._take("?"):
             return value
-        first = self._choice()
-        if not self._take(":"):
+        first, colon, second = self.whole(), self._take(":"), self.whole()
+        if not colon:
             raise NoNumber
-        second = self._choice()
         return first if value else second
 
     def _level(self, level: int) -> int:
@@ -170,35 +181,31 @@ class _Sum:
             return self._single()
         value = self._level(level + 1)
         while sign := self._take(*_LEVELS[level]):
-            value = _apply(sign, value, self._level(level if sign == "**" else level + 1))
+            value = _whole_of(sign, value, self._level(level if sign == "**" else level + 1))
         return value
 
     def _single(self) -> int:
-        if sign := self._take("++", "--"):
-            return self._stepped(self.tokens.pop(0) if self.tokens else "", 1 if sign == "++" else -1)
-        if sign := self._take("-", "+", "!", "~"):
+        if sign := self._take("-", "+", "!"):
             value = self._single()
-            return {"-": -value, "+": value, "!": int(not value), "~": ~value}[sign]
+            return {"-": -value, "+": value, "!": int(not value)}[sign]
         if self._take("("):
-            value = self.sequence()
+            value = self.whole()
             if not self._take(")"):
                 raise NoNumber
             return value
-        if not self.tokens:
-            raise NoNumber
-        token = self.tokens.pop(0)
-        if re.match(r"[A-Za-z_]", token):
-            value = self._look(token)
-            if sign := self._take("++", "--"):
-                self._keep(token, value + (1 if sign == "++" else -1))
-            return value
-        return read_number(token)
+        step = self._take("++", "--")
+        token = self.tokens.pop(0) if self.tokens else ""
+        if not token.isidentifier():
+            return read_number(token if not step else "")
+        value = self._look(token)
+        if sign := step or self._take("++", "--"):
+            self._keep(token, value + (1 if sign == "++" else -1))
+        return self._look(token) if step else value
 
-    def _stepped(self, name: str, by: int) -> int:
-        if not name.isidentifier():
-            raise NoNumber
-        self._keep(name, self._look(name) + by)
-        return self._look(name)
+
+def _whole_of(sign: str, a: int, b: int) -> int:
+    """Of 64 bits, as bash's are."""
+    return (next(level[sign] for level in _LEVELS if sign in level)(a, b) + 2**63) % 2**64 - 2**63
 
 
 def read_number(text: str) -> int:
@@ -213,20 +220,3 @@ def read_number(text: str) -> int:
         return -value if sign == "-" else value
     except ValueError:
         raise NoNumber(text) from None
-
-
-def _apply(sign: str, a: int, b: int) -> int:
-    if sign in ("/", "%"):
-        if b == 0:
-            raise NoNumber
-        whole = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)  # towards zero
-        return whole if sign == "/" else a - b * whole
-    if sign in ("**", "<<", ">>") and not 0 <= b < 64:
-        raise NoNumber
-    table: Mapping[str, Callable[[], int]] = {
-        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "**": lambda: a ** b, "<<": lambda: a << b,
-        ">>": lambda: a >> b, "&": lambda: a & b, "|": lambda: a | b, "^": lambda: a ^ b, "&&": lambda: int(bool(a and b)),
-        "||": lambda: int(bool(a or b)), "==": lambda: int(a == b), "!=": lambda: int(a != b), "<": lambda: int(a < b),
-        ">": lambda: int(a > b), "<=": lambda: int(a <= b), ">=": lambda: int(a >= b)}
-    value = table[sign]()
-    return (value + 2**63) % 2**64 - 2**63

@@ -30,8 +30,8 @@ Packages = Mapping[str, Maybe[Version]]
 
 
 def collect_swift_arguments(python: str, module: str | None = None, packages: Maybe[Packages] = None, *,
-                            environment: Mapping[str, str] | None = None, cwd: Path | None = None,
-                            say: Say = lambda text: None) -> Maybe[Mapping[str, Argument]]:
+                            environment: Mapping[str, str] | None = None, say: Say = lambda text: None
+                            ) -> Maybe[Mapping[str, Argument]]:
     """Name to argument, in the parser's order; Unknown(why) where there is no ms-swift or it cannot be read.
 
     module: the file that `import swift` runs in that Python. Reading the sources takes 0.3 s, importing ms-swift, where the
@@ -44,7 +44,7 @@ def collect_swift_arguments(python: str, module: str | None = None, packages: Ma
     kept = kept_answer(place, lambda answer: _make_arguments(answer["arguments"]))
     if kept is not None:
         return kept
-    answer = _ask(python, dict(os.environ if environment is None else environment), cwd or Path.cwd(), say)
+    answer = _ask(python, dict(os.environ if environment is None else environment), Path.cwd(), say)
     if isinstance(answer, Unknown):
         return answer
     keep_answer(place, {"arguments": answer["arguments"]}, answer["files"])

@@ -176,12 +176,3 @@ def removals_to_json(removals: Sequence[Removal], *, done: bool) -> Mapping[str,
                       "paths": [str(path) for path in one.paths]} for one in going],
             "kept": [{"run": one.entry.folder.name, "state": one.entry.state, "why": render_words(one.kept, "en")}
                      for one in removals if one.kept]}
-
-
-def render_size(size: float) -> str:
-    """`3.2 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

@@ -175,7 +175,7 @@ def render_rows(names: Sequence[str], rows: Sequence[Row], lang: str, width: int
     lines: list[list[str]] = [["", *marks]]
     for group, members in groupby(rows, key=lambda row: row.group):
         lines.append([_GROUPS[group].render(lang)])
-        lines += [[f"  {row.key}", *(_figure(value) for value in row.values)] for row in members]
+        lines += [[f"  {row.key}", *(render_figure(value) for value in row.values)] for row in members]
     table = columns([[*line, ""] for line in lines])
     if width is None or max(map(cells, table.splitlines())) <= width:
         return f"{legend}\n\n{table}"
@@ -184,7 +184,8 @@ def render_rows(names: Sequence[str], rows: Sequence[Row], lang: str, width: int
         line[0], *(f"    {mark:>{wide}}  {value}" for mark, value in zip(marks, line[1:], strict=False) if value)))])
 
 
-def _figure(value: Any) -> str:
+def render_figure(value: Any) -> str:
+    """A value of a table; empty where there is none."""
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else _shown(value)
 
 

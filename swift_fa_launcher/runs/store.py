@@ -177,7 +177,12 @@ def run_word(folder: Path) -> str:
 
 def list_command(root: Path) -> str:
     """The command that lists the runs of `root`."""
-    return "swift-fa runs" if is_usual(root) else f"swift-fa runs --root {shlex.quote(str(root))}"
+    return shlex.join(["swift-fa", "runs", *root_words(root)])
+
+
+def root_words(root: Path) -> list[str]:
+    """The option that makes a command find this folder of records; none where it does by itself."""
+    return [] if is_usual(root) else ["--root", str(root)]
 
 
 def is_usual(root: Path) -> bool:

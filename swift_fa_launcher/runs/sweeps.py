@@ -21,7 +21,7 @@ from swift_fa_launcher.errors import RecordError, Text
 from swift_fa_launcher.files import read_group, read_json, write_whole
 from swift_fa_launcher.layout import columns
 from swift_fa_launcher.runs.output import read_eval_loss
-from swift_fa_launcher.runs.report import render_duration, say_state
+from swift_fa_launcher.runs.report import render_duration, render_figure, say_state
 from swift_fa_launcher.runs.store import Entry, see_run
 
 KIND = "sweep"
@@ -134,14 +134,10 @@ def render_members(members: Sequence[Member], lang: str) -> str:
     for member in rank_members(members):
         values = dict(setting.split("=", 1) for setting in member.settings)
         record = member.entry.record if member.entry else None
-        rows.append([str(member.number), *(values.get(key, "") for key in keys),
-                     *([_number(member.eval_loss)] if evaluated else []), _number(member.loss), say_state(member.state, lang),
-                     render_duration(record) if record else "", _told(member)])
+        results = [member.eval_loss, member.loss] if evaluated else [member.loss]
+        rows.append([str(member.number), *(values.get(key, "") for key in keys), *map(render_figure, results),
+                     say_state(member.state, lang), render_duration(record) if record else "", _told(member)])
     return columns(rows)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
 
 
 def _told(member: Member) -> str:

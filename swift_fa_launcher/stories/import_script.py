@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +14,8 @@ from swift_fa_launcher.config.schema_file import schema_line
 from swift_fa_launcher.config.swift_args import Arguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, LauncherError, Say, Text, UsageError, Words, refused_as
-from swift_fa_launcher.files import write_whole
+from swift_fa_launcher.files import kind_of as kind_of_file
+from swift_fa_launcher.files import read_bounded, write_whole
 from swift_fa_launcher.importing.compare import Difference, differences
 from swift_fa_launcher.importing.draft import Draft, make_draft
 from swift_fa_launcher.importing.evaluate import Note
@@ -57,10 +57,9 @@ def read_source(word: str) -> Source:
     with refused_as(LauncherError("import-unreadable", where=word)):
         if path.is_dir() and (path / "args.json").is_file():
             path = path / "args.json"
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if kind_of_file(path) in ("dir", "special"):
             raise LauncherError("import-unreadable", where=word, why=Text("it is not a file", "它不是文件"))
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = read_bounded(path, _LARGEST)
     return Source(word, _decoded(data, word), path.absolute())
 
 
@@ -115,7 +114,7 @@ def _with_file(training: Training, source: Source) -> Training:
     file = next((folder / expand_user(name) for folder in above if (folder / expand_user(name)).is_file()), None)
     if file is None:
         raise ShellError(training.line, Text(f"the file {name} that it names is not there", f"它指定的文件 {name} 不存在"))
-    inner = read_yaml(_decoded(file.read_bytes()[:_LARGEST + 1], str(file)))
+    inner = read_yaml(read_source(str(file)).text)
     ours = {given.name for given in training.arguments}
     arguments = (*(replace(given, line=given.line + _OTHER_FILE) for given in inner.arguments if given.name not in ours),
                  *training.arguments)

@@ -20,6 +20,7 @@ from machines import ARGUMENTS_4_6
 
 from swift_fa_launcher.commands.completion import SCRIPTS, offers
 from swift_fa_launcher.decode import encode
+from swift_fa_launcher.runs.store import remember_root
 
 PROGRAM = Path(sys.executable).with_name("swift-fa")
 
@@ -67,6 +68,14 @@ def offered(line: str) -> list[str]:
 ])
 def test_what_is_offered(here: Path, line: str, among: set[str]) -> None:
     assert among <= {*offered(line)}
+
+
+def test_runs_are_offered_from_where_commands_look_for_them(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "own" / "20260103-000000-third-cccc").mkdir(parents=True)
+    remember_root(here / "own", here)
+    (here / "runs").rename(here / "gone")
+    assert offered("swift-fa show ") == ["latest", "20260103-000000-third-cccc"]
+    assert "20260101-000000-first-aaaa" in offered("swift-fa show --root gone ")
 
 
 def test_what_is_not_offered(here: Path) -> None:

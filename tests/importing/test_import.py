@@ -105,7 +105,8 @@ srun --ntasks-per-node=1 bash -c 'NODE_RANK=$SLURM_PROCID swift sft --model m --
 
 
 def test_a_script_handed_to_sbatch() -> None:
-    assert sections(f"sbatch <<'EOF'\n#!/bin/bash\n{BASIC} --seed 3\nEOF\n")["swift"]["seed"] == 3
+    data = sections(f"sbatch <<'EOF'\n#!/bin/bash\n#SBATCH -p gpu\n{BASIC} --seed 3  # three\nEOF\n")
+    assert data["swift"]["seed"] == 3 and (data["launch"]["target"], data["launch"]["slurm"]) == ("slurm", {"partition": "gpu"})
 
 
 # --- what cannot be known ---
@@ -145,6 +146,7 @@ swift sft --model m --dataset d --lora_rank $RANK --lora_alpha $((RANK * 4)) --s
     (f"{BASIC} $EXTRA", 1, "EXTRA, which the script does not set, is left out"),
     (f"if [ -n \"$DEBUG\" ]; then exit 1; fi\n{BASIC}", 1, "decided as if DEBUG were not set"),
     (f"if [ -f x ]; then\n{BASIC}\nfi", 1, "whether the command runs hangs on this line"),
+    (f"A=(a)\nif [ -f x ]; then A=(b); fi\n{BASIC} --seed $A", 2, "A is taken as it was before"),
     (f"numactl -N 0 {BASIC}", 1, "numactl before the command is left out"),
     (f"{BASIC}\r\n# end\r\n", 0, "the lines end as Windows writes them"),
 ])
@@ -169,6 +171,12 @@ def test_what_is_told(text: str, line: int, said: str) -> None:
     ("eval \"$COMMAND\"", 1, "what eval runs is not certain"),
     ("f() { f; }; f", 1, "a function calls itself without an end"),
     ("swift sft --model ???", 1, "the text ??? cannot be written"),
+    ("A=(a b)\nA[1]=c\n", 2, "A[1]= … is not followed"),
+    ("for ((i = 0; i < 3; i++)); do\nswift sft --seed $i\ndone", 1, "for (( … is not followed"),
+    ("select x in a b; do swift sft; done", 1, "select … is not followed"),
+    ("A=B\nswift sft --model ${!A}", 2, "${! … is not followed"),
+    ("let A=1\nswift sft --seed $A", 1, "let … is not followed"),
+    ("while nc -z a 1; do N=$N+; swift sft --model $N; done", 1, "runs who knows how often is not followed"),
 ])
 def test_what_is_refused_names_the_line_and_the_reason(text: str, line: int, said: str) -> None:
     where, why = refused(text)
@@ -184,6 +192,21 @@ def test_what_is_refused_names_the_line_and_the_reason(text: str, line: int, sai
 ])
 def test_what_holds_no_training_is_refused(text: str, name: str, said: str) -> None:
     assert said in refused(text, name)[1]
+
+
+def test_what_a_loop_of_unknown_length_sets_is_open_behind_it() -> None:
+    assert sections(f"until nc -z a 1; do sleep 1; done\nfor f in $(ls); do rm $f; done\n{BASIC}")["swift"]["model"] == "m"
+    data = sections("""MODEL=m; MORE=()
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --model) MODEL="$2"; shift 2 ;;
+    --rank) RANK="$2"; shift 2 ;;
+    *) MORE+=("$1"); shift ;;
+  esac
+done
+swift sft --model "$MODEL" --dataset d --lora_rank "$RANK" "${MORE[@]}"
+""")
+    assert data["swift"]["model"] == "${oc.env:MODEL,m}" and data["swift"]["lora_rank"] == "${oc.env:RANK}"
 
 
 def test_several_commands_are_listed() -> None:

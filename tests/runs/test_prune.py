@@ -59,6 +59,18 @@ def test_first_it_says_what_would_go(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not [name for name in os.listdir(tmp_path / "runs") if name.startswith(".")]
 
 
+def test_the_printed_command_names_the_folder_that_was_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """./runs is not where a command looks that names no folder, while $SWIFT_FA_ROOT names another."""
+    make(tmp_path, "bad", status="failed", exit_code=1)
+    monkeypatch.chdir(tmp_path)
+    for elsewhere, words in ((tmp_path / "elsewhere", "--outcome failed --root runs --yes"),
+                             (tmp_path / "runs", "--outcome failed --yes")):
+        monkeypatch.setenv("SWIFT_FA_ROOT", str(elsewhere))
+        assert main(["prune", "--outcome", "failed", "--root", "runs", "--lang", "en"]) == 0
+        assert f"swift-fa prune {words}" in capsys.readouterr().err
+
+
 def test_by_age_tag_and_parent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = make(tmp_path, "old", tags=("old",))
     make(tmp_path, "child", 5, parent=old.name)
