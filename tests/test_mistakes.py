@@ -69,6 +69,7 @@ YAML = [
     wrote("swift:\n  dataset: a\n  - b\n", "below line 2, which has a value"),
     wrote("swift:\n  target_regex: \"\\d+\"\n", "backslash|single quotes"),
     wrote("<<<<<<< HEAD\nswift:\n=======\n", "bad.yaml:1:1|git merge"),
+    wrote("```yaml\nswift:\n  model: q\n```\n", "bad.yaml:1:1|code fence of Markdown|delete"),
     wrote("launch: gpus: 0\n", "lines of their own|launch: {gpus: 0}"),
     wrote("swift:\n  model = q\n", "colon and a blank: model: q"), wrote("swift:\nmodel: q\n", "belongs under swift"),
     wrote("swift.model: q\n", "write model indented below a line swift:"), wrote("extend: base.yaml\nswift:\n", "extends"),
@@ -99,10 +100,20 @@ FILES = [
     wrote("swift:\n  model: q\nlaunch:\n  gpu: 0\n", "launch.gpus"),
     wrote("swanlab:\n  mode: off\n", "cloud, local, offline or disabled, not 'off'|swanlab.mode=disabled"),
     wrote("flash_attn:\n  install: no\n", "flash_attn.install=never"),
+    wrote("swift:\n  --model q\n", "write a colon and a blank: model: q"),
+    wrote("swift:\n  model: q\nenv:\n  - A=1\n", "write a colon and a blank: A: 1"),
     wrote("swift:\n  model: ${HOME}/m\n", "written ${oc.env:HOME}, not ${HOME}"),
     wrote("swift:\n  model: ${env:HOME}/m\n", "${oc.env:HOME}"),
     wrote("swift:\n  model: ${MODEL:-qwen}\n", "${oc.env:MODEL,qwen}"),
     typed(("preflight", "my", "cfg.yaml"), "apart at its blanks|swift-fa preflight 'my cfg.yaml'"),
+]
+
+#: Files of another kind that are imported: told what they are.
+IMPORTED = [
+    Mistake(("import", "rows.jsonl"), "it is data|swift.dataset", '{"messages": []}\n', name="rows.jsonl"),
+    Mistake(("import", "config.json"), "swift.model", '{"architectures": ["Q"], "model_type": "q"}\n', name="config.json"),
+    Mistake(("import", "ds.json"), "swift.deepspeed", '{"zero_optimization": {"stage": 2}}\n', name="ds.json"),
+    Mistake(("import", "rows.jsonl", "--lang", "zh"), "它是数据", '{"messages": []}\n', name="rows.jsonl"),
 ]
 
 #: The command line, as habit or another program has it.
@@ -142,6 +153,14 @@ TYPED = [
     typed("train ok.yaml swift.seed", "swift.seed=VALUE"), typed("train ok.yaml launch.gpus=two", "launch.gpus=0,1|auto:2"),
     typed("train ok.yaml launch.gpus=-1", "names no GPU|launch.gpus=null"), typed("train ok.yaml launch.gpus=[]", "names no GPU"),
     typed("train ok.yaml launch.gpus=0,0", "twice|launch.gpus=0"), typed("train ok.yaml launch.gpus=none", "names no GPU"),
+    typed("train ok.yaml launch.nproc_per_node=auto", "leave it to swift-fa|launch.nproc_per_node=null"),
+    typed("train ok.yaml launch.master_port=99999", "from 1 to 65535|launch.master_port=65535"),
+    typed("train ok.yaml launch.restarts=-1", "launch.restarts=0"),
+    typed("train ok.yaml swanlab.api_key=abcdefg", "export SWANLAB_API_KEY=VALUE!abcdefg"),
+    typed("train ok.yaml launch.grace=20s", "launch.grace=20"),
+    typed("train ok.yaml launch.stall_timeout=5m", "launch.stall_timeout=300"),
+    typed("train ok.yaml launch.nproc_per_node=auto --lang zh", "由 swift-fa 决定：launch.nproc_per_node=null"),
+    typed("delete latest", "swift-fa prune --name latest"), typed("runs --where lora_rank=8", "swift.lora_rank"),
     typed("train ok.yaml swanlab.mode=online", "swanlab.mode=cloud"), typed("preflight --allow gpu-none,nix", "code nix"),
     typed("train ok.yaml --learning_rate 1e-4 --lang zh", "设置的写法不带短横线：swift.learning_rate=1e-4"),
     typed("train ok.yaml launch.gpus=[0, 1] --lang zh", "shell 在空格处拆开了"),
@@ -169,6 +188,15 @@ MEANT = [
     wrote("swift:\n  model: q,\n", "value-doubtful|swift.model=q", None),
     wrote("swift:\n  learning_rate:\n", "value-doubtful|is empty|learning_rate: null", None),
     wrote("env:\n  NPROC_PER_NODE: 2\nlaunch:\n  nproc_per_node: 1\n", "launch-env-conflict", 1),
+    typed(("-", "swift.max_length=4k"), "arg-invalid|swift.max_length=4096", 1),
+    typed(("-", "swift.save_steps=100steps"), "swift.save_steps=100", 1),
+    typed(("-", "swift.learning_rate=1e–4"), "swift.learning_rate=1e-4", 1),
+    typed(("-", "swift.max_length=auto"), "swift.max_length=null", 1),
+    typed(("-", "swift.max_length=long"), "must be a whole number|swift-fa args max_length", 1),
+    typed(("-", "swift.attn_impl=fa2"), "swift.attn_impl=flash_attn!eager", 1),
+    typed(("-", "swift.optim=adamw"), "swift.optim=adamw_torch!adamw_8bit\n", 1),
+    typed(("-", "swift.load_in_4bit=true"), "quant_bits!quant_bits=true", 1),
+    typed(("-", "swift.use_flash_attention_2=true"), "attn_impl!attn_impl=true", 1),
     typed(("-", "swift.lr=1e-4", "--lang", "zh"), "没有参数 lr|swift.learning_rate=", 1),
     Mistake(("+", "--lang", "zh"), "冒号后面缺少空格|请写成：model: q", "swift:\n  model:q\n  dataset: a\n"),
     Mistake(("+", "--lang", "zh"), "没有写在任何段|swift-fa import bad.yaml", "model: q\n"),
@@ -183,7 +211,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("mistake", [*YAML, *FILES, *TYPED, *MEANT], ids=lambda m: f"{' '.join(m.words)} {m.text!r}"[:60])
+@pytest.mark.parametrize("mistake", [*YAML, *FILES, *IMPORTED, *TYPED, *MEANT],
+                         ids=lambda m: f"{' '.join(m.words)} {m.text!r}"[:60])
 def test_a_mistake_is_answered(mistake: Mistake, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)

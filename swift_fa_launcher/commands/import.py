@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     draft, checked = story.draft_config(story.read_source(options.script), options.number, options.lang,
                                         Progress(options.lang).say)
     if options.out:
-        story.write_config(draft.text, options.out)
+        story.write_config(draft.text, options.out, Progress(options.lang).say)
     if options.json:
         print_json(_to_json(draft, checked, options))
         return DONE
@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(draft: Draft, checked: Checked, options: argparse.Namespace) -> None:
     """What to know of the config, on standard error: notes, what to set, the verdict, what differs."""
+    from swift_fa_launcher.findings.finding import status
+
     lang, width = options.lang, width_of(sys.stderr)
     if checked.judgement:
         print_table(checked.judgement, lang, to_stderr=True)
@@ -62,7 +64,7 @@ def _tell(draft: Draft, checked: Checked, options: argparse.Namespace) -> None:
     _tell_differences(checked, lang)
     if options.out:
         tell(Text(f"written to {options.out}", f"已写入 {options.out}"), lang)
-        command = "train" if checked.judgement else "preflight"
+        command = "train" if checked.judgement and status(checked.judgement.findings) != "blocked" else "preflight"
         print(advice(f"swift-fa {command} {shlex.quote(options.out)}", lang, width), file=sys.stderr)
 
 

@@ -22,13 +22,14 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("check", "doctor", "validate", "verify", "test", "lint", "env", "checks"), "preflight"),
     **dict.fromkeys(("list", "ls", "history", "ps", "jobs", "status", "experiments"), "runs"),
     **dict.fromkeys(("log", "logs", "info", "view", "cat"), "show"), **dict.fromkeys(("continue", "restart"), "resume"),
-    **dict.fromkeys(("repeat", "again", "replay", "reproduce"), "rerun"), **dict.fromkeys(("compare", "cmp"), "diff"),
+    **dict.fromkeys(("repeat", "again", "replay", "reproduce"), "rerun"), "cmp": "diff",
     **dict.fromkeys(("stop", "kill", "end", "cancel"), "runs --end"),
     **dict.fromkeys(("setup", "flash-attn", "wheel"), "install"),
     **dict.fromkeys(("debug", "why", "analyze", "analyse", "diagnosis"), "diagnose"),
     **dict.fromkeys(("arguments", "params", "options"), "args"),
     **dict.fromkeys(("benchmark", "speed", "perf"), "bench"), **dict.fromkeys(("code", "codes", "finding", "what"), "explain"),
     **dict.fromkeys(("configs", "conf", "print", "settings"), "config"), **dict.fromkeys(("dry-run", "dryrun"), "rehearse"),
+    **dict.fromkeys(("delete", "remove", "rm", "clean"), "prune --name"), **dict.fromkeys(("grid", "search", "hparams"), "sweep"),
     **dict.fromkeys(("convert", "from-script"), "import"), **dict.fromkeys(("new", "create", "template"), "init"),
 }
 _MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_lora", "app", "web-ui", "sample", "rollout")

@@ -23,11 +23,12 @@ import yaml
 
 from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.gpus import GpusError, parse_gpus
-from swift_fa_launcher.config.names import VALUES_MEANT, find_settings
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
 from swift_fa_launcher.config.render import leaves, typed
 from swift_fa_launcher.config.schema import (
     CHOICES,
     PACKAGED,
+    RANGES,
     SECTIONS,
     Origin,
     ResolvedConfig,
@@ -38,7 +39,7 @@ from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
 from swift_fa_launcher.files import read_bounded
-from swift_fa_launcher.secrets import strike_assigned
+from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 _LARGEST = 4 << 20  # bytes of a config
@@ -153,6 +154,10 @@ def _blank_missing(value: Any) -> tuple[Text, ...]:
     """The hint where a text looks like a key and its value without the blank between them, or a list like keys with dashes."""
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return (Text("write the keys without dashes before them", "键前面不要加短横线"),)
+    if isinstance(value, list) and value:
+        value = value[0]  # `- A=1`, as Docker's files have it
+    if isinstance(value, str):
+        value = re.sub(r"^--([\w-]+)[ =]+", r"\1: ", value)  # an option of a command line
     stuck = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", value) if isinstance(value, str) else None
     return (Text(f"write a colon and a blank: {stuck[1]}: {stuck[2]}",
                  f"要写冒号加空格：{stuck[1]}: {stuck[2]}"),) if stuck else ()
@@ -497,6 +502,10 @@ def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Te
                  f"它应写在 {guess.partition('.')[0]} 段：{guess}") if guess else
             Text(f"known: {listed}", f"可用：{listed}"))
     more = () if guess else (Text(f"if it is an argument of ms-swift: swift.{last}", f"如果它是 ms-swift 的参数：swift.{last}"),)
+    if not guess and is_secret_name(last):
+        variable = "SWANLAB_API_KEY" if group == "swanlab" else last.upper()
+        hint, more = Text(f"a secret belongs in no config; in the shell: export {variable}=VALUE",
+                          f"密钥不能写入配置；请在 shell 中：export {variable}=值"), ()
     return ConfigError("config-key-unknown", Text(f"unknown {what.en} {key}", f"未知的{what.zh} {key}"),
                        where=_place(origin, key), hint=(hint, *more))
 
@@ -591,7 +600,8 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     except DecodeError as error:
         key = dotted(name, error.path)
         raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
-                          where=_place(_origin_near(origins, key), key)) from None
+                          where=_place(_origin_near(origins, key), key),
+                          hint=_number_hint(kind, value, error.path, key)) from None
     for key, choices in CHOICES.items():
         section_name, _, field_name = key.partition(".")
         if section_name == name and getattr(section, field_name) not in choices:
@@ -602,7 +612,25 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
                                    f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
                               where=_place(origins.get(key), key),
                               hint=(typed(key, meant),) if meant else did_you_mean(str(found), choices))
+    for key, (least, most) in RANGES.items():
+        number = getattr(section, key.rpartition(".")[2]) if key.startswith(f"{name}.") else None
+        if number is not None and not least <= number <= most:
+            raise ConfigError("config-value-invalid",
+                              Text(f"{key} must be from {least} to {most}, not {number}",
+                                   f"{key} 必须在 {least} 到 {most} 之间，而不是 {number}"), where=_place(origins.get(key), key),
+                              hint=(typed(key, min(max(number, least), most)),))
     return section
+
+
+def _number_hint(kind: type, value: Any, name: str, key: str) -> tuple[Words, ...]:
+    """What a text that stands for a number may mean: the number, or to leave it to the program, as `auto`."""
+    found, wanted = value.get(name) if isinstance(value, dict) else None, str(field_types(kind).get(name))
+    if not isinstance(found, str) or not ("int" in wanted or "float" in wanted):
+        return ()
+    if (number := number_meant(key, found, whole="int" in wanted)) is not None:
+        return (typed(key, number),)
+    leave = typed(key, None)
+    return (Text(f"leave it to swift-fa: {leave}", f"由 swift-fa 决定：{leave}"),) if "None" in wanted else ()
 
 
 def _with_gpus(launch: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
@@ -673,7 +701,7 @@ def _origin_near(origins: Mapping[str, Origin], key: str) -> Origin | None:
 
 
 def _place(origin: Origin | None, key: str) -> str:
-    return f"{origin}: {key}" if origin else key
+    return f"{strike_assigned(str(origin))}: {key}" if origin else key
 
 
 def _yaml_error(error: yaml.YAMLError, file: Path, text: str) -> ConfigError:

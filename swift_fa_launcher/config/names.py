@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import FAMILIES, likely
@@ -94,14 +96,51 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     **{key: dict.fromkeys(("off", "no", "false", "none", "disable", "disabled", "0"), "never")
        | dict.fromkeys(("on", "yes", "true", "enable", "enabled", "1"), "auto")
        for key in ("flash_attn.install", "flash_attn.build", "preflight.probe", "preflight.rehearsal")},
+    "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
+                                     "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
+    "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
+    "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),
     "run.speedups": dict.fromkeys(("off", "no", "false", "none", "0"), "never") | dict.fromkeys(("on", "yes", "true"), "exact"),
     "flash_attn.provider": {"kernels": "kernel", "hub": "kernel", "pytorch": "torch", "sdpa": "torch", "flash_attn": "package",
                             "flash-attn": "package", "pip": "package", "wheel": "package"},
 }
 
+#: Dashes of word processors; other signs of full width NFKC makes plain.
+_DASHES = str.maketrans(dict.fromkeys("–—−", "-"))
+_TIMES: Mapping[str, int | Decimal] = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1), **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600)}
+_UNITS: Mapping[str, int | Decimal] = {
+    "k": 1000, "m": 10**6, "%": Decimal("0.01"),
+    **dict.fromkeys(("", "step", "steps", "epoch", "epochs", "token", "tokens"), 1)}
+
 #: Arguments that any ms-swift has, for where the installed one cannot be asked.
 USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
     name for family in FAMILIES for _, name in family.names}) - MEANT.keys()
+
+
+def number_meant(key: str, text: str, *, whole: bool) -> str | None:
+    """The plain number that a quantity with a unit, thousands or a word processor's dash means; None where it means none.
+
+    A k of tokens is 1024; a key of the section `launch` counts seconds.
+
+    >>> [number_meant("swift.max_length", said, whole=True) for said in ("4k", "4,096", "two")]
+    ['4096', '4096', None]
+    >>> number_meant("launch.grace", "5m", whole=False), number_meant("swift.warmup_ratio", "5%", whole=False)
+    ('300', '0.05')
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(_DASHES).strip().rstrip(",;。").lower()
+    plain = re.sub(r"(?<=\d)[,_](?=\d{3}(?!\d))", "", plain)
+    parts = re.fullmatch(r"(-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,3})?)\s*([a-z%]*)", plain)
+    units = _TIMES if key.startswith("launch.") else {**_UNITS, "k": 1024} if "length" in key else _UNITS
+    if parts is None or parts[2] not in {"", *units}:
+        return None
+    if not parts[2] and not whole:
+        return parts[1]
+    number = Decimal(parts[1]) * units.get(parts[2], 1)
+    if whole and number != int(number):
+        return None
+    return str(int(number)) if number == int(number) else format(number.normalize(), "f")
 
 
 def closed_keys() -> tuple[str, ...]:

@@ -31,6 +31,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "preflight.rehearsal": ("auto", "always", "never"),
     "run.speedups": ("exact", "all", "never"),
 }
+#: The least and the greatest value of a number, by dotted key.
+RANGES: Mapping[str, tuple[int, int]] = {"launch.master_port": (1, 65535), "launch.restarts": (0, 1000)}
 
 #: The words of an origin, as records and JSON have them, and in Chinese.
 _ORIGIN_WORDS = (("command line: ", "命令行："), ("environment: ", "环境变量："),

@@ -303,6 +303,11 @@ def is_switch(argument: Argument | None) -> bool:
     return _kind(argument).base == "bool"
 
 
+def is_number(argument: Argument | None) -> bool:
+    """Whether the parser takes a number, whole or not."""
+    return _kind(argument).base in ("int", "float")
+
+
 def takes_many(argument: Argument | None) -> bool:
     """Whether the parser takes several words."""
     return _kind(argument).many

@@ -65,6 +65,9 @@ def _anywhere(lines: Sequence[str], at: int) -> Iterator[Fault]:
         if re.match(r"<<<<<<< |=======$|>>>>>>> ", line):
             yield Fault(number, 0, Text("a conflict of a git merge is left here", "这里留有 git 合并冲突的标记"),
                         (Text("keep one of the two versions and delete the markers", "保留其中一个版本，并删掉冲突标记"),))
+        if re.match(r"\s*(```|~~~)", line):
+            yield Fault(number, 0, Text("a code fence of Markdown was copied along", "Markdown 的代码围栏也被复制进来了"),
+                        (Text("delete the lines that begin with ```", "删掉以 ``` 开头的行"),))
         if indent := re.match(r" *(\t|[\u3000\u00a0])\s*\S", line):
             tab = indent[1] == "\t"
             yield Fault(number, indent.start(1), Text(

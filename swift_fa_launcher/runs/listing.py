@@ -100,15 +100,18 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 def require_column(name: str) -> str:
     """The name itself. Raises UsageError for one that is neither a column's nor a key's of a config."""
+    from swift_fa_launcher.config.names import find_settings
     from swift_fa_launcher.config.schema import SECTIONS
 
     section, dot, key = name.partition(".")
     if name in NAMES or (dot and key and section in SECTIONS):
         return name
     names = ", ".join(NAMES)
+    meant = find_settings(name, near=False)[:1]
+    listed = Text(f"a key of the config (swift.learning_rate) or one of {names}",
+                  f"配置中的键（swift.learning_rate）或其中之一：{names}")
     raise UsageError("option-invalid", Text(f"there is no column {name}", f"没有 {name} 这一列"),
-                     hint=did_you_mean(name, NAMES) or (Text(f"a key of the config (swift.learning_rate) or one of {names}",
-                                                             f"配置中的键（swift.learning_rate）或其中之一：{names}"),))
+                     hint=did_you_mean(name, NAMES) or meant or (listed,))
 
 
 def pick(entries: Iterable[Entry], conditions: Sequence[Condition]) -> tuple[Entry, ...]:

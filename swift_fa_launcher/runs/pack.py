@@ -118,7 +118,7 @@ def unpack(file: Path, into: Path | None) -> Path:
                 with opened, target.open("wb") as written:
                     shutil.copyfileobj(opened, written)
     except (tarfile.TarError, EOFError, OSError) as error:
-        broken.why = str(error)
+        broken.why = str(error).partition("\n")[0].rstrip(":")  # tarfile goes on with a line for each compression
         raise broken from None
     config = folder / "config.yaml"
     values = yaml.safe_load(config.read_text(encoding="utf-8"))

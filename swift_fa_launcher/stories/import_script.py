@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from swift_fa_launcher.config.layers import expand_user, resolve_data, resolve_text
+from swift_fa_launcher.config.schema_file import schema_line
 from swift_fa_launcher.config.swift_args import Arguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import ConfigError, LauncherError, Say, Text, UsageError, Words, refused_as
@@ -24,6 +25,7 @@ from swift_fa_launcher.importing.starts import Training, find_trainings
 from swift_fa_launcher.importing.values import text_of
 from swift_fa_launcher.launch.plan import PLUGIN
 from swift_fa_launcher.stories import launch as story
+from swift_fa_launcher.stories.schema import collect_schema
 
 _LARGEST = 64 * 2**20  # bytes; a script is a thousandth of it, a log may be long
 _OTHER_FILE = 1_000_000  # added to the lines of a YAML that a script names, so that its comments stay with their keys
@@ -169,10 +171,11 @@ def make_one(source: Source, number: int | None, lang: str, known_args: Argument
         raise ConfigError("import-refused", where=f"{source.name}:{error.line}", why=error.why) from None
 
 
-def write_config(text: str, out: str) -> None:
-    """Writes a config; a file that is there stays. Raises LauncherError."""
+def write_config(text: str, out: str, say: Say) -> None:
+    """Writes a config below the line that tells editors of its schema; a file that is there stays. Raises LauncherError."""
     target = expand_user(out)
     if target.exists():
         raise LauncherError("import-exists", where=out)
+    collect_schema(resolve_data({}), say)  # for the editor
     with refused_as(LauncherError("import-not-written", where=out)):
-        write_whole(target, text)
+        write_whole(target, f"{schema_line()}\n{text}")

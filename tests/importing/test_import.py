@@ -379,7 +379,8 @@ def test_import_writes_the_config_and_ends_with_the_verdict(script: Path, tmp_pa
     assert done.returncode == 0 and done.stdout == "", done.stderr
     assert "model-incomplete" in done.stderr and "blocked" in done.stderr
     assert "swift sft gets the same arguments and variables as from the script" in done.stderr
-    assert done.stderr.endswith("written to train.yaml\n  -> swift-fa train train.yaml\n")
+    assert done.stderr.endswith("written to train.yaml\n  -> swift-fa preflight train.yaml\n")  # it is blocked
+    assert (tmp_path / "train.yaml").read_text().startswith("# yaml-language-server: $schema=file:///")
     assert yaml.safe_load((tmp_path / "train.yaml").read_text())["env"] == {"FPS": 2}
     again = command("train.sh", "--out", "train.yaml", "--lang", "zh", cwd=tmp_path)
     assert again.returncode == 1 and "要写入的文件已存在" in again.stderr

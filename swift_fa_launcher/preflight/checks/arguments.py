@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from swift_fa_launcher.config import swift_args
-from swift_fa_launcher.config.names import find_settings
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
 from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
@@ -90,9 +90,15 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         near, meant = same or swift_args.nearest(name, known_args), same or swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
-        rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 else {}  # of several, nobody knows whose value it is
+        # of several, nobody knows whose value it is
+        rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 and _takes(known_args[meant[0]], value) else {}
         yield found("arg-unknown", way, **_said(config, key, shown), ms_swift=facts.package("ms-swift"), meant=meant,
                     nearest=list(near), pattern=_pattern(name, meant, known_args), **rename)
+
+
+def _takes(argument: swift_args.Argument, value: Any) -> bool:
+    """Whether another name's value may be this argument's: `load_in_4bit: true` says nothing that quant_bits could take."""
+    return swift_args.is_switch(argument) if isinstance(value, bool) else swift_args.accepts(argument, value) is None
 
 
 def _pattern(name: str, meant: tuple[str, ...], known_args: Mapping[str, swift_args.Argument]) -> str:
@@ -156,7 +162,8 @@ def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swi
         if wrong:
             return list(_near(wrong[0], names))
     misspelt = name == "attn_impl" and swift_args.attention_misspelt(config, value)
-    return list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
+    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(_word(value).lower())
+    return [meant] if misspelt and meant else list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
 
 
 def _misspelt(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -169,17 +176,23 @@ def _near(word: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: str | None) -> dict[str, Any]:
     """The overrides that the value may have been meant to be, and the name to look up."""
-    if isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default"):
+    if (isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default")) \
+            or (str(value).strip().lower() == "auto" and swift_args.is_number(argument)):
         return {"first": f"swift.{name}=null", "look_up": name}
     if isinstance(value, dict):
         return {"first": f"swift.{name}=VALUE", "look_up": name}
+    if isinstance(value, str) and swift_args.is_number(argument):
+        number = next((said for whole in (True, False) if (said := number_meant(f"swift.{name}", value, whole=whole)) is not None
+                       and swift_args.accepts(argument, said, said) is None), None)
+        return {**({"first": typed(f"swift.{name}", number)} if number is not None else {}), "look_up": name}
     choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
     words = swift_args.render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
         wrong = _misspelt(words, choices)
         right = [_near(word, choices)[0] if word in wrong else word for word in words]
         return {**({"first": typed(f"swift.{name}", right)} if wrong else {}), "look_up": name}
-    near = _near(words[0], choices) if choices and words else ()
+    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(words[0].lower()) if words else None
+    near = (meant,) if meant else _near(words[0], choices) if choices and words else ()
     return {**dict(zip(("first", "second", "third"), (typed(f"swift.{name}", choice) for choice in near), strict=False)),
             "look_up": name}
 
