@@ -42,6 +42,22 @@ def is_secret_name(name: str) -> bool:
         or (*above[-2:], last) == ("secret", "key", "base")
 
 
+#: The user part of an address, and a parameter in its query.
+_USER = re.compile(r"[A-Za-z][\w+.-]*://([^/\s@'\"]+)@")
+_PARAMETER = re.compile(r"[?&;]([\w.-]+)=([^&;\s#'\"]+)")
+
+
+def secrets_in_addresses(text: str) -> tuple[str, ...]:
+    """The passwords, and tokens in a password's place, of the addresses in a text.
+
+    >>> secrets_in_addresses("https://me:pass-word@host/x https://tok-en@host/y?token=t-1&rows=5")
+    ('pass-word', 'tok-en', 't-1')
+    """
+    users = (user.partition(":") for user in _USER.findall(text))
+    return (*(password if colon else name for name, colon, password in users),
+            *(value for name, value in _PARAMETER.findall(text) if is_secret_name(name)))
+
+
 #: A name in a text, and the value that follows it. A word alone is a value where it is told apart from prose.
 _NAME = re.compile(r"(?<![A-Za-z0-9_.])[A-Za-z_][\w.-]*")
 _VALUE = re.compile(r"""(?:['"]?\s*[:=]\s*|['"]\s*,\s*|(?P<gap>\s+))['"]?(?:(?:bearer|basic|token)\s+)?"""
@@ -72,7 +88,8 @@ def redact(text: str, values: Iterable[str]) -> str:
 
 
 def redact_data(data: Any, values: Iterable[str]) -> Any:
-    """Plain data with the secrets replaced in its texts; keys, numbers and everything else stay. Tuples become lists."""
+    """Plain data with the secrets replaced in its texts, and in keys that are addresses; numbers, other keys and everything else
+    stay. Tuples become lists."""
     pattern = _pattern(values)
     return _redacted(data, pattern) if pattern else data
 
@@ -81,7 +98,7 @@ def _redacted(data: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(data, str):
         return pattern.sub(REDACTED, data)
     if isinstance(data, Mapping):
-        return {key: _redacted(value, pattern) for key, value in data.items()}
+        return {_redacted(key, pattern) if "://" in str(key) else key: _redacted(value, pattern) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [_redacted(item, pattern) for item in data]
     return data

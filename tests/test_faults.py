@@ -6,46 +6,20 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import faults
 import pytest
-import tiny
+from stand_in import make_stage
 
 pytestmark = pytest.mark.slow
-TRAINING = """
-import pathlib
-out = pathlib.Path("output/v0-20261127-101112").absolute()
-(out / "checkpoint-2").mkdir(parents=True, exist_ok=True)
-print(f"[INFO:swift] output_dir: {out}")
-for i in (1, 2):
-    print({"loss": f"1.{i}", "grad_norm": "0.5", "global_step/max_steps": f"{i}/2"})
-print("[INFO:swift] End time of running main: 2026-11-27")
-raise SystemExit(7)
-"""
 WRITES = ("open", "mkdir", "replace", "rename", "fsync")
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny model, rows, a config, and a Python whose ms-swift is a stand-in that ends with 7."""
-    folder = tmp_path_factory.mktemp("stage")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    site = next((folder / "venv" / "lib").glob("python3*")) / "site-packages"
-    (site / "swift" / "cli").mkdir(parents=True)
-    for module, text in (("__init__", ""), ("cli/__init__", ""), ("cli/sft", TRAINING)):
-        (site / "swift" / f"{module}.py").write_text(text)
-    (site / "ms_swift-4.6.0.dist-info").mkdir()
-    (site / "ms_swift-4.6.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ms-swift\nVersion: 4.6.0\n")
-    tiny.make_tiny_model(folder / tiny.MODEL_NAME)
-    tiny.make_chat_rows(folder / tiny.ROWS_NAME, 20)
-    (folder / "c.yaml").write_text(
-        tiny.CPU_LORA.format(folder=folder) + f"\n  max_steps: 2\nswanlab: {{enabled: false}}\nrun: {{name: one, root: runs}}\n"
-        f"launch: {{python: {folder / 'venv/bin/python'}}}\npreflight: {{allow: [torch-missing, package-missing]}}\n")
-    return folder
+    return make_stage(tmp_path_factory.mktemp("stage"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from swift_fa_launcher.commands import DONE, REFUSED
@@ -29,21 +30,24 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.findings.finding import blocking, status
     from swift_fa_launcher.machine.facts import facts_to_json
     from swift_fa_launcher.machine.saved import read_facts, write_facts
+    from swift_fa_launcher.runs.record import secret_values
+    from swift_fa_launcher.secrets import redact_data
     from swift_fa_launcher.stories import launch as story
 
     config = resolve_config(*split_words(options, needed=False))
     facts = read_facts(options.facts) if options.facts else story.look(
         config, offline=options.offline, probe=not options.no_probe, say=Progress(options.lang).say)
     judgement = story.judge(config, facts, allowed(options.allow))
+    hidden = secret_values(config, os.environ)
     if options.save_facts:
-        write_facts(judgement.facts, Path(options.save_facts))
+        write_facts(judgement.facts, Path(options.save_facts), hidden)
         tell(Text(f"facts saved to {options.save_facts}", f"环境信息已保存到 {options.save_facts}"), options.lang)
     if options.facts:
         told = f"{known(judgement.facts.where)}, {known(judgement.facts.collected_at)}"
         tell(Text(f"checked the saved facts of {told}", f"检查的是保存的环境信息：{told}"), options.lang)
     if options.json:
         print_json({"schema": 1, "status": status(judgement.findings), "findings": findings_json(judgement, options.lang),
-                    "facts": facts_to_json(judgement.facts)})
+                    "facts": redact_data(facts_to_json(judgement.facts), hidden)})
     else:
         print_table(judgement, options.lang, to_stderr=False)
     return REFUSED if blocking(judgement.findings) else DONE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from swift_fa_launcher.errors import FactsError, LauncherError, Text, Words, refused_as
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.machine.facts import Facts, facts_to_json, parse_facts
+from swift_fa_launcher.secrets import redact_data
 
 
 def read_facts(source: str | Path) -> Facts:
@@ -33,9 +35,11 @@ def _unreadable(where: str, why: Words) -> FactsError:
     return FactsError("facts-unreadable", where=where, why=why)
 
 
-def write_facts(facts: Facts, path: str | Path) -> None:
-    """Writes the facts as JSON: completely or not at all. Raises LauncherError where the file cannot be written."""
-    target, text = Path(path), f"{json.dumps(facts_to_json(facts), indent=2, ensure_ascii=False)}\n"
+def write_facts(facts: Facts, path: str | Path, hidden: Iterable[str] = ()) -> None:
+    """Writes the facts as JSON without the secret values `hidden`: completely or not at all. Raises LauncherError where the file
+    cannot be written."""
+    target, data = Path(path), redact_data(facts_to_json(facts), hidden)
+    text = f"{json.dumps(data, indent=2, ensure_ascii=False)}\n"
     with refused_as(LauncherError("facts-not-written", where=str(target))):
         if target.exists() and not target.is_file() and not target.is_dir():  # /dev/stdout is not to be replaced by a file
             target.write_text(text, encoding="utf-8")

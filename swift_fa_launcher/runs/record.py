@@ -31,7 +31,7 @@ from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
 from swift_fa_launcher.errors import RecordError, Text, Words, refused_as
 from swift_fa_launcher.files import text_of, without_waiting, write_whole
-from swift_fa_launcher.secrets import is_secret_name, redact, redact_data
+from swift_fa_launcher.secrets import is_secret_name, redact, redact_data, secrets_in_addresses
 
 if TYPE_CHECKING:
     from swift_fa_launcher.config.schema import ResolvedConfig
@@ -105,11 +105,13 @@ def run_name(config: ResolvedConfig) -> str:
 
 
 def secret_values(config: ResolvedConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that must not be written anywhere: of secret-looking variables, longest first."""
+    """The values that must not be written anywhere: of secret-looking variables, and those in addresses; longest first."""
     notification = config.swanlab.notification
     values = {value for each in (environ, config.env, config.swift) for name, value in _named_texts(each)
               if is_secret_name(name)}
     values |= {value for value in (notification.secret, notification.webhook_url) if value}
+    values |= {value for each in (environ, config.values) for _, text in _named_texts(each) if "://" in text
+               for value in secrets_in_addresses(text)}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
