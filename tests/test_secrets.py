@@ -75,7 +75,7 @@ def test_no_secret_comes_out(work: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(list((work / "runs").iterdir())) == 5  # two trainings, a sweep and its two members
     for file in work.rglob("*"):
         name = str(file.relative_to(work))
-        if file.is_file() and name.split("/")[0] not in (*given, ".git", "venv"):
+        if file.is_file() and name.split("/", maxsplit=1)[0] not in (*given, ".git", "venv"):
             leaks += [(name, text) for text in file.read_text("utf-8", "replace").splitlines() if MARK in text]
     with tarfile.open(work / "run.tar.gz") as archive:
         for member in archive.getmembers():
