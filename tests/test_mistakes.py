@@ -86,6 +86,16 @@ YAML = [
 
 #: Another program's file where a config is wanted, and settings that stand in the wrong place.
 FILES = [
+    wrote("swift:\n  dataset：[a，b]\n", "dataset: [a, b]"),
+    wrote("[swift]\nmodel = \"q\"\n", "TOML or INI|write KEY: VALUE", name="a.toml"),
+    wrote(b"PK\x03\x04\x14\x00\x8b\xff", "packed or compiled|!GB18030", name="a.zip"),
+    wrote('{"zero_optimization": {"stage": 2}}', "is not a config|swift.deepspeed|!import", name="ds.json"),
+    wrote('{"architectures": ["Qwen2ForCausalLM"]}', "is not a config|swift.model|!import", name="config.json"),
+    wrote("train:\n  model: q\n", "there is no section train|stand under swift:|!import"),
+    wrote("swift: /data/model\n", "swift: {model: /data/model}"),
+    wrote("launch:\n  slurm: true\n", "slurm: {NAME: VALUE}"),
+    wrote("launch:\n  restarts: always\n", "write a number, such as launch.restarts=0"),
+    typed("resume", "RUN|swift-fa resume latest|!key=value"),
     wrote("model: q\ndataset: a\nlearning_rate: 1e-4\n", "under no section|swift-fa import bad.yaml!unknown"),
     wrote("model_name_or_path: q\nstage: sft\nfinetuning_type: lora\n", "under no section|swift-fa import bad.yaml"),
     wrote('{"model": "q", "dataset": ["a"]}', "swift-fa import args.json", name="args.json"),

@@ -148,6 +148,9 @@ def test_the_readme_from_top_to_bottom_in_one_empty_folder(installed: Path, tmp_
                                                            capfd: pytest.CaptureFixture[str]) -> None:
     """One after the other, as its reader types them; the demo trains, and then `swift-fa show latest` finds it."""
     trained = 0
+    (tmp_path / "train.sh").write_text("swift sft --model Qwen/Qwen2.5-7B-Instruct --dataset data.jsonl\n")
+    (tmp_path / ".demo").mkdir()
+    start(tmp_path / ".demo", name="first-try")  # which the demo is compared with
     for line in OWN:
         again = trained and line.startswith(("swift-fa train", "swift-fa rerun", "swift-fa resume"))
         done = type_in(tmp_path, f"{line} --dry-run" if again else line, installed)
@@ -158,4 +161,6 @@ def test_the_readme_from_top_to_bottom_in_one_empty_folder(installed: Path, tmp_
         if line == "swift-fa show latest":
             assert done.returncode == 0 and "demo-cpu" in done.stdout
     assert trained and main(["runs", "--root", str(tmp_path / ".demo" / "runs")]) == 0 and "demo-cpu" in capfd.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} <= {".demo", "demo.yaml", "my.yaml", "node7.json", "swanlog", "runs"}
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        ".demo", "demo.yaml", "my.yaml", "node7.json", "report.html", "run.tar.gz", "runs", "swanlog", "train.sh", "train.yaml",
+        "fast.yaml", "config.schema.json"}

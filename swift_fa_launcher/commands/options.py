@@ -116,7 +116,8 @@ class Parser(argparse.ArgumentParser):
 
         takes_settings = any(action.dest in ("words", "overrides") for action in self._actions)
         known = {name: action.nargs == 0 for name, action in self._option_string_actions.items()}
-        meant = meant_by_options(self.prog, self.given, known, takes_settings) if message.startswith("unrecognized") else ()
+        meant = meant_by_options(self.prog, self.given, known, takes_settings) if message.startswith("unrecognized") else \
+            (self._example,) if "are required" in message else ()
         raise UsageError("option-invalid", _in_both_languages(strike_assigned(message)), hint=(*meant, f"{self.prog} --help"))
 
 

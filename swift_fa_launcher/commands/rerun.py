@@ -33,7 +33,7 @@ def declare(parser: Parser) -> None:
 def declare_again(parser: Parser) -> None:
     """What `rerun` and `resume` have in common."""
     parser.run_word()
-    parser.option("words", nargs="*", metavar="key=value", help=Text(
+    parser.option("words", nargs="*", default=[], metavar="key=value", help=Text(
         "settings that win over the recorded ones", "优先于记录的设置"))
     parser.flag("--dry-run", Text("print the differences and the command; start nothing", "只打印差异和命令，不启动"))
     parser.shared("--wait", "--no-install", "--allow", "--root")

@@ -23,7 +23,7 @@ import yaml
 
 from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.gpus import GpusError, parse_gpus
-from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
+from swift_fa_launcher.config.names import OTHER_KINDS, VALUES_MEANT, find_settings, number_meant
 from swift_fa_launcher.config.render import leaves, typed
 from swift_fa_launcher.config.schema import (
     CHOICES,
@@ -159,8 +159,13 @@ def _blank_missing(value: Any) -> tuple[Text, ...]:
     if isinstance(value, str):
         value = re.sub(r"^--([\w-]+)[ =]+", r"\1: ", value)  # an option of a command line
     stuck = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", value) if isinstance(value, str) else None
-    return (Text(f"write a colon and a blank: {stuck[1]}: {stuck[2]}",
-                 f"要写冒号加空格：{stuck[1]}: {stuck[2]}"),) if stuck else ()
+    return (Text(f"write a colon and a blank: {stuck[1]}: {_ascii_list(stuck[2])}",
+                 f"要写冒号加空格：{stuck[1]}: {_ascii_list(stuck[2])}"),) if stuck else ()
+
+
+def _ascii_list(value: str) -> str:
+    """A list that was written with Chinese commas, with those of YAML."""
+    return value.replace("，", ", ") if value[:1] == "[" else value
 
 
 class _NodeReader:
@@ -313,12 +318,18 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
                           hint=tuple(Text(f"did you mean {one}?", f"是否想写 {one}？") for one in inside)) from None
 
 
+#: How archives, programs and pictures begin; gzip's has two bytes alone.
+_PACKED = (b"PK\x03\x04", b"\x7fELF", b"\x89PNG", b"%PDF", b"BZh9", b"7z\xbc\xaf", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+
+
 def _as_utf8(file: Path) -> tuple[Words, ...]:
     """How to write the file anew in UTF-8: by its first bytes UTF-16, else Chinese Windows' own."""
     try:
         begin = file.read_bytes()[:4]
     except OSError:
         return ()
+    if begin in _PACKED or begin[:2] == b"\x1f\x8b":
+        return (Text("it is packed or compiled, not text: name a YAML file", "这是压缩包或程序，不是文本：请指定一个 YAML 文件"),)
     encoding = "UTF-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in begin else "GB18030"
     into = shlex.quote(str(file.with_name(f"utf8-{file.name}")))
     return (Text(f"write it as UTF-8: iconv -f {encoding} -t UTF-8 -o {into} {shlex.quote(str(file))}",
@@ -337,6 +348,11 @@ def _refuse_other_files(file: Path, text: str) -> None:
                                                          f"{file} 是数据文件，不是配置"), where=str(file),
                           hint=(Text(f"train on it: swift-fa train CONFIG {setting}",
                                      f"用它训练：swift-fa train CONFIG {setting}"),))
+    if re.match(r"(?:\s*#.*\n|\s)*\[[\w.-]+\]\s*\n\s*[\w.-]+\s*=", text):
+        raise ConfigError("config-not-yaml", Text(f"{file} is TOML or INI; a config is YAML",
+                                                  f"{file} 是 TOML 或 INI，配置应为 YAML"),
+                          where=str(file), hint=(Text("write KEY: VALUE indented below a line swift:",
+                                                      "在 swift: 行下面缩进写 KEY: VALUE"),))
     if file.suffix.lower() in _SCRIPTS or text.startswith("#!") or re.search(r"^[^#:{]*\bswift\s+(sft|pt|rlhf)\s", text, re.M):
         raise ConfigError("config-section-invalid", Text(f"{file} is a script or a log, not a config",
                                                          f"{file} 是脚本或日志，不是配置"),
@@ -349,6 +365,15 @@ def _refuse_flat(file: Path, data: Mapping[str, Any]) -> None:
         return
     if any(isinstance(below, dict) and difflib.get_close_matches(name, SECTIONS, n=1) for name, below in data.items()):
         return  # a section's name, misspelt
+    if other := next((said for key, said in OTHER_KINDS.items() if key in data), None):
+        raise ConfigError("config-section-invalid", Text(f"{file} is not a config", f"{file} 不是配置"), where=f"{file}:1",
+                          hint=(other,))
+    if all(isinstance(below, dict) for below in data.values()):
+        name = next(iter(data))
+        raise ConfigError("config-section-invalid", Text(f"there is no section {name}", f"没有段（section）{name}"),
+                          where=f"{file}:1",
+                          hint=(Text("arguments of ms-swift stand under swift:", "ms-swift 的参数写在 swift: 下面"),
+                                Text(f"sections: {', '.join(SECTIONS)}", f"可用的段：{', '.join(SECTIONS)}")))
     dotted_name = next((name for name in data if name.partition(".")[0] in SECTIONS), None)
     if dotted_name is not None:
         section, _, key = dotted_name.partition(".")
@@ -476,7 +501,7 @@ def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hint
             yield ConfigError("config-section-invalid",
                               Text(f"the section {name} holds keys and values, not {below!r}",
                                    f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name),
-                              hint=_blank_missing(below))
+                              hint=_blank_missing(below) or ((f"{name}: {{model: {below}}}",) if name == "swift" else ()))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
             yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
@@ -625,12 +650,17 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
 def _number_hint(kind: type, value: Any, name: str, key: str) -> tuple[Words, ...]:
     """What a text that stands for a number may mean: the number, or to leave it to the program, as `auto`."""
     found, wanted = value.get(name) if isinstance(value, dict) else None, str(field_types(kind).get(name))
+    if "Mapping" in wanted and found is not None:
+        return (Text(f"names and values belong there: {name}: {{NAME: VALUE}}", f"这里应写名称和值：{name}: {{NAME: VALUE}}"),)
     if not isinstance(found, str) or not ("int" in wanted or "float" in wanted):
         return ()
     if (number := number_meant(key, found, whole="int" in wanted)) is not None:
         return (typed(key, number),)
     leave = typed(key, None)
-    return (Text(f"leave it to swift-fa: {leave}", f"由 swift-fa 决定：{leave}"),) if "None" in wanted else ()
+    if "None" in wanted:
+        return (Text(f"leave it to swift-fa: {leave}", f"由 swift-fa 决定：{leave}"),)
+    usual = typed(key, getattr(kind(), name))
+    return (Text(f"write a number, such as {usual}", f"请写数字，如 {usual}"),)
 
 
 def _with_gpus(launch: dict[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:

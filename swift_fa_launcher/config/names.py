@@ -12,7 +12,15 @@ from decimal import Decimal
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import FAMILIES, likely
 from swift_fa_launcher.decode import dotted, field_types
+from swift_fa_launcher.errors import Text
 
+_DATASET = Text("it is data: name it in a config as swift.dataset", "它是数据：请在配置的 swift.dataset 中写它")
+#: Other files of keys and values, by a key that no argument of ms-swift has.
+OTHER_KINDS = {**dict.fromkeys(("messages", "conversations", "instruction", "query"), _DATASET),
+               "architectures": Text("it is a model's config.json: name its folder in a config as swift.model",
+                                     "它是模型的 config.json：请在配置的 swift.model 中写它所在的目录"),
+               "zero_optimization": Text("it is a config of DeepSpeed: name it in a config as swift.deepspeed",
+                                         "它是 DeepSpeed 的配置：请在配置的 swift.deepspeed 中写它")}
 #: Names of other trainers (LLaMA-Factory, axolotl, TRL, torchtune, DeepSpeed, Megatron), of shells and of habit, by the setting
 #: that they mean. The first of several settings is the likeliest.
 _BY_MEANING = """

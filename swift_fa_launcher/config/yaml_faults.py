@@ -75,9 +75,10 @@ def _anywhere(lines: Sequence[str], at: int) -> Iterator[Fault]:
                 "缩进中有制表符（tab）" if tab else "缩进中有全角空格或不换行空格"), (Text("indent with plain spaces",
                                                                     "请改用普通空格缩进"),))
         if wide := re.match(rf"\s*{_KEY}(：)", line):
-            key = line[:wide.start(1)].strip()
+            key, value = line[:wide.start(1)].strip(), line[wide.end(1):].strip()
+            value = value.replace("，", ", ") if value[:1] == "[" else value
             yield Fault(number, wide.start(1), Text(f"a full-width colon stands behind {key}", f"{key} 后面是全角冒号"),
-                        (Text(f"write: {key}: {line[wide.end(1):].strip()}", f"请写成：{key}: {line[wide.end(1):].strip()}"),))
+                        (Text(f"write: {key}: {value}", f"请写成：{key}: {value}"),))
 
 
 def _by_problem(problem: str, lines: Sequence[str], at: int, column: int, begun: yaml.Mark | None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from swift_fa_launcher.config.names import OTHER_KINDS
 from swift_fa_launcher.config.swift_args import Arguments, takes_many
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.importing.evaluate import Note, Setting
@@ -39,19 +40,10 @@ def kind_of(text: str, name: str) -> str:
     return "script"
 
 
-_DATA = Text("it is data: name it in a config as swift.dataset", "它是数据：请在配置的 swift.dataset 中写它")
-#: Other files of keys and values, by a key that no argument of ms-swift has.
-_OTHER_KINDS = {**dict.fromkeys(("messages", "conversations", "instruction", "query"), _DATA),
-                "architectures": Text("it is a model's config.json: name its folder in a config as swift.model",
-                                      "它是模型的 config.json：请在配置的 swift.model 中写它所在的目录"),
-                "zero_optimization": Text("it is a config of DeepSpeed: name it in a config as swift.deepspeed",
-                                          "它是 DeepSpeed 的配置：请在配置的 swift.deepspeed 中写它")}
-
-
 def read_yaml(text: str) -> Training:
     """ms-swift's own YAML or JSON, as its main reads it (swift/cli/main.py, parse_yaml_args). Raises ShellError."""
     data, node = _load(text)
-    if other := next((said for key, said in _OTHER_KINDS.items() if key in data), None):
+    if other := next((said for key, said in OTHER_KINDS.items() if key in data), None):
         raise ShellError(1, other)
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     env = data.pop("ENV", None) or {}

@@ -239,7 +239,10 @@ def run_job(folder: Path, say: Say) -> int:
         code, _ = _step(config, "train", folder, hosts[0])
         record = _with_end(records.read_record(folder), folder, hosts, code, text_of(folder / slurm.LOG_NAME)[said:])
     if record.exit_code == 0 and (folder / LEAVE).exists() and not _is_complete(record):
-        return _requeue(folder, record)
+        if _has_saved_more(record):
+            return _requeue(folder, record)
+        record = replace(record, status="interrupted", exit_code=1,
+                         detail=f"Slurm: {_TIME_LIMIT}; not requeued: it saved no complete checkpoint")
     if record.ended:
         record = story.with_results(record, folder, tuple(record.slurm.get("earlier") or ()))
     records.update_record(folder, record)
@@ -306,6 +309,12 @@ def _is_complete(record: records.RunRecord) -> bool:
     newest = outputs.newest_complete(outputs.list_checkpoints(Path(record.cwd, record.output_dir or "")))
     state = read_trainer_state(newest.path) if newest else {}
     return bool(state) and state.get("global_step", 0) >= state.get("max_steps", 1)
+
+
+def _has_saved_more(record: records.RunRecord) -> bool:
+    """Whether there is a whole checkpoint that this attempt did not begin with."""
+    newest = outputs.newest_complete(outputs.list_checkpoints(Path(record.cwd, record.output_dir or "")))
+    return newest is not None and str(newest.path) != record.slurm.get("resumed_from")
 
 
 def _requeue(folder: Path, record: records.RunRecord) -> int:

@@ -54,12 +54,20 @@ def imitate():
             print(str(line), flush=True)
             with (output / "logging.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-        leaves = (folder / "leave").exists()
+        leaves = has_to_leave(run / f"leave-at.{first}", step, asked=rank == 0 and (folder / "leave").exists())
         if step % 4 == 0 or leaves:
             save(output / f"checkpoint-{step}", step, steps, rank, nodes)
         if leaves:
             break
     print("[INFO:swift] End time of running main: now", flush=True)
+
+
+def has_to_leave(agreed, step, asked):
+    """Whether the ranks have agreed on this step, as the monitor's do: the first rank names one that none has made yet."""
+    if asked and not agreed.exists():
+        agreed.with_suffix(".new").write_text(str(step + 2))
+        agreed.with_suffix(".new").rename(agreed)
+    return agreed.exists() and step >= int(agreed.read_text())
 
 
 def save(folder, step, steps, rank, nodes):
