@@ -31,7 +31,7 @@ check: lint
 
 test: check $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "(stack or slow) and not training and not gpu"
-	$(VENV)/bin/python -m pytest -m "training or gpu"   # one at a time: they want the machine for themselves
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "training or gpu"   # each on a core of its own
 
 lint: $(LIGHT)/.dev
 	$(call look_over,$(LIGHT))
