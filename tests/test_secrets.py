@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from stand_in import make_stage
 
+pytestmark = pytest.mark.stack  # the stage's tokenizer is made by tokenizers
 MARK = "MARK7e3f9bMARK"
 #: Asks for the variables that it is to have, and says them itself as a careless program would.
 CARELESS = """
