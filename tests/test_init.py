@@ -102,7 +102,7 @@ def test_a_file_that_trains_here_is_written_and_never_over_another(tmp_path: Pat
     assert done.returncode == 0 and "swift-fa train sub/a.yaml" in done.stderr and "ready" in done.stdout
     assert "extends: swift-fa:lora" in text
     again = swift_fa(tmp_path, "init", "sub/a.yaml", "--model", "another")
-    assert again.returncode == 1 and "-> replace it: swift-fa init sub/a.yaml --force" in again.stderr
+    assert again.returncode == 1 and "-> replace it: swift-fa init sub/a.yaml --model another --force" in again.stderr
     assert (tmp_path / "sub" / "a.yaml").read_text(encoding="utf-8") == text
     answer = json.loads(swift_fa(tmp_path, *words, "--force", "--json").stdout)
     assert (answer["schema"], answer["file"]) == (1, "sub/a.yaml") and answer["status"] != "blocked"

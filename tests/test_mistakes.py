@@ -128,6 +128,11 @@ IMPORTED = [
 
 #: The command line, as habit or another program has it.
 TYPED = [
+    typed("train --config my.yaml --dry-run", "swift-fa train my.yaml --dry-run"),
+    typed("train my.yaml --dryrun", "swift-fa train my.yaml --dry-run"),
+    typed("train my.yaml --no-packing", "swift.packing=false|!swift.packing=true"),
+    typed("train my.yaml --set swift.lora_rank=16", "swift-fa train my.yaml swift.lora_rank=16"),
+    typed("train my.yaml --force", "swift-fa train --help|!swift.force"),
     typed("train ok.yaml --learning_rate 1e-4", "swift.learning_rate=1e-4"),
     typed("train ok.yaml --learning-rate=1e-4", "swift.learning_rate=1e-4"),
     typed("train ok.yaml --lr 1e-4 --epochs 3", "swift.learning_rate=1e-4 swift.num_train_epochs=3"),
@@ -135,7 +140,7 @@ TYPED = [
     typed("train ok.yaml --gpu 0", "launch.gpus=0"), typed("train ok.yaml --gpus 0,1", "launch.gpus=0,1"),
     typed("train ok.yaml --nproc_per_node 2", "launch.nproc_per_node=2"),
     typed("train --config ok.yaml", "swift-fa train ok.yaml"), typed("preflight -c ok.yaml", "swift-fa preflight ok.yaml"),
-    typed("train ok.yaml --dry_run", "swift-fa train --dry-run"), typed("train ok.yaml --packing", "swift.packing=true"),
+    typed("train ok.yaml --dry_run", "swift-fa train ok.yaml --dry-run"), typed("train ok.yaml --packing", "swift.packing=true"),
     typed("ok.yaml", "swift-fa train ok.yaml|swift-fa preflight ok.yaml"),
     typed("sft --model q", "swift-fa import FILE"), typed("run ok.yaml", "swift-fa train ok.yaml"),
     typed("check ok.yaml", "swift-fa preflight ok.yaml"), typed("ls", "swift-fa runs"),

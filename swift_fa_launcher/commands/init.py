@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
     file, asks = Path(options.file), sys.stdin.isatty() and sys.stderr.isatty() and not options.json
     if not options.force and not (asks and file.exists() and _may_replace(file, options.lang)):
-        story.refuse_existing(file)
+        typed = [*(["--model", options.model] if options.model else []), *(["--demo"] if options.demo else []),
+                 *(word for dataset in options.dataset or () for word in ("--dataset", dataset))]
+        story.refuse_existing(file, typed)
     say = screen.Progress(options.lang).say
     if options.demo:
         written = story.write_demo(file, say)

@@ -35,6 +35,10 @@ _COMMANDS: Mapping[str, str] = {
 _MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_lora", "app", "web-ui", "sample", "rollout")
 #: Options that name a config elsewhere.
 _CONFIG_OPTIONS = ("config", "config_file", "cfg", "conf", "yaml", "file", "c", "f", "config_path", "args_file")
+_OVERRIDE_OPTIONS = ("set", "override", "overrides")
+#: ms-swift's own that are typed without a value.
+_SWITCHES = ("packing", "padding_free", "streaming", "bf16", "fp16", "tf32", "gradient_checkpointing", "use_liger_kernel",
+             "use_cpu", "lazy_tokenize", "use_hf", "full_determinism", "do_eval", "torch_compile")
 
 
 def refuse_command(words: Sequence[str]) -> NoReturn:
@@ -70,12 +74,15 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
         name = option.lstrip("-").replace("-", "_")
         near = difflib.get_close_matches(option, [o for o in known if o.startswith("--")], n=1, cutoff=0.75)
         found = find_settings(name, near=False)
-        if takes_settings and name in _CONFIG_OPTIONS and values:
-            hints.append(Text(f"a config is named without an option: {prog} {shlex.join(values)}",
-                              f"配置文件直接写出，不用选项：{prog} {shlex.join(values)}"))
+        if takes_settings and name in (*_CONFIG_OPTIONS, *_OVERRIDE_OPTIONS):
+            line = _retyped(prog, words, option, "")
+            hints.append(Text(f"configs and settings are written without an option: {line}",
+                              f"配置文件和设置直接写出，不用选项：{line}"))
         elif near and not found:
-            hints.append(f"{prog} {near[0]}")
-        elif takes_settings and len(name) > 1:
+            hints.append(_retyped(prog, words, option, near[0]))
+        elif takes_settings and name.startswith("no_") and not values:
+            settings.append(setting_for(name[3:], ["false"]))
+        elif takes_settings and len(name) > 1 and (values or found or name in _SWITCHES):
             settings.append(setting_for(name, values))
     if settings:
         line = " ".join(settings[:6])
@@ -84,6 +91,12 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
         hints.append(Text("or make a config of the whole command: swift-fa import FILE",
                           "或把整条命令转成配置：swift-fa import FILE"))
     return tuple(hints)
+
+
+def _retyped(prog: str, words: Sequence[str], option: str, other: str) -> str:
+    """The whole command with `other` in the option's place, or without it."""
+    kept = (word.replace(option, other, 1) if word.partition("=")[0] == option else word for word in words)
+    return f"{prog} {shlex.join(word.lstrip('=') for word in kept if word)}"
 
 
 def _unknown_options(words: Sequence[str], known: Mapping[str, bool]) -> Iterable[tuple[str, list[str]]]:

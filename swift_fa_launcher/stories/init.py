@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,10 +44,10 @@ class Written:
     judgement: Judgement
 
 
-def refuse_existing(file: Path) -> None:
-    """Raises LauncherError where there is a file already."""
+def refuse_existing(file: Path, typed: Sequence[str]) -> None:
+    """Raises LauncherError where there is a file already. typed: the options that were given."""
     if file.exists():
-        words = shlex.join(["swift-fa", "init", str(file), "--force"])
+        words = shlex.join(["swift-fa", "init", str(file), *typed, "--force"])
         raise LauncherError("config-exists",
                             Text(f"{file} exists already; nothing was written", f"{file} 已存在，没有写入任何内容"),
                             hint=(Text(f"replace it: {words}", f"替换它：{words}"),))
