@@ -62,7 +62,7 @@ def test_chinese_where_it_cannot_be_written_is_english() -> None:
     (["trian"], "swift-fa train"), (["train"], "no config"), (["train", "nix.yaml"], "no config nix.yaml"),
     (["train", SEED, "--allow", "gpu-nome"], "gpu-none"), (["preflight", "--fact", "x", "--nope"], "--nope"),
     (["train", SEED, "launch.gpu=1"], "launch.gpus"), (["show"], "RUN"), (["config"], "no config"),
-    (["train", SEED, "--dryrun"], "train --dry-run"), (["config", SEED, "swift.seed"], "swift.seed=VALUE"),
+    (["train", SEED, "--dryrun"], f"train {SEED} --dry-run"), (["config", SEED, "swift.seed"], "swift.seed=VALUE"),
     (["config", SEED, "swift=3"], "swift.KEY=3"), (["config", SEED, "swift.seed="], "swift.seed=null"),
 ])
 def test_a_wrong_command_line_is_exit_2_and_one_clear_message(words: list[object], said: str) -> None:
