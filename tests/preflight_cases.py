@@ -421,11 +421,35 @@ SWIFT = [
     *(case("E arg-invalid", {}, swift) for swift in (
         {"per_device_train_batch_size": 0}, {"per_device_train_batch_size": "-1"}, {"gradient_accumulation_steps": 0},
         {"max_length": 0}, {"num_train_epochs": -1}, {"logging_steps": 0}, {"learning_rate": -1}, {"dataloader_num_workers": -1},
-        {"train_type": "lora", "lora_rank": 0})),
+        {"train_type": "lora", "lora_rank": 0}, {"warmup_ratio": 10}, {"warmup_ratio": -0.1}, {"warmup_steps": -1},
+        {"lora_dropout": 5}, {"split_dataset_ratio": 1}, {"split_dataset_ratio": -0.1}, {"adam_beta2": 1}, {"adam_beta1": -0.1},
+        {"adam_epsilon": -1}, {"seed": -1}, {"data_seed": -1}, {"neftune_noise_alpha": -1},
+        {"train_type": "full", "freeze_parameters_ratio": 1},
+        {"per_device_eval_batch_size": 0, "split_dataset_ratio": 0.1})),
+    # what trains to its end, and nothing of use
+    *(case("W value-doubtful", {}, swift) for swift in (
+        {"learning_rate": 5}, {"learning_rate": "1e4"}, {"learning_rate": 0}, {"num_train_epochs": 0, "max_steps": 0},
+        {"num_train_epochs": 0}, {"max_steps": 0}, {"lora_alpha": 0}, {"lora_dropout": 1}, {"lora_dropout": -0.1},
+        {"save_steps": 0}, {"label_smoothing_factor": 2}, {"weight_decay": 10}, {"num_train_epochs": 5000}, {"max_length": 9})),
+    # what does nothing beside another setting
+    *(case("W value-doubtful", {}, swift) for swift in (
+        {"train_type": "full", "lora_rank": 8, "target_modules": ["all-linear"]}, {"freeze_parameters_ratio": 0.5},
+        {"eval_strategy": "steps", "eval_steps": 9, "split_dataset_ratio": 0},
+        {"lr_scheduler_type": "constant", "warmup_ratio": 0.1})),
+    *(case("I value-doubtful", {}, swift) for swift in (
+        {"eval_steps": 9, "split_dataset_ratio": 0}, {"max_steps": 9, "num_train_epochs": 2}, {"report_to": "none"})),
+    # a preset of deepspeed, or a file
+    *(case("E arg-invalid", {}, {"deepspeed": value}) for value in ("None", "zero4", "stage2", 2, False)),
+    case("E deepspeed-missing", {}, {"deepspeed": "ds.json"}), case("E deepspeed-missing", {}, {"deepspeed": "zero2_offload"}),
+    case("", packages(deepspeed="0.17.5"), {"deepspeed": '{"zero_optimization": {}}'}),
+    case("", {**packages(deepspeed="0.17.5"), **path("ds", kind="file")}, {"deepspeed": "ds"}),
     # what ends without an error
     *(case("", {}, swift) for swift in (
-        {"num_train_epochs": -1, "max_steps": 3}, {"num_train_epochs": 0, "max_steps": 0}, {"logging_steps": -1},
-        {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_steps": 0}, {"save_total_limit": 0},
+        {"num_train_epochs": -1, "max_steps": 3}, {"logging_steps": -1}, {"max_grad_norm": 0}, {"warmup_ratio": 0.5},
+        {"per_device_eval_batch_size": 0}, {"eval_strategy": "no", "split_dataset_ratio": 0}, {"learning_rate": 0.05},
+        {"eval_steps": 9, "split_dataset_ratio": 0.1}, {"split_dataset_ratio": 10, "val_dataset": DATA},
+        {"train_type": "full", "lora_rank": None}, {"save_steps": 0, "save_strategy": "no"}, {"freeze_parameters_ratio": 0},
+        {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_total_limit": 0},
         {"train_type": "lora", "lora_rank": 0, "adapters": ["a"]})),
     # ms-swift 2.6.1, swift/llm/utils/argument.py: no limit
     case("I arg-renamed, I arg-renamed, I arg-renamed",
@@ -617,7 +641,8 @@ CONFLICTS = [
     *(case("E arg-invalid", {}, swift) for swift in (
         {"target_modules": "q_proj,v_proj"}, {"target_modules": ["q_proj, v_proj", "o_proj"]},
         {"target_modules": "q_proj v_proj"}, {"modules_to_save": "embed_tokens；lm_head"}, {"report_to": "wandb,tensorboard"},
-        {"dataset": f"{DATA},data/b.jsonl"}, {"dataset": ["org/a#500 org/b:sub"]}, {"freeze_parameters": "model.a,model.b"},
+        {"dataset": f"{DATA},data/b.jsonl"}, {"dataset": ["org/a#500 org/b:sub"]},
+        {"freeze_parameters": "model.a,model.b", "train_type": "full"},
         {"interleave_prob": "0.5,0.5", "dataset": [DATA, "b.jsonl"]})),
     case("E arg-invalid, I arg-renamed", {}, {"lora_target_modules": "q_proj,v_proj"}),
     case("E arg-invalid", path("a,b", kind="missing"), {"dataset": "a,b"}),

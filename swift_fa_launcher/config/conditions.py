@@ -1,11 +1,12 @@
 """Conditions on arguments of `swift sft`, as tables of rules write them. Pure.
 
 `a`: given, and not false. `a=x,y`: one of these values, or one of a list's is (`*` stands for anything). `a!=x,y`: none of
-them, also where it is not given. `a>2`, `a<2`: a number beyond.
+them, also where it is not given. `a>2`, `a>=2`, `a<2`, `a<=2`: a number beyond.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -18,9 +19,12 @@ ValueOf = Callable[[str], Any]
 
 #: What holds where an argument is not given, as far as the tables ask for it.
 USUAL = {"tuner_type": "lora", "save_strategy": "steps", "optimizer": "default", "optim": "adamw_torch",
-         "sequence_parallel_size": 1, "task_type": "causal_lm", "report_to": "tensorboard"}
+         "sequence_parallel_size": 1, "task_type": "causal_lm", "report_to": "tensorboard",
+         "max_steps": -1, "num_train_epochs": 3}
 
-_CONDITION = re.compile(r"(\w+)(?:(!=|=|<|>)(.*))?")
+_CONDITION = re.compile(r"(\w+)(?:(!=|>=|<=|=|<|>)(.*))?")
+_BEYOND: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 def parse_condition(condition: str) -> tuple[str, str, str]:
@@ -46,9 +50,9 @@ def all_hold(conditions: Iterable[str], value_of: ValueOf) -> bool:
 def holds(condition: str, value_of: ValueOf) -> bool:
     name, sign, wanted = parse_condition(condition)
     read = SwiftArguments({name: value_of(name)})
-    if sign in ("<", ">"):
+    if sign in _BEYOND:
         number = read.number(name)
-        return number is not None and (number < float(wanted) if sign == "<" else number > float(wanted))
+        return number is not None and _BEYOND[sign](number, float(wanted))
     given = [text for text in read.names(name) if text.strip()]
     if not sign:
         return bool(given) and read.flag(name) is not False

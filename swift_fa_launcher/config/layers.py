@@ -23,8 +23,8 @@ import yaml
 
 from swift_fa_launcher.cache import ROOT_VARIABLE
 from swift_fa_launcher.config.gpus import GpusError, parse_gpus
-from swift_fa_launcher.config.names import OTHER_KINDS, VALUES_MEANT, find_settings, number_meant
-from swift_fa_launcher.config.render import leaves, typed
+from swift_fa_launcher.config.names import OTHER_KINDS, VALUES_MEANT, find_settings, number_meant, settings_in
+from swift_fa_launcher.config.render import leaves, quoted, typed
 from swift_fa_launcher.config.schema import (
     CHOICES,
     PACKAGED,
@@ -35,7 +35,7 @@ from swift_fa_launcher.config.schema import (
     SwiftArguments,
     origin_below,
 )
-from swift_fa_launcher.config.yaml_faults import find_fault, render_excerpt
+from swift_fa_launcher.config.yaml_faults import find_fault, pair_in, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
 from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
 from swift_fa_launcher.files import read_bounded
@@ -156,16 +156,8 @@ def _blank_missing(value: Any) -> tuple[Text, ...]:
         return (Text("write the keys without dashes before them", "键前面不要加短横线"),)
     if isinstance(value, list) and value:
         value = value[0]  # `- A=1`, as Docker's files have it
-    if isinstance(value, str):
-        value = re.sub(r"^--([\w-]+)[ =]+", r"\1: ", value)  # an option of a command line
-    stuck = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", value) if isinstance(value, str) else None
-    return (Text(f"write a colon and a blank: {stuck[1]}: {_ascii_list(stuck[2])}",
-                 f"要写冒号加空格：{stuck[1]}: {_ascii_list(stuck[2])}"),) if stuck else ()
-
-
-def _ascii_list(value: str) -> str:
-    """A list that was written with Chinese commas, with those of YAML."""
-    return value.replace("，", ", ") if value[:1] == "[" else value
+    pair = pair_in(value) if isinstance(value, str) else None
+    return (Text(f"write a colon and a blank: {pair}", f"要写冒号加空格：{pair}"),) if pair else ()
 
 
 class _NodeReader:
@@ -233,11 +225,13 @@ class _NodeReader:
         self.origins[key] = Origin("file", self.file, node.start_mark.line + 1, text, comment)
 
     def _lost(self, node: yaml.Node) -> str | None:
-        """A plain value with the `#500` behind it that YAML takes for a comment; None where there is none."""
+        """A plain value with the `#500` behind it, or the `#half` in its place, that YAML takes for a comment; None where there
+        is none."""
         if not isinstance(node, yaml.ScalarNode) or node.style is not None or node.end_mark.line >= len(self._lines):
             return None
-        count = re.match(r"[ \t]+(#\d+)\s*(?:$|,|#)", self._lines[node.end_mark.line][node.end_mark.column:])
-        return f"{node.value}{count[1]}" if count and node.value else None
+        rest = self._lines[node.end_mark.line][node.end_mark.column:]
+        lost = re.match(r"[ \t]+(#\d+)\s*(?:$|,|#)" if node.value else r"[ \t]*(#[^\s#].*?)\s*$", rest)
+        return f"{node.value}{lost[1]}" if lost else None
 
     def _error(self, node: yaml.Node, key: str, message: Words, *, why: Words = "") -> ConfigError:
         return ConfigError("config-not-plain", message, where=_place(Origin("file", self.file, node.start_mark.line + 1), key),
@@ -302,20 +296,36 @@ def _read_text(file: Path, chain: tuple[Path, ...]) -> str:
             names = ", ".join(sorted(PACKAGED + one.stem for one in _PACKAGED_FOLDER.glob("*.yaml")))
             raise ConfigError("config-missing", Text(f"the package has no config {file}", f"软件包中没有配置 {file}"), where=via,
                               hint=(Text(f"it has: {names}", f"其中有：{names}"),)) from None
-        beside = [str(file.parent / other.name) for other in file.parent.glob("*.y*ml")]
-        if (full := f"{file}.yaml") in beside:
-            raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
-                              hint=(Text(f"did you mean {full}?", f"是否想写 {full}？"),)) from None
         raise ConfigError("config-missing", Text(f"there is no config {file}", f"配置文件 {file} 不存在"), where=via,
-                          hint=did_you_mean(str(file), beside)) from None
+                          hint=_near_configs(file, chain)) from None
     except UnicodeDecodeError as error:
         raise ConfigError("config-unreadable", Text(f"the config {file} is not UTF-8 text", f"配置文件 {file} 不是 UTF-8 文本"),
                           where=via, why=str(error), hint=_as_utf8(file)) from None
     except OSError as error:
-        inside = sorted(file.glob("*.yaml"))[:3] if file.is_dir() else []
+        if file.is_dir():
+            raise _folder_error(file, via) from None
         raise ConfigError("config-unreadable", Text(f"cannot read the config {file}", f"无法读取配置文件 {file}"), where=via,
-                          why=error.strerror or str(error),
-                          hint=tuple(Text(f"did you mean {one}?", f"是否想写 {one}？") for one in inside)) from None
+                          why=error.strerror or str(error)) from None
+
+
+def _near_configs(file: Path, chain: tuple[Path, ...]) -> tuple[Text, ...]:
+    """The config beside a missing one whose name is nearest, but for those that name it."""
+    beside = {other.stem: str(file.parent / other.name) for other in sorted(file.parent.glob("*.y*ml"))
+              if _identity(other) not in chain}
+    near = [name for name in (file.name, file.stem) if name in beside] or difflib.get_close_matches(file.stem, beside, n=1)
+    return tuple(Text(f"did you mean {beside[name]}?", f"是否想写 {beside[name]}？") for name in near[:1])
+
+
+def _folder_error(file: Path, via: str) -> ConfigError:
+    """A folder where a config is wanted: of configs, or a model's."""
+    inside = [Text(f"name a config in it: {one}", f"指定其中的一个配置：{one}") for one in sorted(file.glob("*.y*ml"))[:3]]
+    model = typed("swift.model", str(file))
+    if (file / "config.json").is_file():
+        inside.append(Text(f"if it is a model: swift-fa init my.yaml, then swift-fa train my.yaml {model}",
+                           f"如果它是模型：先 swift-fa init my.yaml，再 swift-fa train my.yaml {model}"))
+    return ConfigError("config-unreadable", Text(f"{file} is a folder, not a config", f"{file} 是文件夹，不是配置文件"), where=via,
+                       hint=tuple(inside) or (Text("write a first config: swift-fa init my.yaml",
+                                                   "写一份初始配置：swift-fa init my.yaml"),))
 
 
 #: How archives, programs and pictures begin; gzip's has two bytes alone.
@@ -341,7 +351,11 @@ _DATA, _SCRIPTS = (".jsonl", ".csv", ".tsv", ".parquet", ".arrow"), (".sh", ".ba
 
 
 def _refuse_other_files(file: Path, text: str) -> None:
-    """Data, and scripts, logs and commands that `import` makes a config of."""
+    """Data, scripts, logs and commands that `import` makes a config of, and a file with nothing in it."""
+    if not text.strip():
+        first = shlex.quote(str(file.with_name(f"first-{file.name}")))
+        raise ConfigError("config-section-invalid", Text(f"the config {file} is empty", f"配置文件 {file} 是空的"), where=str(file),
+                          hint=(Text(f"write a first config: swift-fa init {first}", f"写一份初始配置：swift-fa init {first}"),))
     if file.suffix.lower() in _DATA:
         setting = typed("swift.dataset", [str(file)])
         raise ConfigError("config-section-invalid", Text(f"{file} is data, not a config",
@@ -361,8 +375,8 @@ def _refuse_other_files(file: Path, text: str) -> None:
 
 def _refuse_flat(file: Path, data: Mapping[str, Any]) -> None:
     """Keys without any section: ms-swift's own `--config` or args.json, or another trainer's YAML."""
-    if any(name in SECTIONS or name == "extends" for name in data) or not data:
-        return
+    if any(name.partition(".")[0] in SECTIONS or name == "extends" for name in data) or not data:
+        return  # of sections, or unknown keys with dots
     if any(isinstance(below, dict) and difflib.get_close_matches(name, SECTIONS, n=1) for name, below in data.items()):
         return  # a section's name, misspelt
     if other := next((said for key, said in OTHER_KINDS.items() if key in data), None):
@@ -370,17 +384,12 @@ def _refuse_flat(file: Path, data: Mapping[str, Any]) -> None:
                           hint=(other,))
     if all(isinstance(below, dict) for below in data.values()):
         name = next(iter(data))
+        inside = [pair for group, below in data.items() for pair in settings_in(group, below)]
         raise ConfigError("config-section-invalid", Text(f"there is no section {name}", f"没有段（section）{name}"),
                           where=f"{file}:1",
-                          hint=(Text("arguments of ms-swift stand under swift:", "ms-swift 的参数写在 swift: 下面"),
+                          hint=(*([_in_sections(inside)] if inside else ()),
+                                Text("arguments of ms-swift stand under swift:", "ms-swift 的参数写在 swift: 下面"),
                                 Text(f"sections: {', '.join(SECTIONS)}", f"可用的段：{', '.join(SECTIONS)}")))
-    dotted_name = next((name for name in data if name.partition(".")[0] in SECTIONS), None)
-    if dotted_name is not None:
-        section, _, key = dotted_name.partition(".")
-        raise ConfigError("config-section-invalid",
-                          Text(f"{dotted_name}: a file has sections; key=value on the command line has dots",
-                               f"{dotted_name}：文件中要写成段；带点的写法用于命令行的 key=value"), where=f"{file}:1",
-                          hint=(Text(f"write {key} indented below a line {section}:", f"在 {section}: 行下面缩进写 {key}"),))
     names = ", ".join([*data][:3]) + (", ..." if len(data) > 3 else "")
     raise ConfigError("config-section-invalid",
                       Text(f"{names}: these settings stand under no section", f"{names}：这些设置没有写在任何段（section）之下"),
@@ -430,10 +439,22 @@ def _override_value(text: str, words: str) -> Any:
         return None if node is None else _NodeReader(place).read(node, "")
     except (yaml.YAMLError, ConfigError, RecursionError) as error:
         name = words.partition("=")[0]
-        why = error.why or error.message if isinstance(error, ConfigError) else getattr(error, "problem", "") or str(error)
+        why = error.why or error.message if isinstance(error, ConfigError) else find_fault(text, error).message \
+            if isinstance(error, yaml.YAMLError) else str(error)
         raise ConfigError("setting-invalid", Text(f"cannot read the value of {words}", f"无法读取 {words} 的值"),
-                          where="command line", why=why,
-                          hint=(Text(f"quote the value: {name}='\"TEXT\"'", f"给值加引号：{name}='\"文本\"'"),)) from None
+                          where="command line", why=why, hint=(*_closed(name, text),
+                                                               Text(f"quote the value: {name}='\"TEXT\"'",
+                                                                    f"给值加引号：{name}='\"文本\"'"))) from None
+
+
+def _closed(name: str, text: str) -> tuple[str, ...]:
+    """The setting with its bracket closed, or without a quote that stands alone; none where neither makes it readable."""
+    whole = text + {"[": "]", "{": "}"}.get(text[:1], "") if text[:1] in "[{" else text.strip("\"'")
+    try:
+        yaml.compose(whole, Loader=_Loader)
+    except yaml.YAMLError:
+        return ()
+    return (quoted(f"{name}={whole}"),)
 
 
 def _resolve(layers: Sequence[Layer], files: tuple[Path, ...], overrides: tuple[str, ...]) -> ResolvedConfig:
@@ -496,7 +517,10 @@ def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hint
         origin = origin_below(origins, key)
         if name not in hints:
             what = Text("key", "键") if prefix else Text("section", "段（section）")
-            yield _unknown_key(key, [dotted(prefix, k) for k in hints], origin, what)
+            error = _unknown_key(key, [dotted(prefix, k) for k in hints], origin, what)
+            if isinstance(below, dict) and not prefix and (inside := settings_in(name, below)):
+                error.hint = (_in_sections(inside),)
+            yield error
         elif not prefix and below is not None and not isinstance(below, dict):
             yield ConfigError("config-section-invalid",
                               Text(f"the section {name} holds keys and values, not {below!r}",
@@ -506,12 +530,24 @@ def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hint
             yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
 
+def _in_sections(settings: Sequence[tuple[str, Any]]) -> Text:
+    """Settings that stand in a group of another program."""
+    line = " ".join(typed(key, value) for key, value in settings)
+    return Text(f"as settings of swift-fa: {line}", f"写成 swift-fa 的设置：{line}")
+
+
 #: What other programs call `extends`.
 _EXTENDS = ("extend", "base", "bases", "_base_", "inherit", "inherits", "include", "includes", "parent", "defaults", "import")
 
 
 def _unknown_key(key: str, names: Sequence[str], origin: Origin | None, what: Text) -> ConfigError:
     """What a name that no section has may mean: one of its own section, or a key of another by name, meaning or likeness."""
+    section, dot, rest = key.partition(".")
+    if dot and what.en == "section" and section in SECTIONS:
+        return ConfigError("config-section-invalid",
+                           Text(f"{key}: a file has sections; key=value on the command line has dots",
+                                f"{key}：文件中要写成段；带点的写法用于命令行的 key=value"), where=_place(origin, key),
+                           hint=(Text(f"write {rest} indented below a line {section}:", f"在 {section}: 行下面缩进写 {rest}"),))
     group, _, last = key.rpartition(".")
     own = [n.rpartition(".")[2] for n in names]
     begun = [dotted(group, n) for n in own if n.startswith(last)]

@@ -42,6 +42,9 @@ _BY_MEANING = """
         model_max_length block_size max_source_length max_tokens
     swift.tuner_type: finetuning_type peft_type tuner use_lora use_peft train_method finetune_type method
     swift.lora_rank: lora_r rank r lora_dim
+    swift.lora_alpha: alpha
+    swift.lora_dropout: dropout
+    swift.weight_decay: wd
     swift.target_modules: lora_target lora_target_modules lora_modules
     swift.adapters: adapter adapter_name_or_path lora_path lora_weights adapter_path
     swift.output_dir: output out output_path save_dir save_path out_dir checkpoint_dir
@@ -107,6 +110,9 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
                                      "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
+    "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "all-layers"), "all-linear"),
+    "swift.deepspeed": {f"{word}{stage}": f"zero{stage}" for stage in range(4)
+                        for word in ("", "stage", "stage_", "zero_", "zero-", "zero stage ", "default-zero", "z")},
     "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),
     "run.speedups": dict.fromkeys(("off", "no", "false", "none", "0"), "never") | dict.fromkeys(("on", "yes", "true"), "exact"),
     "flash_attn.provider": {"kernels": "kernel", "hub": "kernel", "pytorch": "torch", "sdpa": "torch", "flash_attn": "package",
@@ -136,9 +142,13 @@ def number_meant(key: str, text: str, *, whole: bool) -> str | None:
     ['4096', '4096', None]
     >>> number_meant("launch.grace", "5m", whole=False), number_meant("swift.warmup_ratio", "5%", whole=False)
     ('300', '0.05')
+    >>> [number_meant("swift.a", said, whole=False) for said in ("0,05", "1 024", "8 // rows", "8#x", "8 \\\\")]
+    ['0.05', '1024', '8', '8', '8']
     """
-    plain = unicodedata.normalize("NFKC", text).translate(_DASHES).strip().rstrip(",;。").lower()
-    plain = re.sub(r"(?<=\d)[,_](?=\d{3}(?!\d))", "", plain)
+    plain = unicodedata.normalize("NFKC", text).translate(_DASHES).lower()
+    plain = re.sub(r"\s*(?://|#|\\$).*", "", plain).strip().rstrip(",;。\"'").lstrip("\"'")
+    plain = re.sub(r"(?<=[1-9])(\d*)[,_ ](?=\d{3}(?!\d))", r"\1", plain)
+    plain = re.sub(r"^(-?\d+),(\d+)$", r"\1.\2", plain)
     parts = re.fullmatch(r"(-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,3})?)\s*([a-z%]*)", plain)
     units = _TIMES if key.startswith("launch.") else {**_UNITS, "k": 1024} if "length" in key else _UNITS
     if parts is None or parts[2] not in {"", *units}:
@@ -184,6 +194,18 @@ def find_settings(name: str, arguments: Collection[str] = (), *, near: bool = Tr
     if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", word):
         return (f"env.{word}",)
     return tuple(_alike(plain, known, keys)) if near else ()
+
+
+def settings_in(name: str, group: Mapping[str, object], arguments: Collection[str] = ()) -> tuple[tuple[str, object], ...]:
+    """The dotted keys that a group of another program means (`lora: {r: 8}`), with their values; none for what is not known.
+
+    >>> settings_in("lora", {"r": 8, "dropout": 0.1, "x": {}})
+    (('swift.lora_rank', 8), ('swift.lora_dropout', 0.1))
+    """
+    known = set(arguments) or USUAL_ARGUMENTS
+    found = [((f"swift.{name}_{key}",) if f"{name}_{key}" in known else find_settings(key, arguments, near=False), value)
+             for key, value in group.items() if value is not None and not isinstance(value, Mapping)]
+    return tuple((keys[0], value) for keys, value in found if keys)
 
 
 def _there(key: str, known: Collection[str], arguments: Collection[str]) -> bool:

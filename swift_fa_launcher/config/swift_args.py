@@ -40,6 +40,10 @@ Arguments = Mapping[str, Argument]
 #: ms-swift's own ddp_timeout, in seconds.
 DDP_TIMEOUT = 18_000_000
 
+#: Arguments that name a file of ms-swift's own (swift/config of 3.0 to 4.6), or the path or text of a JSON object.
+PRESETS: Mapping[str, tuple[str, ...]] = {
+    "deepspeed": ("zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload"), "fsdp": ("fsdp2",)}
+
 # --- between generations ---
 
 _DTYPES: Mapping[Any, Any] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "AUTO": None}

@@ -104,7 +104,15 @@ def _by_problem(problem: str, lines: Sequence[str], at: int, column: int, begun:
         first, first_column, context = *opened, "flow"
     if "flow" in context:
         yield from _in_brackets(problem, lines, at, column, first, first_column)
-    if "cannot start any token" in problem or "expected alphabetic or numeric" in problem or "undefined alias" in problem \
+    if "undefined alias" in problem:
+        start = _value_start(line, column)
+        name = line[start:].strip().lstrip("*")
+        fault = _unquoted(at, start, line)
+        yield Fault(at, start, Text(f"{fault.message.en}; the anchor &{name} that it would name is not there",
+                                    f"{fault.message.zh}；它所指的锚点 &{name} 不存在"),
+                    (Text(f"write the value in its place, or name it where it stands: KEY: &{name} VALUE",
+                          f"直接写出这个值，或在它所在处命名：KEY: &{name} VALUE"), *fault.hint))
+    if "cannot start any token" in problem or "expected alphabetic or numeric" in problem \
             or "indentation indicator" in problem or "expected URI" in problem or "did not find expected whitespace" in problem:
         start = _value_start(line, column)
         yield _unquoted(at, start, line)
@@ -199,10 +207,29 @@ def _structure(problem: str, lines: Sequence[str], at: int, column: int, first: 
             name = lines[first].strip()
             yield Fault(first, len(name), Text(f"a colon is missing behind {name}", f"{name} 后面缺少冒号"),
                         (Text(f"write: {name}:", f"请写成：{name}:"),))
+        if lines[first].lstrip().startswith("-") and (item := re.match(r"\s*-([^\s-].*)", lines[first])):
+            yield Fault(first, _indent(lines[first]), Text("a blank is missing behind the dash", "短横线后面缺少空格"),
+                        (Text(f"write: - {item[1].strip()}", f"请写成：- {item[1].strip()}"),))
+        if pair := pair_in(lines[first].strip()):
+            yield Fault(first, _indent(lines[first]), Text("key and value are parted by a colon and a blank",
+                                                           "键和值之间要写冒号加空格"),
+                        (Text(f"write: {pair}", f"请写成：{pair}"),))
         yield Fault(first, 0, Text("this line is neither `key: value` nor an item of a list",
                                    "这一行既不是 `key: value`，也不是列表项"), (_QUOTE,))
     if "<block end>" in problem:
         yield from _in_block(at, column, above, lines)
+
+
+def pair_in(text: str) -> str | None:
+    """`key: value` of a text that has both in another form; None where it has not.
+
+    >>> [pair_in(text) for text in ("lora_rank = 8", "--model q", "model：[a，b]", "just words", "https://a/b")]
+    ['lora_rank: 8', 'model: q', 'model: [a, b]', None, None]
+    """
+    text = re.sub(r"^--?([A-Za-z][\w-]*)[ =]+", r"\1: ", text)  # an option of a command line
+    pair = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", text)
+    value = pair[2].replace("，", ", ") if pair and pair[2][0] == "[" else pair[2] if pair else ""
+    return f"{pair[1]}: {value}" if pair else None
 
 
 def _in_block(at: int, column: int, above: int | None, lines: Sequence[str]) -> Iterator[Fault]:

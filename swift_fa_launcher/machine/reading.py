@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.swift_args import PRESETS
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.flash.implementations import BY_NAME, IMPLEMENTATIONS
 from swift_fa_launcher.machine.facts import Facts, FlashAttn, Gpu, ModelConfig, ProbedDevice
@@ -143,6 +144,20 @@ def shown_deepspeed(config: ResolvedConfig) -> str:
         f"deepspeed{written(config, 'swift.deepspeed')}"
 
 
+def names_no_preset(config: ResolvedConfig, facts: Facts, name: str) -> bool:
+    """Whether `deepspeed` or `fsdp` is neither a name that ms-swift knows, nor a JSON object, nor a file that is or may be there.
+
+    swift/arguments/sft_args.py, `_init_deepspeed` and `_init_fsdp` (4.0 to 4.6), swift/llm/argument/train_args.py (3.0 to 3.12).
+    """
+    value = config.swift.get(name)
+    if value is None or isinstance(value, dict) or not is_installed(facts, "ms-swift>=3" if name == "deepspeed" else "ms-swift>=4"):
+        return False
+    text = str(value).strip()
+    kind = known(facts.path(text).kind)
+    is_path = kind in ("file", "special") if kind else re.search(r"[/\\]|\.json$", text) is not None
+    return text not in PRESETS[name] and text[:1] not in ("", "{") and not is_path
+
+
 def zero_settings(swift: SwiftArguments) -> Mapping[str, Any] | None:
     """deepspeed's `zero_optimization`, of a name that ms-swift knows (swift/config) or of what is written out; None where
     deepspeed is not used, or its configuration is a file."""
@@ -208,6 +223,8 @@ def parted_list(facts: Facts, name: str, value: Any) -> list[str] | None:
 
 def _parts(facts: Facts, name: str, text: str) -> list[str]:
     parts = [part for part in re.split(r"[,;，；\s]+", text.strip()) if part]
+    if all(re.match(r"-[^\s\d-]", part) for part in parts):  # items whose dashes lack their blanks
+        parts = [part[1:] for part in parts]
     if len(parts) < 2 or re.search(r"[][(){}|\\^$]", text):  # a pattern
         return [text]
     if name not in _LISTS_OF_FILES:

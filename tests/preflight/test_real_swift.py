@@ -26,6 +26,7 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("arg-conflict", {"streaming": True, "max_steps": 9, "lazy_tokenize": True}),
     ("", {"streaming": True, "max_steps": 9}),
     ("arg-conflict", {"warmup_ratio": 0.1, "warmup_steps": 10}), ("", {"warmup_ratio": 0.1}),
+    ("arg-invalid", {"warmup_ratio": 1}), ("arg-invalid", {"warmup_steps": -1}), ("", {"warmup_ratio": 0.99}),
     ("arg-conflict", {"fsdp": "fsdp2", "save_only_model": True}), ("", {"fsdp": "fsdp2"}),
     ("", {"fsdp": {"fsdp_config": {"state_dict_type": "FULL_STATE_DICT"}}, "save_only_model": True}),
     ("arg-conflict", {"fp16": True, "bf16": True}), ("arg-conflict", {"fp16": True, "torch_dtype": "bfloat16"}),

@@ -98,6 +98,22 @@ _PAIRS: Mapping[str, Says] = {
                     "transformers {transformers} 在 flash attention 下与该模型不兼容", WITHOUT_FLASH_ATTN),
 }
 
+#: What may be wrong with a number, as an error and as a doubt.
+_NO_STEP = Text("the training would not take a single step", "训练一步也不会执行")
+_NOT_NEGATIVE = Text("must not be negative", "不能为负数")
+_BELOW_1 = Text("must be at least 0 and below 1", "应大于等于 0 且小于 1")
+_A_SHARE = Text("must be from 0 to 1", "应在 0 到 1 之间")
+_DOUBTS: Mapping[str, Text] = {
+    "no step": _NO_STEP, "not negative": _NOT_NEGATIVE, "below 1": _BELOW_1, "a share": _A_SHARE,
+    "one step": Text("the training would take one step only; -1 leaves it to num_train_epochs",
+                     "训练只会执行一步；-1 表示由 num_train_epochs 决定"),
+    "too high": Text("so high a value hardly trains anything of use; usual is {instead}",
+                     "这么大的值几乎训练不出有用的结果；常用值为 {instead}"),
+    "too short": Text("hardly any row is that short; longer ones are dropped", "几乎没有这么短的数据行；更长的行会被丢弃"),
+    "learns nothing": Text("the training would change nothing", "训练不会改变任何参数"),
+    "saved at the end": Text("no checkpoint is saved before the end: a training that is stopped is lost",
+                             "结束前不会保存 checkpoint：训练中断就全部丢失")}
+
 ENTRIES: Mapping[str, Entry] = {
     "ms-swift-missing": entry(
         "E", Text("ms-swift is not installed", "没有安装 ms-swift"),
@@ -126,6 +142,9 @@ ENTRIES: Mapping[str, Entry] = {
               "elsewhere": Says(Text(_NO_ARGUMENT.en + "; it is a setting of swift-fa: {setting}",
                                      _NO_ARGUMENT.zh + "；它是 swift-fa 的设置：{setting}"),
                                 ("{instead}", Text("and take it out of the section swift", "并把它从 swift 段中删去"))),
+              "group": Says(Text(_NO_ARGUMENT.en + "; ms-swift's arguments stand in no group",
+                                 _NO_ARGUMENT.zh + "；ms-swift 的参数不分组"),
+                            (Text("write them directly under swift: {settings}", "直接写在 swift 下：{settings}"),)),
               "nothing near": Says(Text(_NO_ARGUMENT.en + ", and none with a similar name", _NO_ARGUMENT.zh + "，也没有名称相近的参数"),
                                    (_SEARCH,)),
               **{f"gone {name}": Says(_NO_ARGUMENT, (*instead, _SEARCH)) for name, instead in _GONE.items()}}),
@@ -144,10 +163,20 @@ ENTRIES: Mapping[str, Entry] = {
                               (Text("in {place} write: {meant}", "在 {place} 改为：{meant}"),)),
               "items": Says(Text("{shown}{origin} is one text: the items of a list are indented alike, with a blank behind each dash",
                                  "{shown}{origin} 是一段文本：列表各项要缩进相同，短横线后要有空格"), ("{override}",)),
+              "none": Says(Text("{shown}{origin}: ms-swift takes this for a text; what leaves an argument out is null",
+                                "{shown}{origin}：ms-swift 会把它当成文本；不设置参数要写 null"), ("{override}",)),
               "sign": Says(Text("{shown}{origin}: the {sign} at the end is part of the value",
                                 "{shown}{origin}：末尾的 {sign} 会成为值的一部分"), ("{override}",)),
               "empty": Says(Text("{key}{origin} is empty, which leaves it out", "{key}{origin} 是空的，等于没有设置"),
                             (Text("write a value, or null: in {place} write: {name}: null", "写上值或 null：在 {place} 改为：{name}: null"),)),
+              **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",))
+                 for way, why in _DOUBTS.items()},
+              "no effect": Says(Text("{first}: no effect with {second}", "{first}：与 {second} 同用时不起作用"),
+                                ("{instead}", Text("or leave it out: {drop}", "或不设置：{drop}"))),
+              "reported all the same": Says(
+                  Text("report_to={shown}{origin}, but SwanLab is on{on}: the training reports to {trackers}",
+                       "report_to={shown}{origin}，但 SwanLab 已打开{on}：训练会报告到 {trackers}"),
+                  ("swanlab.enabled=false",)),
               "not reported": Says(Text("report_to={shown}{origin}, but SwanLab is off{off}: the training reports to {left}",
                                         "report_to={shown}{origin}，但 SwanLab 已关闭{off}：训练报告的去处：{left}"),
                                    ("{on}", "{same}"))}),
@@ -176,9 +205,13 @@ ENTRIES: Mapping[str, Entry] = {
               "pattern": Says(Text("{shown}{origin}: ms-swift reads no patterns with * or ? in the name of a dataset",
                                    "{shown}{origin}：ms-swift 不支持在数据集名称中使用 * 或 ?"),
                               (Text("name each file: 'swift.dataset=[FILE,FILE]'", "逐个写出文件：'swift.dataset=[FILE,FILE]'"),)),
-              "group": Says(Text("{shown}{origin}: {name} is one value, not a group with {below} in it",
-                                 "{shown}{origin}：{name} 是单个值，不能包含 {below}"),
-                            ("swift.{name}=VALUE", "swift-fa args {name}")),
+              "group": Says(Text("{shown}{origin}: {name} is written as a plain value, without keys such as {below}",
+                                 "{shown}{origin}：{name} 要写成普通的值，不能包含 {below} 这样的键"),
+                            ("{settings}", "swift.{name}=VALUE", "swift-fa args {name}")),
+              "preset": Says(Text("{shown}{origin}: {name} is one of {presets}, or the path of a JSON file, and there is no file of this "
+                                  "name",
+                                  "{shown}{origin}：{name} 应为 {presets} 之一，或 JSON 文件的路径，而没有这样的文件"),
+                             ("{first}", "{second}", Text("to do without it: {without}", "不使用它：{without}"))),
               "ms-swift 2": Says(Text("{shown}{origin} is how ms-swift 2 writes it; ms-swift {ms_swift} writes {new_value}",
                                       "{shown}{origin} 是 ms-swift 2 的写法；ms-swift {ms_swift} 里写作 {new_value}"), ("{override}",)),
               "twice": Says(Text("{first}{first_origin} and {shown}{origin} are the same argument with two values",
@@ -187,9 +220,10 @@ ENTRIES: Mapping[str, Entry] = {
               **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",)) for way, why in {
                   "positive": Text("must be at least 1", "至少为 1"),
                   "above 0": Text("must be above 0", "必须大于 0"),
-                  "not negative": Text("must not be negative", "不能为负数"),
+                  "not negative": _NOT_NEGATIVE,
                   "no row": Text("every row is longer, so no row would be left", "所有数据行都超过它，一行也不会剩下"),
-                  "no step": Text("the training would not take a single step", "训练一步也不会执行"),
+                  "no step": _NO_STEP,
+                  "below 1": _BELOW_1, "a share": _A_SHARE,
                   "one": Text("a training goes on from one adapter only", "训练只能从一个适配器继续"),
                   "not trained": Text("transformers does not train weights of this kind", "transformers 不支持训练这种权重")}.items()}}),
     "arg-conflict": entry(

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from swift_fa_launcher.config import swift_args
-from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant
+from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant, settings_in
 from swift_fa_launcher.config.render import typed
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import parted_list, written
+from swift_fa_launcher.machine.reading import names_no_preset, parted_list, written
 from swift_fa_launcher.secrets import is_secret_name
 
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
@@ -86,12 +86,17 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             yield found("arg-unknown", "elsewhere", **_said(config, key, value), ms_swift=facts.package("ms-swift"),
                         setting=settings[0], instead=typed(settings[0], _open(key, value)))
             continue
+        if isinstance(value, dict) and (inside := settings_in(key, value, known_args)):
+            yield found("arg-unknown", "group", **_said(config, key, value), ms_swift=facts.package("ms-swift"),
+                        settings=" ".join(typed(setting, below) for setting, below in inside))
+            continue
         same = tuple(one.removeprefix("swift.") for one in settings[:1])
         near, meant = same or swift_args.nearest(name, known_args), same or swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
         # of several, nobody knows whose value it is
-        rename = _rewritten(config, key, meant[0], shown) if len(meant) == 1 and _takes(known_args[meant[0]], value) else {}
+        alone = len(meant) == 1 and _takes(known_args[meant[0]], value)
+        rename = _rewritten(config, key, meant[0], _value_meant(meant[0], shown) or shown) if alone else {}
         yield found("arg-unknown", way, **_said(config, key, shown), ms_swift=facts.package("ms-swift"), meant=meant,
                     nearest=list(near), pattern=_pattern(name, meant, known_args), **rename)
 
@@ -121,11 +126,17 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                         new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
                         override=_typed(change.new, change.new_value))
             continue
+        if name in swift_args.PRESETS and names_no_preset(config, facts, name):
+            instead = _instead(name, value, None, texts.get(name))
+            yield found("arg-invalid", "preset", **_said(config, key, value), name=name, presets=swift_args.PRESETS[name],
+                        first=instead.get("first"), second=instead.get("second"), without=typed(f"swift.{name}", None))
+            continue
         if patterns := _patterns(facts, name, value):
             yield found("arg-invalid", "pattern", **_said(config, key, value), name=name, pattern=patterns[0])
             continue
-        if isinstance(value, dict) and name in SINGLE:
-            yield found("arg-invalid", "group", **_said(config, key, value), name=name, below=next(iter(value), ""))
+        if groups := _groups(name, value, known_args.get(name)):
+            yield found("arg-invalid", "group", **_said(config, key, value), name=name, below=next(iter(groups[0]), ""),
+                        **_ungrouped(name, groups, known_args))
             continue
         if items := parted_list(facts, name, value):
             yield found("arg-invalid", "list", **_said(config, key, value), name=name, items=items,
@@ -140,6 +151,22 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         elif near := _nearest_values(config, name, value, argument, texts.get(name)):
             yield found("arg-invalid", "no such", **said, nearest=near,
                         **_instead(name, value, argument, texts.get(name)))
+
+
+def _groups(name: str, value: Any, argument: swift_args.Argument | None) -> list[Mapping[str, Any]]:
+    """The groups of keys that a value is or holds, for an argument that takes none."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    takes_none = name in SINGLE or (argument is not None and swift_args.shape(argument)[1])
+    return [item for item in items if isinstance(item, dict)] if takes_none else []
+
+
+def _ungrouped(name: str, groups: Sequence[Mapping[str, Any]], known_args: Mapping[str, swift_args.Argument]) -> dict[str, Any]:
+    """What a group may have been meant to be: settings that its keys name, or the one text in each of several."""
+    settings = settings_in(name, groups[0], known_args) if len(groups) == 1 else ()
+    others = " ".join(typed(key, value) for key, value in settings if key != f"swift.{name}")
+    texts = [next((text for text in group.values() if isinstance(text, str)), None) for group in groups]
+    return {"settings": others} if others else {} if None in texts else {
+        "settings": typed(f"swift.{name}", texts if len(texts) > 1 else texts[0])}
 
 
 def _patterns(facts: Facts, name: str, value: Any) -> list[str]:
@@ -162,8 +189,16 @@ def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swi
         if wrong:
             return list(_near(wrong[0], names))
     misspelt = name == "attn_impl" and swift_args.attention_misspelt(config, value)
-    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(_word(value).lower())
+    meant = _value_meant(name, value)
+    if name == "target_modules" and meant:  # peft: "Target modules {'all'} not found in the base model"
+        return [meant]
     return [meant] if misspelt and meant else list(_near(_word(value), LOOKED_UP[name])) if misspelt else []
+
+
+def _value_meant(name: str, value: Any) -> str | None:
+    """What the one word of a value is called in ms-swift; None where it is no word of another program."""
+    words = value if isinstance(value, (list, tuple)) else [value]
+    return VALUES_MEANT.get(f"swift.{name}", {}).get(str(words[0]).lower()) if len(words) == 1 else None
 
 
 def _misspelt(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -174,10 +209,15 @@ def _near(word: str, names: Sequence[str]) -> tuple[str, ...]:
     return swift_args.likely(word, names) or swift_args.nearest(word, names)
 
 
+#: Words of other programs for a value that is not set.
+_UNSET = ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default")
+_OFF = ("off", "false", "no", "disable", "disabled")
+
+
 def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: str | None) -> dict[str, Any]:
     """The overrides that the value may have been meant to be, and the name to look up."""
-    if (isinstance(value, str) and value.strip().lower() in ("\\", "none", "nil", "~", "undefined", "nan", "unset", "default")) \
-            or (str(value).strip().lower() == "auto" and swift_args.is_number(argument)):
+    word = str(value).strip().lower()
+    if word in (*_UNSET, *(("auto",) if swift_args.is_number(argument) else _OFF if name in swift_args.PRESETS else ())):
         return {"first": f"swift.{name}=null", "look_up": name}
     if isinstance(value, dict):
         return {"first": f"swift.{name}=VALUE", "look_up": name}
@@ -185,13 +225,14 @@ def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: 
         number = next((said for whole in (True, False) if (said := number_meant(f"swift.{name}", value, whole=whole)) is not None
                        and swift_args.accepts(argument, said, said) is None), None)
         return {**({"first": typed(f"swift.{name}", number)} if number is not None else {}), "look_up": name}
-    choices = [str(c) for c in (known(argument.choices) if argument else None) or LOOKED_UP.get(name, ()) if c is not None]
+    own = (known(argument.choices) if argument else None) or swift_args.PRESETS.get(name) or LOOKED_UP.get(name, ())
+    choices = [str(choice) for choice in own if choice is not None]
     words = swift_args.render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
         wrong = _misspelt(words, choices)
         right = [_near(word, choices)[0] if word in wrong else word for word in words]
         return {**({"first": typed(f"swift.{name}", right)} if wrong else {}), "look_up": name}
-    meant = VALUES_MEANT.get(f"swift.{name}", {}).get(words[0].lower()) if words else None
+    meant = _value_meant(name, value)
     near = (meant,) if meant else _near(words[0], choices) if choices and words else ()
     return {**dict(zip(("first", "second", "third"), (typed(f"swift.{name}", choice) for choice in near), strict=False)),
             "look_up": name}

@@ -124,7 +124,7 @@ def model_type_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding
     choices = [c for c in (known(argument.choices) if argument else None) or () if isinstance(c, str)]
     if asked is None or not choices or asked in choices or _registers(config):
         return
-    near = difflib.get_close_matches(asked[:100], choices, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(asked[:100], choices, n=3, cutoff=0.6)
     yield found("model-type-unknown", ms_swift=facts.package("ms-swift"), setting=setting(config, "model_type"),
                 nearest=next(iter(near), None), near=near, pip=pip(facts))
 

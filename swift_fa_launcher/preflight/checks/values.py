@@ -1,66 +1,118 @@
-"""Values of `swift sft` that parse, and with which a training cannot run."""
+"""Values of `swift sft` that parse, and with which a training cannot run, or does not do what was meant."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from packaging.version import Version
-
-from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.conditions import all_hold, parse_condition, values_of
+from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import accepts
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import Check, Finding
 from swift_fa_launcher.findings.table import found
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import setting
+from swift_fa_launcher.machine.reading import evaluates, is_installed, setting
 from swift_fa_launcher.preflight.packing import cuts
 
-#: Before it, max_length=-1 means no limit (2.6.1: swift/llm/utils/argument.py).
-LIMITS_ALWAYS = Version("3.0.0.dev0")
+
+@dataclass(frozen=True)
+class Bound:
+    """Values of an argument that cannot be trained with, or do not do what they seem to.
+
+    when: conditions that all hold, the first on the argument itself. way: how it is said. instead: what to write. of: the
+    versions that it holds for ("" any).
+    """
+
+    when: tuple[str, ...]
+    way: str
+    instead: str
+    of: str = ""
+
+    @property
+    def argument(self) -> str:
+        return parse_condition(self.when[0])[0]
+
+
+def _bound(when: str, way: str, instead: str, of: str = "") -> Bound:
+    return Bound(tuple(when.split()), way, instead, of)
+
+
+#: What ends in an error of ms-swift, transformers, torch or peft, or in a training of no step at all. Each was tried with ms-swift
+#: 4.6.0, transformers 5.19, torch 2.13 and peft 0.20.
+REFUSED: tuple[Bound, ...] = (
+    _bound("per_device_train_batch_size<1", "positive", "1"),
+    _bound("per_device_eval_batch_size<1 evaluates=true", "positive", "1"),
+    _bound("gradient_accumulation_steps<1", "positive", "null"),
+    # before 3.0, max_length=-1 means no limit (2.6.1: swift/llm/utils/argument.py)
+    _bound("max_length<1 cuts!=true", "no row", "4096", "ms-swift>=3.0"),
+    _bound("num_train_epochs<0 max_steps<1", "no step", "1"),
+    _bound("logging_steps<=0 logging_steps>=0 logging_strategy!=no,epoch", "above 0", "5"),
+    _bound("learning_rate<0", "not negative", "1e-4"),
+    _bound("dataloader_num_workers<0", "not negative", "0"),
+    # with the rank of what is loaded
+    _bound("lora_rank<1 tuner_type=lora goes_on!=true", "positive", "8"),
+    _bound("lora_dropout>1 tuner_type=lora goes_on!=true", "a share", "0.05"),
+    # transformers' TrainingArguments; trainers/arguments.py, _handle_hf_removed_args
+    _bound("warmup_ratio>1", "below 1", "0.05"), _bound("warmup_ratio>=1", "below 1", "0.05", "ms-swift>=4.6"),
+    _bound("warmup_ratio<0", "below 1", "0.05"), _bound("warmup_steps<0", "not negative", "0"),
+    # dataset/dataset_meta.py, post_process; with validation data of its own it is not used
+    *(_bound(f"{ratio} val_dataset!=* streaming!=true", "below 1", "0.01")
+      for ratio in ("split_dataset_ratio>=1", "split_dataset_ratio<0")),
+    # utils/transformers_utils.py, freeze_parameters
+    _bound("freeze_parameters_ratio>=1 tuner_type=full", "below 1", "0.5"),
+    *(_bound(f"{beta} optim=adamw*", "below 1", "0.95")
+      for beta in ("adam_beta1>=1", "adam_beta1<0", "adam_beta2>=1", "adam_beta2<0")),
+    _bound("adam_epsilon<0 optim=adamw*", "not negative", "1e-8"),
+    _bound("seed<0", "not negative", "42"), _bound("data_seed<0", "not negative", "42"),
+    _bound("neftune_noise_alpha<0", "not negative", "null"),
+    _bound("quant_method=fp8", "not trained", "null"),  # transformers' FineGrainedFP8HfQuantizer is not trainable
+)
+
+#: What trains without an error, and can hardly be meant. Tried in the same way.
+DOUBTFUL: tuple[Bound, ...] = (
+    _bound("learning_rate>0.05 optim=adamw*", "too high", "1e-4"),
+    _bound("learning_rate<=0", "learns nothing", "1e-4"),
+    _bound("num_train_epochs<=0 max_steps<1", "no step", "1"),
+    _bound("max_steps=0 num_train_epochs>0", "one step", "-1"),
+    _bound("lora_alpha<=0 lora_alpha>=0 tuner_type=lora goes_on!=true", "learns nothing", "32"),
+    _bound("lora_dropout>=1 tuner_type=lora goes_on!=true", "learns nothing", "0.05"),
+    _bound("lora_dropout<0 tuner_type=lora goes_on!=true", "a share", "0.05"),
+    _bound("lora_dropout>0.9 lora_dropout<1", "too high", "0.05"),
+    _bound("save_steps<=0 save_strategy=steps", "saved at the end", "500"),
+    _bound("label_smoothing_factor>=1", "below 1", "0.1"),
+    _bound("weight_decay>1", "too high", "0.1"), _bound("weight_decay<0", "not negative", "0.1"),
+    _bound("num_train_epochs>1000 max_steps<1", "too high", "3"),
+    _bound("max_length<16 max_length>0 cuts!=true", "too short", "4096"),
+)
 
 
 def value_that_cannot_train(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """What ends minutes later in a ZeroDivisionError, an error of torch or peft, or in a training of no step at all.
-
-    Each was tried with ms-swift 4.6.0 and transformers 5; what trains in spite of its value (save_steps=0, max_steps=0,
-    logging_steps=-1, num_train_epochs=0) is let through.
-    """
-    for name, (way, instead) in _refused(config, facts).items():
-        yield found("arg-invalid", way, setting=setting(config, name), argument=name, value=config.swift.get(name),
-                    instead=instead)
-
-
-def _refused(config: ResolvedConfig, facts: Facts) -> dict[str, tuple[str, str]]:
-    """By argument, in which way its value cannot be trained with, and what to write instead."""
-    swift, version = config.swift, facts.package("ms-swift")
-    steps = swift.whole("max_steps")
-    refused = {name: ("positive", instead) for name, instead in (
-        ("per_device_train_batch_size", "1"), ("gradient_accumulation_steps", "null")) if _below(swift, name, 1)}
-    if _below(swift, "max_length", 1) and not cuts(config) and version and version >= LIMITS_ALWAYS:
-        refused["max_length"] = "no row", "4096"
-    if _below(swift, "num_train_epochs", 0) and (steps is None or steps <= 0):
-        refused["num_train_epochs"] = "no step", "1"
-    if swift.number("logging_steps") == 0 and swift.text("logging_strategy") in (None, "steps"):
-        refused["logging_steps"] = "above 0", "5"
-    if _below(swift, "learning_rate", 0):
-        refused["learning_rate"] = "not negative", "1e-4"
-    if _below(swift, "dataloader_num_workers", 0):
-        refused["dataloader_num_workers"] = "not negative", "0"
-    goes_on = any(swift.names("adapters")) or swift.text("resume_from_checkpoint")  # with the rank of what is loaded
-    if "lora" in (swift.text("tuner_type"), swift.text("train_type")) and not goes_on and _below(swift, "lora_rank", 1):
-        refused["lora_rank"] = "positive", "8"
-    # pipelines/train/tuner.py, prepare_model; transformers' FineGrainedFP8HfQuantizer is not trainable
-    if len(adapters := swift.names("adapters")) > 1 and swift.text("tuner_type") != "full":
-        refused["adapters"] = "one", shlex.quote(adapters[0])
-    if swift.text("quant_method") == "fp8":
-        refused["quant_method"] = "not trained", "null"
-    return refused
+    """What fails minutes later, and what trains otherwise than was meant."""
+    told = set[str]()
+    adapters = config.swift.names("adapters")
+    if len(adapters) > 1 and config.swift.text("tuner_type") != "full":  # pipelines/train/tuner.py, prepare_model
+        told.add("adapters")
+        yield found("arg-invalid", "one", **_said(config, "adapters", shlex.quote(adapters[0])))
+    value_of = values_of(config.swift, _derived(config, facts))
+    for code, bounds in (("arg-invalid", REFUSED), ("value-doubtful", DOUBTFUL)):
+        for bound in bounds:
+            if bound.argument not in told and is_installed(facts, bound.of) and all_hold(bound.when, value_of):
+                told.add(bound.argument)
+                yield found(code, bound.way, **_said(config, bound.argument, bound.instead))
 
 
-def _below(swift: SwiftArguments, name: str, least: int) -> bool:
-    value = swift.number(name)
-    return value is not None and value < least
+def _derived(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
+    """What the conditions ask for beside arguments."""
+    swift = config.swift
+    return {"cuts": cuts(config), "goes_on": any(swift.names("adapters")) or bool(swift.text("resume_from_checkpoint")),
+            "evaluates": evaluates(config, facts)}
+
+
+def _said(config: ResolvedConfig, name: str, instead: str) -> dict[str, Any]:
+    return {"setting": setting(config, name), "argument": name, "value": config.swift.get(name), "instead": instead}
 
 
 def split_refused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from swift_fa_launcher.config.render import leaves, typed
 from swift_fa_launcher.config.schema import ResolvedConfig
+from swift_fa_launcher.config.swift_args import PRESETS, accepts
+from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import Text
 from swift_fa_launcher.findings.finding import INFO, Check, Finding
 from swift_fa_launcher.findings.table import found
@@ -21,7 +23,8 @@ _QUOTES = re.compile(r"[“”‘’「『＂＇](.*)[“”‘’」』＂＇]"
 
 #: Items of a list, each with a dash, that YAML joins to one text where they are indented as what goes on or lack a blank.
 _ITEMS = re.compile(r"-[^\s\d-]\S*|\S+(?: -\s*[^\s-]\S*)+")
-_SIGN = re.compile(r"([^\s,;，；]+)([,;，；])")
+#: What stands behind a value that another language lets stand there: a comma, a shell's backslash, a comment.
+_SIGN = re.compile(r"(\S*[^\s,;，；])(?:\s*([,;，；])|\s+(\\+|//.*))")
 
 
 def value_doubtful(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -32,7 +35,7 @@ def value_doubtful(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             continue
         said: dict[str, Any] = {"key": key, "name": name, "shown": f"{key}={value}"[:80],
                                 "origin": written(config, key), "place": str(origin)}
-        if value is None and origin and origin.layer == "file" and origin.text == "":
+        if value is None and origin and origin.layer == "file" and origin.text == "" and not origin.comment:
             yield found("value-doubtful", "empty", **said)
         if origin and origin.comment:
             value_before, _, lost = origin.comment.rpartition("#")
@@ -45,9 +48,17 @@ def value_doubtful(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             items = [item for text in _texts(value) for item in re.split(r"(?:^|\s)-\s*", text) if item]
             yield found("value-doubtful", "items", **said, override=typed(key, items))
         elif key.startswith("swift.") and isinstance(value, str) and (one := _SIGN.fullmatch(value)):
-            yield found("value-doubtful", "sign", **said, sign=one[2], override=typed(key, one[1]))
+            yield found("value-doubtful", "sign", **said, sign=one[2] or one[3], override=typed(key, one[1]))
+        elif key.startswith("swift.") and value in ("None", "nil", "undefined") and _is_text(facts, name):
+            yield found("value-doubtful", "none", **said, override=typed(key, None))
         elif (bare := _replaced(value, _QUOTES, r"\1")) is not None:
             yield found("value-doubtful", "quotes", **said, override=typed(key, bare))
+
+
+def _is_text(facts: Facts, name: str) -> bool:
+    """Whether an argument takes any text; what its parser refuses is arg-invalid's."""
+    argument = (known(facts.ms_swift_args) or {}).get(name)
+    return argument is not None and name not in PRESETS and accepts(argument, "None") is None
 
 
 def _texts(value: Any) -> list[str]:
@@ -66,8 +77,13 @@ def _replaced(value: Any, pattern: re.Pattern[str], by: str) -> Any:
 
 
 def report_to_dropped(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """`report_to: swanlab` beside a SwanLab that is switched off."""
+    """`report_to: swanlab` beside a SwanLab that is switched off, and `report_to: none` beside one that is on."""
     trackers = config.swift.names("report_to")
+    if config.swanlab.tracks and "none" in trackers:
+        told = [name for name in trackers if name != "none"]
+        yield found("value-doubtful", "reported all the same", severity=INFO, shown=",".join(trackers),
+                    origin=written(config, "swift.report_to"), on=written(config, "swanlab.enabled"),
+                    trackers=told if "swanlab" in told else [*told, "swanlab"])
     if config.swanlab.tracks or not {"swanlab", "all"} & {*trackers}:
         return
     left = [name for name in trackers if name not in ("swanlab", "all")]
