@@ -107,7 +107,7 @@ def _run(words: list[str], lang: str) -> int:
     if name in ("-h", "--help", "help") or name.startswith("--lang"):
         print(_overview(lang))
         return DONE
-    if name in ("-V", "--version"):
+    if name in ("-V", "-v", "--version", "version"):
         print(f"swift-fa {__version__}")
         return DONE
     if name not in COMMANDS and name not in HIDDEN:

@@ -36,6 +36,19 @@ _MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_
 #: Options that name a config elsewhere.
 _CONFIG_OPTIONS = ("config", "config_file", "cfg", "conf", "yaml", "file", "c", "f", "config_path", "args_file")
 _OVERRIDE_OPTIONS = ("set", "override", "overrides")
+#: Options of other programs: what is one here, what is a setting, what is a command, and what nobody needs.
+_OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("n", "dry", "noop", "just_print", "check", "validate"), "--dry-run"),
+    **dict.fromkeys(("q", "silent"), "--quiet"), **dict.fromkeys(("o", "output"), "--out"), "r": "--root",
+    **dict.fromkeys(("h", "usage", "man"), "--help")}
+_AS_SETTINGS: Mapping[str, str] = {
+    "lora": "swift.tuner_type=lora", "full": "swift.tuner_type=full", "qlora": "swift.quant_method=bnb swift.quant_bits=4",
+    "cpu": "swift.use_cpu=true", "no_swanlab": "swanlab.enabled=false", "no_wandb": "swift.report_to=none",
+    "background": "launch.target=slurm", "slurm": "launch.target=slurm"}
+_AS_COMMANDS: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(("swift-fa train", "swift-fa preflight"), dict.fromkeys(("resume", "continue"), "swift-fa resume latest")),
+    "swift-fa runs": dict.fromkeys(("limit", "last", "head", "recent", "n"), "swift-fa runs --since 7d")}
+_NEEDLESS = ("y", "yes", "v", "verbose", "debug", "local_rank", "interactive", "no_cache", "no_input")
 #: ms-swift's own that are typed without a value.
 _SWITCHES = ("packing", "padding_free", "streaming", "bf16", "fp16", "tf32", "gradient_checkpointing", "use_liger_kernel",
              "use_cpu", "lazy_tokenize", "use_hf", "full_determinism", "do_eval", "torch_compile")
@@ -71,19 +84,10 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
     hints: list[Words] = []
     settings: list[str] = []
     for option, values in _unknown_options(words, known):
-        name = option.lstrip("-").replace("-", "_")
-        near = difflib.get_close_matches(option, [o for o in known if o.startswith("--")], n=1, cutoff=0.75)
-        found = find_settings(name, near=False)
-        if takes_settings and name in (*_CONFIG_OPTIONS, *_OVERRIDE_OPTIONS):
-            line = _retyped(prog, words, option, "")
-            hints.append(Text(f"configs and settings are written without an option: {line}",
-                              f"配置文件和设置直接写出，不用选项：{line}"))
-        elif near and not found:
-            hints.append(_retyped(prog, words, option, near[0]))
-        elif takes_settings and name.startswith("no_") and not values:
-            settings.append(setting_for(name[3:], ["false"]))
-        elif takes_settings and len(name) > 1 and (values or found or name in _SWITCHES):
-            settings.append(setting_for(name, values))
+        if hint := _of_habit(prog, words, option, known, takes_settings):
+            hints.append(hint)
+        elif takes_settings and (setting := _option_as_setting(option.lstrip("-").replace("-", "_"), values)):
+            settings.append(setting)
     if settings:
         line = " ".join(settings[:6])
         hints.append(Text(f"settings are written without dashes: {line}", f"设置的写法不带短横线：{line}"))
@@ -91,6 +95,35 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
         hints.append(Text("or make a config of the whole command: swift-fa import FILE",
                           "或把整条命令转成配置：swift-fa import FILE"))
     return tuple(hints)
+
+
+def _of_habit(prog: str, words: Sequence[str], option: str, known: Mapping[str, bool], takes_settings: bool) -> Words:
+    """What an option of other programs is here: one of the command's own, a command, a config, or needless; empty for none."""
+    name = option.lstrip("-").replace("-", "_")
+    own, near = _OPTIONS.get(name), difflib.get_close_matches(option, [o for o in known if o.startswith("--")], n=1, cutoff=0.75)
+    if own in known:
+        return _retyped(prog, words, option, str(own))
+    if near and not find_settings(name, near=False):
+        return _retyped(prog, words, option, near[0])
+    if name in _AS_COMMANDS.get(prog, {}):
+        return _AS_COMMANDS[prog][name]
+    if name in _NEEDLESS or (own == "--dry-run" and prog == "swift-fa preflight"):
+        line = _retyped(prog, [word for word in words if word.partition("=")[0] != option], "", "")
+        return Text(f"leave it out: {line}", f"不需要它：{line}")
+    if takes_settings and name in (*_CONFIG_OPTIONS, *_OVERRIDE_OPTIONS):
+        line = _retyped(prog, words, option, "")
+        return Text(f"configs and settings are written without an option: {line}", f"配置文件和设置直接写出，不用选项：{line}")
+    return ""
+
+
+def _option_as_setting(name: str, values: Sequence[str]) -> str:
+    """The setting that an option means; empty where it means none that is known."""
+    if name in _AS_SETTINGS:
+        return _AS_SETTINGS[name]
+    if name.startswith("no_") and not values:
+        return setting_for(name[3:], ["false"])
+    meant = len(name) > 1 and (values or find_settings(name, near=False) or name in _SWITCHES)
+    return setting_for(name, values) if meant else ""
 
 
 def _retyped(prog: str, words: Sequence[str], option: str, other: str) -> str:
@@ -135,6 +168,8 @@ def refuse_words(command: str, words: Sequence[str], setting: re.Pattern[str]) -
             _refuse_torn(words, at)
         elif not Path(word).exists():
             _refuse_name_with_blanks(command, words, at)
+            if command == "install":
+                _refuse_install(word)
             _refuse_copied(command, words, at)
             _refuse_setting([_ascii(each) for each in words], at)
             _refuse_item(words, at, setting)
@@ -153,9 +188,31 @@ def _refuse_copied(command: str, words: Sequence[str], at: int) -> None:
             Text("let nothing follow the backslash at the end of a line", "行末反斜杠之后不要有任何字符"),))
     if words[at][0] in "–—－−":
         option = "--" + words[at].lstrip("–—－−-")
-        meant = meant_by_options(f"swift-fa {command}", [option, *words[at + 1:]], {}, True)
+        known = known_options(command)
+        plain = Text(f"type two short dashes: {option}", f"请输入两个短横线：{option}")
+        meant = (plain,) if option in known else meant_by_options(f"swift-fa {command}", [option, *words[at + 1:]], known, True)
         raise UsageError("option-invalid", Text(f"{words[at]} begins with a long dash, not with --",
                                                 f"{words[at]} 以长破折号开头，而不是 --"), hint=meant)
+
+
+def known_options(command: str) -> dict[str, bool]:
+    """The options of a command, and whether each is a flag."""
+    from swift_fa_launcher.commands.options import make_parser
+
+    return make_parser(command, "en").known
+
+
+def _refuse_install(word: str) -> None:
+    """What pip would take behind `install`: the package's name, a version of it, a wheel."""
+    named = re.fullmatch(r"(?:flash[-_]attn(?:[-_]\d)?)?(?:==|@)?(\d[\w.+]*)?", word)
+    if word.endswith(".whl"):
+        line = f"swift-fa install --wheel {shlex.quote(word)}"
+    elif named:
+        line = f"swift-fa install --version {named[1]}" if named[1] else "swift-fa install"
+    else:
+        return
+    raise UsageError("option-invalid", Text(f"`install` is for flash-attn alone and takes no {word}",
+                                            f"`install` 只安装 flash-attn，不需要写 {word}"), hint=(line,))
 
 
 def _refuse_item(words: Sequence[str], at: int, setting: re.Pattern[str]) -> None:
@@ -195,6 +252,8 @@ def _refuse_name_with_blanks(command: str, words: Sequence[str], at: int) -> Non
 def _refuse_setting(words: Sequence[str], at: int) -> None:
     word, behind = words[at], words[at + 1] if at + 1 < len(words) else ""
     key, equals, value = re.sub(r"^[$\s]+", "", word).partition("=")
+    if equals and (parted := re.fullmatch(r"(\w+)[/:](\w+)", key)) and parted[1] in SECTIONS:
+        key = f"{parted[1]}.{parted[2]}"
     is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", key) and key.partition(".")[0] in SECTIONS
     if is_key and not equals and not key.endswith((".yaml", ".yml")):
         if behind[:1] == "=":

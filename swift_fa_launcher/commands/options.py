@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -89,8 +90,24 @@ class Parser(argparse.ArgumentParser):
 
     def run_word(self, name: str = "run", **more: Any) -> None:
         """Declare a word that names a recorded run."""
-        self.option(name, metavar="RUN", help=Text('a run: its id, a unique prefix of its id, its name, or "latest"',
-                                                   "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
+        self.option(name, metavar="RUN", type=partial(self._run_name, one="nargs" not in more), help=Text(
+            'a run: its id, a unique prefix of its id, its name, or "latest"',
+            "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
+
+    def _run_name(self, word: str, one: bool) -> str:
+        """The word. Raises UsageError for a config, which a run was made from."""
+        if word.endswith((".yaml", ".yml", ".json")):
+            latest = Text(f"the latest one: {self.prog} latest", f"最近一次：{self.prog} latest")
+            raise UsageError("option-invalid", Text(f"RUN is a recorded run, and {word} is a config",
+                                                    f"RUN 是一次已记录的运行，而 {word} 是配置"),
+                             hint=(*((latest,) if one else ()),
+                                   Text("list them all: swift-fa runs", "列出所有运行：swift-fa runs")))
+        return word
+
+    @property
+    def known(self) -> dict[str, bool]:
+        """The options that there are, and whether each is a flag."""
+        return {name: action.nargs == 0 for name, action in self._option_string_actions.items()}
 
     def shared(self, *names: str) -> None:
         """Declare options that several commands have, by name."""
@@ -114,9 +131,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from swift_fa_launcher.commands.mistakes import meant_by_options
 
+        if message.startswith("unrecognized"):  # argparse lists what stands behind them too
+            message = " ".join(word for word in message.split(" ") if not _SETTING.match(word))
         takes_settings = any(action.dest in ("words", "overrides") for action in self._actions)
-        known = {name: action.nargs == 0 for name, action in self._option_string_actions.items()}
-        meant = meant_by_options(self.prog, self.given, known, takes_settings) if message.startswith("unrecognized") else \
+        meant = meant_by_options(self.prog, self.given, self.known, takes_settings) if message.startswith("unrecognized") else \
             (self._example,) if "are required" in message else ()
         raise UsageError("option-invalid", _in_both_languages(strike_assigned(message)), hint=(*meant, f"{self.prog} --help"))
 

@@ -323,9 +323,9 @@ def _folder_error(file: Path, via: str) -> ConfigError:
     if (file / "config.json").is_file():
         inside.append(Text(f"if it is a model: swift-fa init my.yaml, then swift-fa train my.yaml {model}",
                            f"如果它是模型：先 swift-fa init my.yaml，再 swift-fa train my.yaml {model}"))
-    return ConfigError("config-unreadable", Text(f"{file} is a folder, not a config", f"{file} 是文件夹，不是配置文件"), where=via,
-                       hint=tuple(inside) or (Text("write a first config: swift-fa init my.yaml",
-                                                   "写一份初始配置：swift-fa init my.yaml"),))
+    first = Text("write a first config: swift-fa init my.yaml", "写一份初始配置：swift-fa init my.yaml")
+    return ConfigError("config-unreadable", Text(f"{file} is a folder, not a config", f"{file} 是文件夹，不是配置文件"),
+                       where=via, hint=tuple(inside) or (first,))
 
 
 #: How archives, programs and pictures begin; gzip's has two bytes alone.
@@ -354,8 +354,9 @@ def _refuse_other_files(file: Path, text: str) -> None:
     """Data, scripts, logs and commands that `import` makes a config of, and a file with nothing in it."""
     if not text.strip():
         first = shlex.quote(str(file.with_name(f"first-{file.name}")))
-        raise ConfigError("config-section-invalid", Text(f"the config {file} is empty", f"配置文件 {file} 是空的"), where=str(file),
-                          hint=(Text(f"write a first config: swift-fa init {first}", f"写一份初始配置：swift-fa init {first}"),))
+        raise ConfigError("config-section-invalid", Text(f"the config {file} is empty", f"配置文件 {file} 是空的"),
+                          where=str(file), hint=(Text(f"write a first config: swift-fa init {first}",
+                                                      f"写一份初始配置：swift-fa init {first}"),))
     if file.suffix.lower() in _DATA:
         setting = typed("swift.dataset", [str(file)])
         raise ConfigError("config-section-invalid", Text(f"{file} is data, not a config",

@@ -110,7 +110,7 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
                                      "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
-    "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "all-layers"), "all-linear"),
+    "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear"), "all-linear"),
     "swift.deepspeed": {f"{word}{stage}": f"zero{stage}" for stage in range(4)
                         for word in ("", "stage", "stage_", "zero_", "zero-", "zero stage ", "default-zero", "z")},
     "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),

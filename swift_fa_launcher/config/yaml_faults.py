@@ -95,23 +95,14 @@ def _by_problem(problem: str, lines: Sequence[str], at: int, column: int, begun:
         yield Fault(at, column, Text("a second document begins at ---; a config is one document",
                                      "--- 开始了第二个文档；一个配置只能有一个文档"),
                     (Text("put it into a file of its own, or delete the line ---", "把它放进单独的文件，或删掉 --- 这一行"),))
-    if in_quotes and ("end of stream" in problem or "document separator" in problem):
-        yield _open_quote(lines, first, first_column)
-    if in_quotes and "escape" in problem:
-        yield Fault(at, column, Text("between double quotes a backslash begins an escape", "双引号中的反斜杠表示转义"),
-                    (Text("use single quotes for this text", "请改用单引号"),))
+    if in_quotes:
+        yield from _in_quotes(problem, lines, at, column, first, first_column)
     if "<stream end>" in problem and (opened := _last_open(lines)):
         first, first_column, context = *opened, "flow"
     if "flow" in context:
         yield from _in_brackets(problem, lines, at, column, first, first_column)
     if "undefined alias" in problem:
-        start = _value_start(line, column)
-        name = line[start:].strip().lstrip("*")
-        fault = _unquoted(at, start, line)
-        yield Fault(at, start, Text(f"{fault.message.en}; the anchor &{name} that it would name is not there",
-                                    f"{fault.message.zh}；它所指的锚点 &{name} 不存在"),
-                    (Text(f"write the value in its place, or name it where it stands: KEY: &{name} VALUE",
-                          f"直接写出这个值，或在它所在处命名：KEY: &{name} VALUE"), *fault.hint))
+        yield _no_anchor(at, _value_start(line, column), line)
     if "cannot start any token" in problem or "expected alphabetic or numeric" in problem \
             or "indentation indicator" in problem or "expected URI" in problem or "did not find expected whitespace" in problem:
         start = _value_start(line, column)
@@ -149,6 +140,15 @@ def _unquoted(at: int, start: int, line: str) -> Fault:
                  (Text(f"write: {key} {quoted}", f"请写成：{key} {quoted}"),))
 
 
+def _no_anchor(at: int, start: int, line: str) -> Fault:
+    """`*name`, where nothing is called `&name`: a value that was left out, or a text."""
+    fault, name = _unquoted(at, start, line), line[start:].strip().lstrip("*")
+    return Fault(at, start, Text(f"{fault.message.en}; the anchor &{name} that it would name is not there",
+                                 f"{fault.message.zh}；它所指的锚点 &{name} 不存在"),
+                 (Text(f"write the value in its place, or name it where it stands: KEY: &{name} VALUE",
+                       f"直接写出这个值，或在它所在处命名：KEY: &{name} VALUE"), *fault.hint))
+
+
 def _open_quote(lines: Sequence[str], at: int, column: int) -> Fault:
     quote, behind = lines[at][column:column + 1], lines[at][column + 1:].rstrip()
     if quote in behind:
@@ -167,6 +167,14 @@ def _quotes_inside(at: int, column: int, line: str) -> Fault:
     return Fault(at, column, Text(f"the text that opens here with {quote} has another {quote} in it, which ends it",
                                   f"这里以 {quote} 开头的文本中又出现了 {quote}，文本在那里就结束了"),
                  (Text(f"write: {right}", f"请写成：{right}"),))
+
+
+def _in_quotes(problem: str, lines: Sequence[str], at: int, column: int, first: int, first_column: int) -> Iterator[Fault]:
+    if "end of stream" in problem or "document separator" in problem:
+        yield _open_quote(lines, first, first_column)
+    if "escape" in problem:
+        yield Fault(at, column, Text("between double quotes a backslash begins an escape", "双引号中的反斜杠表示转义"),
+                    (Text("use single quotes for this text", "请改用单引号"),))
 
 
 def _in_brackets(problem: str, lines: Sequence[str], at: int, column: int, first: int, first_column: int) -> Iterator[Fault]:

@@ -150,7 +150,8 @@ def names_no_preset(config: ResolvedConfig, facts: Facts, name: str) -> bool:
     swift/arguments/sft_args.py, `_init_deepspeed` and `_init_fsdp` (4.0 to 4.6), swift/llm/argument/train_args.py (3.0 to 3.12).
     """
     value = config.swift.get(name)
-    if value is None or isinstance(value, dict) or not is_installed(facts, "ms-swift>=3" if name == "deepspeed" else "ms-swift>=4"):
+    since = "ms-swift>=3" if name == "deepspeed" else "ms-swift>=4"
+    if value is None or isinstance(value, dict) or not is_installed(facts, since):
         return False
     text = str(value).strip()
     kind = known(facts.path(text).kind)

@@ -359,7 +359,8 @@ def deepspeed_launch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """With fewer processes than GPUs ms-swift spreads the model over several, which deepspeed refuses.
     https://github.com/modelscope/ms-swift/issues/479 and /5328, swift/utils/env.py `is_mp`"""
     gpus = reading.visible_gpus(config, facts).gpus
-    if not config.swift.get("deepspeed") or reading.names_no_preset(config, facts, "deepspeed") or gpus is None or len(gpus) < 2 or not reading.spreads_model(config, facts):
+    if not config.swift.get("deepspeed") or gpus is None or len(gpus) < 2 or not reading.spreads_model(config, facts) \
+            or reading.names_no_preset(config, facts, "deepspeed"):
         return
     processes = reading.launch_number(config, facts, "nproc_per_node")
     if processes is None and reading.environment(config, facts, "LOCAL_RANK") is not None:

@@ -40,8 +40,8 @@ def _bound(when: str, way: str, instead: str, of: str = "") -> Bound:
     return Bound(tuple(when.split()), way, instead, of)
 
 
-#: What ends in an error of ms-swift, transformers, torch or peft, or in a training of no step at all. Each was tried with ms-swift
-#: 4.6.0, transformers 5.19, torch 2.13 and peft 0.20.
+#: What ends in an error of ms-swift, transformers, torch or peft, or in a training of no step at all. Each was tried with
+#: ms-swift 4.6.0, transformers 5.19, torch 2.13 and peft 0.20.
 REFUSED: tuple[Bound, ...] = (
     _bound("per_device_train_batch_size<1", "positive", "1"),
     _bound("per_device_eval_batch_size<1 evaluates=true", "positive", "1"),
