@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(_to_json(draft, checked, options))
         return DONE
     if not options.out:
-        print(draft.text, end="", flush=True)
+        print(f"{story.schema_line()}\n{draft.text}", end="", flush=True)
     _tell(draft, checked, options)
     return DONE
 

@@ -84,19 +84,24 @@ def find_trainings(script: Script, path: str | None = None) -> tuple[Training, .
     return found
 
 
-def _look_through(script: Script, path: str | None) -> tuple[tuple[Training, ...], tuple[Ran, ...]]:
-    """The trainings, and all commands."""
-    batch = _Reading()
+def _look_through(script: Script, path: str | None, outer: Ran | None = None) -> tuple[tuple[Training, ...], tuple[Ran, ...]]:
+    """The trainings, and all commands. outer: the command that is handed the script, and hands on what it was given."""
+    batch, passed = _Reading(), dict(outer.env) if outer else {}
     if any(comment.text.startswith("SBATCH") for comment in script.comments):
         _read_sbatch(script.comments, batch)
-    ran, notes = run_script(script, path, _slurms_own(batch))
+    if outer and _name(outer.words[0]) == "sbatch":
+        batch.on_slurm = True
+        _read_slurm(outer.words[1:], batch, batch=True)  # sbatch's own options win over the script's
+        passed = {} if any(word.text == "--export=NONE" for word in outer.words) else passed
+    told = {name: text for name, setting in passed.items() if (text := text_of(setting.value)) is not None}
+    ran, notes = run_script(script, path, {**told, **_slurms_own(batch)})
     comments = tuple(comment for comment in script.comments if not re.match(r"SBATCH\b|!", comment.text))
     lost = _lost(ran, script)
     found: list[Training] = []
-    for one in ran:
+    for one in (replace(each, env={k: v for k, v in passed.items() if k not in each.unset} | {**each.env}) for each in ran):
         inner = _handed_on(one)
         if inner is not None:
-            found += _look_through(inner, None)[0]
+            found += _look_through(inner, None, one)[0]
         elif training := _take_apart(one, batch):
             found.append(replace(training, notes=(*notes, *lost, *training.notes), comments=comments))
     return tuple(found), ran

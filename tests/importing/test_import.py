@@ -104,6 +104,19 @@ srun --ntasks-per-node=1 bash -c 'NODE_RANK=$SLURM_PROCID swift sft --model m --
     assert data["run"] == {"name": "qwen"}
 
 
+def test_what_is_handed_to_sbatch_and_bash_goes_with_it() -> None:
+    before = "export LR=2e-5 NPROC_PER_NODE=2 NCCL_DEBUG=INFO\n"
+    inner = BASIC + " --learning_rate $LR"
+    data = sections(f"{before}sbatch -p fast --gres=gpu:2 <<'EOF'\n#!/bin/bash\n#SBATCH -p slow -t 9\n{inner}\nEOF\n")
+    assert data["swift"]["learning_rate"] == "2e-5" and data["env"]["NCCL_DEBUG"] == "INFO"
+    assert data["launch"]["nproc_per_node"] == 2
+    assert data["launch"]["slurm"] == {"partition": "fast", "time": 9, "gres": "gpu:2"}
+    data = sections(f"{before}bash <<'EOF'\nunset NCCL_DEBUG\n{inner}\nEOF\n")
+    assert data["swift"]["learning_rate"] == "2e-5" and "NCCL_DEBUG" not in data["env"] and data["launch"]["nproc_per_node"] == 2
+    data = sections(f"{before}sbatch --export=NONE <<EOF\n{BASIC} --learning_rate $LR\nEOF\n")
+    assert data["swift"]["learning_rate"] == "2e-5" and "env" not in data
+
+
 def test_a_script_handed_to_sbatch() -> None:
     data = sections(f"sbatch <<'EOF'\n#!/bin/bash\n#SBATCH -p gpu\n{BASIC} --seed 3  # three\nEOF\n")
     assert data["swift"]["seed"] == 3 and (data["launch"]["target"], data["launch"]["slurm"]) == ("slurm", {"partition": "gpu"})
