@@ -31,6 +31,7 @@ def declare(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from swift_fa_launcher.config.schema_file import schema_line
     from swift_fa_launcher.stories import import_script as story
 
     draft, checked = story.draft_config(story.read_source(options.script), options.number, options.lang,
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(_to_json(draft, checked, options))
         return DONE
     if not options.out:
-        print(f"{story.schema_line()}\n{draft.text}", end="", flush=True)
+        print(f"{schema_line()}\n{draft.text}", end="", flush=True)
     _tell(draft, checked, options)
     return DONE
 

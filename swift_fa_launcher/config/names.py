@@ -45,7 +45,7 @@ _BY_MEANING = """
     swift.lora_alpha: alpha
     swift.lora_dropout: dropout
     swift.weight_decay: wd
-    swift.target_modules: lora_target lora_target_modules lora_modules
+    swift.target_modules: lora_target_linear lora_target lora_target_modules lora_modules
     swift.adapters: adapter adapter_name_or_path lora_path lora_weights adapter_path
     swift.output_dir: output out output_path save_dir save_path out_dir checkpoint_dir
     swift.attn_impl: attn attention attn_implementation flash_attn use_flash_attention_2 use_flash_attn flash_attention
@@ -110,7 +110,7 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
                                      "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
-    "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear"), "all-linear"),
+    "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "true"), "all-linear"),
     "swift.deepspeed": {f"{word}{stage}": f"zero{stage}" for stage in range(4)
                         for word in ("", "stage", "stage_", "zero_", "zero-", "zero stage ", "default-zero", "z")},
     "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from swift_fa_launcher.machine.rows import make_judge
 SAMPLE = 1000
 #: Bytes. A file up to this size is read whole: every row is parsed, rows and line numbers are exact.
 WHOLE = 4 * 2**20
+#: Files of a folder that are looked at, and those whose rows are.
+MOST_FILES, _JUDGED_FILES = 1000, 20
+#: Suffixes of what `datasets` never takes for data.
+_NO_DATA = frozenset(("", ".md", ".sh", ".yaml", ".yml", ".toml", ".ipynb", ".log", ".safetensors", ".bin", ".pt", ".pth"))
 _BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 
@@ -64,6 +69,45 @@ def judge_dataset(file: Path, plain: PathFacts, renamed: Mapping[str, str], task
     first = next(iter(bad), None)
     return replace(plain, rows=sampled.total, rows_checked=len(sampled.rows), usable_rows=len(sampled.rows) - len(bad),
                    first_bad=FirstBad(*first) if first else None)
+
+
+def judge_folder(folder: Path, plain: PathFacts, renamed: Mapping[str, str], task: str | None) -> PathFacts:
+    """`plain` with what speaks against a folder of data, if anything does: no data in it, or JSON files of which none has a row
+    that can be used, or with no column in common, which `datasets` cannot join (tried with 4.8). Else its rows stay Unknown."""
+    files = [file for file in islice(folder.rglob("*"), MOST_FILES + 1)
+             if file.is_file() and not file.name.startswith((".", "_"))]
+    kinds = {file.suffix.lower() for file in files}
+    if len(files) <= MOST_FILES and kinds <= _NO_DATA:
+        return _unusable(plain, "it holds no data files")
+    data = sorted(file for file in files if file.suffix.lower() in (".json", ".jsonl"))
+    if kinds - _NO_DATA - {".json", ".jsonl"} or len(files) > MOST_FILES or not 0 < len(data) <= _JUDGED_FILES:
+        return unseen(plain, "the launcher does not judge all the files of a folder")
+    found = [(file.name, judge_dataset(file, PathFacts(), renamed, task)) for file in data]
+    if all(facts.usable_rows == 0 and isinstance(facts.first_bad, FirstBad) for _, facts in found):
+        name, first = found[0][0], found[0][1].first_bad
+        return _unusable(plain, f"in {name}: {first.why}" if isinstance(first, FirstBad) else name)
+    if apart := _unlike(data):
+        return _unusable(plain, "{} and {} have no column in common".format(*apart))
+    return unseen(plain, "the launcher does not count the rows of a folder")
+
+
+def _unlike(files: Sequence[Path]) -> tuple[str, str] | None:
+    """Two files of one split that share no column: `datasets` takes a file for training where its name says nothing else."""
+    columns: dict[str, set[str]] = {}
+    for file in files:
+        if re.search(r"test|valid|eval|dev|train", str(file.name).lower()):
+            return None
+        try:
+            columns[file.name] = {column for _, row in read_sample(file).rows for column in as_columns(row)}
+        except (UnreadableRows, UnseenRows):
+            return None
+    first = next(iter(columns))
+    return next(((first, other) for other in columns if not columns[other] & columns[first]), None)
+
+
+def _unusable(plain: PathFacts, why: str) -> PathFacts:
+    nowhere = Unknown("no line alone is wrong")
+    return replace(plain, rows=nowhere, rows_checked=0, usable_rows=0, first_bad=FirstBad(nowhere, why))
 
 
 def read_sample(file: Path) -> Sampled:

@@ -201,6 +201,7 @@ class PathFacts:
     first_bad: Maybe[FirstBad] = NOT_COLLECTED
     cached: Maybe[bool] = NOT_COLLECTED
     known_to_hub: Maybe[bool] = NOT_COLLECTED
+    near: Maybe[str] = NOT_COLLECTED  # of what is missing: a name beside it that is nearly the same, as the config would have it
     model_config: Maybe[ModelConfig] = NOT_COLLECTED
     missing_files: Maybe[tuple[str, ...]] = NOT_COLLECTED  # of a checkpoint: those that another of its files names
     files: Maybe[tuple[str, ...]] = NOT_COLLECTED

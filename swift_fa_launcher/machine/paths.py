@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import Maybe, Unknown
 from swift_fa_launcher.files import kind_of
 from swift_fa_launcher.machine.checkpoint_files import read_checkpoint
-from swift_fa_launcher.machine.dataset_files import judge_dataset, unseen
+from swift_fa_launcher.machine.dataset_files import judge_dataset, judge_folder, unseen
 from swift_fa_launcher.machine.facts import PathFacts
 from swift_fa_launcher.machine.host import free_gib, nearest_existing
 from swift_fa_launcher.machine.hub import cached_folder, hub_name
@@ -75,9 +77,11 @@ def collect_path(named: Named, config: ResolvedConfig, environment: Mapping[str,
     """What is there. Raises OSError where it may not be looked at."""
     path = local_path(named)
     facts = _place(path)
+    if facts.kind == "missing" and named.role != OUTPUT:
+        facts = replace(facts, near=_near(named.text, path))
     if facts.kind == "missing" and named.role in ON_HUB and looks_like_hub_name(named.text):
         return _cached(named, config, environment)
-    if named.role == DATASET and facts.kind == "file":
+    if named.role == DATASET and facts.kind in ("file", "dir"):
         return _dataset(path, facts, config)
     if facts.kind == "dir" and named.role == MODEL:
         return replace(facts, model_config=read_model_config(path), missing_files=missing_model_files(path),
@@ -122,24 +126,35 @@ def _place(path: Path) -> PathFacts:
                      entries=sum(1 for _ in path.iterdir()) if kind == "dir" else None)
 
 
+def _near(text: str, path: Path) -> str | None:
+    """What lies where a path is missing and has nearly its name, written as the config would; None where nothing does."""
+    try:
+        beside = [entry.name for entry in islice(os.scandir(path.parent), MAX_FILES)]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
+    return text.rpartition(path.name)[0] + near[0] if near and path.name and path.name in text else None
+
+
 def _cached(named: Named, config: ResolvedConfig, environment: Mapping[str, str]) -> PathFacts:
     """A hub's model or dataset, as far as there is a local copy."""
     kind = "datasets" if named.role == DATASET else "models"
     folder = cached_folder(named.text, kind, environment, config.swift.flag("use_hf"))
     model = folder if named.role == MODEL else None
-    return PathFacts(kind="hub", cached=folder is not None, known_to_hub=NOT_ASKED,
+    return PathFacts(kind="hub", near=_near(named.text, Path(named.text)), cached=folder is not None, known_to_hub=NOT_ASKED,
                      model_config=read_model_config(model) if model else NOT_HERE,
                      size_gib=weights_gib(model) if model else NOT_HERE)
 
 
 def _dataset(path: Path, facts: PathFacts, config: ResolvedConfig) -> PathFacts:
-    """The file's rows, judged by ms-swift's own readers where no reader of the user's may take their place."""
+    """The rows of a file or folder, judged by ms-swift's own readers where no reader of the user's may take their place."""
     for argument in ("external_plugins", "custom_register_path", "custom_dataset_info"):
         if config.swift.names(argument):
             return unseen(facts, f"swift.{argument} may register a reader of its own")
     columns = config.swift.get("columns")
     task = config.swift.text("task_type") or ("seq_cls" if config.swift.get("num_labels") else None)  # as ms-swift guesses it
-    return judge_dataset(path, facts, columns if isinstance(columns, Mapping) else {}, task)
+    judge = judge_folder if facts.kind == "dir" else judge_dataset
+    return judge(path, facts, columns if isinstance(columns, Mapping) else {}, task)
 
 
 def _mounts() -> dict[str, str]:

@@ -36,6 +36,8 @@ ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "function
 
 #: Why rows cannot be used. Facts hold the English, which programs read too; `reason_in_both` adds the Chinese.
 REASONS: tuple[Text, ...] = (
+    Text("it holds no data files", "其中没有数据文件"),
+    Text("{first} and {second} have no column in common", "{first} 和 {second} 没有相同的列"),
     Text("it has no rows", "文件中没有任何行"), Text("it has no label", "没有 label"),
     Text("not JSON: {error}", "不是 JSON：{error}"), Text("not CSV: {error}", "不是 CSV：{error}"),
     Text("not UTF-8 text (byte {byte})", "不是 UTF-8 文本（字节 {byte}）"),
@@ -64,6 +66,8 @@ def reason_in_both(why: str) -> Text:
     for reason in REASONS:
         if match := re.fullmatch(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.*)", re.escape(reason.en)), why, re.DOTALL):
             return Text(why, reason.zh.format(**match.groupdict()))
+    if inner := re.fullmatch(r"in (\S+): (.*)", why, re.DOTALL):  # of a folder
+        return Text(why, f"{inner[1]} 中{reason_in_both(inner[2]).zh}")
     return Text(why, why)
 
 

@@ -26,7 +26,9 @@ _LABELS: Mapping[Severity, tuple[Text, str]] = {
     Severity.INFO: (Text("info", "提示"), "cyan"),
 }
 _FINE = Text("ok", "正常")
-_NOT_JUDGED = Text("not checked: attn_impl is not the name of an attention implementation",
+_NO_ARGUMENTS = Text("arguments not checked: it is not known which ones this ms-swift has",
+                     "没有检查参数：不知道这个 ms-swift 有哪些参数")
+_NO_ATTENTION = Text("not checked: attn_impl is not the name of an attention implementation",
                    "未检查：attn_impl 不是注意力实现的名称")
 _FIXES_SHOWN = 3
 _COMMA, _IN_BRACKETS = Text(", ", "，"), Text("  ({})", "（{}）")
@@ -48,16 +50,22 @@ def render_table(findings: Sequence[Finding], config: ResolvedConfig, facts: Fac
             lines.append(Line(heading, "bold"))
             lines += [line for finding in found for line in _finding_lines(finding, lang, width)]
         elif area not in _ONLY_WHERE_FOUND:
-            unknown = area == "flash-attn" and any(
-                f.code == "arg-invalid" and f.context.get("argument") == "attn_impl" for f in findings)
+            unknown = _not_judged(area, findings, facts)
             word = "-" if unknown else _FINE.render(lang)
-            told = _NOT_JUDGED.render(lang) if unknown else _area_summary(area, config, facts, lang)
+            told = unknown.render(lang) if unknown else _area_summary(area, config, facts, lang)
             first = f"{pad(heading, wide)}{word}  "
             text = Line(fill(told, width, first, " " * cells(first)).rstrip(), "dim")
             text.stylize("not dim bold", 0, len(heading))
             text.stylize("not dim" if unknown else "not dim green", len(first) - len(word) - 2, len(first))
             lines.append(text)
     return Group(*lines, Line(""), _verdict(findings, lang))
+
+
+def _not_judged(area: str, findings: Sequence[Finding], facts: Facts) -> Text | None:
+    """Why an area without findings was not looked at; None where it was."""
+    if area == "flash-attn" and any(f.code == "arg-invalid" and f.context.get("argument") == "attn_impl" for f in findings):
+        return _NO_ATTENTION
+    return _NO_ARGUMENTS if area == "swift" and not known(facts.ms_swift_args) else None
 
 
 def _finding_lines(finding: Finding, lang: str, width: int | None) -> Iterator[Line]:

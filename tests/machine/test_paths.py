@@ -76,6 +76,38 @@ def test_a_dataset_with_a_reader_of_the_users_own_is_not_judged(tmp_path: Path) 
     assert collected(dataset=["d.jsonl"], columns={"a": "response"})["d.jsonl"].usable_rows == 1
 
 
+CHAT = json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+
+
+@pytest.mark.parametrize(("files", "why"), [
+    # each tried with ms-swift 4.6.0 and datasets 4.8
+    ({"a.json": '{"a": 1}', "b.json": '{"b": [1], "c": 2}'}, "in a.json: it has no reply"),
+    ({"a.jsonl": CHAT, "meta.json": '{"x": 1}'}, "a.jsonl and meta.json have no column in common"),
+    ({"notes.md": "hi", "sub/run.log": ""}, "it holds no data files"), ({}, "it holds no data files"),
+    ({"a.jsonl": CHAT, "b.jsonl": CHAT}, None), ({"data/train.jsonl": CHAT, "README.md": "x"}, None),
+    ({"train.jsonl": CHAT, "test.jsonl": '{"x": 1}'}, None), ({"a.parquet": "x"}, None),
+    ({"a.json": '{"a": 1}', "b.csv": "x"}, None),
+])
+def test_a_folder_of_data_is_judged(tmp_path: Path, files: dict[str, str], why: str | None) -> None:
+    for name, text in {**{f"rows/{name}": text for name, text in files.items()}, "rows/.git/x": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = collected(dataset=["rows"])["rows"]
+    bad = known(found.first_bad)
+    assert (bad is None) == (why is None) and str(bad.why if bad else "").startswith(why or "")
+    assert known(found.usable_rows) == (None if why is None else 0)
+
+
+def test_what_lies_beside_a_missing_path(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text("")
+    (tmp_path / "Qwen2.5-7B").mkdir()
+    found = collected(model="Qwen2-7B", dataset=[
+        "data/trian.jsonl#500", "./data/train.json", "data/other.csv", "dat/train.jsonl"])
+    assert [found[name].near for name in found if name != "/"] == [
+        "Qwen2.5-7B", "data/train.jsonl", "./data/train.jsonl", None, None]
+
+
 def test_an_output_folder_before_it_exists(tmp_path: Path) -> None:
     found = collected(output_dir="output/x")["output/x"]
     assert (found.kind, found.writable, found.entries) == ("missing", True, None) and known(found.free_gib)

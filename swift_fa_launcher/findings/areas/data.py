@@ -21,18 +21,20 @@ _WEIGHTS_ONLY = Text("or load only the weights and start with a fresh optimizer:
 _ANOTHER_CHECKPOINT = Text("name a complete checkpoint: swift.resume_from_checkpoint=OUTPUT_DIR/checkpoint-N",
                            "指定一个完整的检查点：swift.resume_from_checkpoint=OUTPUT_DIR/checkpoint-N")
 
+_NEAR = Text("did you mean {near}, which is there?", "是否想写 {near}？它就在那里")
+
 #: What is wrong with a model or dataset that cannot be had.
 _ABSENT: Mapping[str, Says] = {
     "nowhere": Says(Text("{argument} {name}{origin}: no such file or folder, and not on the hub either",
-                         "{argument} {name}{origin}：本机没有这个文件或文件夹，hub 上也没有"), (_SPELLING, _LOCAL)),
+                         "{argument} {name}{origin}：本机没有这个文件或文件夹，hub 上也没有"), (_NEAR, _SPELLING, _LOCAL)),
     "missing": Says(Text("{argument} {name}{origin}: no such file or folder; the hubs were not searched",
-                         "{argument} {name}{origin}：本机没有这个文件或文件夹；没有查询 hub"), (_SPELLING, _LOCAL)),
+                         "{argument} {name}{origin}：本机没有这个文件或文件夹；没有查询 hub"), (_NEAR, _SPELLING, _LOCAL)),
     "unknown": Says(Text("{argument} {name}{origin}: the hub has nothing of this name",
                          "{argument} {name}{origin}：hub 上没有这个名字"),
-                    (_SPELLING, _LOCAL)),
+                    (_NEAR, _SPELLING, _LOCAL)),
     "unreachable": Says(Text("{argument} {name}{origin}: no hub can be reached ({error}), and there is no local copy",
                              "{argument} {name}{origin}：连不上 hub（{error}），本机也没有缓存"),
-                        (Text("on a machine with a network: {download}", "在有网络的机器上：{download}"), _LOCAL))}
+                        (Text("on a machine with a network: {download}", "在有网络的机器上：{download}"), _NEAR, _LOCAL))}
 
 ENTRIES: Mapping[str, Entry] = {
     "model-missing": entry(
@@ -75,6 +77,10 @@ ENTRIES: Mapping[str, Entry] = {
               "unreadable": Says(Text("{argument} {dataset}{origin}: the file cannot be read ({at})",
                                       "{argument} {dataset}{origin}：无法读取该文件（{at}）"),
                                  (Text("correct or delete line {line}", "改正或删去第 {line} 行"), _ROW)),
+              "folder": Says(Text("{argument} {dataset}{origin}: nothing in this folder can be trained on ({at})",
+                                  "{argument} {dataset}{origin}：这个文件夹中没有能用于训练的内容（{at}）"),
+                             (Text("name the files of rows: 'swift.{argument}=[{dataset}/FILE]'",
+                                   "指定数据文件：'swift.{argument}=[{dataset}/FILE]'"), _ROW)),
               "empty": Says(Text("{argument} {dataset}{origin}: the file has no rows", "{argument} {dataset}{origin}：文件中没有任何行"),
                             (Text("name a file that has rows: swift.{argument}=FILE", "指定有内容的文件：swift.{argument}=FILE"),)),
               "too-long": Says(Text("all {rows:,} rows are longer than {limit} and would be dropped: the shortest has {shortest:,} tokens, "

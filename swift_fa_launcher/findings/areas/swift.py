@@ -36,6 +36,16 @@ _GONE: Mapping[str, tuple[Words, ...]] = {
                  Text("or continue a training: swift.resume_from_checkpoint=PATH", "或继续训练：swift.resume_from_checkpoint=PATH")),
     "overwrite_output_dir": (Text("leave it out; to write into output_dir itself: swift.add_version=false",
                                   "删去即可；要直接写入 output_dir：swift.add_version=false"),),
+    **{name: (Text(f"load the weights with {bits} bits: swift.quant_method=bnb swift.quant_bits={bits}",
+                   f"以 {bits} 位加载权重：swift.quant_method=bnb swift.quant_bits={bits}"),)
+       for name, bits in (("load_in_4bit", 4), ("load_in_8bit", 8))},
+    **dict.fromkeys(("max_samples", "max_train_samples"), (Text(
+        "write the number of rows behind the dataset: 'swift.dataset=[NAME#1000]'",
+        "把条数写在数据集名后面：'swift.dataset=[NAME#1000]'"),)),
+    # LLaMA-Factory's, axolotl's and transformers' own
+    **dict.fromkeys(("stage", "overwrite_cache", "plot_loss", "trust_remote_code", "visual_inputs", "dataset_prepared_path",
+                     "strict", "is_llama_derived_model"), (Text(
+        "leave it out: `swift sft` does without it", "删去即可：`swift sft` 不需要它"),)),
     "packing_cache": (Text("leave it out: this ms-swift keeps no packing cache", "删去即可：这个版本的 ms-swift 不再有 packing 缓存"),),
 }
 

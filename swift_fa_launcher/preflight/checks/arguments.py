@@ -91,14 +91,27 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                         settings=" ".join(typed(setting, below) for setting, below in inside))
             continue
         same = tuple(one.removeprefix("swift.") for one in settings[:1])
+        if same == ("adapters",) and value in LOOKED_UP["tuner_type"]:  # axolotl's `adapter: lora`
+            same = ("tuner_type",)
         near, meant = same or swift_args.nearest(name, known_args), same or swift_args.likely(name, known_args)
         shown = "***" if any(is_secret_name(other) for other in (key, *near)) else value  # a misspelt secret is one too
         way = f"gone {name}" if f"gone {name}" in TABLE["arg-unknown"].says else "" if meant else "nothing near"
         # of several, nobody knows whose value it is
-        alone = len(meant) == 1 and _takes(known_args[meant[0]], value)
-        rename = _rewritten(config, key, meant[0], _value_meant(meant[0], shown) or shown) if alone else {}
+        rename = _rewritten(config, key, meant[0], plain) if len(meant) == 1 and (
+            plain := _plain(meant[0], shown, known_args[meant[0]])) is not None else {}
+        pattern = _pattern(name, meant, known_args) or ("PATTERN" if way == "nothing near" else None)
         yield found("arg-unknown", way, **_said(config, key, shown), ms_swift=facts.package("ms-swift"), meant=meant,
-                    nearest=list(near), pattern=_pattern(name, meant, known_args), **rename)
+                    nearest=list(near), pattern=pattern, **rename)
+
+
+def _plain(name: str, value: Any, argument: swift_args.Argument) -> Any:
+    """Another name's value as this argument takes it; None where it does not."""
+    if meant := _value_meant(name, value):
+        return meant
+    if groups := _groups(name, value, argument):
+        texts = _texts_in(groups)
+        return texts if None not in texts else None
+    return value if _takes(argument, value) else None
 
 
 def _takes(argument: swift_args.Argument, value: Any) -> bool:
@@ -106,10 +119,10 @@ def _takes(argument: swift_args.Argument, value: Any) -> bool:
     return swift_args.is_switch(argument) if isinstance(value, bool) else swift_args.accepts(argument, value) is None
 
 
-def _pattern(name: str, meant: tuple[str, ...], known_args: Mapping[str, swift_args.Argument]) -> str:
-    """What shows the arguments in question: the one meant, else those that share a word with the name."""
+def _pattern(name: str, meant: tuple[str, ...], known_args: Mapping[str, swift_args.Argument]) -> str | None:
+    """What shows the arguments in question: the one meant, else those that share a word with the name; None for none."""
     shared = (word for word in name.split("_") if len(word) > 2 and any(word in other for other in known_args))
-    return meant[0] if len(meant) == 1 else next(shared, "PATTERN")
+    return meant[0] if len(meant) == 1 else next(shared, None)
 
 
 def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -164,9 +177,14 @@ def _ungrouped(name: str, groups: Sequence[Mapping[str, Any]], known_args: Mappi
     """What a group may have been meant to be: settings that its keys name, or the one text in each of several."""
     settings = settings_in(name, groups[0], known_args) if len(groups) == 1 else ()
     others = " ".join(typed(key, value) for key, value in settings if key != f"swift.{name}")
-    texts = [next((text for text in group.values() if isinstance(text, str)), None) for group in groups]
+    texts = _texts_in(groups)
     return {"settings": others} if others else {} if None in texts else {
         "settings": typed(f"swift.{name}", texts if len(texts) > 1 else texts[0])}
+
+
+def _texts_in(groups: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """The first text in each group, such as a dataset's path; None where it has none."""
+    return [next((text for text in group.values() if isinstance(text, str)), None) for group in groups]
 
 
 def _patterns(facts: Facts, name: str, value: Any) -> list[str]:

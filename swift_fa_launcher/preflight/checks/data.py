@@ -93,7 +93,14 @@ def _absent(config: ResolvedConfig, facts: Facts, way: str, key: str, name: str,
     download = f"hf download --repo-type {kind} {shlex.quote(bare)}" if huggingface else \
         f"modelscope download --{kind} {shlex.quote(bare)}"
     return found(f"{kind}-missing", way, argument=key, name=name, origin=written(config, f"swift.{key}"), bare=bare,
+                 near=_near(facts, name),
                  error=known(hub.error) if hub else None, download=download, context={kind: name})
+
+
+def _near(facts: Facts, name: str) -> str | None:
+    """A name beside the missing one that is nearly the same, as it is typed."""
+    near = known(facts.path(name).near)
+    return shlex.quote(near) if near else None
 
 
 def model_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
@@ -142,7 +149,8 @@ def dataset_format(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                 continue
             bad = known(path.first_bad)
             line, why = (known(bad.line), known(bad.why)) if bad else (None, None)
-            way = "empty" if known(path.rows) == 0 else "" if known(path.rows_checked) else "unreadable"
+            way = "folder" if known(path.kind) == "dir" else "empty" if known(path.rows) == 0 else \
+                "" if known(path.rows_checked) else "unreadable"
             if way != "unreadable" or why:  # else nobody looked
                 yield found("dataset-format", way, argument=key, dataset=name, origin=written(config, f"swift.{key}"),
                             rows_checked=known(path.rows_checked), line=line, why=why, at=_place(line, why))
