@@ -76,7 +76,7 @@ def _own(key: str, hint: Any) -> Schema:
     members = [m for m in (typing.get_args(hint) or (hint,)) if m is not type(None)]
     wanted = str(hint)
     if key in CHOICES:
-        return _any_of({"enum": [*CHOICES[key]]}, _LATER)
+        return _any_of({"enum": [*CHOICES[key]]}, _LATER, *([_NULL] if "None" in wanted else []))
     if key == "launch.gpus":
         gpus = {"type": ["string", "integer"], "pattern": r"^(all|auto(:\d+)?|\d+(-\d+)?([, ]+\d+(-\d+)?)*)$|\$\{"}
         return _any_of({"type": "array", "items": {"type": "integer"}}, gpus, _NULL)

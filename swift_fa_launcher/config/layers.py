@@ -14,7 +14,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -663,19 +663,18 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
         key = dotted(name, error.path)
         raise ConfigError("config-value-invalid", Text(f"{key}: {error.message.en}", f"{key} 的类型不对：{error.message.zh}"),
                           where=_place(_origin_near(origins, key), key),
-                          hint=_number_hint(kind, value, error.path, key)) from None
+                          hint=_value_hint(kind, value, error.path, key)) from None
     for key, choices in CHOICES.items():
-        section_name, _, field_name = key.partition(".")
-        if section_name == name and getattr(section, field_name) not in choices:
-            found = getattr(section, field_name)
+        found = _at(section, key) if key.startswith(f"{name}.") else None
+        if found is not None and found not in choices:
             meant = VALUES_MEANT.get(key, {}).get(str(found).lower())
             raise ConfigError("config-value-invalid",
                               Text(f"{key} must be {', '.join(choices[:-1])} or {choices[-1]}, not {found!r}",
                                    f"{key} 必须是 {'、'.join(choices)} 之一，而不是 {found!r}"),
                               where=_place(origins.get(key), key),
-                              hint=(typed(key, meant),) if meant else did_you_mean(str(found), choices))
+                              hint=tuple(typed(key, choice) for choice in ([meant] if meant else _nearest(str(found), choices))))
     for key, (least, most) in RANGES.items():
-        number = getattr(section, key.rpartition(".")[2]) if key.startswith(f"{name}.") else None
+        number = _at(section, key) if key.startswith(f"{name}.") else None
         if number is not None and not least <= number <= most:
             raise ConfigError("config-value-invalid",
                               Text(f"{key} must be from {least} to {most}, not {number}",
@@ -684,14 +683,34 @@ def _decode_section(name: str, kind: type, value: Any, origins: Mapping[str, Ori
     return section
 
 
-def _number_hint(kind: type, value: Any, name: str, key: str) -> tuple[Words, ...]:
-    """What a text that stands for a number may mean: the number, or to leave it to the program, as `auto`."""
-    found, wanted = value.get(name) if isinstance(value, dict) else None, str(field_types(kind).get(name))
+def _at(section: Any, key: str) -> Any:
+    """The value of a dotted key, whose first name is the section's."""
+    return reduce(getattr, key.split(".")[1:], section)
+
+
+def _nearest(word: str, choices: Sequence[str]) -> Sequence[str]:
+    """The choice that a word is like; the first ones where it is like none."""
+    return difflib.get_close_matches(word, choices, n=1) or choices[:3]
+
+
+def _value_hint(kind: type, value: Any, path: str, key: str) -> tuple[Words, ...]:
+    """What a value of the wrong kind may mean: a word of another program, a number with a unit, a key of the group."""
+    *groups, name = path.split(".")
+    for group in groups:
+        kind, value = field_types(kind).get(group, kind), value.get(group) if isinstance(value, dict) else None
+    found, hint = value.get(name) if isinstance(value, dict) else None, field_types(kind).get(name)
+    wanted = str(hint)
+    if meant := VALUES_MEANT.get(key, {}).get(str(found).lower()):
+        return (typed(key, meant),)
+    if dataclasses.is_dataclass(hint):
+        return (typed(dotted(key, next(iter(field_types(hint)))), found),)  # type: ignore[arg-type]
     if "Mapping" in wanted and found is not None:
         return (Text(f"names and values belong there: {name}: {{NAME: VALUE}}", f"这里应写名称和值：{name}: {{NAME: VALUE}}"),)
-    if not isinstance(found, str) or not ("int" in wanted or "float" in wanted):
+    if "bool" in wanted:
+        return typed(key, True), typed(key, False)
+    if not isinstance(found, (str, bool)) or not ("int" in wanted or "float" in wanted):
         return ()
-    if (number := number_meant(key, found, whole="int" in wanted)) is not None:
+    if isinstance(found, str) and (number := number_meant(key, found, whole="int" in wanted)) is not None:
         return (typed(key, number),)
     leave = typed(key, None)
     if "None" in wanted:

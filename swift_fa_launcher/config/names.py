@@ -108,7 +108,13 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
        | dict.fromkeys(("on", "yes", "true", "enable", "enabled", "1"), "auto")
        for key in ("flash_attn.install", "flash_attn.build", "preflight.probe", "preflight.rehearsal")},
     "swift.attn_impl": dict.fromkeys(("fa", "fa2", "flash", "flashattention", "flashattention2", "flash_attn_2", "flash-attn-2"),
-                                     "flash_attn") | {"fa3": "flash_attention_3", "torch": "sdpa", "pytorch": "sdpa"},
+                                     "flash_attn") | {
+                                         "fa3": "flash_attention_3", **dict.fromkeys(("torch", "pytorch", "xformers"), "sdpa")},
+    "swift.lr_scheduler_type": dict.fromkeys(("cosine_annealing", "cosine_decay", "cosine_lr", "cos"), "cosine")
+       | dict.fromkeys(("wsd",), "warmup_stable_decay") | dict.fromkeys(("none", "fixed", "no"), "constant")
+       | {"cosine_annealing_with_warmup": "cosine", "constant_warmup": "constant_with_warmup", "linear_decay": "linear"},
+    "swanlab.notification.method": {"feishu": "lark", "dingding": "dingtalk", "ding": "dingtalk", "mail": "email", "smtp": "email",
+                                    **dict.fromkeys(("wechat", "weixin", "wecom", "qywx"), "wxwork")},
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
     "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "true"), "all-linear"),
     "swift.deepspeed": {f"{word}{stage}": f"zero{stage}" for stage in range(4)
@@ -126,7 +132,7 @@ _TIMES: Mapping[str, int | Decimal] = {
     **dict.fromkeys(("h", "hour", "hours"), 3600)}
 _UNITS: Mapping[str, int | Decimal] = {
     "k": 1000, "m": 10**6, "%": Decimal("0.01"),
-    **dict.fromkeys(("", "step", "steps", "epoch", "epochs", "token", "tokens"), 1)}
+    **dict.fromkeys(("", "l", "f", "step", "steps", "epoch", "epochs", "token", "tokens"), 1)}
 
 #: Arguments that any ms-swift has, for where the installed one cannot be asked.
 USUAL_ARGUMENTS = (frozenset(key.removeprefix("swift.") for key in MEANT.values() if key.startswith("swift.")) | {
@@ -142,13 +148,16 @@ def number_meant(key: str, text: str, *, whole: bool) -> str | None:
     ['4096', '4096', None]
     >>> number_meant("launch.grace", "5m", whole=False), number_meant("swift.warmup_ratio", "5%", whole=False)
     ('300', '0.05')
-    >>> [number_meant("swift.a", said, whole=False) for said in ("0,05", "1 024", "8 // rows", "8#x", "8 \\\\")]
-    ['0.05', '1024', '8', '8', '8']
+    >>> [number_meant("swift.a", said, whole=False) for said in ("0,05", "1 024", "8 // rows", "8#x", "8 \\\\", "1 e-4", "10^-4")]
+    ['0.05', '1024', '8', '8', '8', '1e-4', '1e-4']
     """
     plain = unicodedata.normalize("NFKC", text).translate(_DASHES).lower()
-    plain = re.sub(r"\s*(?://|#|\\$).*", "", plain).strip().rstrip(",;。\"'").lstrip("\"'")
+    plain = re.sub(r"\s*(?://|#|\\$|\(.*\)$).*", "", plain).strip().rstrip(",;。\"'").lstrip("\"'")
     plain = re.sub(r"(?<=[1-9])(\d*)[,_ ](?=\d{3}(?!\d))", r"\1", plain)
     plain = re.sub(r"^(-?\d+),(\d+)$", r"\1.\2", plain)
+    plain = re.sub(r"(?<=\d)\s*(?:e|[*x]?\s*10\s*\^)\s*(?=-?\d+$)", "e", re.sub(r"^10\s*(?:\^|\*\*)", "1e", plain))
+    if power := re.fullmatch(r"(\d{1,3})\s*(?:\^|\*\*)\s*(\d{1,2})", plain):
+        plain = str(int(power[1]) ** int(power[2]))
     parts = re.fullmatch(r"(-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,3})?)\s*([a-z%]*)", plain)
     units = _TIMES if key.startswith("launch.") else {**_UNITS, "k": 1024} if "length" in key else _UNITS
     if parts is None or parts[2] not in {"", *units}:
