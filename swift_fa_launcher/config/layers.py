@@ -37,7 +37,7 @@ from swift_fa_launcher.config.schema import (
 )
 from swift_fa_launcher.config.yaml_faults import find_fault, pair_in, render_excerpt
 from swift_fa_launcher.decode import DecodeError, decode, dotted, encode, field_types
-from swift_fa_launcher.errors import ConfigError, Text, Words, did_you_mean, joined, render_words
+from swift_fa_launcher.errors import ConfigError, Text, Words, joined, render_words
 from swift_fa_launcher.files import read_bounded
 from swift_fa_launcher.secrets import is_secret_name, strike_assigned
 

@@ -113,7 +113,7 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     "swift.lr_scheduler_type": dict.fromkeys(("cosine_annealing", "cosine_decay", "cosine_lr", "cos"), "cosine")
        | dict.fromkeys(("wsd",), "warmup_stable_decay") | dict.fromkeys(("none", "fixed", "no"), "constant")
        | {"cosine_annealing_with_warmup": "cosine", "constant_warmup": "constant_with_warmup", "linear_decay": "linear"},
-    "swanlab.notification.method": {"feishu": "lark", "dingding": "dingtalk", "ding": "dingtalk", "mail": "email", "smtp": "email",
+    "swanlab.notification.method": {"feishu": "lark", "dingding": "dingtalk", "ding": "dingtalk", "mail": "email",
                                     **dict.fromkeys(("wechat", "weixin", "wecom", "qywx"), "wxwork")},
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
     "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "true"), "all-linear"),

@@ -34,9 +34,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 #: The least and the greatest value of a number, by dotted key.
 RANGES: Mapping[str, tuple[int, int]] = {
-    "launch.master_port": (1, 65535), "launch.restarts": (0, 1000), "launch.nproc_per_node": (1, 4096), "launch.nnodes": (1, 100_000),
-    "launch.node_rank": (0, 100_000), "launch.grace": (0, 86_400), "preflight.timeout": (1, 86_400), "flash_attn.max_jobs": (1, 4096),
-    "swanlab.finish_timeout": (0, 86_400)}
+    "launch.master_port": (1, 65535), "launch.restarts": (0, 1000), "launch.nproc_per_node": (1, 4096),
+    "launch.nnodes": (1, 100_000), "launch.node_rank": (0, 100_000), "launch.grace": (0, 86_400),
+    "preflight.timeout": (1, 86_400), "flash_attn.max_jobs": (1, 4096), "swanlab.finish_timeout": (0, 86_400)}
 
 #: The words of an origin, as records and JSON have them, and in Chinese.
 _ORIGIN_WORDS = (("command line: ", "命令行："), ("environment: ", "环境变量："),

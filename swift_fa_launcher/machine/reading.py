@@ -219,10 +219,12 @@ def parted_list(facts: Facts, name: str, value: Any) -> list[str] | None:
     ms-swift takes such a text for one name."""
     texts = [str(item) for item in (value if isinstance(value, (list, tuple)) else (value,)) if item is not None]
     parts = [part for text in texts for part in _parts(facts, name, text)] if name in _LISTS else texts
-    return parts if len(parts) > len(texts) else None
+    return parts if parts != texts else None
 
 
 def _parts(facts: Facts, name: str, text: str) -> list[str]:
+    if listed := re.fullmatch(r"\s*\[([^][(){}|\\^$]+)\]\s*", text):  # a list within quotes
+        return [part.strip("\"'") for part in re.split(r"[,，\s]+", listed[1].strip())]
     parts = [part for part in re.split(r"[,;，；\s]+", text.strip()) if part]
     if all(re.match(r"-[^\s\d-]", part) for part in parts):  # items whose dashes lack their blanks
         parts = [part[1:] for part in parts]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from packaging.version import Version
+
 from swift_fa_launcher.config import swift_args
 from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant, settings_in
 from swift_fa_launcher.config.render import typed
@@ -21,6 +23,7 @@ from swift_fa_launcher.secrets import is_secret_name
 #: Values that ms-swift or transformers look up after parsing. A value is refused only where it is nearly one of these:
 #: plugins may bring more (swift/arguments/base_args/base_args.py; transformers/trainer_utils.py, SchedulerType).
 TUNERS = ("tuner_type", "train_type")
+DATASETS = ("dataset", "val_dataset")
 LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(TUNERS, ("lora", "full", "longlora", "adalora", "llamapro", "adapter", "vera", "boft", "fourierft",
                              "reft", "bone", "ia3", "lora_llm", "dummy")),
@@ -40,6 +43,10 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "callbacks": ("activation_cpu_offload", "adalora", "deepspeed_elastic", "early_stop", "graceful_exit", "lisa", "perf_log"),
 }
 
+#: What people write for a number whose default ms-swift works out.
+USUAL_NUMBERS = {"learning_rate": "1e-4", "max_length": 4096, "gradient_accumulation_steps": 4}
+#: Of these, those that transformers keeps to itself, as far as its versions are known: any other value ends in a ValueError.
+CLOSED, CLOSED_UP_TO = ("lr_scheduler_type", "eval_strategy"), Version("5.20")
 #: Of these, those that a plugin may bring more of.
 REGISTERED = (*TUNERS, "report_to", "callbacks", "optimizer", "loss_type", "eval_metric")
 #: Arguments that are one name; many others of text read a JSON object too.
@@ -139,21 +146,9 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
                         new_value=_word(change.new_value), ms_swift=facts.package("ms-swift"),
                         override=_typed(change.new, change.new_value))
             continue
-        if name in swift_args.PRESETS and names_no_preset(config, facts, name):
-            instead = _instead(name, value, None, texts.get(name))
-            yield found("arg-invalid", "preset", **_said(config, key, value), name=name, presets=swift_args.PRESETS[name],
-                        first=instead.get("first"), second=instead.get("second"), without=typed(f"swift.{name}", None))
-            continue
-        if patterns := _patterns(facts, name, value):
-            yield found("arg-invalid", "pattern", **_said(config, key, value), name=name, pattern=patterns[0])
-            continue
-        if groups := _groups(name, value, known_args.get(name)):
-            yield found("arg-invalid", "group", **_said(config, key, value), name=name, below=next(iter(groups[0]), ""),
-                        **_ungrouped(name, groups, known_args))
-            continue
-        if items := parted_list(facts, name, value):
-            yield found("arg-invalid", "list", **_said(config, key, value), name=name, items=items,
-                        **_rewritten(config, key, name, items))
+        if miswritten := _miswritten(config, facts, key, name, value, known_args):
+            way, values = miswritten
+            yield found("arg-invalid", way, **_said(config, key, value), name=name, **values)
             continue
         argument = known_args.get(name)
         if name == "model_type" or (name == "template" and swift_args.has_plugins(config)):
@@ -161,9 +156,30 @@ def argument_invalid(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         said = {**_said(config, key, value), "name": name}
         if (why := swift_args.accepts(argument, value, texts.get(name))) is not None:
             yield found("arg-invalid", **said, why=why, **_instead(name, value, argument, texts.get(name)))
-        elif near := _nearest_values(config, name, value, argument, texts.get(name)):
+        elif near := _nearest_values(config, facts, name, value, argument, texts.get(name)):
             yield found("arg-invalid", "no such", **said, nearest=near,
                         **_instead(name, value, argument, texts.get(name)))
+
+
+def _miswritten(config: ResolvedConfig, facts: Facts, key: str, name: str, value: Any,
+                known_args: swift_args.Arguments) -> tuple[str, dict[str, Any]] | None:
+    """What is wrong with the form of a value that the parser would take, or refuse without a word on the form."""
+    if name in swift_args.PRESETS and names_no_preset(config, facts, name):
+        instead = _instead(name, value, None, None)
+        return "preset", {"presets": swift_args.PRESETS[name], "first": instead.get("first"), "second": instead.get("second"),
+                          "without": typed(f"swift.{name}", None)}
+    if counts := _wrong_counts(name, value):
+        items = [value] if isinstance(value, str) else value
+        bare = [item.rpartition("#")[0] if item in counts else item for item in items]
+        return "count", {"first": typed(f"swift.{name}", bare),
+                         "second": typed(f"swift.{name}", [f"{bare[0]}#500", *bare[1:]])}
+    if patterns := _patterns(facts, name, value):
+        return "pattern", {"pattern": patterns[0]}
+    if groups := _groups(name, value, known_args.get(name)):
+        return "group", {"below": next(iter(groups[0]), ""), **_ungrouped(name, groups, known_args)}
+    if items := parted_list(facts, name, value):
+        return "list", {"items": items, **_rewritten(config, key, name, items)}
+    return None
 
 
 def _groups(name: str, value: Any, argument: swift_args.Argument | None) -> list[Mapping[str, Any]]:
@@ -187,25 +203,34 @@ def _texts_in(groups: Sequence[Mapping[str, Any]]) -> list[str | None]:
     return [next((text for text in group.values() if isinstance(text, str)), None) for group in groups]
 
 
+def _wrong_counts(name: str, value: Any) -> list[str]:
+    """Datasets with something behind their # that is no number of rows: dataset_syntax.py makes an int of it."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [item for item in items if isinstance(item, str)
+            and re.fullmatch(r".+\.(jsonl?|csv|txt|parquet)#(?!0*[1-9]\d*$).*", item)] if name in DATASETS else []
+
+
 def _patterns(facts: Facts, name: str, value: Any) -> list[str]:
     """Names of data files with a shell's signs in them, which are no files themselves."""
     items = value if isinstance(value, (list, tuple)) else [value]
     return [item for item in items if isinstance(item, str) and re.fullmatch(r"(?!https?:)[^\s#]*[*?][^\s#]*(#\d+)?", item)
-            and facts.path(item).kind != "file"] if name in ("dataset", "val_dataset") else []
+            and facts.path(item).kind != "file"] if name in DATASETS else []
 
 
-def _nearest_values(config: ResolvedConfig, name: str, value: Any, argument: swift_args.Argument | None,
+def _nearest_values(config: ResolvedConfig, facts: Facts, name: str, value: Any, argument: swift_args.Argument | None,
                     text: str | None) -> list[str]:
     """What a value may mean that ms-swift looks up after parsing and would not find; of a list, each wrong item's nearest."""
     names = LOOKED_UP.get(name)
     if names and value is not None and not isinstance(value, dict) and not (argument and known(argument.choices)) \
             and not (name in REGISTERED and swift_args.has_plugins(config)):
         words = swift_args.render_value(value, text, argument or swift_args.Argument(type="Optional[str]"))
-        wrong = _misspelt(words, names)
+        version = facts.package("transformers")
+        closed = name in CLOSED and version is not None and version < CLOSED_UP_TO
+        wrong = tuple(word for word in words if word not in names) if closed else _misspelt(words, names)
         if len(words) > 1 and wrong:
             return [f"{word} -> {_near(word, names)[0]}" for word in wrong]
         if wrong:
-            return list(_near(wrong[0], names))
+            return [meant] if (meant := _value_meant(name, wrong[0])) else list(_near(wrong[0], names))
     misspelt = name == "attn_impl" and swift_args.attention_misspelt(config, value)
     meant = _value_meant(name, value)
     if name == "target_modules" and meant:  # peft: "Target modules {'all'} not found in the base model"
@@ -237,12 +262,24 @@ def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: 
     word = str(value).strip().lower()
     if word in (*_UNSET, *(("auto",) if swift_args.is_number(argument) else _OFF if name in swift_args.PRESETS else ())):
         return {"first": f"swift.{name}=null", "look_up": name}
+    if name in TUNERS and word == "qlora":
+        return {"first": f"swift.{name}=lora swift.quant_method=bnb swift.quant_bits=4", "look_up": name}
     if isinstance(value, dict):
         return {"first": f"swift.{name}=VALUE", "look_up": name}
     if isinstance(value, str) and swift_args.is_number(argument):
         number = next((said for whole in (True, False) if (said := number_meant(f"swift.{name}", value, whole=whole)) is not None
                        and swift_args.accepts(argument, said, said) is None), None)
-        return {**({"first": typed(f"swift.{name}", number)} if number is not None else {}), "look_up": name}
+        several = [part for part in re.split(r"[,;\s]+", value) if part]
+        if number is None and len(several) > 1 and all(swift_args.accepts(argument, part, part) is None for part in several):
+            return {"sweep": f"swift.{name}={','.join(several)}", "look_up": name}
+        usual = USUAL_NUMBERS.get(name, argument.default if argument else None)
+        return {"first": typed(f"swift.{name}", number) if number is not None else None, "look_up": name,
+                "usual": typed(f"swift.{name}", usual) if number is None and usual is not None else None}
+    if isinstance(value, (list, tuple)) and len(value) > 1 and swift_args.is_number(argument):
+        return {"sweep": f"swift.{name}={','.join(map(str, value))}", "look_up": name}
+    if swift_args.is_switch(argument):
+        likely = not re.match(r"n|f|off|disab|0", word)
+        return {"first": typed(f"swift.{name}", likely), "second": typed(f"swift.{name}", not likely), "look_up": name}
     own = (known(argument.choices) if argument else None) or swift_args.PRESETS.get(name) or LOOKED_UP.get(name, ())
     choices = [str(choice) for choice in own if choice is not None]
     words = swift_args.render_value(value, text, argument)

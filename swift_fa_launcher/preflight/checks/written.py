@@ -21,6 +21,9 @@ from swift_fa_launcher.secrets import is_secret_name
 _VARIABLE = re.compile(r"(?:(?<=^)|(?<=[/:=,]))\$([A-Z_][A-Z0-9_]*|[a-z_]+(?=/|$))")
 _QUOTES = re.compile(r"[“”‘’「『＂＇](.*)[“”‘’」』＂＇]", re.S)
 
+#: An address, and the page of a model or dataset on a hub, with its name.
+_ADDRESS = re.compile(r"https?://")
+_HUB_PAGE = re.compile(r"https?://(?:www\.)?(huggingface\.co|hf-mirror\.com|modelscope\.\w+)/(?:datasets/|models/)?([\w.-]+/[\w.-]+)")
 #: Items of a list, each with a dash, that YAML joins to one text where they are indented as what goes on or lack a blank.
 _ITEMS = re.compile(r"-[^\s\d-]\S*|\S+(?: -\s*[^\s-]\S*)+")
 #: What stands behind a value that another language lets stand there: a comma, a shell's backslash, a comment.
@@ -40,19 +43,48 @@ def value_doubtful(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if origin and origin.comment:
             value_before, _, lost = origin.comment.rpartition("#")
             yield found("value-doubtful", "comment", **said, lost=f"#{lost}", meant=f"'{value_before}#{lost}'")
-        if (replaced := _replaced(value, _VARIABLE, r"${oc.env:\1}")) is not None:
-            name = next(match[1] for text in _texts(value) if (match := _VARIABLE.search(text)))
-            yield found("value-doubtful", "variable", **said, variable=f"${name}", reference=f"${{oc.env:{name}}}",
-                        override=typed(key, replaced))
-        elif key.startswith("swift.") and any(map(_ITEMS.fullmatch, _texts(value))):
-            items = [item for text in _texts(value) for item in re.split(r"(?:^|\s)-\s*", text) if item]
-            yield found("value-doubtful", "items", **said, override=typed(key, items))
-        elif key.startswith("swift.") and isinstance(value, str) and (one := _SIGN.fullmatch(value)):
-            yield found("value-doubtful", "sign", **said, sign=one[2] or one[3], override=typed(key, one[1]))
-        elif key.startswith("swift.") and value in ("None", "nil", "undefined") and _is_text(facts, name):
-            yield found("value-doubtful", "none", **said, override=typed(key, None))
-        elif (bare := _replaced(value, _QUOTES, r"\1")) is not None:
-            yield found("value-doubtful", "quotes", **said, override=typed(key, bare))
+        if doubt := _doubt(key, value, facts):
+            yield found("value-doubtful", doubt[0], **{**said, **doubt[1]})
+
+
+#: A way to say value-doubtful, and its values.
+_Doubt = tuple[str, dict[str, Any]]
+
+
+def _doubt(key: str, value: Any, facts: Facts) -> _Doubt | None:
+    """What is doubtful in the form of a value."""
+    if (replaced := _replaced(value, _VARIABLE, r"${oc.env:\1}")) is not None:
+        name = next(match[1] for text in _texts(value) if (match := _VARIABLE.search(text)))
+        return "variable", {"variable": f"${name}", "reference": f"${{oc.env:{name}}}", "override": typed(key, replaced)}
+    if (bare := _replaced(value, _QUOTES, r"\1")) is not None:
+        return "quotes", {"override": typed(key, bare)}
+    section, _, name = key.partition(".")
+    return _doubt_of_argument(key, name, value, facts) if section == "swift" else None
+
+
+def _doubt_of_argument(key: str, name: str, value: Any, facts: Facts) -> _Doubt | None:
+    if value == "" and name not in ("system", "model"):
+        return "blank", {"override": typed(key, None)}
+    if name in ("model", "adapters", "dataset", "val_dataset") and any(map(_ADDRESS.match, _texts(value))):
+        return _address(key, value)
+    if any(map(_ITEMS.fullmatch, _texts(value))):
+        items = [item for text in _texts(value) for item in re.split(r"(?:^|\s)-\s*", text) if item]
+        return "items", {"override": typed(key, items)}
+    if isinstance(value, str) and (one := _SIGN.fullmatch(value)):
+        return "sign", {"sign": one[2] or one[3], "override": typed(key, one[1])}
+    if value in ("None", "nil", "undefined") and _is_text(facts, name):
+        return "none", {"override": typed(key, None)}
+    return None
+
+
+def _address(key: str, value: Any) -> _Doubt:
+    """The address of a page where the name is wanted that stands in it; from anywhere else nothing is loaded."""
+    names = [match[2] if (match := _HUB_PAGE.match(text)) else text for text in _texts(value)]
+    if any(map(_ADDRESS.match, names)):
+        return "download", {}
+    of_hf = any("huggingface" in text or "hf-mirror" in text for text in _texts(value))
+    named = typed(key, names if isinstance(value, (list, tuple)) else names[0])
+    return "address", {"override": f"{named} swift.use_hf=true" if of_hf else named}
 
 
 def _is_text(facts: Facts, name: str) -> bool:
