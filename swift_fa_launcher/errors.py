@@ -69,7 +69,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> tuple[Text, ...]:
     """The hint that names the nearest of the names; none where nothing is near."""
     import difflib  # here, since most commands end well
 
-    near = difflib.get_close_matches(word, [*names], n=1)
+    near = difflib.get_close_matches(word, [*names], n=1, cutoff=0.65)
     return tuple(Text(f"did you mean {name}?", f"是否想写 {name}？") for name in near)
 
 

@@ -801,6 +801,7 @@ PATHS = [
     case("", {"paths": {MODEL: {"kind": "hub", "cached": False}}, "network": {"model-hub": {"unknown": "offline"}}}),
     case("", {"paths": {MODEL: {"kind": "hub"}}, **down("model-hub")}),
     case("E model-incomplete", path(MODEL, kind="dir", missing_files=["model-2.safetensors"], model_config={})),
+    case("E model-incomplete", path(MODEL, kind="file", missing_files=None, model_config=None)),
     case("E model-incomplete", path(MODEL, kind="dir", missing_files=[], model_config=None)),
     case("E model-type-unknown", {"ms_swift_args": STORED}, {"model_type": "internvl2_5-38b"}),
     case("", {"ms_swift_args": STORED}, {"model_type": "qwen2"}),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE
@@ -39,10 +41,18 @@ def run(options: argparse.Namespace) -> int:
     elif not found:
         raise LauncherError("args-none-match",
                             Text(f"no argument matches {options.pattern}", f"没有匹配 {options.pattern} 的参数"),
-                            hint=tuple(f"swift-fa args {name}" for name in likely(options.pattern, arguments)))
+                            hint=tuple(f"swift-fa args {name}" for name in
+                                       likely(options.pattern, arguments) or _of_a_word_like(options.pattern, arguments)))
     else:
         print("\n".join(_argument_text(name, argument, width_of(sys.stdout)) for name, argument in found))
     return DONE
+
+
+def _of_a_word_like(pattern: str, names: Iterable[str]) -> list[str]:
+    """The arguments with a word in their names that the pattern may be, misspelt."""
+    words = {word for name in names for word in name.split("_")}
+    near = difflib.get_close_matches(pattern.lower(), words, n=1)
+    return [name for word in near for name in names if word in name.split("_")][:3]
 
 
 def _argument_text(name: str, argument: Argument, width: int | None) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 
 from swift_fa_launcher.commands import DONE
 from swift_fa_launcher.commands.options import Parser
 from swift_fa_launcher.commands.screen import print_json, width_of
 from swift_fa_launcher.errors import Text, UsageError
+
+#: What people call a failure.
+_SHORT = {"oom": "memory", "hang": "hung", "cuda": "gpu", "crash": "killed"}
 
 EXAMPLE = "swift-fa explain torch-missing"
 
@@ -25,7 +29,9 @@ def run(options: argparse.Namespace) -> int:
 
     code = options.code
     if code and code not in TABLE:
-        near = difflib.get_close_matches(code, TABLE, n=1)
+        said = code.lower().replace("_", "-")
+        near = difflib.get_close_matches(said, TABLE, n=1) or [name for name in TABLE if said in name][:5] or [
+            name for name, entry in TABLE.items() if re.search(rf"\b{re.escape(_SHORT.get(said, said))}", entry.means.en)][:5]
         raise UsageError("code-unknown", Text(f"there is no code {code}", f"没有代码 {code}"),
                          hint=tuple(f"swift-fa explain {name}" for name in near))
     if options.json:

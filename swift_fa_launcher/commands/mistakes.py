@@ -35,11 +35,12 @@ _COMMANDS: Mapping[str, str] = {
 _MS_SWIFTS = ("infer", "export", "eval", "deploy", "rlhf", "merge-lora", "merge_lora", "app", "web-ui", "sample", "rollout")
 #: Options that name a config elsewhere.
 _CONFIG_OPTIONS = ("config", "config_file", "cfg", "conf", "yaml", "file", "c", "f", "config_path", "args_file")
-_OVERRIDE_OPTIONS = ("set", "override", "overrides")
+_OVERRIDE_OPTIONS = ("set", "override", "overrides", "o", "D", "p", "param", "opt")
 #: Options of other programs: what is one here, what is a setting, what is a command, and what nobody needs.
 _OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("n", "dry", "noop", "just_print", "check", "validate"), "--dry-run"),
     **dict.fromkeys(("q", "silent"), "--quiet"), **dict.fromkeys(("o", "output"), "--out"), "r": "--root",
+    **dict.fromkeys(("j", "jobs", "workers", "n_parallel"), "--parallel"), **dict.fromkeys(("time", "budget"), "--minutes"),
     **dict.fromkeys(("h", "usage", "man"), "--help")}
 _AS_SETTINGS: Mapping[str, str] = {
     "lora": "swift.tuner_type=lora", "full": "swift.tuner_type=full", "qlora": "swift.quant_method=bnb swift.quant_bits=4",
@@ -86,8 +87,9 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
     for option, values in _unknown_options(words, known):
         if hint := _of_habit(prog, words, option, known, takes_settings):
             hints.append(hint)
-        elif takes_settings and (setting := _option_as_setting(option.lstrip("-").replace("-", "_"), values)):
+        elif takes_settings and (setting := _option_as_setting(option.lstrip("-").replace("-", "_"), values, _list_of(prog))):
             settings.append(setting)
+    hints += _extra_words(prog, words, known)
     if settings:
         line = " ".join(settings[:6])
         hints.append(Text(f"settings are written without dashes: {line}", f"设置的写法不带短横线：{line}"))
@@ -95,6 +97,31 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
         hints.append(Text("or make a config of the whole command: swift-fa import FILE",
                           "或把整条命令转成配置：swift-fa import FILE"))
     return tuple(hints)
+
+
+def _extra_words(prog: str, words: Sequence[str], known: Mapping[str, bool]) -> list[Words]:
+    """What words behind those that the command takes were to be: a command to be imported, the file to write."""
+    if prog == "swift-fa import" and ("sft" in words or any(word.startswith("--model") for word in words)):
+        line = shlex.join(words if "sft" in words else ["swift", "sft", *words])
+        return [f"echo {shlex.quote(line)} | swift-fa import -"]
+    files = [word for word in words if re.search(r"\.(ya?ml|json|html|tar\.gz)$", word)]
+    if "--out" in known and files and files[-1] == words[-1] and "--out" not in words:
+        return [f"{prog} {shlex.join([*words[:-1], '--out', words[-1]])}"]
+    return []
+
+
+def meant_by_value(message: str, metavars: Mapping[str, str]) -> tuple[Words, ...]:
+    """How to write an option whose value is missing or of another kind. metavars: what each option's value is called."""
+    wrong = re.match(r"argument ([^:]*): (expected one|invalid int|invalid choice.*choose from '?(\w+))", message, re.S)
+    if not wrong:
+        return ()
+    option = wrong[1].rpartition(", ")[2] if ", " in wrong[1] else wrong[1].rpartition("/")[2]
+    if wrong[2] == "invalid int":
+        return (f"{option} 2",)
+    if wrong[3]:
+        return (f"{option} {wrong[3]}",)
+    name = metavars.get(option, "VALUE")
+    return (Text(f"write its value behind it: {option} {name}", f"在它后面写上值：{option} {name}"),)
 
 
 def _of_habit(prog: str, words: Sequence[str], option: str, known: Mapping[str, bool], takes_settings: bool) -> Words:
@@ -116,14 +143,19 @@ def _of_habit(prog: str, words: Sequence[str], option: str, known: Mapping[str, 
     return ""
 
 
-def _option_as_setting(name: str, values: Sequence[str]) -> str:
+def _list_of(prog: str) -> str:
+    """How several values are written: as one list, or where each is a run of its own."""
+    return "{}" if prog.endswith("sweep") else "[{}]"
+
+
+def _option_as_setting(name: str, values: Sequence[str], several: str) -> str:
     """The setting that an option means; empty where it means none that is known."""
     if name in _AS_SETTINGS:
         return _AS_SETTINGS[name]
     if name.startswith("no_") and not values:
         return setting_for(name[3:], ["false"])
     meant = len(name) > 1 and (values or find_settings(name, near=False) or name in _SWITCHES)
-    return setting_for(name, values) if meant else ""
+    return setting_for(name, values, several) if meant else ""
 
 
 def _retyped(prog: str, words: Sequence[str], option: str, other: str) -> str:
@@ -151,13 +183,13 @@ def _unknown_options(words: Sequence[str], known: Mapping[str, bool]) -> Iterabl
         yield option, values
 
 
-def setting_for(name: str, values: Sequence[str]) -> str:
+def setting_for(name: str, values: Sequence[str], several: str = "[{}]") -> str:
     """`swift.learning_rate=1e-4`: what `--learning_rate 1e-4`, or a word `lr=1e-4`, is as a setting, quoted for a shell."""
     section, _, rest = name.partition(".")
     key = name if rest and section in SECTIONS else next(iter(find_settings(name)), f"swift.{name}")
     if is_secret_name(key):
         return f"{key}=VALUE"
-    value = "true" if not values else values[0] if len(values) == 1 else f"[{','.join(values)}]"
+    value = "true" if not values else values[0] if len(values) == 1 else several.format(",".join(values))
     return quoted(f"{key}={value}")
 
 
@@ -172,7 +204,7 @@ def refuse_words(command: str, words: Sequence[str], setting: re.Pattern[str]) -
                 _refuse_install(word)
             _refuse_copied(command, words, at)
             _refuse_setting([_ascii(each) for each in words], at)
-            _refuse_item(words, at, setting)
+            _refuse_item(words, at, setting, _list_of(command))
 
 
 def _ascii(word: str) -> str:
@@ -215,15 +247,15 @@ def _refuse_install(word: str) -> None:
                                             f"`install` 只安装 flash-attn，不需要写 {word}"), hint=(line,))
 
 
-def _refuse_item(words: Sequence[str], at: int, setting: re.Pattern[str]) -> None:
+def _refuse_item(words: Sequence[str], at: int, setting: re.Pattern[str], several: str) -> None:
     """More values behind a setting: `swift.dataset=a.jsonl b.jsonl`, `swift.dataset= a.jsonl`."""
     before = next((i for i in range(at - 1, -1, -1) if setting.match(words[i])), None)
     if before is None or words[at].endswith((".yaml", ".yml", ".json")) or not all(
             not Path(word).exists() or not word.endswith((".yaml", ".yml")) for word in words[before + 1:at]):
         return
     key, _, value = words[before].partition("=")
-    items = [item for item in (value.strip("[]"), *words[before + 1:at + 1]) if item]
-    whole = f"{key}={items[0]}" if len(items) == 1 else f"{key}=[{','.join(items)}]"
+    items = [bare for item in (value, *words[before + 1:at + 1]) if (bare := item.strip("[],"))]
+    whole = f"{key}={items[0] if len(items) == 1 else several.format(','.join(items))}"
     raise UsageError("setting-invalid", Text(f"neither a setting nor a file: {words[at]}", f"既不是设置也不是文件：{words[at]}"),
                      hint=(Text(f"if it belongs to {key}: {quoted(whole)}", f"如果它属于 {key}：{quoted(whole)}"),))
 
@@ -251,9 +283,9 @@ def _refuse_name_with_blanks(command: str, words: Sequence[str], at: int) -> Non
 
 def _refuse_setting(words: Sequence[str], at: int) -> None:
     word, behind = words[at], words[at + 1] if at + 1 < len(words) else ""
-    key, equals, value = re.sub(r"^[$\s]+", "", word).partition("=")
-    if equals and (parted := re.fullmatch(r"(\w+)[/:](\w+)", key)) and parted[1] in SECTIONS:
-        key = f"{parted[1]}.{parted[2]}"
+    key, equals, value = (part.strip() for part in re.sub(r"^[$\s+]+", "", word).partition("="))
+    if (parted := re.fullmatch(r"~?(\w+)[./:]+([\w.]+)", key)) and parted[1] in SECTIONS and (equals or word[0] == "~"):
+        key, equals, value = f"{parted[1]}.{parted[2]}", "=", value if equals else "null"  # as Hydra leaves one out
     is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", key) and key.partition(".")[0] in SECTIONS
     if is_key and not equals and not key.endswith((".yaml", ".yml")):
         if behind[:1] == "=":

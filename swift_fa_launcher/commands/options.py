@@ -95,7 +95,11 @@ class Parser(argparse.ArgumentParser):
             "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
 
     def _run_name(self, word: str, one: bool) -> str:
-        """The word. Raises UsageError for a config, which a run was made from."""
+        """The word. Raises UsageError for a config, which a run was made from, and for another word for the latest."""
+        if word.lower() in ("last", "newest", "recent", "-1", "head") or (word != "latest" and word.lower() == "latest"):
+            raise UsageError("option-invalid", Text(f"the newest run is called latest, not {word}",
+                                                    f"最近一次运行叫 latest，而不是 {word}"),
+                             hint=((f"{self.prog} latest",) if one else ("swift-fa runs",)))
         if word.endswith((".yaml", ".yml", ".json")):
             latest = Text(f"the latest one: {self.prog} latest", f"最近一次：{self.prog} latest")
             raise UsageError("option-invalid", Text(f"RUN is a recorded run, and {word} is a config",
@@ -129,13 +133,14 @@ class Parser(argparse.ArgumentParser):
         return "\n\n".join([*parts, f"{_HEADINGS[2].render(self.lang)}\n  {self._example}"]) + "\n"
 
     def error(self, message: str) -> NoReturn:
-        from swift_fa_launcher.commands.mistakes import meant_by_options
+        from swift_fa_launcher.commands.mistakes import meant_by_options, meant_by_value
 
         if message.startswith("unrecognized"):  # argparse lists what stands behind them too
             message = " ".join(word for word in message.split(" ") if not _SETTING.match(word))
         takes_settings = any(action.dest in ("words", "overrides") for action in self._actions)
         meant = meant_by_options(self.prog, self.given, self.known, takes_settings) if message.startswith("unrecognized") else \
-            (self._example,) if "are required" in message else ()
+            (self._example,) if "are required" in message else meant_by_value(message, {
+                name: str(action.metavar) for name, action in self._option_string_actions.items()})
         raise UsageError("option-invalid", _in_both_languages(strike_assigned(message)), hint=(*meant, f"{self.prog} --help"))
 
 

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> Sweep:
+    from swift_fa_launcher.config.grid import values_meant
+    from swift_fa_launcher.config.render import quoted
     from swift_fa_launcher.stories import sweep as story
 
     for name in ("parallel", "random"):
@@ -63,8 +65,14 @@ def _sweep(options: argparse.Namespace) -> Sweep:
                              hint=("swift-fa sweep --continue latest",))
         return story.continue_sweep(Path(options.root).absolute(), options.again)
     files, words = split_words(options)
-    return story.plan_sweep(files, words, overlays=Path(options.overlays) if options.overlays else None, count=options.random,
-                            allow=allowed(options.allow))
+    try:
+        return story.plan_sweep(files, words, overlays=Path(options.overlays) if options.overlays else None,
+                                count=options.random, allow=allowed(options.allow))
+    except UsageError as error:
+        if error.code == "sweep-of-nothing" and (meant := values_meant(words)):
+            others = [word for word in words if word.partition("=")[0] not in {each.partition("=")[0] for each in meant}]
+            error.hint = (" ".join(["swift-fa sweep", *map(quoted, (*map(str, files), *others, *meant))]),)
+        raise
 
 
 def _show_findings(checked: Checked, lang: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +31,9 @@ def run(options: argparse.Namespace) -> int:
 
     for tag in (*options.tags, *options.remove):
         if not tag.strip() or "," in tag:
+            tags = re.findall(r"[^,，\s]+", tag) or ["keep"]
             raise UsageError("option-invalid", Text(f"not a tag: {tag!r}", f"不是标签：{tag!r}"),
-                             hint=("swift-fa tag RUN keep best",))
+                             hint=(shlex.join(["swift-fa", "tag", options.run, *tags]),))
     if not options.tags and not options.remove:
         raise UsageError("option-invalid", Text("no tag was named", "没有给出标签"), hint=("swift-fa tag RUN keep",))
     entry, _ = store.readable_run(Path(options.root), options.run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from swift_fa_launcher.commands import DONE, screen
 from swift_fa_launcher.commands.options import Parser
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import RecordError, Text
 
 EXAMPLE = "swift-fa unpack run.tar.gz"
 
@@ -21,6 +21,10 @@ def declare(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.runs.pack import next_commands, unpack
 
+    if not Path(options.file).is_file():
+        raise RecordError("pack-unreadable", Text(f"there is no archive {options.file}", f"没有归档文件 {options.file}"),
+                          hint=(Text("write one where the run is: swift-fa pack latest run.tar.gz",
+                                     "在运行所在的机器上写出：swift-fa pack latest run.tar.gz"),))
     folder = unpack(Path(options.file), Path(options.out) if options.out else None)
     if options.json:
         screen.print_json({"schema": 1, "folder": str(folder), "next": list(next_commands(folder))})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -39,6 +40,17 @@ def _parts(text: str) -> Iterator[str]:
         else:
             part += sign
     yield part
+
+
+def values_meant(words: Sequence[str]) -> Settings:
+    """The words that hold several values in another form, as a sweep takes them; empty where none does.
+
+    >>> values_meant(["swift.learning_rate=[1e-4,2e-4]", "swift.lora_rank=8 16", "swift.seed=1..3", "swift.model=q"])
+    ('swift.learning_rate=1e-4,2e-4', 'swift.lora_rank=8,16', 'swift.seed=1,3')
+    """
+    parts = ((key, [part.strip("\"'") for part in re.split(r"[,;|\s]+|\.\.+", text.strip("[](){}")) if part])
+             for key, _, text in (word.partition("=") for word in words))
+    return tuple(f"{key}={','.join(values)}" for key, values in parts if len(values) > 1)
 
 
 def make_members(words: Sequence[str], overlays: Sequence[Settings] = (),

@@ -313,7 +313,9 @@ def _near_configs(file: Path, chain: tuple[Path, ...]) -> tuple[Text, ...]:
     beside = {other.stem: str(file.parent / other.name) for other in sorted(file.parent.glob("*.y*ml"))
               if _identity(other) not in chain}
     near = [name for name in (file.name, file.stem) if name in beside] or difflib.get_close_matches(file.stem, beside, n=1)
-    return tuple(Text(f"did you mean {beside[name]}?", f"是否想写 {beside[name]}？") for name in near[:1])
+    there = ", ".join([*beside.values()][:5])
+    return tuple(Text(f"did you mean {beside[name]}?", f"是否想写 {beside[name]}？") for name in near[:1]) or (
+        (Text(f"the configs there: {there}", f"那里的配置：{there}"),) if beside else ())
 
 
 def _folder_error(file: Path, via: str) -> ConfigError:
@@ -411,8 +413,11 @@ def _override_layer(words: str) -> Layer:
     key, equals, text = words.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)+", key):
-        raise ConfigError("setting-invalid", Text(f"not a setting: {words}", f"不是有效的设置：{words}"), where="command line",
-                          why=Text("a setting is section.key=value", "设置的形式为 section.key=value"))
+        meant = find_settings(key) if equals and re.fullmatch(r"[\w-]+", key) else ()
+        raise ConfigError("setting-invalid", Text(f"not a setting: {strike_assigned(words)}",
+                                                  f"不是有效的设置：{strike_assigned(words)}"), where="command line",
+                          why=Text("a setting is section.key=value", "设置的形式为 section.key=value"),
+                          hint=tuple(quoted(strike_assigned(f"{one}={text}")) for one in meant[:1]))
     value = _override_value(text, words)
     parts = key.split(".")
     data: Any = value

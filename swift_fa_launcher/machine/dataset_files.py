@@ -24,7 +24,10 @@ WHOLE = 4 * 2**20
 #: Files of a folder that are looked at, and those whose rows are.
 MOST_FILES, _JUDGED_FILES = 1000, 20
 #: Suffixes of what `datasets` never takes for data.
-_NO_DATA = frozenset(("", ".md", ".sh", ".yaml", ".yml", ".toml", ".ipynb", ".log", ".safetensors", ".bin", ".pt", ".pth"))
+_NO_DATA = frozenset(("", ".md", ".sh", ".yaml", ".yml", ".toml", ".ipynb", ".log", ".safetensors", ".bin", ".pt"))
+#: Suffixes for which `datasets` has no reader: ms-swift takes a suffix for a reader's name (swift/dataset/loader.py, tried with
+#: 4.6.0).
+_NO_BUILDER = (".tsv", ".xlsx", ".xls", ".yaml", ".yml", ".gz", ".zip", ".tgz", ".tar", ".bz2", ".xz", ".zst", ".md", ".docx")
 _BETWEEN_ROWS = re.compile(r"[ \t\r\n,]*")
 
 
@@ -113,6 +116,8 @@ def _unusable(plain: PathFacts, why: str) -> PathFacts:
 def read_sample(file: Path) -> Sampled:
     """Up to SAMPLE rows from all over the file. Raises UnreadableRows, UnseenRows or OSError."""
     reader = READERS.get(file.suffix.lower())
+    if file.suffix.lower() in _NO_BUILDER:
+        raise UnreadableRows(None, f"`datasets` reads no {file.suffix}")
     if reader is None:
         raise UnseenRows(f"the launcher does not read {file.suffix or 'files without a suffix'}")
     sampled = reader(file, file.stat().st_size)
@@ -188,6 +193,8 @@ def _read_csv(file: Path, size: int) -> Sampled:
         data = opened.read(WHOLE)
     text = _decode(data, None, cut=size > WHOLE).lstrip("\ufeff")
     table = csv.DictReader(io.StringIO(text, newline=""))
+    if len(table.fieldnames or ()) == 1 and (sign := re.search("[;\t|]", (table.fieldnames or [""])[0])):
+        raise UnreadableRows(1, f"its columns are parted by {sign[0]!r}, not by commas")
     try:
         rows = [(table.line_num, {key: value for key, value in row.items() if key is not None}) for row in table]
     except csv.Error as error:

@@ -36,6 +36,8 @@ ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "function
 
 #: Why rows cannot be used. Facts hold the English, which programs read too; `reason_in_both` adds the Chinese.
 REASONS: tuple[Text, ...] = (
+    Text("`datasets` reads no {suffix}", "`datasets` 不支持 {suffix} 文件"),
+    Text("its columns are parted by {sign}, not by commas", "各列用 {sign} 分隔，而不是逗号"),
     Text("it holds no data files", "其中没有数据文件"),
     Text("{first} and {second} have no column in common", "{first} 和 {second} 没有相同的列"),
     Text("it has no rows", "文件中没有任何行"), Text("it has no label", "没有 label"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,6 +57,8 @@ def read_source(word: str) -> Source:
     if word == "-":
         return Source("standard input", _decoded(sys.stdin.buffer.read(_LARGEST + 1), "standard input"), None)
     path = expand_user(word)
+    if not path.exists():
+        raise LauncherError("import-unreadable", Text(f"there is no file {word}", f"没有文件 {word}"), hint=_meant(word, path))
     with refused_as(LauncherError("import-unreadable", where=word)):
         if path.is_dir() and (path / "args.json").is_file():
             path = path / "args.json"
@@ -61,6 +66,16 @@ def read_source(word: str) -> Source:
             raise LauncherError("import-unreadable", where=word, why=Text("it is not a file", "它不是文件"))
         data = read_bounded(path, _LARGEST)
     return Source(word, _decoded(data, word), path.absolute())
+
+
+def _meant(word: str, path: Path) -> tuple[Words, ...]:
+    """What a name that is none of a file may be: the command itself, or a file beside it."""
+    if re.search(r"\bsft\b", word):
+        return (f"echo {shlex.quote(word)} | swift-fa import -",)
+    with suppress(OSError):
+        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.iterdir() if each.is_file()], n=1)
+        return tuple(f"swift-fa import {shlex.quote(str(path.with_name(name)))}" for name in near)
+    return ()
 
 
 def _decoded(data: bytes, name: str) -> str:

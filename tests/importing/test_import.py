@@ -355,7 +355,7 @@ def test_deep_and_long_texts(text: str) -> None:
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"\x7fELF\x02\xff\xfe\x00", "not UTF-8"), (b"swift\0sft", "zero byte"),
-                                               ("swift sft --model 模型".encode("gbk"), "not UTF-8"), (None, "No such file"),
+                                               ("swift sft --model 模型".encode("gbk"), "not UTF-8"), (None, "there is no file"),
                                                ("fifo", "it is not a file"), ("folder", "it is not a file")])
 def test_what_cannot_be_read(content: bytes | str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "train.sh"

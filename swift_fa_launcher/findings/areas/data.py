@@ -50,7 +50,10 @@ ENTRIES: Mapping[str, Entry] = {
              "模型目录缺少 config.json 或索引中列出的权重文件，或只有 Git LFS 指针文件"),
         "modelscope download --model MODEL_ID --local_dir {folder}",
         Text("download the model again; in a git clone run: git lfs pull", "重新下载模型；git 克隆的目录请执行：git lfs pull"),
-        says=Text("model {model}{origin} lacks {lacks}", "模型 {model}{origin} 缺少 {lacks}")),
+        says={"": Text("model {model}{origin} lacks {lacks}", "模型 {model}{origin} 缺少 {lacks}"),
+              "file": Says(Text("model {model}{origin} is a file; a model is the folder with config.json and the weights",
+                                "模型 {model}{origin} 是文件；应指定含 config.json 和权重的文件夹"),
+                           (Text("name the folder: swift.model=FOLDER", "指定文件夹：swift.model=FOLDER"),))}),
     "model-type-unknown": entry(
         "E", Text("the installed ms-swift does not know this model type", "已安装的 ms-swift 不认识该 model_type"),
         Text("the installed ms-swift has not registered this model_type", "已安装的 ms-swift 没有注册这个 model_type"),

@@ -107,6 +107,8 @@ def model_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """A folder whose index names weight files that are not there, or without config.json."""
     name = config.swift.text("model")
     path = facts.path(name)
+    if name is not None and known(path.kind) == "file":
+        yield found("model-incomplete", "file", model=name, origin=written(config, "swift.model"))
     if name is None or known(path.kind) != "dir":
         return
     missing, files = list(known(path.missing_files) or ()), known(path.files)

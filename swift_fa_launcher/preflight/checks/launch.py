@@ -70,6 +70,15 @@ def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Findin
                         value=reading.environment(config, facts, name), setting=LAUNCH_VARIABLES[meant[0]])
 
 
+def launch_env_no_number(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """ms-swift hands both to torchrun, which takes a number, a range of nodes, or a kind of device (torch/distributed/run.py)."""
+    for variable in ("NPROC_PER_NODE", "NNODES"):
+        told, key = (reading.environment(config, facts, variable) or "").strip(), LAUNCH_VARIABLES[variable]
+        if told and _set(config, key) is None and not re.fullmatch(r"\d+(:\d+)?|auto|cpu|gpu|xpu|npu|mlu|musa|hpu", told):
+            yield found("arg-invalid", "variable", variable=variable, told=told, setting=key,
+                        origin=reading.written(config, f"env.{variable}"))
+
+
 def launch_env_conflict(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """`env` or the environment sets what `launch` sets, to something else: `launch` is what the training gets.
 
@@ -209,5 +218,5 @@ def _is_address(name: str) -> bool:
         return False
 
 
-CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, gpus_not_free, launch_env_misspelt, launch_env_conflict,
-                             launch_nested, node_rank_mismatch, port_in_use, master_addr_loopback)
+CHECKS: tuple[Check, ...] = (nproc_exceeds_gpus, gpus_unused, gpus_not_free, launch_env_misspelt, launch_env_no_number,
+                             launch_env_conflict, launch_nested, node_rank_mismatch, port_in_use, master_addr_loopback)
