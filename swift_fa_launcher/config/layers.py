@@ -30,6 +30,7 @@ from swift_fa_launcher.config.schema import (
     PACKAGED,
     RANGES,
     SECTIONS,
+    SWANLAB_MODES,
     Origin,
     ResolvedConfig,
     SwiftArguments,
@@ -312,6 +313,9 @@ def _near_configs(file: Path, chain: tuple[Path, ...]) -> tuple[Text, ...]:
     """The config beside a missing one whose name is nearest, but for those that name it."""
     beside = {other.stem: str(file.parent / other.name) for other in sorted(file.parent.glob("*.y*ml"))
               if _identity(other) not in chain}
+    if packaged := re.fullmatch(r"swift[-_]fa[/:\\]?(\w+)(?:\.ya?ml)?", file.name if file.parent == Path() else str(file)):
+        return (Text(f"a config of the package is written {PACKAGED}{packaged[1]}",
+                     f"软件包中的配置写作 {PACKAGED}{packaged[1]}"),)
     near = [name for name in (file.name, file.stem) if name in beside] or difflib.get_close_matches(file.stem, beside, n=1)
     there = ", ".join([*beside.values()][:5])
     return tuple(Text(f"did you mean {beside[name]}?", f"是否想写 {beside[name]}？") for name in near[:1]) or (
@@ -531,7 +535,7 @@ def _unknown_names(origins: Mapping[str, Origin], value: Mapping[str, Any], hint
             yield ConfigError("config-section-invalid",
                               Text(f"the section {name} holds keys and values, not {below!r}",
                                    f"段 {name} 应包含键和值，而不是 {below!r}"), where=_place(origin, name),
-                              hint=_blank_missing(below) or ((f"{name}: {{model: {below}}}",) if name == "swift" else ()))
+                              hint=_blank_missing(below) or _as_group(name, below))
         elif dataclasses.is_dataclass(hints[name]) and isinstance(below, dict):
             yield from _unknown_names(origins, below, field_types(hints[name]), key)
 
@@ -540,6 +544,14 @@ def _in_sections(settings: Sequence[tuple[str, Any]]) -> Text:
     """Settings that stand in a group of another program."""
     line = " ".join(typed(key, value) for key, value in settings)
     return Text(f"as settings of swift-fa: {line}", f"写成 swift-fa 的设置：{line}")
+
+
+def _as_group(section: str, value: Any) -> tuple[str, ...]:
+    """The one value that stands for a section, under the key that it most likely means."""
+    word = str(value).lower()
+    keys = {"swift": "model", "swanlab": "enabled" if isinstance(value, bool) else "mode" if word in SWANLAB_MODES else "project",
+            "launch": "gpus", "run": "name"}
+    return (f"{section}: {{{keys[section]}: {word if isinstance(value, bool) else value}}}",) if section in keys else ()
 
 
 #: What other programs call `extends`.
@@ -772,6 +784,10 @@ def _decode_env(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Map
     env = {}
     for name, value in values.items():
         origin = origins.get(f"env.{name}")
+        if bare := re.fullmatch(r"(?:export\s+)?(\w+)\s*", name if re.search(r"\s", name) else ""):
+            raise ConfigError("config-value-invalid", Text(f"env.{name}: the name of a variable holds no blank",
+                                                           f"env.{name}：变量名中不能有空格"),
+                              where=_place(origin, f"env.{name}"), hint=(f"env.{bare[1]}=VALUE",))
         if isinstance(value, (dict, list)) or "=" in name or "\0" in f"{name}{value}":
             raise ConfigError("config-value-invalid",
                               Text(f"env.{name} must be one plain value", f"env.{name} 必须是单个普通值"),

@@ -83,7 +83,8 @@ _BY_MEANING = """
     launch.master_addr: master_address main_process_ip rdzv_endpoint master_ip
     launch.master_port: port main_process_port
     launch.python: python_path interpreter
-    launch.slurm: slurm_partition partition sbatch
+    launch.slurm.partition: slurm_partition partition
+    launch.slurm: sbatch
     swanlab.project: project_name wandb_project swanlab_project swan_project
     swanlab.experiment: run_name experiment_name exp_name swanlab_exp_name wandb_run_name exp
     swanlab.mode: swanlab_mode wandb_mode
@@ -96,7 +97,8 @@ _BY_MEANING = """
     flash_attn.mirrors: mirror
     flash_attn.sources: source index find_links
 """
-MEANT: Mapping[str, str] = {name: key for key, names in re.findall(r"([\w.]+): ([\w\s]+?)(?=\s+[\w]+\.\w+:|\s*\Z)", _BY_MEANING)
+_MEANT_ROW = r"([\w.]+): ([\w\s]+?)(?=\s+\w+(?:\.\w+)+:|\s*\Z)"
+MEANT: Mapping[str, str] = {name: key for key, names in re.findall(_MEANT_ROW, _BY_MEANING)
                             for name in names.split()}
 
 #: What a value may be called, by the keys whose value it means: YAML reads a plain `off` as false.
@@ -212,6 +214,8 @@ def settings_in(name: str, group: Mapping[str, object], arguments: Collection[st
     (('swift.lora_rank', 8), ('swift.lora_dropout', 0.1))
     """
     known = set(arguments) or USUAL_ARGUMENTS
+    if name.lower() == "slurm":
+        return tuple((f"launch.slurm.{key}", value) for key, value in group.items())
     found = [((f"swift.{name}_{key}",) if f"{name}_{key}" in known else find_settings(key, arguments, near=False), value)
              for key, value in group.items() if value is not None and not isinstance(value, Mapping)]
     return tuple((keys[0], value) for keys, value in found if keys)

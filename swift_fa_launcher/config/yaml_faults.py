@@ -199,6 +199,7 @@ def _in_brackets(problem: str, lines: Sequence[str], at: int, column: int, first
 def _structure(problem: str, lines: Sequence[str], at: int, column: int, first: int) -> Iterator[Fault]:
     above = next((n for n in range(at - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), None)
     yield from _stuck([n for n in (first, above, at) if n is not None], lines)
+    yield from _bare_section([number for number in (first, above) if number is not None], lines)
     for number in range(at, max(-1, at - 30), -1):
         opened = re.match(rf"\s*{_KEY}:\s+([\"'])", lines[number])
         if opened and lines[number].count(opened[1]) % 2:
@@ -211,10 +212,9 @@ def _structure(problem: str, lines: Sequence[str], at: int, column: int, first: 
             yield Fault(at, indent, Text(f"this line is indented more than line {above + 1}, which has a value already",
                                          f"这一行比第 {above + 1} 行缩进更多，而第 {above + 1} 行已经有值"), (_SPACES,))
     if "could not find expected ':'" in problem:
-        if lines[first].strip() in SECTIONS:
-            name = lines[first].strip()
-            yield Fault(first, len(name), Text(f"a colon is missing behind {name}", f"{name} 后面缺少冒号"),
-                        (Text(f"write: {name}:", f"请写成：{name}:"),))
+        if first and re.search(r":\s*[|>][+-]?\s*$", lines[first - 1]):
+            yield Fault(first, _indent(lines[first]), Text(f"the text that line {first} begins must be indented more than its key",
+                                                           f"第 {first} 行开始的文本要比它的键缩进更多"), (_SPACES,))
         if lines[first].lstrip().startswith("-") and (item := re.match(r"\s*-([^\s-].*)", lines[first])):
             yield Fault(first, _indent(lines[first]), Text("a blank is missing behind the dash", "短横线后面缺少空格"),
                         (Text(f"write: - {item[1].strip()}", f"请写成：- {item[1].strip()}"),))
@@ -238,6 +238,14 @@ def pair_in(text: str) -> str | None:
     pair = re.match(r"([A-Za-z_][\w-]*)\s*[:：=＝]\s*(?!//)(\S+)", text)
     value = pair[2].replace("，", ", ") if pair and pair[2][0] == "[" else pair[2] if pair else ""
     return f"{pair[1]}: {value}" if pair else None
+
+
+def _bare_section(numbers: Sequence[int], lines: Sequence[str]) -> Iterator[Fault]:
+    """A section's name that lacks its colon."""
+    for number in numbers:
+        if (name := lines[number].strip()) in SECTIONS:
+            yield Fault(number, len(name), Text(f"a colon is missing behind {name}", f"{name} 后面缺少冒号"),
+                        (Text(f"write: {name}:", f"请写成：{name}:"),))
 
 
 def _in_block(at: int, column: int, above: int | None, lines: Sequence[str]) -> Iterator[Fault]:

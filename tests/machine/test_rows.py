@@ -182,10 +182,23 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
     assert (facts.rows, facts.rows_checked, facts.usable_rows) == (0, 0, 0) and facts.first_bad == FirstBad(1, "it has no rows")
 
 
-@pytest.mark.parametrize("name", ["d.parquet", "d.arrow", "d", "d.jsonl.gz"])
+@pytest.mark.parametrize("name", ["d.parquet", "d.arrow", "d"])
 def test_a_format_that_is_not_read_here_is_unknown(tmp_path: Path, name: str) -> None:
     facts = judged(tmp_path / name, b"PAR1\x00\xff")
     assert isinstance(facts.usable_rows, Unknown) and isinstance(facts.rows_checked, Unknown)
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "d.tsv", "d.xlsx", "d.yaml"])
+def test_a_format_that_datasets_does_not_read_is_refused(tmp_path: Path, name: str) -> None:
+    """ms-swift 4.6.0 ends in "Couldn't reach 'tsv' on the Hub"."""
+    bad = known(judged(tmp_path / name, b"a\tb\n").first_bad)
+    assert bad and bad.why == f"`datasets` reads no .{name.rpartition('.')[2]}"
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_columns_that_are_parted_by_another_sign(tmp_path: Path, sign: str) -> None:
+    bad = known(judged(tmp_path / "d.csv", f"query{sign}response\na{sign}b\n").first_bad)
+    assert bad and "not by commas" in bad.why and bad.line == 1
 
 
 def test_rows_of_other_tasks_are_unknown(tmp_path: Path) -> None:

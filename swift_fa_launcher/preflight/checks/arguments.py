@@ -12,7 +12,7 @@ from packaging.version import Version
 from swift_fa_launcher.config import swift_args
 from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant, settings_in
 from swift_fa_launcher.config.render import typed
-from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.schema import SECTIONS, ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
@@ -92,6 +92,9 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         if settings and not settings[0].startswith("swift."):
             yield found("arg-unknown", "elsewhere", **_said(config, key, value), ms_swift=facts.package("ms-swift"),
                         setting=settings[0], instead=typed(settings[0], _open(key, value)))
+            continue
+        if name in SECTIONS:
+            yield found("arg-unknown", "section", **_said(config, key, value), ms_swift=facts.package("ms-swift"))
             continue
         if isinstance(value, dict) and (inside := settings_in(key, value, known_args)):
             yield found("arg-unknown", "group", **_said(config, key, value), ms_swift=facts.package("ms-swift"),

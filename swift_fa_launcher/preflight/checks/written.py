@@ -19,6 +19,11 @@ from swift_fa_launcher.secrets import is_secret_name
 
 #: A shell's variable at the beginning of a value or of a part of a path.
 _VARIABLE = re.compile(r"(?:(?<=^)|(?<=[/:=,]))\$([A-Z_][A-Z0-9_]*|[a-z_]+(?=/|$))")
+#: What a shell would run, and what Python would fill in, in a name that values are to stand in.
+_COMMAND = re.compile(r"\$\([^()]+\)|`[^`\s]+[^`]*`(?=$|/)")
+_PLACE = re.compile(r"(?<![$\w{])\{([a-z][a-z_]+)\}")
+_NAMED_BY_VALUES = ("swift.output_dir", "run.name", "swanlab.experiment", "swanlab.project", "swift.run_name")
+_PLACES = (*_NAMED_BY_VALUES, "swift.model", "swift.dataset", "swift.val_dataset", "swift.adapters", "run.root")
 _QUOTES = re.compile(r"[“”‘’「『＂＇](.*)[“”‘’」』＂＇]", re.S)
 
 #: An address, and the page of a model or dataset on a hub, with its name.
@@ -56,6 +61,11 @@ def _doubt(key: str, value: Any, facts: Facts) -> _Doubt | None:
     if (replaced := _replaced(value, _VARIABLE, r"${oc.env:\1}")) is not None:
         name = next(match[1] for text in _texts(value) if (match := _VARIABLE.search(text)))
         return "variable", {"variable": f"${name}", "reference": f"${{oc.env:{name}}}", "override": typed(key, replaced)}
+    if key in _PLACES and (command := next(filter(None, map(_COMMAND.search, _texts(value))), None)):
+        return "command", {"command": command[0]}
+    if (named := _replaced(value, _PLACE, r"${swift.\1}")) is not None and key in _NAMED_BY_VALUES:
+        name = next(match[1] for text in _texts(value) if (match := _PLACE.search(text)))
+        return "variable", {"variable": f"{{{name}}}", "reference": f"${{swift.{name}}}", "override": typed(key, named)}
     if (bare := _replaced(value, _QUOTES, r"\1")) is not None:
         return "quotes", {"override": typed(key, bare)}
     section, _, name = key.partition(".")
