@@ -213,8 +213,9 @@ def _structure(problem: str, lines: Sequence[str], at: int, column: int, first: 
                                          f"这一行比第 {above + 1} 行缩进更多，而第 {above + 1} 行已经有值"), (_SPACES,))
     if "could not find expected ':'" in problem:
         if first and re.search(r":\s*[|>][+-]?\s*$", lines[first - 1]):
-            yield Fault(first, _indent(lines[first]), Text(f"the text that line {first} begins must be indented more than its key",
-                                                           f"第 {first} 行开始的文本要比它的键缩进更多"), (_SPACES,))
+            yield Fault(first, _indent(lines[first]), Text(
+                f"the text that line {first} begins must be indented more than its key",
+                f"第 {first} 行开始的文本要比它的键缩进更多"), (_SPACES,))
         if lines[first].lstrip().startswith("-") and (item := re.match(r"\s*-([^\s-].*)", lines[first])):
             yield Fault(first, _indent(lines[first]), Text("a blank is missing behind the dash", "短横线后面缺少空格"),
                         (Text(f"write: - {item[1].strip()}", f"请写成：- {item[1].strip()}"),))
