@@ -22,9 +22,9 @@ def declare(parser: Parser) -> None:
         f"measure only these and what they depend on; by default all of {usual}; also {more}",
         f"只测这些及其所依赖的；默认全测：{usual}；另有 {more}"))
     parser.option("--gpus", metavar="1,2,...", default="", help=Text(
-        "compare these numbers of GPUs (on the CPU: of processes) with equal examples a step: DDP, and with deepspeed ZeRO 2 and 3 "
-        "(--variants ddp,zero2,zero3)",
-        "比较这些 GPU 数（CPU 上为进程数），每步样本数相同：DDP，装有 deepspeed 时还有 ZeRO 2 和 3（--variants ddp,zero2,zero3）"))
+        "compare these numbers of GPUs (on the CPU: of processes) with equal examples a step: DDP, and with deepspeed ZeRO 2 "
+        "and 3 (--variants ddp,zero2,zero3)",
+        "比较这些 GPU 数（CPU 上为进程数），每步样本数相同：DDP，装有 deepspeed 时还有 ZeRO 2、3（--variants ddp,zero2,zero3）"))
     parser.option("--rows", default=str(ROWS), metavar="N", help=Text(
         f"train each on this many rows, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）"))
     parser.option("--out", metavar="FOLDER", help=Text(
