@@ -423,6 +423,7 @@ SWIFT = [
         {"per_device_train_batch_size": 0}, {"per_device_train_batch_size": "-1"}, {"gradient_accumulation_steps": 0},
         {"max_length": 0}, {"num_train_epochs": -1}, {"logging_steps": 0}, {"learning_rate": -1}, {"dataloader_num_workers": -1},
         {"train_type": "lora", "lora_rank": 0}, {"warmup_ratio": 10}, {"warmup_ratio": -0.1}, {"warmup_steps": -1},
+        {"save_steps": 1.5}, {"eval_steps": 1.5, "split_dataset_ratio": 0.1},
         {"lora_dropout": 5}, {"split_dataset_ratio": 1}, {"split_dataset_ratio": -0.1}, {"adam_beta2": 1}, {"adam_beta1": -0.1},
         {"adam_epsilon": -1}, {"seed": -1}, {"data_seed": -1}, {"neftune_noise_alpha": -1},
         {"train_type": "full", "freeze_parameters_ratio": 1},
@@ -447,7 +448,8 @@ SWIFT = [
     # what ends without an error
     *(case("", {}, swift) for swift in (
         {"num_train_epochs": -1, "max_steps": 3}, {"logging_steps": -1}, {"max_grad_norm": 0}, {"warmup_ratio": 0.5},
-        {"per_device_eval_batch_size": 0}, {"eval_strategy": "no", "split_dataset_ratio": 0}, {"learning_rate": 0.05},
+        {"save_steps": 0.5}, {"save_steps": 1.5, "save_strategy": "epoch"}, {"per_device_eval_batch_size": 0},
+        {"eval_strategy": "no", "split_dataset_ratio": 0}, {"learning_rate": 0.05},
         {"eval_steps": 9, "split_dataset_ratio": 0.1}, {"split_dataset_ratio": 10, "val_dataset": DATA},
         {"train_type": "full", "lora_rank": None}, {"save_steps": 0, "save_strategy": "no"}, {"freeze_parameters_ratio": 0},
         {"logging_steps": 0, "logging_strategy": "epoch"}, {"logging_steps": 0.1}, {"save_total_limit": 0},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
@@ -75,6 +76,7 @@ _BY_MEANING = """
     swift.quant_bits: load_in_4bit load_in_8bit quantization_bit bits quantization
     swift.freeze_parameters: freeze
     swift.use_hf: use_huggingface hf
+    swift.early_stop_interval: early_stopping_patience early_stopping patience
     launch.gpus: gpu gpu_ids gpu_id cuda_visible_devices devices device visible_devices cuda cuda_devices
     launch.nproc_per_node: nproc num_gpus n_gpus num_processes n_gpu ngpus gpus_per_node nprocs world_size n_proc processes
         num_gpu ngpus_per_node
@@ -120,7 +122,9 @@ VALUES_MEANT: Mapping[str, Mapping[str, str]] = {
     "swift.optim": dict.fromkeys(("adamw", "adam", "adamw_hf"), "adamw_torch"),
     "swift.target_modules": dict.fromkeys(("all", "linear", "all_linear", "all-linears", "all linear", "true"), "all-linear"),
     "swift.deepspeed": {f"{word}{stage}": f"zero{stage}" for stage in range(4)
-                        for word in ("", "stage", "stage_", "zero_", "zero-", "zero stage ", "default-zero", "z")},
+                        for word in ("", "zero", "stage", "stage_", "zero_", "zero-", "zero stage ", "default-zero", "z")},
+    "swift.task_type": dict.fromkeys(("sft", "lm", "causal", "chat", "generation", "text-generation"), "causal_lm")
+       | dict.fromkeys(("classification", "cls", "sequence_classification"), "seq_cls"),
     "swift.tuner_type": dict.fromkeys(("full_finetune", "full_parameter", "sft", "none"), "full"),
     "run.speedups": dict.fromkeys(("off", "no", "false", "none", "0"), "never") | dict.fromkeys(("on", "yes", "true"), "exact"),
     "flash_attn.provider": {"kernels": "kernel", "hub": "kernel", "pytorch": "torch", "sdpa": "torch", "flash_attn": "package",
@@ -158,6 +162,8 @@ def number_meant(key: str, text: str, *, whole: bool) -> str | None:
     plain = re.sub(r"(?<=[1-9])(\d*)[,_ ](?=\d{3}(?!\d))", r"\1", plain)
     plain = re.sub(r"^(-?\d+),(\d+)$", r"\1.\2", plain)
     plain = re.sub(r"(?<=\d)\s*(?:e|[*x]?\s*10\s*\^)\s*(?=-?\d+$)", "e", re.sub(r"^10\s*(?:\^|\*\*)", "1e", plain))
+    if re.fullmatch(r"\d{1,6}(\s*[*x]\s*\d{1,6}){1,4}", plain):
+        plain = str(math.prod(map(int, re.split(r"[*x]", plain))))
     if power := re.fullmatch(r"(\d{1,3})\s*(?:\^|\*\*)\s*(\d{1,2})", plain):
         plain = str(int(power[1]) ** int(power[2]))
     parts = re.fullmatch(r"(-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,3})?)\s*([a-z%]*)", plain)

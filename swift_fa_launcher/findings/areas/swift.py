@@ -46,6 +46,8 @@ _GONE: Mapping[str, tuple[Words, ...]] = {
     **dict.fromkeys(("stage", "overwrite_cache", "plot_loss", "trust_remote_code", "visual_inputs", "dataset_prepared_path",
                      "strict", "is_llama_derived_model"), (Text(
         "leave it out: `swift sft` does without it", "删去即可：`swift sft` 不需要它"),)),
+    "resume": ("swift-fa resume latest", Text("or name a checkpoint: swift.resume_from_checkpoint=OUTPUT_DIR/checkpoint-N",
+                                              "或指定检查点：swift.resume_from_checkpoint=OUTPUT_DIR/checkpoint-N")),
     "packing_cache": (Text("leave it out: this ms-swift keeps no packing cache", "删去即可：这个版本的 ms-swift 不再有 packing 缓存"),),
 }
 
@@ -186,6 +188,9 @@ ENTRIES: Mapping[str, Entry] = {
               "download": Says(Text("{shown}{origin}: ms-swift downloads from no address; it takes files and names on a hub",
                                     "{shown}{origin}：ms-swift 不会从网址下载；可用本机文件或 hub 上的名称"),
                                (Text("download it first, then: swift.{name}=FILE", "先下载，再写：swift.{name}=FILE"),)),
+              "benchmark": Says(Text("{shown}{origin}: eval_dataset names benchmarks; files of rows to validate with are val_dataset",
+                                     "{shown}{origin}：eval_dataset 是评测基准的名称；用于验证的数据文件写在 val_dataset"),
+                                ("{override}",)),
               "blank": Says(Text("{key}{origin} is an empty text; what leaves an argument out is null",
                                  "{key}{origin} 是空文本；不设置参数要写 null"), ("{override}",)),
               "none": Says(Text("{shown}{origin}: ms-swift takes this for a text; what leaves an argument out is null",
@@ -256,7 +261,7 @@ ENTRIES: Mapping[str, Entry] = {
                   "not negative": _NOT_NEGATIVE,
                   "no row": Text("every row is longer, so no row would be left", "所有数据行都超过它，一行也不会剩下"),
                   "no step": _NO_STEP,
-                  "below 1": _BELOW_1, "a share": _A_SHARE,
+                  "whole": Text("must be a whole number where it is above 1", "大于 1 时必须是整数"), "below 1": _BELOW_1, "a share": _A_SHARE,
                   "one": Text("a training goes on from one adapter only", "训练只能从一个适配器继续"),
                   "not trained": Text("transformers does not train weights of this kind", "transformers 不支持训练这种权重")}.items()}}),
     "arg-conflict": entry(

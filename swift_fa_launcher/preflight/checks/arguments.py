@@ -12,7 +12,7 @@ from packaging.version import Version
 from swift_fa_launcher.config import swift_args
 from swift_fa_launcher.config.names import VALUES_MEANT, find_settings, number_meant, settings_in
 from swift_fa_launcher.config.render import typed
-from swift_fa_launcher.config.schema import SECTIONS, ResolvedConfig, SwiftArguments
+from swift_fa_launcher.config.schema import CHOICES, SECTIONS, ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.findings.finding import WARNING, Check, Finding
 from swift_fa_launcher.findings.table import TABLE, found
@@ -93,7 +93,7 @@ def argument_unknown(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
             yield found("arg-unknown", "elsewhere", **_said(config, key, value), ms_swift=facts.package("ms-swift"),
                         setting=settings[0], instead=typed(settings[0], _open(key, value)))
             continue
-        if name in SECTIONS:
+        if name in SECTIONS and isinstance(value, dict):
             yield found("arg-unknown", "section", **_said(config, key, value), ms_swift=facts.package("ms-swift"))
             continue
         if isinstance(value, dict) and (inside := settings_in(key, value, known_args)):
@@ -285,6 +285,9 @@ def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: 
         return {"first": typed(f"swift.{name}", likely), "second": typed(f"swift.{name}", not likely), "look_up": name}
     own = (known(argument.choices) if argument else None) or swift_args.PRESETS.get(name) or LOOKED_UP.get(name, ())
     choices = [str(choice) for choice in own if choice is not None]
+    section = name.replace("_", ".", 1)  # `swanlab_mode: offline`, which the launcher's own section has
+    if word in CHOICES.get(section, ()) and word not in choices:
+        return {"first": f"{section}={word} swift.{name}=null", "look_up": name}
     words = swift_args.render_value(value, text, argument)
     if isinstance(value, list) and len(words) > 1:
         wrong = _misspelt(words, choices)

@@ -50,6 +50,8 @@ REFUSED: tuple[Bound, ...] = (
     _bound("max_length<1 cuts!=true", "no row", "4096", "ms-swift>=3.0"),
     _bound("num_train_epochs<0 max_steps<1", "no step", "1"),
     _bound("logging_steps<=0 logging_steps>=0 logging_strategy!=no,epoch", "above 0", "5"),
+    _bound("save_steps>1 save_steps_whole=false save_strategy=steps", "whole", "100"),
+    _bound("eval_steps>1 eval_steps_whole=false evaluates=true eval_strategy!=epoch", "whole", "100"),
     _bound("learning_rate<0", "not negative", "1e-4"),
     _bound("dataloader_num_workers<0", "not negative", "0"),
     # with the rank of what is loaded
@@ -108,7 +110,8 @@ def _derived(config: ResolvedConfig, facts: Facts) -> dict[str, Any]:
     """What the conditions ask for beside arguments."""
     swift = config.swift
     return {"cuts": cuts(config), "goes_on": any(swift.names("adapters")) or bool(swift.text("resume_from_checkpoint")),
-            "evaluates": evaluates(config, facts)}
+            "evaluates": evaluates(config, facts),
+            **{f"{name}_whole": (swift.number(name) or 0) % 1 == 0 for name in ("save_steps", "eval_steps")}}
 
 
 def _said(config: ResolvedConfig, name: str, instead: str) -> dict[str, Any]:

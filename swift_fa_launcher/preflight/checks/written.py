@@ -77,6 +77,8 @@ def _doubt_of_argument(key: str, name: str, value: Any, facts: Facts) -> _Doubt 
         return "blank", {"override": typed(key, None)}
     if name in ("model", "adapters", "dataset", "val_dataset") and any(map(_ADDRESS.match, _texts(value))):
         return _address(key, value)
+    if name == "eval_dataset" and all(text.endswith((".json", ".jsonl", ".csv", ".parquet")) for text in _texts(value) or ("",)):
+        return "benchmark", {"override": f"{typed('swift.val_dataset', value)} {typed(key, None)}"}
     if any(map(_ITEMS.fullmatch, _texts(value))):
         items = [item for text in _texts(value) for item in re.split(r"(?:^|\s)-\s*", text) if item]
         return "items", {"override": typed(key, items)}
