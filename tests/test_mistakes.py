@@ -188,7 +188,7 @@ TYPED = [
         "swift..lora_rank=16", "+swift.lora_rank=16", "++swift.lora_rank=16")),
     typed("train ok.yaml ~swift.lora_rank", "swift.lora_rank=null"),
     typed("train ok.yaml -o swift.lora_rank=16", "swift-fa train ok.yaml swift.lora_rank=16"),
-    typed("train nope.yaml", "the configs there|ok.yaml"), typed("show last", "swift-fa show latest"),
+    typed("train nope.yaml", "the configs there|ok.yaml"),
     typed("diagnose nope.log", "nope.log!no run", 1), typed("explain OOM", "swift-fa explain gpu-memory"),
     typed("explain gpu", "swift-fa explain gpu-none"), typed("unpack nope.tar", "no archive nope.tar|swift-fa pack latest", 1),
     typed(("import", "swift sft --model q"), "echo 'swift sft --model q' | swift-fa import -", 1),
@@ -354,13 +354,18 @@ def test_a_mistake_is_answered(mistake: Mistake, facts: Path, tmp_path: Path, mo
 @pytest.mark.parametrize(("words", "text"), [
     (("preflight", "bad.yaml"), "swift:\n  hub_token:hf_sesame\n  model: q\n"),
     (("preflight", "bad.yaml"), "swanlab:\n  notification:\n    secret: 'hf_sesame\n    method: x\n"),
+    (("train", "--config", "bad.yaml", "--hub_token", "hf_sesame"), ""), (("train", "bad.yaml", "-y", "hub_token=hf_sesame"), ""),
+    (("import", "swift", "sft", "--hub_token", "hf_sesame"), ""), (("train", "bad.yaml", "+swift.hub_token=hf_sesame"), ""),
+    (("sweep", "bad.yaml", "swift.seed=[1,2]", "swift.hub_token=hf_sesame"), "swift:\n  model: q\n"),
+    (("rerun", "latest", "hub_token=hf_sesame"), ""), (("preflight", "bad.yaml"), "hf:\n  hub_token: hf_sesame\n"),
+    (("preflight", "bad.yaml"), "swift:\n  hub:\n    hub_token: hf_sesame\n"),
     (("train", "bad.yaml", "--hub_token", "hf_sesame"), ""), (("train", "bad.yaml", "hub_token=hf_sesame"), ""),
 ])
 def test_no_answer_shows_a_secret(words: tuple[str, ...], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text(text)
-    assert main([*words]) == 2 and "sesame" not in "".join(capsys.readouterr())
+    assert main([*words]) in (1, 2) and "sesame" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(("written", "gpus", "free"), [

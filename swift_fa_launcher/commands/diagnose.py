@@ -46,7 +46,7 @@ def _log_of(word: str, root: Path) -> Path:
         entry = find_run(root, word)
         return log_of(entry.folder, entry.record) if entry.record else entry.folder / "train.log"
     except RecordError:
-        if root.is_dir() and not path.is_dir() and "/" not in word and not path.suffix:
+        if root.is_dir() and not path.is_dir() and "/" not in word and path.suffix not in (".log", ".txt", ".out", ".err"):
             raise
     if path.is_dir():
         logs = [file for file in sorted(path.glob("*.log"), key=lambda file: file.name != "train.log") if file.is_file()]

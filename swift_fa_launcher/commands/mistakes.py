@@ -44,8 +44,7 @@ _OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("h", "usage", "man"), "--help")}
 _AS_SETTINGS: Mapping[str, str] = {
     "lora": "swift.tuner_type=lora", "full": "swift.tuner_type=full", "qlora": "swift.quant_method=bnb swift.quant_bits=4",
-    "cpu": "swift.use_cpu=true", "no_swanlab": "swanlab.enabled=false", "no_wandb": "swift.report_to=none",
-    "background": "launch.target=slurm", "slurm": "launch.target=slurm"}
+    "cpu": "swift.use_cpu=true", "no_swanlab": "swanlab.enabled=false", "slurm": "launch.target=slurm"}
 _AS_COMMANDS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(("swift-fa train", "swift-fa preflight"), dict.fromkeys(("resume", "continue"), "swift-fa resume latest")),
     "swift-fa runs": dict.fromkeys(("limit", "last", "head", "recent", "n"), "swift-fa runs --since 7d")}
@@ -102,7 +101,7 @@ def meant_by_options(prog: str, words: Sequence[str], known: Mapping[str, bool],
 def _extra_words(prog: str, words: Sequence[str], known: Mapping[str, bool]) -> list[Words]:
     """What words behind those that the command takes were to be: a command to be imported, the file to write."""
     if prog == "swift-fa import" and ("sft" in words or any(word.startswith("--model") for word in words)):
-        line = shlex.join(words if "sft" in words else ["swift", "sft", *words])
+        line = strike_assigned(shlex.join(words if "sft" in words else ["swift", "sft", *words]))
         return [f"echo {shlex.quote(line)} | swift-fa import -"]
     files = [word for word in words if re.search(r"\.(ya?ml|json|html|tar\.gz)$", word)]
     if "--out" in known and files and files[-1] == words[-1] and "--out" not in words:
@@ -161,7 +160,7 @@ def _option_as_setting(name: str, values: Sequence[str], several: str) -> str:
 def _retyped(prog: str, words: Sequence[str], option: str, other: str) -> str:
     """The whole command with `other` in the option's place, or without it."""
     kept = (word.replace(option, other, 1) if word.partition("=")[0] == option else word for word in words)
-    return f"{prog} {shlex.join(word.lstrip('=') for word in kept if word)}"
+    return strike_assigned(f"{prog} {shlex.join(word.lstrip('=') for word in kept if word)}")
 
 
 def _unknown_options(words: Sequence[str], known: Mapping[str, bool]) -> Iterable[tuple[str, list[str]]]:
@@ -314,6 +313,7 @@ def _refuse_setting(words: Sequence[str], at: int) -> None:
 
 def _meant(key: str, value: str) -> str:
     section, dot, name = key.partition(".")
+    value = "VALUE" if is_secret_name(name or key) else value
     if key in SECTIONS:
         switch = key == "swanlab" and value.lower() in ("true", "false", "1", "0", "on", "off", "yes", "no")
         return quoted(f"{key}.{'enabled' if switch else 'KEY'}={value}")

@@ -95,11 +95,7 @@ class Parser(argparse.ArgumentParser):
             "运行：id、能唯一确定它的 id 前缀、名称，或 latest"), **more)
 
     def _run_name(self, word: str, one: bool) -> str:
-        """The word. Raises UsageError for a config, which a run was made from, and for another word for the latest."""
-        if word.lower() in ("last", "newest", "recent", "-1", "head") or (word != "latest" and word.lower() == "latest"):
-            raise UsageError("option-invalid", Text(f"the newest run is called latest, not {word}",
-                                                    f"最近一次运行叫 latest，而不是 {word}"),
-                             hint=((f"{self.prog} latest",) if one else ("swift-fa runs",)))
+        """The word. Raises UsageError for a config, which a run was made from."""
         if word.endswith((".yaml", ".yml", ".json")):
             latest = Text(f"the latest one: {self.prog} latest", f"最近一次：{self.prog} latest")
             raise UsageError("option-invalid", Text(f"RUN is a recorded run, and {word} is a config",

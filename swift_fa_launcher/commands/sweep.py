@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> Sweep:
     from swift_fa_launcher.config.grid import values_meant
     from swift_fa_launcher.config.render import quoted
+    from swift_fa_launcher.secrets import strike_assigned
     from swift_fa_launcher.stories import sweep as story
 
     for name in ("parallel", "random"):
@@ -71,7 +72,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
     except UsageError as error:
         if error.code == "sweep-of-nothing" and (meant := values_meant(words)):
             others = [word for word in words if word.partition("=")[0] not in {each.partition("=")[0] for each in meant}]
-            error.hint = (" ".join(["swift-fa sweep", *map(quoted, (*map(str, files), *others, *meant))]),)
+            error.hint = (strike_assigned(" ".join(["swift-fa sweep", *map(quoted, (*map(str, files), *others, *meant))])),)
         raise
 
 

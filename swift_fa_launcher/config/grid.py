@@ -50,7 +50,8 @@ def values_meant(words: Sequence[str]) -> Settings:
     """
     parts = ((key, [part.strip("\"'") for part in re.split(r"[,;|\s]+|\.\.+", text.strip("[](){}")) if part])
              for key, _, text in (word.partition("=") for word in words))
-    return tuple(f"{key}={','.join(values)}" for key, values in parts if len(values) > 1)
+    return tuple(f"{key}={','.join(values)}" for key, values in parts
+                 if len(values) > 1 and all(re.fullmatch(r"[\w.+/-]*\d[\w.+/-]*", value) for value in values))
 
 
 def make_members(words: Sequence[str], overlays: Sequence[Settings] = (),

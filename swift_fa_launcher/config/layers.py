@@ -550,7 +550,7 @@ def _as_group(section: str, value: Any) -> tuple[str, ...]:
     """The one value that stands for a section, under the key that it most likely means."""
     word = str(value).lower()
     keys = {"swift": "model", "swanlab": "enabled" if isinstance(value, bool) else "mode" if word in SWANLAB_MODES else "project",
-            "launch": "gpus", "run": "name"}
+            "launch": "gpus" if re.fullmatch(r"[\d,-]+", word) else "target", "run": "name"}
     return (f"{section}: {{{keys[section]}: {word if isinstance(value, bool) else value}}}",) if section in keys else ()
 
 

@@ -14,6 +14,7 @@ from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.config.swift_args import FAMILIES, likely
 from swift_fa_launcher.decode import dotted, field_types
 from swift_fa_launcher.errors import Text
+from swift_fa_launcher.secrets import is_secret_name
 
 _DATASET = Text("it is data: name it in a config as swift.dataset", "它是数据：请在配置的 swift.dataset 中写它")
 #: Other files of keys and values, by a key that no argument of ms-swift has.
@@ -214,7 +215,8 @@ def find_settings(name: str, arguments: Collection[str] = (), *, near: bool = Tr
 
 
 def settings_in(name: str, group: Mapping[str, object], arguments: Collection[str] = ()) -> tuple[tuple[str, object], ...]:
-    """The dotted keys that a group of another program means (`lora: {r: 8}`), with their values; none for what is not known.
+    """The dotted keys that a group of another program means (`lora: {r: 8}`), with their values, but for secrets; none for what
+    is not known.
 
     >>> settings_in("lora", {"r": 8, "dropout": 0.1, "x": {}})
     (('swift.lora_rank', 8), ('swift.lora_dropout', 0.1))
@@ -224,7 +226,7 @@ def settings_in(name: str, group: Mapping[str, object], arguments: Collection[st
         return tuple((f"launch.slurm.{key}", value) for key, value in group.items())
     found = [((f"swift.{name}_{key}",) if f"{name}_{key}" in known else find_settings(key, arguments, near=False), value)
              for key, value in group.items() if value is not None and not isinstance(value, Mapping)]
-    return tuple((keys[0], value) for keys, value in found if keys)
+    return tuple((keys[0], "VALUE" if is_secret_name(keys[0]) else value) for keys, value in found if keys)
 
 
 def _there(key: str, known: Collection[str], arguments: Collection[str]) -> bool:

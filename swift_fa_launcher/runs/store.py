@@ -261,7 +261,7 @@ def _find(root: Path, word: str) -> Entry:
     if not root.is_dir():
         raise RecordError("run-not-found", Text(f"there is no run {word}", f"没有运行 {word}"),
                           why=Text(f"there is no folder {root}", f"目录 {root} 不存在"), hint=(_ANOTHER_ROOT,))
-    names = [e.folder.name for e in entries] + [e.record.name for e in entries if e.record]
+    names = ["latest", *(e.folder.name for e in entries)] + [e.record.name for e in entries if e.record]
     raise RecordError("run-not-found", Text(f"there is no run {word} in {root}", f"{root} 中没有运行 {word}"),
                       hint=did_you_mean(word, names) or (list_command(root),))
 

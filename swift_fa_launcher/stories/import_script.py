@@ -27,6 +27,7 @@ from swift_fa_launcher.importing.records import kind_of, read_args, read_log, re
 from swift_fa_launcher.importing.starts import Training, find_trainings
 from swift_fa_launcher.importing.values import text_of
 from swift_fa_launcher.launch.plan import PLUGIN
+from swift_fa_launcher.secrets import strike_assigned
 from swift_fa_launcher.stories import launch as story
 from swift_fa_launcher.stories.schema import collect_schema
 
@@ -58,7 +59,8 @@ def read_source(word: str) -> Source:
         return Source("standard input", _decoded(sys.stdin.buffer.read(_LARGEST + 1), "standard input"), None)
     path = expand_user(word)
     if not path.exists():
-        raise LauncherError("import-unreadable", Text(f"there is no file {word}", f"没有文件 {word}"), hint=_meant(word, path))
+        shown = strike_assigned(word)
+        raise LauncherError("import-unreadable", Text(f"there is no file {shown}", f"没有文件 {shown}"), hint=_meant(shown, path))
     with refused_as(LauncherError("import-unreadable", where=word)):
         if path.is_dir() and (path / "args.json").is_file():
             path = path / "args.json"

@@ -29,6 +29,7 @@ def swift_fa(folder: Path, *words: str, code: int = 0, **env: str) -> subprocess
 @pytest.mark.parametrize(("words", "code", "said"), [
     (["runs", "--since", "soon"], 2, "7d"), (["runs", "--outcome", "fine"], 2, "finished"),
     (["runs", "--end", "nothing"], 1, "no run"), (["show", "nothing"], 1, "no run"),
+    (["show", "last"], 1, "did you mean latest?"),
     (["diff", "latest"], 2, "RUN"), (["diff", "one", "nothing"], 1, "no run nothing"),
     (["rerun", "one", "seed=3"], 2, "not a setting"), (["rerun", "one", "--exact", "swift.seed=3"], 2, "--exact"),
     (["rerun", "nothing"], 1, "no run"), (["resume", "one"], 1, "no complete checkpoint"),
