@@ -144,6 +144,11 @@ def shown_deepspeed(config: ResolvedConfig) -> str:
         f"deepspeed{written(config, 'swift.deepspeed')}"
 
 
+#: What `deepspeed` and `fsdp` are given that is hardly the name of a file.
+_NO_FILE = re.compile(r"(?:zero|stage|fsdp|full_shard)?[ _-]?\d*(?:[_-]offload)?[,;]?|none|null|nil|off|on|false|true|no|yes"
+                      r"|auto", re.IGNORECASE)
+
+
 def names_no_preset(config: ResolvedConfig, facts: Facts, name: str) -> bool:
     """Whether `deepspeed` or `fsdp` is neither a name that ms-swift knows, nor a JSON object, nor a file that is or may be there.
 
@@ -155,7 +160,7 @@ def names_no_preset(config: ResolvedConfig, facts: Facts, name: str) -> bool:
         return False
     text = str(value).strip()
     kind = known(facts.path(text).kind)
-    is_path = kind in ("file", "special") if kind else re.search(r"[/\\]|\.json$", text) is not None
+    is_path = kind in ("file", "special") if kind else not _NO_FILE.fullmatch(text)  # where nobody looked, it may be one
     return text not in PRESETS[name] and text[:1] not in ("", "{") and not is_path
 
 
