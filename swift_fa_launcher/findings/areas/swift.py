@@ -201,6 +201,8 @@ ENTRIES: Mapping[str, Entry] = {
                             (Text("write a value, or null: in {place} write: {name}: null", "写上值或 null：在 {place} 改为：{name}: null"),)),
               **{way: Says(Text(f"{{setting}}: {why.en}", f"{{setting}}：{why.zh}"), ("swift.{argument}={instead}",))
                  for way, why in _DOUBTS.items()},
+              "no address": Says(Text("{method}, but {needed} is not set: no message can be sent",
+                                      "{method}，但没有设置 {needed}：无法发送消息"), ("{first}", "{drop}")),
               "no effect": Says(Text("{first}: no effect with {second}", "{first}：与 {second} 同用时不起作用"),
                                 ("{instead}", Text("or leave it out: {drop}", "或不设置：{drop}"))),
               "reported all the same": Says(

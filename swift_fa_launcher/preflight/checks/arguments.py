@@ -273,10 +273,10 @@ def _instead(name: str, value: Any, argument: swift_args.Argument | None, text: 
         return {"first": f"swift.{name}=lora swift.quant_method=bnb swift.quant_bits=4", "look_up": name}
     if isinstance(value, dict):
         return {"first": f"swift.{name}=VALUE", "look_up": name}
-    if isinstance(value, str) and swift_args.is_number(argument):
-        number = next((said for whole in (True, False) if (said := number_meant(f"swift.{name}", value, whole=whole)) is not None
+    if isinstance(value, (str, float, bool)) and swift_args.is_number(argument):
+        number = next((said for whole in (True, False) if (said := number_meant(f"swift.{name}", word, whole=whole)) is not None
                        and swift_args.accepts(argument, said, said) is None), None)
-        several = [part for part in re.split(r"[,;\s]+", value) if part]
+        several = [part for part in re.split(r"[,;\s]+", str(value)) if part]
         if number is None and len(several) > 1 and all(swift_args.accepts(argument, part, part) is None for part in several):
             return {"sweep": f"swift.{name}={','.join(several)}", "look_up": name}
         usual = USUAL_NUMBERS.get(name, argument.default if argument else None)

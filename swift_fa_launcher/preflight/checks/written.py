@@ -138,4 +138,26 @@ def report_to_dropped(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]
                 same=typed("swift.report_to", left or "none"))
 
 
-CHECKS: tuple[Check, ...] = (value_doubtful, report_to_dropped)
+#: What SwanLab's message needs by the method, besides what every one has (its plugin.notification).
+_BY_EMAIL = ("sender_email", "receiver_email", "smtp_server", "smtp_port")
+
+
+def notification_incomplete(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """A message that nobody gets: a method without its address."""
+    said = config.swanlab.notification
+    needed = [name for name in (_BY_EMAIL if said.method == "email" else ("webhook_url",)) if getattr(said, name) is None]
+    if config.swanlab.tracks and said.method and needed and not any(name.startswith("swanlab_") for name in config.swift):
+        method = f"swanlab.notification.method={said.method}{written(config, 'swanlab.notification.method')}"
+        yield found("value-doubtful", "no address", method=method, needed=needed,
+                    first=f"swanlab.notification.{needed[0]}=VALUE", drop=typed("swanlab.notification.method", None))
+
+
+def slurm_unused(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
+    """`launch.slurm` is read where the launch goes to Slurm."""
+    if config.launch.slurm and config.launch.target != "slurm":
+        yield found("value-doubtful", "no effect", severity=INFO, first=f"launch.slurm{written(config, 'launch.slurm')}",
+                    second=f"launch.target={config.launch.target}{written(config, 'launch.target')}",
+                    instead="launch.target=slurm", drop=None)
+
+
+CHECKS: tuple[Check, ...] = (value_doubtful, report_to_dropped, notification_incomplete, slurm_unused)
