@@ -915,7 +915,8 @@ SWANLAB = [
     case("E swanlab-resume", {"env": {"SWANLAB_RUN_ID": "Mine", "SWANLAB_RESUME": "must"}}),
     case("", {"env": {"SWANLAB_RUN_ID": "abcdefghijklmnopqrstu", "SWANLAB_RESUME": "allow"}}),
     case("E swanlab-key-in-config", {"swanlab__api_key": None}, {"swanlab_token": "k" * 21}),
-    case("E swanlab-key-in-config", {}, swanlab={"notification": {"method": "lark", "secret": "s3cr3t-s3cr3t"}}),
+    case("E swanlab-key-in-config", {}, swanlab={"notification": {
+        "method": "lark", "secret": "s3cr3t-s3cr3t", "webhook_url": "https://open.example/hook/1"}}),
     case("E swanlab-key-in-config", {}, env={"HF_TOKEN": "hf_abcdefgh"}),
     case("E swanlab-key-in-config", {}, swanlab={"notification": {"webhook_url": "https://d.example/?access_token=0123456789"}}),
     case("", {}, {"new_special_tokens": ["<a>"]}, env={"IMAGE_MAX_TOKEN_NUM": "1024", "TOKENIZERS_PARALLELISM": "false",
