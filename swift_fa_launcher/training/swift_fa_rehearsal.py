@@ -94,7 +94,8 @@ def rehearse(job: Job, words: list[str]) -> None:
                 rehearsal.write()
                 return
             oom = "out of memory" in str(error).lower()
-            rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom,
+            said = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""  # an assertion without words
+            rehearsal.write(error=f"{type(error).__name__}: {' '.join(said.split())[:500]}", out_of_memory=oom,
                             depth=rehearsal.seen.get("depth"))
             raise
         rehearsal.shown.append(rehearsal.seen)
