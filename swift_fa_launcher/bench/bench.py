@@ -57,7 +57,8 @@ NOT_BY_DEFAULT = ("eager",)  # slow, and rarely of interest
 
 #: How the processes of several GPUs go together; `ddp-4` is a variant of four. deepspeed: the setting.
 TOGETHER: Mapping[str, tuple[Text, str]] = {
-    "ddp": (Text("DDP", "DDP"), "null"), "zero2": (Text("ZeRO 2", "ZeRO 2"), "zero2"), "zero3": (Text("ZeRO 3", "ZeRO 3"), "zero3")}
+    "ddp": (Text("DDP", "DDP"), "null"), "zero2": (Text("ZeRO 2", "ZeRO 2"), "zero2"),
+    "zero3": (Text("ZeRO 3", "ZeRO 3"), "zero3")}
 _COUNTED = re.compile(rf"({'|'.join(TOGETHER)})-(\d+)")
 #: Of the variants of several GPUs: the training's monitor profiles one step.
 PROFILED = "env.SWIFT_FA_COMMUNICATION=1"
