@@ -28,7 +28,8 @@ ENDLESS = ("swift.max_steps=100000", "swift.save_strategy='no'", "swift.eval_str
 STEPS = 5  # logged, before a process is killed or stopped
 PATIENCE = 300.0  # seconds until those, and from the failure to the end
 #: Of the failures: what the launcher says that names it. {rank}: of the process.
-NAMES = {"killed": r"rank {rank} \(process \d+\) was killed", "stopped": r"stopped by a signal \(SIGSTOP\).*rank {rank} \(process \d+\)",
+NAMES = {"killed": r"rank {rank} \(process \d+\) was killed",
+         "stopped": r"stopped by a signal \(SIGSTOP\).*rank {rank} \(process \d+\)",
          "its GPU hidden": r"^nproc-exceeds-gpus: .*"}
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 #: Run by every Python that finds it: the last process has one GPU less.
@@ -39,8 +40,8 @@ if os.environ.get("LOCAL_RANK") == "{rank}":
 
 
 def bench(given: argparse.Namespace) -> dict[str, Any]:
-    done = subprocess.run([*LAUNCHER, "bench", given.config, *given.overrides, "--gpus", given.gpus, "--rows", given.rows, "--out",
-                           str(given.out / "bench"), "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    words = ["--gpus", given.gpus, "--rows", given.rows, "--out", str(given.out / "bench"), "--json"]
+    done = subprocess.run([*LAUNCHER, "bench", given.config, *given.overrides, *words], stdout=subprocess.PIPE, text=True, check=False)
     return dict(json.loads(done.stdout))
 
 
@@ -55,7 +56,8 @@ def rehearse(given: argparse.Namespace, variant: dict[str, Any]) -> dict[str, An
         told = {"error": "it printed no JSON"}
     lines = [json.loads(line) for line in Path(variant["run"], "monitor.jsonl").read_text(encoding="utf-8").splitlines()]
     return {"name": variant["name"], "peak_gib": told.get("peak_gib"), "tokens_per_second": told.get("tokens_per_second"),
-            "problem": told.get("error") or told.get("cannot"), "measured_gib": max(line["allocated_gib"] for line in lines) or None,
+            "problem": told.get("error") or told.get("cannot"),
+            "measured_gib": max(line["allocated_gib"] for line in lines) or None,
             "measured_tokens_per_second": variant["measured"]["steady"]}
 
 
@@ -94,7 +96,8 @@ def fail(given: argparse.Namespace, what: str, variant: dict[str, Any]) -> dict[
         launcher.terminate()
         launcher.wait()
     return {"what": what, "processes": count, "rank": rank, "said": said[0] if said else None, "exit_code": launcher.returncode,
-            "named_seconds": named or (ended if said else None), "ended_seconds": ended, "left": [pid for pid, _ in processes(root)]}
+            "named_seconds": named or (ended if said else None), "ended_seconds": ended,
+            "left": [pid for pid, _ in processes(root)]}
 
 
 def steps(root: Path) -> int:
