@@ -40,8 +40,8 @@ if os.environ.get("LOCAL_RANK") == "{rank}":
 
 
 def bench(given: argparse.Namespace) -> dict[str, Any]:
-    words = ["--gpus", given.gpus, "--rows", given.rows, "--out", str(given.out / "bench"), "--json"]
-    done = subprocess.run([*LAUNCHER, "bench", given.config, *given.overrides, *words], stdout=subprocess.PIPE, text=True, check=False)
+    words = [given.config, *given.overrides, "--gpus", given.gpus, "--rows", given.rows, "--out", str(given.out / "bench"), "--json"]
+    done = subprocess.run([*LAUNCHER, "bench", *words], stdout=subprocess.PIPE, text=True, check=False)
     return dict(json.loads(done.stdout))
 
 

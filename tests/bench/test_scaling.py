@@ -1,4 +1,4 @@
-"""`swift-fa bench --gpus`: the same examples a step on every number of processes, which a killed or stopped one is told apart in."""
+"""`swift-fa bench --gpus`: the same examples a step on every number of processes; and one that is killed or stopped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ CARDS = Facts(gpus=tuple(Gpu(index, name="NVIDIA H100") for index in range(4)))
 
 
 def config(**launch: Any) -> ResolvedConfig:
-    return resolve_data({"swift": {"model": "m", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}, "launch": launch})
+    swift = {"model": "m", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}
+    return resolve_data({"swift": swift, "launch": launch})
 
 
 def test_a_step_has_as_many_examples_on_each_number_of_gpus() -> None:
