@@ -40,8 +40,9 @@ if os.environ.get("LOCAL_RANK") == "{rank}":
 
 
 def bench(given: argparse.Namespace) -> dict[str, Any]:
-    words = [given.config, *given.overrides, "--gpus", given.gpus, "--rows", given.rows, "--out", str(given.out / "bench"), "--json"]
-    done = subprocess.run([*LAUNCHER, "bench", *words], stdout=subprocess.PIPE, text=True, check=False)
+    folder = str(given.out / "bench")
+    words = [given.config, *given.overrides, "--gpus", given.gpus, "--rows", given.rows, "--out", folder]
+    done = subprocess.run([*LAUNCHER, "bench", *words, "--json"], stdout=subprocess.PIPE, text=True, check=False)
     return dict(json.loads(done.stdout))
 
 
