@@ -251,7 +251,7 @@ def _make_counted(kind: str, count: int, config: ResolvedConfig, facts: Facts) -
     batch, gpus = make_batch(config, facts), visible_gpus(config, facts).gpus
     accumulation = batch.accumulation * batch.processes // shared_out(config, count)
     words = (f"launch.nproc_per_node={count}", *_batch_settings(batch.per_device, accumulation),
-             f"swift.deepspeed={TOGETHER[kind][1]}", PROFILED)
+             f"swift.deepspeed={TOGETHER[kind][1]}", "swift.fsdp=null", PROFILED)
     chosen = (f"launch.gpus={first_gpus(gpus, count)}",) if gpus and not config.swift.flag("use_cpu") else ()
     return Variant(f"{kind}-{count}", title_of(f"{kind}-{count}"), (*words, *chosen), "flash" in (config.swift.attn_impl or ""))
 
