@@ -119,7 +119,7 @@ def processes(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def render(found: dict[str, Any], table: str) -> str:
-    lines = [table]
+    lines = [table, "![Tokens a second on each number of GPUs](bench/plot.svg)", ""]
     if found["foretold"]:
         lines += ["| | peak GiB foretold | allocated | tokens/s foretold | measured |", "|---|---:|---:|---:|---:|"]
         for one in found["foretold"]:
