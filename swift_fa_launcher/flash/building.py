@@ -31,6 +31,10 @@ BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
 #: Compute capability's major to the architecture that its GPUs run; 8.6 and 8.9 run 8.0's code.
 ARCHITECTURES = {8: "80", 9: "90", 10: "100", 11: "110", 12: "120"}
 
+#: AMD's architectures that flash-attn's CK kernels are compiled for (setup.py of 2.8.3, `allowed_archs`; its newest source has
+#: RDNA 3 and 4 too). The Triton kernels are compiled when they first run.
+CK_ARCHITECTURES = frozenset(("gfx90a", "gfx942", "gfx950"))
+
 #: Codes of findings that another wheel or a build would mend.
 MENDED_BY_INSTALL = frozenset((
     "flash-attn-missing", "flash-attn-extension-missing", "flash-attn-python-mismatch", "flash-attn-abi-mismatch",

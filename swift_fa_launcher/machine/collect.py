@@ -120,7 +120,7 @@ def make_installed(report: dict[str, Any] | Unknown | None, environment: Mapping
 
 #: Variables that decide how a training starts, tracks and finds its models; kept also in another spelling of case.
 KEPT = frozenset((
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ASCEND_RT_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE",
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE",
     "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "NNODES", "NODE_RANK", "NPROC_PER_NODE",
     "SWANLAB_RUN_ID", "SWANLAB_RESUME", "SWANLAB_MODE", "SWANLAB_LOG_DIR", "SWANLAB_LOGDIR", "SWANLAB_API_HOST",
     "SWANLAB_SAVE_DIR", "SWANLAB_ROOT", "MODELSCOPE_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",

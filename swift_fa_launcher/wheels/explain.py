@@ -17,7 +17,7 @@ from swift_fa_launcher.flash.implementations import BY_NAME, FA3
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import has_cpu_torch, pip_install, torch_version
+from swift_fa_launcher.machine.reading import has_cpu_torch, on_rocm, pip_install, torch_version
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.sources import SourceReport
 
@@ -61,6 +61,10 @@ def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
     here = known(facts.gpus) == ()
     there_is_none = Text(" (this machine has none)", "（本机没有）") if here else Text("", "")
     version = torch_version(facts)
+    if on_rocm(facts):
+        said = Text("nobody publishes flash-attn wheels for AMD GPUs; it is built on the machine, with ROCm's compiler or Triton",
+                    "没有人为 AMD GPU 发布 flash-attn 的 wheel；需要在本机用 ROCm 的编译器或 Triton 编译")
+        return said, (Text("see how: swift-fa explain rocm-build", "方法见：swift-fa explain rocm-build"), OR_SDPA)
     if facts.torch is None:
         said = Text("torch is not installed in the training interpreter, and each flash-attn wheel is built for one torch",
                     "训练所用的 Python 里没有安装 torch，而每个 flash-attn wheel 只对应一个版本的 torch")
