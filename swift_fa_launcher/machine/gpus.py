@@ -13,7 +13,6 @@ from packaging.version import Version
 from swift_fa_launcher.decode import Maybe, Unknown, decode
 from swift_fa_launcher.machine.facts import GIB, Driver, Gpu
 
-
 #: AMD's integrated GPUs that no build of torch has code for: a desktop processor's is no GPU to train on.
 NO_ROCM = ("gfx902", "gfx909", "gfx90c", "gfx1033", "gfx1034", "gfx1035", "gfx1036", "gfx1037", "gfx1103")
 
@@ -93,7 +92,7 @@ def collect_amd_gpus(root: Path) -> Maybe[tuple[Gpu, ...]]:
     usable = [(gfx, told) for gfx, told in named if gfx not in NO_ROCM]
     kfd = root / "dev/kfd"
     if usable and not os.access(kfd, os.R_OK | os.W_OK):
-        return Unknown(f"{kfd} cannot be opened: give this user its group (usermod -aG render,video USER), a container the device")
+        return Unknown(f"{kfd} cannot be opened: add this user to its group (usermod -aG render,video USER)")
     return tuple(_amd_gpu(index, gfx, told, root) for index, (gfx, told) in enumerate(usable))
 
 

@@ -182,7 +182,7 @@ def mend(prepared: Prepared, allow: Sequence[str], voice: Voice) -> Prepared:
     config, facts = prepared.judgement.config, prepared.judgement.facts
     if needs_install(config, facts):
         flow_install.install(config, facts, flow_install.choose(config, facts, say=voice.say), voice)
-    flow_install.install_beside(config, facts, blocking(prepared.judgement.findings), voice.say)
+    flow_install.install_beside(config, facts, prepared.judgement.findings, voice)
     return _judged_anew(prepared, look(config, say=voice.say), allow)
 
 

@@ -13,7 +13,7 @@ from packaging.version import Version
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, OR_SDPA
-from swift_fa_launcher.flash.implementations import BY_NAME, FA3
+from swift_fa_launcher.flash.implementations import FA3, IN_WHEELS
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
@@ -111,7 +111,7 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
 
 def _version_offered(names: Sequence[str], implementation: str, version: str | None) -> Iterator[Text]:
     """That a version was asked for which none of those who answered has, and which they have."""
-    wish, distribution = parse_wish(version), BY_NAME[implementation].distribution
+    wish, distribution = parse_wish(version), IN_WHEELS[implementation].distribution
     found = {found for name in names if (found := _version(name, distribution)) is not None}
     if version and found and not any(wish.takes(one, None, prereleases=True) for one in found):
         newest = max(found)

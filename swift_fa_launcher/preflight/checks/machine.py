@@ -75,7 +75,8 @@ def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
         return
     gpus = len(known(facts.gpus) or ())
     if amd and not config.swift.flag("use_cpu"):
-        yield found("torch-cpu-only", "amd", torch=known(torch.version), gpus=gpus, architectures=list(amd), pip=reading.pip(facts))
+        yield found("torch-cpu-only", "amd", torch=known(torch.version), gpus=gpus, architectures=list(amd),
+                    pip=reading.pip(facts))
     elif config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
         wanted = f"torch=={version.base_version}" if version else "torch"
