@@ -15,6 +15,7 @@ from swift_fa_launcher.errors import Text, UsageError, render_words, titled
 from swift_fa_launcher.layout import fill
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.config.schema import ResolvedConfig
     from swift_fa_launcher.stories.install import Choice
 
 EXAMPLE = 'swift-fa install --version ">=2.7" --dry-run'
@@ -57,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
     config = resolve_config(files, overrides)
     wish = story.Wish(options.version, options.wheel, "always" if options.from_source else None,
                       tuple(options.index), tuple(options.mirror), options.offline)
+    if config.flash_attn.provider == "kernel" and not (wish.wheel or wish.version or wish.build or options.facts):
+        return _kernel(config, options, progress)
     wished = story.wished_config(config, wish)  # a version that is none is said before anybody is asked
     facts = read_facts(options.facts) if options.facts else story.look(config, progress.say)
     choice = story.choose(config, facts, wish, say=progress.say)
@@ -74,6 +77,20 @@ def run(options: argparse.Namespace) -> int:
     print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
                   **({"beside": list(added)} if added else {}), **({"lock": str(lock)} if lock else {})}, as_json=options.json)
+    return DONE
+
+
+def _kernel(config: ResolvedConfig, options: argparse.Namespace, progress: Progress) -> int:
+    """A kernel of the hub in the place of the package: looked for, or fetched and locked."""
+    from swift_fa_launcher.decode import known
+    from swift_fa_launcher.stories import install as story
+
+    way = "cached" if options.offline else "ask" if options.dry_run else "fetch"
+    facts = story.fetch_kernel(config, story.look(config, progress.say), way, progress.say)
+    kernel = known(facts.hub_kernel)
+    lock = story.write_kernel_lock(config, facts) if options.lock and not options.dry_run else None
+    print_result({"schema": 1, "kernel": known(kernel.repo), "revision": known(kernel.revision), "file": known(kernel.origin),
+                  **({"lock": str(lock)} if lock else {})} if kernel else {}, as_json=options.json)
     return DONE
 
 

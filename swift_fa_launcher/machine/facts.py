@@ -128,6 +128,7 @@ class HubKernel(FlashAttn):
     repo: Maybe[str] = NOT_COLLECTED
     revision: Maybe[str] = NOT_COLLECTED  # a commit
     builds: Maybe[bool] = NOT_COLLECTED  # whether there is one for this torch, CUDA and machine
+    pinned: Maybe[str] = None  # the commit that it has to be: the lock's, or the repeated run's
     error: Maybe[str] = None  # why it could not be had
 
     @property

@@ -1,8 +1,9 @@
 """Looks for FlashAttention 2 as a kernel of the hub, by way of `kernels`. Run by path with the training interpreter.
 
 Argument: a JSON object with `way`: "cached" (what lies in the cache already), "ask" (else whether the hub has a build), "fetch"
-(else into the cache). Prints lines of MARKER and JSON: {"repo"}, then what was found of "revision", "origin", "builds",
-or {"error"}. A kernel is loaded, to see whether it can be: `kernels` refuses what is not for this torch, CUDA and machine.
+(else into the cache), and `pinned`, the commit that it has to be, or null. Prints lines of MARKER and JSON: {"repo"}, then what
+was found of "revision", "origin", "builds", or {"error"}. A kernel is loaded, to see whether it can be: `kernels` refuses what is
+not for this torch, CUDA and machine.
 """
 
 from __future__ import annotations
@@ -73,25 +74,30 @@ def load_plugin() -> Any:
     return plugin
 
 
-def look(way: str) -> dict[str, Any]:
+def look(way: str, pinned: str | None) -> dict[str, Any]:
     repo, version = wanted()
     tell({"repo": repo})
     plugin = load_plugin()
-    for revision in cached(repo):
+    if pinned:
+        version = None  # whoever named the commit has decided
+    for revision in (each for each in cached(repo) if pinned in (None, each)):
         with suppress(Exception):  # for another torch, another version, a part of it only
             return describe(plugin.load_kernel(repo, revision), version)
     if way == "cached":
         return {"revision": None, "origin": None}
     import kernels
 
-    asked: dict[str, Any] = {"revision": "main"} if version is None else {"version": version}
+    asked: dict[str, Any] = {"revision": pinned or "main"} if version is None else {"version": version}
     if way == "ask":
         return {"builds": kernels.has_kernel(repo, **asked), "revision": None, "origin": None}
-    return describe(kernels.get_kernel(repo, **asked), version)
+    found = describe(kernels.get_kernel(repo, **asked), version)
+    if pinned not in (None, found["revision"]):
+        raise ValueError(f"the hub gave {found['revision']}, and {pinned} is asked for")
+    return found
 
 
 if __name__ == "__main__":
     try:
-        tell(look(json.loads(sys.argv[1])["way"]))
+        tell(look(**json.loads(sys.argv[1])))
     except Exception as error:
         tell({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})

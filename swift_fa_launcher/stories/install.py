@@ -38,6 +38,7 @@ from swift_fa_launcher.wheels.explain import explain, impossible_build
 from swift_fa_launcher.wheels.lock import (
     Lock,
     LockedBeside,
+    LockedKernel,
     lock_candidate,
     lock_path,
     make_lock,
@@ -336,20 +337,62 @@ def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
 def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt, came: Mapping[str, str]) -> Path:
     """Write the exact URL and digest beside the last config file, and the versions of what stands beside; its path. came: of
     that, what was installed just now."""
-    if not config.files:
-        raise UsageError("config-not-named",
-                         Text("--lock needs a config: the lock is written beside it",
-                              "--lock 需要一个配置文件：锁定文件写在它旁边"),
-                         hint=("swift-fa install --lock swift-fa:qwen7b",))
+    _expect_config(config)
     tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
     offered = next((c for c in tried if c.filename == receipt.filename), None)
     candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
     lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256,
                      beside=dict(_standing_beside(facts, came)))
+    return _write_lock(config, lock)
+
+
+def write_kernel_lock(config: ResolvedConfig, facts: Facts) -> Path:
+    """Write the commit of the hub kernel in the facts beside the last config file; its path."""
+    _expect_config(config)
+    kernel = known(facts.hub_kernel)
+    assert kernel is not None
+    wheel = make_lock(Candidate("", "", ""), facts, implementation=FA2.names[0], sha256="")
+    return _write_lock(config, replace(wheel, kernel=LockedKernel(str(kernel.repo), str(kernel.revision)),
+                                       beside=dict(_standing_beside(facts, {}))))
+
+
+def _expect_config(config: ResolvedConfig) -> None:
+    if not config.files:
+        raise UsageError("config-not-named",
+                         Text("--lock needs a config: the lock is written beside it",
+                              "--lock 需要一个配置文件：锁定文件写在它旁边"),
+                         hint=("swift-fa install --lock swift-fa:qwen7b",))
+
+
+def _write_lock(config: ResolvedConfig, lock: Lock) -> Path:
     path = lock_path(config.files[-1])
     with refused_as(InstallError("lock-not-written", where=str(path))):
         write_whole(path, render_lock(lock))
     return path
+
+
+def with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say, pinned: str | None = None) -> Facts:
+    """The facts with what is known of the hub kernel: of the commit that is `pinned`, else of the lock's, else of any. way: as in
+    `collect_hub_kernel`."""
+    from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
+
+    lock = read_lock(config)
+    pinned = pinned or (lock.kernel.revision if lock and lock.kernel else None)
+    environment = {**os.environ, **config.env}
+    return replace(facts, hub_kernel=collect_hub_kernel(config, facts, way, environment, Path.cwd(), say, pinned))
+
+
+def fetch_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -> Facts:
+    """The facts with a hub kernel that can be had ("ask") or lies in the cache ("fetch", "cached"). Raises InstallError."""
+    from swift_fa_launcher.flash.provider import why_not_kernel
+
+    facts = with_hub_kernel(config, facts, way, say)
+    kernel = known(facts.hub_kernel)
+    if kernel is None or not (kernel.cached or (way == "ask" and kernel.builds)):
+        why = next(why_not_kernel(config, facts), None) or str(facts.hub_kernel)
+        raise InstallError("kernel-missing", where=config.launch.python or sys.executable, why=why,
+                           hint=("flash_attn.provider=auto",))
+    return facts
 
 
 def _standing_beside(facts: Facts, came: Mapping[str, str]) -> Iterator[tuple[str, LockedBeside]]:
