@@ -1,6 +1,8 @@
 """A Qwen2 of billions of random weights, and rows of very uneven length: what a GPU is measured with.
 
-    python tests/large.py FOLDER [--shape 3b] [--rows 500]     makes FOLDER/Qwen2.5-SHAPE-Instruct and FOLDER/rows.jsonl
+    python tests/large.py FOLDER [--shape 3b] [--rows 500] [--no-weights]
+
+makes FOLDER/Qwen2.5-SHAPE-Instruct and FOLDER/rows.jsonl.
 
 Needs torch, for a GPU's speed at drawing numbers where there is one. The tokenizer and the words are those of tests/tiny.py.
 """
@@ -24,8 +26,8 @@ FEWEST, MOST = 8, 2900  # tokens of a row
 SHARD = 4 << 30  # bytes
 
 
-def make_large_model(folder: Path, shape: str) -> int:
-    """Writes config, weights in bfloat16 and tokenizer into `folder`; returns how many parameters there are."""
+def make_large_model(folder: Path, shape: str, *, weights: bool = True) -> int:
+    """Writes config, tokenizer and weights in bfloat16 into `folder`; returns how many parameters there are."""
     hidden, inner, layers, heads, key_heads = SHAPES[shape]
     folder.mkdir(parents=True, exist_ok=True)
     tiny.write_tokenizer(folder)
@@ -33,7 +35,8 @@ def make_large_model(folder: Path, shape: str) -> int:
                       tie_word_embeddings=False, torch_dtype="bfloat16")
     shapes = tiny.parameter_shapes(VOCABULARY, hidden, inner, layers, hidden * key_heads // heads)
     shapes["lm_head.weight"] = (VOCABULARY, hidden)
-    _write_weights(folder, shapes)
+    if weights:
+        _write_weights(folder, shapes)
     return sum(math.prod(size) for size in shapes.values())
 
 
@@ -86,8 +89,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shape", choices=SHAPES, default="3b")
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--no-weights", action="store_true", help="which a rehearsal does not need")
     given = parser.parse_args()
     model = given.folder / f"Qwen2.5-{given.shape}-Instruct"
-    parameters = make_large_model(model, given.shape)
+    parameters = make_large_model(model, given.shape, weights=not given.no_weights)
     tokens = make_rows(given.folder / "rows.jsonl", given.rows, model / "tokenizer.json")
     print(f"{model}: {parameters / 1e9:.2f} billion parameters; {given.rows} rows of about {tokens:,} tokens in all")

@@ -14,6 +14,7 @@ grow with a row's length, are left out, and an embedding that is only looked up 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +25,11 @@ from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import FLASH_IMPLEMENTATIONS, ResolvedConfig
 from swift_fa_launcher.config.swift_args import translate_config
 from swift_fa_launcher.decode import DecodeError, decode, encode, known
-from swift_fa_launcher.errors import Text, Words, render_words
+from swift_fa_launcher.errors import Text, UsageError, Words, render_words
 from swift_fa_launcher.flash.implementations import DISTRIBUTIONS
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import visible_gpus
-from swift_fa_launcher.preflight.packing import row_count
+from swift_fa_launcher.machine.reading import first_gpus, visible_gpus
+from swift_fa_launcher.preflight.packing import make_batch, row_count
 from swift_fa_launcher.secrets import is_secret_name
 
 T = TypeVar("T")
@@ -53,6 +54,13 @@ BASELINE = "sdpa"
 PADDED = ("sdpa", "flash_attn", "padding_free", "eager")  # a step of these sees the rows that the config says
 DIVIDED = ("same_examples", "no_recompute")  # their batch follows from what was measured before
 NOT_BY_DEFAULT = ("eager",)  # slow, and rarely of interest
+
+#: How the processes of several GPUs go together; `ddp-4` is a variant of four. deepspeed: the setting.
+TOGETHER: Mapping[str, tuple[Text, str]] = {
+    "ddp": (Text("DDP", "DDP"), "null"), "zero2": (Text("ZeRO 2", "ZeRO 2"), "zero2"), "zero3": (Text("ZeRO 3", "ZeRO 3"), "zero3")}
+_COUNTED = re.compile(rf"({'|'.join(TOGETHER)})-(\d+)")
+#: Of the variants of several GPUs: the training's monitor profiles one step.
+PROFILED = "env.SWIFT_FA_COMMUNICATION=1"
 
 #: Packages whose versions a measurement depends on; flash-attn's only where it runs.
 _PACKAGES = ("torch", "transformers", "ms-swift", "peft", "accelerate", "deepspeed", "liger-kernel")
@@ -85,7 +93,8 @@ class Measured:
     (train_runtime: from the first batch to the last step, no start-up). steady: tokens a second without the first logged
     step. rows: of the dataset, packed ones where rows are packed. loss: mean over the last fifth of the tokens, since single
     steps of different batches do not compare. wall: seconds of the whole run, start-up included. cards: GPUs at work.
-    batch: rows, or packed rows, on one device. parameters, trainable: None where they cannot be counted.
+    batch: rows, or packed rows, on one device. parameters, trainable: None where they cannot be counted. communication: seconds
+    that the first process communicated in one step, and waited for the others; exposed: those in which its GPU computed nothing.
     """
 
     tokens: int
@@ -109,10 +118,17 @@ class Measured:
     device: str | None = None
     kernel: str | None = None
     versions: Mapping[str, Any] | None = None
+    communication: float | None = None
+    exposed: float | None = None
 
     @property
     def tokens_per_second(self) -> float:
         return self.tokens / self.seconds
+
+    @property
+    def steady_rate(self) -> float:
+        """Without the first step, where there is another."""
+        return self.steady or self.tokens_per_second
 
     @property
     def examples_per_step(self) -> float:
@@ -166,11 +182,77 @@ class Bench:
     def with_result(self, result: Result) -> Bench:
         """The same with this result in its place, in the variants' order."""
         others = [one for one in self.results if one.variant != result.variant]
-        order = list(VARIANTS)
-        return replace(self, results=tuple(sorted((*others, result), key=lambda one: order.index(one.variant))))
+        order = [*VARIANTS, *TOGETHER]
+        return replace(self, results=tuple(sorted((*others, result), key=lambda one: (
+            order.index(one.variant.partition("-")[0]), gpu_count(one.variant) or 0))))
+
+    @property
+    def base(self) -> tuple[int, Measured] | None:
+        """Of the variants of several GPUs the one of fewest under DDP, else of fewest at all, and how many those are."""
+        counted = [(count, not one.variant.startswith("ddp"), one.measured) for one in self.results
+                   if one.measured and (count := gpu_count(one.variant))]
+        found = min(counted, key=lambda one: one[:2], default=None)
+        return (found[0], found[2]) if found else None
 
 
 # --- which variants ---
+
+
+def gpu_count(name: str) -> int | None:
+    """The number of GPUs, or on the CPU of processes, that a variant compares; None for the others."""
+    found = _COUNTED.fullmatch(name)
+    return int(found[2]) if found else None
+
+
+def title_of(name: str) -> Text:
+    found = _COUNTED.fullmatch(name)
+    if not found:
+        return VARIANTS[name]
+    title = TOGETHER[found[1]][0]
+    return Text(f"{title.en}, {found[2]}", f"{title.zh}，{found[2]}")
+
+
+def counted_names(config: ResolvedConfig, facts: Facts, counts: Sequence[int], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The variants of these numbers of GPUs. wanted: of TOGETHER; by default all where deepspeed is installed and GPUs are there.
+
+    Raises UsageError where this machine has not as many, or the examples of a step cannot be shared out equally.
+    """
+    gpus = None if config.swift.flag("use_cpu") else visible_gpus(config, facts).gpus
+    if gpus is not None and max(counts) > len(gpus):
+        there = ", ".join(f"{gpu.index} {known(gpu.name) or 'GPU'}" for gpu in gpus)
+        fit = ",".join(str(count) for count in counts if count <= len(gpus))
+        raise UsageError("option-invalid", Text(
+            f"--gpus {max(counts)}: {len(gpus)} can be used here{f' ({there})' if there else ''}",
+            f"--gpus {max(counts)}：这里可用 {len(gpus)} 块{f'（{there}）' if there else ''}"),
+            hint=(f"--gpus {fit}",) if fit else ())
+    batch = make_batch(config, facts)
+    if any(batch.accumulation * batch.processes % shared_out(config, count) for count in counts):
+        whole = math.lcm(*(shared_out(config, count) for count in counts))
+        times = whole // math.gcd(whole, batch.processes)
+        raise UsageError("option-invalid", Text(
+            f"a step of {batch.per_step} examples, {batch.per_device} at a time, cannot be shared out equally among "
+            f"{', '.join(map(str, counts))}",
+            f"每步 {batch.per_step} 个样本（每次 {batch.per_device} 个）无法平均分给 {'、'.join(map(str, counts))}"),
+            hint=(f"swift.gradient_accumulation_steps={-(-batch.accumulation // times) * times}",))
+    kinds = tuple(wanted) or (tuple(TOGETHER) if gpus and facts.package("deepspeed") else ("ddp",))
+    alone = "ddp" in kinds  # ZeRO of one process shares nothing out
+    return tuple(f"{kind}-{count}" for kind in TOGETHER if kind in kinds for count in sorted(counts)
+                 if count > 1 or kind == "ddp" or not alone)
+
+
+def shared_out(config: ResolvedConfig, count: int) -> int:
+    """Among how many a step's examples are shared out: those of one sequence see the same."""
+    return max(1, count // max(1, config.swift.sequence_parallel))
+
+
+def _make_counted(kind: str, count: int, config: ResolvedConfig, facts: Facts) -> Variant:
+    """The config on so many GPUs, with as many examples a step."""
+    batch, gpus = make_batch(config, facts), visible_gpus(config, facts).gpus
+    accumulation = batch.accumulation * batch.processes // shared_out(config, count)
+    words = (f"launch.nproc_per_node={count}", *_batch_settings(batch.per_device, accumulation),
+             f"swift.deepspeed={TOGETHER[kind][1]}", PROFILED)
+    chosen = (f"launch.gpus={first_gpus(gpus, count)}",) if gpus and not config.swift.flag("use_cpu") else ()
+    return Variant(f"{kind}-{count}", title_of(f"{kind}-{count}"), (*words, *chosen), "flash" in (config.swift.attn_impl or ""))
 
 
 def choose_names(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -183,6 +265,8 @@ def choose_names(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def make_variant(name: str, config: ResolvedConfig, facts: Facts) -> Variant | None:
     """The variant of this config; None where it would be the same as another."""
+    if counted := _COUNTED.fullmatch(name):
+        return _make_counted(counted[1], int(counted[2]), config, facts)
     asked = config.swift.attn_impl or ""
     flash = asked if "flash" in asked else FLASH_IMPLEMENTATIONS[0]
     attention = name if name in ("sdpa", "eager") else flash
@@ -348,7 +432,7 @@ def make_measured(told: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], *
     if not lines:
         return None
     tokens, steps = sum(int(line["tokens"]) for line in lines), int(lines[-1].get("step") or len(lines))
-    later = lines[1:]
+    later = [line for line in lines[1:] if "communication_seconds" not in line] or lines[1:]  # a profiled one takes longer
     steady = sum(line["tokens"] for line in later) / sum(line["seconds"] for line in later) if later else None
     before = [0, *(int(line.get("step") or 0) for line in lines)]
     examples = sum(line["examples_per_step"] * max(1, step - last)
@@ -365,7 +449,9 @@ def make_measured(told: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], *
         batch=_of(int, told.get("batch")), accumulation=_of(int, told.get("accumulation")),
         cards=(world if world > 1 else gpus or 1) if on_gpu else 1,
         device=_of(str, told.get("device_name")) or _of(str, told.get("device")), kernel=_of(str, told.get("kernel")),
-        versions=told["versions"] if isinstance(told.get("versions"), Mapping) else None)
+        versions=told["versions"] if isinstance(told.get("versions"), Mapping) else None,
+        communication=next((line["communication_seconds"] for line in lines if "communication_seconds" in line), None),
+        exposed=next((line["exposed_seconds"] for line in lines if "exposed_seconds" in line), None))
 
 
 def last_loss(lines: Sequence[Mapping[str, Any]], part: float = 0.2) -> float | None:
@@ -410,6 +496,14 @@ def ratio(bench: Bench, measured: Measured) -> float | None:
     return measured.tokens_per_second / base.tokens_per_second if base else None
 
 
+def efficiency(bench: Bench, name: str, measured: Measured) -> float | None:
+    """Steady tokens a second of each GPU against the bench's `base`; None where that was not measured."""
+    base, count = bench.base, gpu_count(name)
+    if base is None or count is None:
+        return None
+    return measured.steady_rate / count / (base[1].steady_rate / base[0])
+
+
 def unsure(bench: Bench, measured: Measured) -> bool:
     """Whether either side of the ratio made so few steps that the first, which warms up, decides it."""
     base = bench.measured(BASELINE)
@@ -430,7 +524,7 @@ def _result_to_json(bench: Bench, result: Result, lang: str) -> dict[str, Any]:
     found = result.measured
     follows = {} if found is None else {
         "tokens_per_second": round(found.tokens_per_second, 1), "examples_per_step": found.examples_per_step,
-        "ratio": ratio(bench, found), "unsure": unsure(bench, found),
+        "ratio": ratio(bench, found), "efficiency": efficiency(bench, result.variant, found), "unsure": unsure(bench, found),
         "matrix_share": matrix_share(found, bench.rate)}
     return {"name": result.variant, "status": result.status, "reason": render_words(result.reason, lang) or None, **follows,
             "measured": encode(found) if found else None, "settings": list(result.settings), "run": result.run, "key": result.key}
@@ -456,7 +550,7 @@ def _result_from_json(data: Mapping[str, Any]) -> Result | None:
     except DecodeError:
         return None
     name, key, settings = data.get("name"), data.get("key"), data.get("settings")
-    whole = name in VARIANTS and isinstance(key, Mapping) and min(measured.seconds, measured.steps) > 0
+    whole = (name in VARIANTS or gpu_count(str(name))) and isinstance(key, Mapping) and min(measured.seconds, measured.steps) > 0
     if not whole:
         return None
     return Result(str(name), MEASURED, run=_of(str, data.get("run")), key=key, measured=measured, reused=True,

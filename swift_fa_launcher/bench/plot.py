@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
-from swift_fa_launcher.bench.bench import BASELINE, ENOUGH_STEPS, VARIANTS, Bench, Measured, matrix_share, ratio, unsure
+from swift_fa_launcher.bench.bench import (
+    BASELINE,
+    ENOUGH_STEPS,
+    Bench,
+    Measured,
+    efficiency,
+    gpu_count,
+    matrix_share,
+    ratio,
+    title_of,
+    unsure,
+)
 from swift_fa_launcher.bench.table import plural
 from swift_fa_launcher.errors import Text
 
@@ -26,11 +37,12 @@ def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple
         figure = Figure(figsize=(9.6, 1.5 + 0.52 * len(shown)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        widest = max(found.tokens_per_second for _, found in shown)
+        widest = max(_speed(name, found) for name, found in shown)
+        base = bench.base[1] if bench.base else None
         for place, (name, found) in enumerate(shown):
-            axes.barh(place, found.tokens_per_second, height=0.62, color=PLAIN_BAR if name == BASELINE else BAR)
-            axes.text(found.tokens_per_second + widest * 0.012, place, _label(bench, name, found), va="center", fontsize=9)
-        axes.set_yticks(range(len(shown)), [fill(titles.get(name, VARIANTS[name]).en, 30) for name, _ in shown])
+            axes.barh(place, _speed(name, found), height=0.62, color=PLAIN_BAR if name == BASELINE or found is base else BAR)
+            axes.text(_speed(name, found) + widest * 0.012, place, _label(bench, name, found), va="center", fontsize=9)
+        axes.set_yticks(range(len(shown)), [fill((titles.get(name) or title_of(name)).en, 30) for name, _ in shown])
         axes.invert_yaxis()
         axes.set_xlim(0, widest * 1.62)
         axes.set_xticks([])
@@ -44,9 +56,18 @@ def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple
     return files
 
 
+def _speed(name: str, found: Measured) -> float:
+    return found.steady_rate if gpu_count(name) else found.tokens_per_second
+
+
 def _label(bench: Bench, name: str, found: Measured) -> str:
     times, share = ratio(bench, found), matrix_share(found, bench.rate)
     mark = " ?" if unsure(bench, found) else ""
+    if gpu_count(name):
+        seconds, good = found.communication, efficiency(bench, name, found)
+        words = [f"{_speed(name, found):,.0f}", f"{good:.0%} efficiency" if good else "",
+                 f"{found.peak_memory_gib:.1f} GiB a GPU", f"{seconds:.2g} s communication a step" if seconds is not None else ""]
+        return "   ".join(word for word in words if word)
     words = [f"{found.tokens_per_second:,.0f}", f"{times:.2f} ×{mark}" if times and name != BASELINE else "",
              f"{found.peak_memory_gib:.1f} GiB", f"{share:.0%} of matrix rate" if share is not None else ""]
     return "   ".join(word for word in words if word)

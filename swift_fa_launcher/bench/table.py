@@ -12,6 +12,9 @@ _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdp
            Text("steady tokens/s", "稳定 tokens/s"), Text("share of matrix rate", "矩阵速率占比"),
            Text("peak memory", "峰值内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
            Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
+_COUNTED_TITLES = (Text("GPUs", "GPU"), Text("steady tokens/s", "稳定 tokens/s"), Text("efficiency", "效率"),
+                   Text("seconds a step", "每步秒数"), Text("communication", "通信"), Text("not hidden", "未被掩盖"),
+                   Text("memory a GPU", "每卡内存"), Text("steps", "步数"), Text("examples/step", "每步样本"), Text("loss", "损失"))
 _COMMA = Text(", ", "，")
 _STATUS = {benches.SKIPPED: Text("skipped", "跳过"), benches.FAILED: Text("failed", "失败"),
            benches.INTERRUPTED: Text("interrupted", "已中断")}
@@ -19,8 +22,10 @@ _STATUS = {benches.SKIPPED: Text("skipped", "跳过"), benches.FAILED: Text("fai
 
 def render_table(bench: benches.Bench, titles: Mapping[str, Text], lang: str) -> str:
     """The results as a Markdown table that also reads well on a screen, and the notes that belong to it."""
-    rows = [[title.render(lang) for title in _TITLES]]
-    rows += [_table_row(bench, one, titles.get(one.variant, benches.VARIANTS[one.variant]), lang) for one in bench.results]
+    counted = any(benches.gpu_count(one.variant) for one in bench.results)
+    heads, make_row = (_COUNTED_TITLES, _counted_row) if counted else (_TITLES, _table_row)
+    rows = [[title.render(lang) for title in heads]]
+    rows += [make_row(bench, one, titles.get(one.variant) or benches.title_of(one.variant), lang) for one in bench.results]
     return "\n".join([*columns(rows), "", *(f"- {note.render(lang)}" for note in _notes(bench, titles)), ""])
 
 
@@ -34,6 +39,18 @@ def _table_row(bench: benches.Bench, result: benches.Result, title: Text, lang: 
             f"{found.steady:,.0f}" if found.steady else "", f"{share:.1%}" if share is not None else "",
             f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}", f"{found.padding:.1%}",
             f"{found.loss:.3f}" if found.loss is not None else "", f"{found.seconds:.1f} s"]
+
+
+def _counted_row(bench: benches.Bench, result: benches.Result, title: Text, lang: str) -> list[str]:
+    found = result.measured
+    if found is None:
+        return [title.render(lang), _STATUS[result.status].render(lang), *[""] * (len(_COUNTED_TITLES) - 2)]
+    share, speed = benches.efficiency(bench, result.variant, found), found.steady_rate
+    return [title.render(lang), f"{speed:,.0f}", f"{share:.1%}" if share is not None else "",
+            f"{found.tokens / found.steps / speed:.3g} s", *(f"{seconds:.3g} s" if seconds is not None else ""
+                                                            for seconds in (found.communication, found.exposed)),
+            f"{found.peak_memory_gib:.1f} GiB", str(found.steps), f"{found.examples_per_step:.3g}",
+            f"{found.loss:.4f}" if found.loss is not None else ""]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -53,7 +70,7 @@ def _notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
     yield from _missing_notes(bench, titles)
     for one in bench.results:
         if one.variant in benches.DIVIDED and one.measured:
-            title, now = titles.get(one.variant, benches.VARIANTS[one.variant]), one.measured
+            title, now = titles.get(one.variant) or benches.title_of(one.variant), one.measured
             yield Text(f"{title.en}: per-device batch {now.batch}, accumulation {now.accumulation}",
                        f"{title.zh}：每卡批大小 {now.batch}，梯度累积 {now.accumulation}")
     if len({one.tokens for one in found}) > 1:
@@ -68,7 +85,20 @@ def _notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
                    "the first step, which warms up; final loss: over the last fifth of the tokens",
                    "tokens/s：非填充 token 数除以训练用时（train_runtime）；稳定：不含第一步（预热）；"
                    "最终损失：最后五分之一 token 上的平均")
-        yield from _rate_notes(bench, found)
+        if bench.base:
+            yield from _counted_notes(bench.base[0])
+        else:
+            yield from _rate_notes(bench, found)
+
+
+def _counted_notes(fewest: int) -> Iterable[Text]:
+    yield Text(f"efficiency: steady tokens/s of each GPU against those on {fewest}; memory: of the fullest GPU, or on the CPU of "
+               "the largest process",
+               f"效率：每卡稳定 tokens/s 与 {fewest} 卡时之比；内存：占用最多的卡，在 CPU 上为最大的进程")
+    yield Text("communication: seconds of NCCL's kernels (on the CPU of gloo's calls) in one step of the first process, from "
+               "torch's profiler; it holds the wait for the other processes; not hidden: those in which the GPU computes nothing",
+               "通信：首个进程在一步中 NCCL 内核（CPU 上为 gloo 调用）的秒数，由 torch profiler 测得，包含等待其他进程的时间；"
+               "未被掩盖：其中 GPU 没有计算的秒数")
 
 
 def _missing_notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable[Text]:
@@ -76,7 +106,7 @@ def _missing_notes(bench: benches.Bench, titles: Mapping[str, Text]) -> Iterable
     grouped: dict[tuple[str, Words], list[Text]] = {}
     for one in bench.results:
         if one.status != benches.MEASURED:
-            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant, benches.VARIANTS[one.variant]))
+            grouped.setdefault((one.status, one.reason), []).append(titles.get(one.variant) or benches.title_of(one.variant))
     for (status, reason), names in grouped.items():
         yield titled(joined(names), titled(_STATUS[status], reason))
 
@@ -122,6 +152,8 @@ def render_line(bench: benches.Bench, result: benches.Result) -> Text:
     times, speed = benches.ratio(bench, found), f"{found.tokens_per_second:,.0f} tokens/s"
     mark = " ?" if benches.unsure(bench, found) else ""
     faster = f"{times:.2f} × {benches.BASELINE}{mark}" if times and result.variant != benches.BASELINE else ""
+    if share := benches.efficiency(bench, result.variant, found):
+        speed, faster = f"{found.steady_rate:,.0f} tokens/s", f"{share:.0%}"
     before = Text(", measured before", "，此前已测") if result.reused else Text("", "")
     memory, seconds = f"{found.peak_memory_gib:.1f} GiB", f"{found.seconds:.0f}"
     return Text(f"{speed}{f' ({faster})' if faster else ''}, {memory}, {found.steps} step{plural(found.steps)} in "

@@ -25,6 +25,8 @@ Changes = Mapping[str, Any]
 
 #: How much faster a setting must be to be more than chance, and how full a GPU may become.
 CHANCE, FULL = 1.015, 0.92
+#: What lets other rows meet in a step, so that losses are those of another order, and how much faster it must be for that.
+MIXES, WORTH_MIXING = ("swift.packing", "swift.packing_length", "swift.padding_free"), 1.05
 #: Share of a step that it may wait for rows before more workers are tried.
 WAITING, WORKERS = 0.02, 4
 #: What changes the learning, and the value that is tried once it is allowed.
@@ -35,30 +37,32 @@ BATCH = ("swift.per_device_train_batch_size", "swift.gradient_accumulation_steps
 @dataclass(frozen=True)
 class Tried:
     """What a setting came to. changes: dotted key to value, over the config. whole: measured with all layers, else foretold from
-    few. static_gib: of the model before a step. failed: why it did not train, None where it did. waiting: share of a
-    step, for rows."""
+    few. static_gib: of the model before a step; most_gib: that it may take. failed: why it did not train, None where it did.
+    waiting: share of a step, for rows."""
 
     changes: Changes = field(default_factory=dict)
     whole: bool = False
     tokens_per_second: float | None = None
     peak_gib: float | None = None
     static_gib: float | None = None
-    gpu_gib: float | None = None
+    most_gib: float | None = None
     waiting: float = 0.0
     failed: str | None = None
     seconds: float = 0.0
 
     @property
     def fits(self) -> bool:
-        return self.failed is None and not is_too_much(self.peak_gib, self.gpu_gib)
+        return self.failed is None and not is_too_much(self.peak_gib, self.most_gib)
 
     @property
     def score(self) -> float:
-        return self.tokens_per_second or 0.0 if self.fits else 0.0
+        """Tokens a second, as far as they count."""
+        speed = self.tokens_per_second if self.fits else None
+        return (speed or 0.0) / (WORTH_MIXING if any(key in self.changes for key in MIXES) else 1.0)
 
 
-def is_too_much(peak: float | None, gpu: float | None) -> bool:
-    return peak is not None and gpu is not None and peak > FULL * gpu
+def is_too_much(peak: float | None, most: float | None) -> bool:
+    return peak is not None and most is not None and peak > most
 
 
 @dataclass(frozen=True)
@@ -260,7 +264,8 @@ def search(ground: Ground, tried: Sequence[Tried]) -> Search:
                 best = one
         if best is not before:
             steps.append(Step({key: value for key, value in best.changes.items() if before.changes.get(key) != value},
-                              best.score / before.score if before.score else None))
+                              (best.tokens_per_second or 0.0) / before.tokens_per_second
+                              if before.fits and before.tokens_per_second else None))
     return Search(None, best.changes, tuple(steps))
 
 
@@ -296,7 +301,7 @@ def _foretold_too_much(ground: Ground, changes: Changes, tried: Sequence[Tried])
         if one.failed == OUT_OF_MEMORY and other <= size:
             return True
         if one.peak_gib and one.static_gib and \
-                is_too_much(one.static_gib + (one.peak_gib - one.static_gib) * size / other, one.gpu_gib):
+                is_too_much(one.static_gib + (one.peak_gib - one.static_gib) * size / other, one.most_gib):
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""bench: the same rows through several kinds of attention and packing, compared in a table and a plot."""
+"""bench: the same rows through several kinds of attention and packing, or on several GPUs, compared in a table and a plot."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def declare(parser: Parser) -> None:
     parser.option("--variants", metavar="A,B,...", default="", help=Text(
         f"measure only these and what they depend on; by default all of {usual}; also {more}",
         f"只测这些及其所依赖的；默认全测：{usual}；另有 {more}"))
+    parser.option("--gpus", metavar="1,2,...", default="", help=Text(
+        "compare these numbers of GPUs (on the CPU: of processes) with equal examples a step: DDP, and with deepspeed ZeRO 2 "
+        "and 3 (--variants ddp,zero2,zero3)",
+        "比较这些 GPU 数（CPU 上为进程数），每步样本数相同：DDP，装有 deepspeed 时还有 ZeRO 2、3（--variants ddp,zero2,zero3）"))
     parser.option("--rows", default=str(ROWS), metavar="N", help=Text(
         f"train each on this many rows, or all (default: {ROWS})", f"每种方式训练多少行，或 all（默认 {ROWS}）"))
     parser.option("--out", metavar="FOLDER", help=Text(
@@ -34,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.stories import bench as story
 
     files, overrides = split_words(options)
-    wish = story.Wish(_variant_names(options.variants), _row_count(options.rows), Path(options.out) if options.out else None,
-                      not options.no_install, allowed(options.allow))
+    gpus = _gpu_counts(options.gpus)
+    wish = story.Wish(_variant_names(options.variants, several=bool(gpus)), _row_count(options.rows),
+                      Path(options.out) if options.out else None, not options.no_install, allowed(options.allow), gpus)
     progress = Progress(options.lang)
     ended = story.run_bench(files, overrides, wish, progress)
     progress.clear()
@@ -52,15 +57,24 @@ def run(options: argparse.Namespace) -> int:
     return ended.exit_code
 
 
-def _variant_names(words: str) -> tuple[str, ...]:
-    from swift_fa_launcher.bench.bench import VARIANTS
+def _variant_names(words: str, *, several: bool) -> tuple[str, ...]:
+    from swift_fa_launcher.bench.bench import TOGETHER, VARIANTS
 
+    there = tuple(TOGETHER if several else VARIANTS)
     names = tuple(name.strip() for name in words.split(",") if words)
-    wrong = ", ".join(name or "''" for name in names if name not in VARIANTS)
+    wrong = ", ".join(name or "''" for name in names if name not in there)
     if wrong:
         raise UsageError("option-invalid", Text(f"there is no variant {wrong}", f"没有变体 {wrong}"),
-                         hint=(f"--variants {','.join(VARIANTS)}",))
+                         hint=(f"--variants {','.join(there)}",))
     return names
+
+
+def _gpu_counts(words: str) -> tuple[int, ...]:
+    counts = [word.strip() for word in words.split(",") if words]
+    if any(not word.isdecimal() or not 1 <= int(word) <= 1024 for word in counts):
+        raise UsageError("option-invalid", Text(f"--gpus takes numbers from 1, with commas between, not {words}",
+                                                f"--gpus 应为以逗号分隔的正整数，而不是 {words}"), hint=("--gpus 1,2,4",))
+    return tuple(sorted({int(word) for word in counts}))
 
 
 def _row_count(word: str) -> int | None:

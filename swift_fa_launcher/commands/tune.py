@@ -26,6 +26,8 @@ def declare(parser: Parser) -> None:
     keys = ", ".join(LEARNS_OTHERWISE)
     parser.option("--change", action="append", default=[], metavar="KEY", help=Text(
         f"also try what changes what is learned: {keys} (may be repeated)", f"也尝试会改变学习内容的设置：{keys}（可重复）"))
+    parser.option("--memory", metavar="GIB", help=Text(
+        "fill a GPU with this much at most (default: 92 %% of it)", "每块 GPU 最多占用多少 GiB（默认 92%%）"))
     parser.option("--out", metavar="FILE", help=Text("the overlay to write (default: NAME.tuned.yaml)",
                                                      "要写出的叠加配置（默认 NAME.tuned.yaml）"))
     parser.shared("--allow")
@@ -38,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.stories.tune import Wish, tune
 
     files, overrides = split_words(options)
-    wish = Wish(_minutes(options.minutes), _keys(options.change), Path(options.out) if options.out else None,
-                allowed(options.allow))
+    memory = _number("--memory", options.memory, "40") if options.memory else None
+    wish = Wish(_number("--minutes", options.minutes, "10"), memory, _keys(options.change),
+                Path(options.out) if options.out else None, allowed(options.allow))
     progress = screen.Progress(options.lang)
     config = resolve_config(files, overrides)
     judgement = story.judge(config, story.look(config, say=progress.say), wish.allow)
@@ -79,16 +82,16 @@ def _as_json(done: Tuned | None) -> dict[str, object]:
             "overlay": str(done.overlay) if done.overlay else None, "done": done.done}
 
 
-def _minutes(word: str) -> float:
+def _number(option: str, word: str, example: str) -> float:
     try:
-        minutes = float(word)
+        number = float(word)
     except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < 1e5:
-        raise UsageError("option-invalid", Text(f"--minutes takes a number above 0, not {word}",
-                                                f"--minutes 应大于 0，而不是 {word}"),
-                         hint=("--minutes 10",))
-    return minutes
+        number = 0.0
+    if not 0 < number < 1e5:
+        raise UsageError("option-invalid", Text(f"{option} takes a number above 0, not {word}",
+                                                f"{option} 应大于 0，而不是 {word}"),
+                         hint=(f"{option} {example}",))
+    return number
 
 
 def _keys(words: list[str]) -> tuple[str, ...]:

@@ -343,6 +343,8 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("host-out-of-memory", "killed by signal~illed", r"DataLoader worker.*killed by signal: Killed|^(?:\S*: )?(?:line \d+: )?\s*(?:\d+\s+)?Killed\b|已杀死"),
     _row("host-out-of-memory", "abruptly died~terminated abruptly", r"subprocesses has abruptly died during map|process in the process pool was terminated abruptly",
          Text("a process that prepares the dataset was killed", "处理数据集的子进程被结束"), RESULT),
+    _row("host-out-of-memory", "failed (exitcode: -", r"failed \(exitcode: -9\) local_rank: (?P<killed>\d+) \(pid: (?P<pid>\d+)\)",
+         Text("local rank {killed} (process {pid}) was killed (SIGKILL, 9)", "local rank {killed}（进程 {pid}）被 SIGKILL (9) 结束"), RESULT),
     _row("host-out-of-memory", "exitcode~exit code~SIGKILL~return code~exit status",
          r"\(exitcode: -9\)|exitcode\s*: -9\b|Signal 9 \(SIGKILL\) received|died with <Signals\.SIGKILL|exits with return code = -9|(?:exit code|exit status|exited with code) (?:137|-9)\b",
          Text("a process was killed (SIGKILL, 9)", "进程被 SIGKILL (9) 结束"), RESULT),
@@ -587,7 +589,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("output-not-writable", "ermission denied~ead-only file system~ermissionError~WinError", r"(?:Permission denied|Read-only file system|\[WinError 5\][^:]*):? ?(?P<path>['\"/]\S+)?", "{path}"),
 
     # ---- Stopped from outside, or by swift-fa itself (launch/stall.py)
-    _row("stalled", "swift-fa: stalled", r"^\[swift-fa: stalled: (?P<doing>\w+) and (?P<why>no progress for \d+ s after step -?\d+)(?:.*: (?P<stacks>/.*)\])?", "{doing}, {why}"),
+    _row("stalled", "swift-fa: stalled", r"^\[swift-fa: stalled: (?P<doing>\w+) and (?P<why>no progress for \d+ s after step -?\d+(?:; stopped by a signal [^;\]]*)?)(?:.*: (?P<stacks>/.*)\])?", "{doing}, {why}"),
     _row("interrupted", "CANCELLED~DUE TO TIME LIMIT~PREEMPT", r"slurmstepd: error: .*CANCELLED AT \S+(?: (?P<why>DUE TO [A-Z ]*[A-Z]))?|DUE TO TIME LIMIT|DUE TO PREEMPTION", "{why}", RESULT),
     _row("interrupted", "KeyboardInterrupt~SIGTERM~SIGINT~SIGHUP~SignalException~got signal~exitcode~Terminated", r"\bKeyboardInterrupt\b|Received (?:Signals\.)?(?P<signal>SIG\w+|\d+) (?:death )?signal|SignalException|got signal: (?P<number>\d+)|exitcode\s*: -(?:15|2|1)\b|\(SIG(?:TERM|INT|HUP)\) received by PID|^Terminated$|died with <Signals\.SIG(?:TERM|INT)",
          "{signal}{number}", RESULT, any_level=True),

@@ -8,7 +8,8 @@ what is left, in this order:
    those that waited for it, the compiler's error before the 404 of the wheel that was tried before the build;
 2. omens (warnings, retries) that explain a result which followed;
 3. results, by line: what other ranks or wrappers say when something else went wrong, and how a process ended. Where ranks
-   waited in vain after one of them died of an exception that we do not know, that one comes first, as "unknown";
+   waited in vain after one of them died of an exception that we do not know, that one comes first, as "unknown"; one that
+   torchrun saw killed before all others comes before those that lost it;
 4. losses that say that nothing was learnt;
 5. hints (nothing failed, yet something is wrong; or the log ends while something is tried again and again), then other
    omens if something failed; but where an exception ended the run that we do not know, only those close before it;
@@ -208,10 +209,14 @@ def rank(reading: Reading, *, failed: bool = False, trying: Container[str] = ())
     results = {s.signature.code for s in sightings if s.kind is Kind.RESULT}
     died = min((s.line for s in sightings if s.kind is Kind.FAILURE and s.signature.frames), default=None)
 
+    killed = any("killed" in s.values for s in sightings)
+
     def place(sighting: Sighting) -> tuple[int, int]:
         kind, line = sighting.kind, sighting.line
         if kind is Kind.RESULT and sighting.signature.code == "nccl-timeout" and died is not None and died < line:
             return 7, line
+        if kind is Kind.RESULT and sighting.signature.code == "nccl-timeout" and killed:
+            return 3, line
         if kind is Kind.OMEN and sighting.signature.explains & results:
             return 1, line
         if kind in (Kind.HINT, Kind.OMEN) and died is not None and not 0 <= died - line <= _CLOSE:

@@ -34,9 +34,9 @@ from swift_fa_launcher.errors import LaunchError, Text, joined, refused_as
 from swift_fa_launcher.files import read_group, text_of
 from swift_fa_launcher.launch import keeper
 from swift_fa_launcher.launch.output import Lines, Log, Redactor, Screen
-from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE
+from swift_fa_launcher.launch.processes import RUN_ID_VARIABLE, find_halted
 from swift_fa_launcher.launch.stacks import keep_stacks
-from swift_fa_launcher.launch.stall import TICK, Pulse, Silence, describe_stall, is_stalled, listen
+from swift_fa_launcher.launch.stall import TICK, Pulse, Silence, describe_halted, describe_stall, is_stalled, listen
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Signals that end a process. ms-swift's parent returns 256-N for a trainer that one of them ended; 255 (HUP) is left
@@ -76,11 +76,12 @@ class Outcome:
 @dataclass(frozen=True)
 class StallWatch:
     """pulse: the file that the training's plugin writes. stacks: where the stacks of a stalled one go. timeout: as
-    `launch.stall_timeout`."""
+    `launch.stall_timeout`. say: gets what does not end the training yet."""
 
     pulse: Path
     stacks: Path
     timeout: float
+    say: Callable[[Text], None] = lambda words: None
 
 
 def run_training(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, run_id: str, grace: float,
@@ -180,6 +181,7 @@ class _Training:
                  ended_marker: Callable[[bytes], bool], stall: StallWatch | None = None) -> None:
         self.grace, self.on_line, self.finish_timeout, self.ended_marker = grace, on_line, finish_timeout, ended_marker
         self.stall, self.silence, self.stalled = stall, Silence(), False
+        self.halted: dict[int, str] = {}  # processes that somebody has stopped, at the last look
         self.pulse_at = time.monotonic() if stall else None  # when its pulse is looked at next
         self.memory_kills = _memory_kills()
         self.streams: list[_Stream] = []
@@ -452,11 +454,16 @@ class _Training:
         assert self.stall is not None
         self.pulse_at = now + min(TICK, self.stall.timeout / 4)
         self.silence = listen(self.silence, _read_pulse(self.stall.pulse), now)
+        children = keeper.descendants(self.process.pid)
+        before, self.halted = self.halted, find_halted(children)
+        if (new := self.halted.keys() - before.keys()) and self.asked is None:
+            told = describe_halted({pid: self.halted[pid] for pid in sorted(new)})
+            self.log.write(f"\n[swift-fa: {told.en}]\n".encode())
+            self.stall.say(told)
         if self.asked is not None or not is_stalled(self.silence, self.stall.timeout):
             return
         self.stalled, self.pulse_at = True, None
-        said = describe_stall(self.silence)
-        children = keeper.descendants(self.process.pid)
+        said = joined((describe_stall(self.silence), describe_halted(self.halted)))
         count = keep_stacks(self.stall.stacks, children, self.python)
         self.log.write(f"\n[swift-fa: {said.en}; stacks of {count} processes: {self.stall.stacks}]\n".encode())
         self.notes.append(said)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -64,6 +65,17 @@ def _run_id(pid: int) -> str | None:
         return None
     _, mark, rest = (b"\0" + environ).partition(f"\0{RUN_ID_VARIABLE}=".encode())
     return os.fsdecode(rest.partition(b"\0")[0]) if mark else None
+
+
+def find_halted(pids: Iterable[int]) -> dict[int, str]:
+    """Those of the processes that a signal has stopped and none has continued, with their ranks ("": of none). Linux only."""
+    found = {}
+    for pid in pids:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T":
+                rank = re.search(rb"\0RANK=(\d+)", b"\0" + Path(f"/proc/{pid}/environ").read_bytes())
+                found[pid] = rank[1].decode() if rank else ""
+    return found
 
 
 def _run_process(process: Any) -> RunProcess:

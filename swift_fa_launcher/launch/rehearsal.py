@@ -44,16 +44,20 @@ _LAYER_NUMBER = re.compile(r"(?:^|[._(|\[])\d")
 _OTHERS = re.compile(r"(?:SLURM|SWANLAB)_|(?:LANG|USER|HOME|MAX_JOBS)$")
 
 
-def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str, steps: int = STEPS) -> ResolvedConfig:
-    """The config of the training in small: the same arguments, few rows and steps, nothing kept."""
-    whole = _spelled(config, facts)
-    given = {name: value for name, value in whole.items() if name not in LEFT_OUT}
-    if whole.text("lr_scheduler_type") in OF_EVALUATION:
+def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str, steps: int = STEPS, *,
+                     whole: bool = False) -> ResolvedConfig:
+    """The config of the training in small: the same arguments, few rows and steps, nothing kept. whole: with the config's own
+    data workers, which take longer to start and end than few layers to train."""
+    said = _spelled(config, facts)
+    given = {name: value for name, value in said.items() if name not in LEFT_OUT}
+    if not whole:
+        given = {name: value for name, value in given.items() if name not in OF_WORKERS} | {"dataloader_num_workers": 0}
+    if said.text("lr_scheduler_type") in OF_EVALUATION:
         given = {name: value for name, value in given.items() if name not in ("lr_scheduler_type", "lr_scheduler_kwargs")}
     given |= {"output_dir": f"{folder}/output", "max_steps": steps, "logging_steps": 1, "save_strategy": "no",
               "report_to": "none", "split_dataset_ratio": 0,
-              "dataset": [_few(name, facts) for name in whole.names("dataset")]}
-    written_out = whole.get("deepspeed") and not re.fullmatch(r"zero[0-3](?:_offload)?", whole.text("deepspeed") or "")
+              "dataset": [_few(name, facts) for name in said.names("dataset")]}
+    written_out = said.get("deepspeed") and not re.fullmatch(r"zero[0-3](?:_offload)?", said.text("deepspeed") or "")
     if make_batch(config, facts).accumulation > 2 and not written_out:  # deepspeed's own config may name the number, too
         # with two batches gradients lie beside activations already, as with more
         given["gradient_accumulation_steps"] = 2
@@ -99,22 +103,19 @@ def make_rehearsal_plan(config: ResolvedConfig, facts: Facts, folder: str, cwd: 
     script = swift_script(facts)
     if script is None:
         return None
-    plan = make_plan(rehearsed_config(config, facts, folder, most), facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
+    small = rehearsed_config(config, facts, folder, most, whole=bool(more.get("whole")))
+    plan = make_plan(small, facts, run_id="rehearsal", run_dir=folder, cwd=cwd)
     job = json.dumps({"script": script, "folder": folder, "sample": SAMPLE, **more})
     starts = tuple(SCRIPT if word == script else word for word in plan.starts)
     return replace(plan, starts=starts, env=MappingProxyType({**plan.env, VARIABLE: job}))
 
 
-def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, whole: bool,
+def make_order(config: ResolvedConfig, facts: Facts, folder: str, cwd: str, *, whole: int = 0,
                seconds: float) -> dict[str, Any] | None:
-    """One rehearsal for a process that takes orders (`orders_plan`); None where it cannot be. whole: a short training of all
-    layers instead; seconds: after which it is ended."""
-    steps = WHOLE_STEPS if whole else STEPS
-    if not whole:  # ms-swift starts each data worker as a new Python, which takes longer than all steps
-        given = {name: value for name, value in config.swift.items() if name not in OF_WORKERS}
-        config = replace(config, swift=SwiftArguments({**given, "dataloader_num_workers": 0}))
-    plan = make_rehearsal_plan(config, facts, folder, cwd, steps, whole=whole, busy=BRIEFLY,
-                               **({"steps": steps} if whole else {}))
+    """One rehearsal for a process that takes orders (`orders_plan`); None where it cannot be. whole: the steps of a training of
+    all layers instead; seconds: after which it is ended."""
+    plan = make_rehearsal_plan(config, facts, folder, cwd, whole or STEPS, whole=bool(whole), busy=BRIEFLY,
+                               **({"steps": whole} if whole else {}))
     if plan is None:
         return None
     return {"words": plan.starts[plan.starts.index(SCRIPT) + 1:], "env": dict(plan.env), "seconds": seconds,

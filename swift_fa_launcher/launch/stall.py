@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from swift_fa_launcher.errors import Text
+from swift_fa_launcher.errors import Text, joined
 
 #: At this signal a process with the plugin writes the stacks of its threads: a real-time signal of Linux, which no library uses.
 STACKS_SIGNAL = 40
@@ -74,6 +74,15 @@ def describe_stall(silence: Silence) -> Text:
     pulse, seconds = silence.pulse, silence.seconds
     return Text(f"stalled: {pulse.doing} and no progress for {seconds:.0f} s after step {pulse.step}",
                 f"停滞：第 {pulse.step} 步之后 {seconds:.0f} 秒没有进展（{_DOING_ZH.get(pulse.doing, pulse.doing)}）")
+
+
+def describe_halted(halted: Mapping[int, str]) -> Text:
+    """The processes that somebody has stopped, by their ids and ranks; "" for none. The others wait for them."""
+    names = joined((Text(f"rank {rank} (process {pid})" if rank else f"process {pid}",
+                         f"rank {rank}（进程 {pid}）" if rank else f"进程 {pid}") for pid, rank in halted.items()),
+                   by=Text(", ", "、"))
+    return Text(f"stopped by a signal (SIGSTOP) and not continued: {names.en}", f"被信号 (SIGSTOP) 暂停且未恢复：{names.zh}") \
+        if halted else Text("", "")
 
 
 _DOING_ZH = {"training": "训练中", "evaluating": "评估中", "saving": "保存中"}

@@ -59,14 +59,13 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
 
 
 def steady_rate(ranks: Sequence[Mapping[str, Any]]) -> float | None:
-    """Tokens a second of all processes in a training of all layers: the median of its steps, without the first, in which
-    kernels are compiled and loaded; None where it made too few."""
+    """Tokens a second of all processes in a training of all layers, without its first steps, in which kernels are compiled and
+    loaded; None where it made too few."""
     rates = []
     for one in (rank["depths"][-1] for rank in ranks if rank.get("depths")):
-        ticks, batches = one["ticks"], one["accumulation"]
-        steps = [sum(one["tokens"][place * batches:(place + 1) * batches]) / (ticks[place] - ticks[place - 1])
-                 for place in range(1, len(ticks))]
-        rates += [statistics.median(_warm(steps))] if steps else []
+        ticks = _warm(one["ticks"])
+        tokens = one["tokens"][len(one["tokens"]) - (len(ticks) - 1) * one["accumulation"]:]
+        rates += [sum(tokens) / (ticks[-1] - ticks[0])] if len(ticks) > 1 else []
     return sum(rates) if rates and len(rates) == len(ranks) else None
 
 
@@ -93,9 +92,10 @@ def _trial(one: Mapping[str, Any]) -> Trial:
     tokens, busy = one["tokens"] or [1] * len(one["batches"]), one.get("busy")
     rates = [seconds / max(count, 1) for seconds, count in zip(one["batches"], tokens, strict=False)]
     rate = busy["seconds"] / max(busy["tokens"], 1) if busy else statistics.median(_warm(rates)) if rates else None
-    batch = rate and rate * statistics.mean(tokens)
-    return Trial(int(one["depth"]), (one["peak"] - one["held"]) / GIB if one.get("peak") else None, batch,
-                 statistics.median(_warm(one["rests"])) if one["rests"] else None)
+    rests = [one["rests"]] if busy else [one["rests"], one["waits"]]  # a busy GPU computes while the next batch is fetched
+    return Trial(int(one["depth"]), (one["peak"] - one["held"]) / GIB if one.get("peak") else None,
+                 rate and rate * statistics.mean(tokens),
+                 sum(statistics.median(_warm(some)) for some in rests if some) if one["rests"] else None)
 
 
 def _warm(values: Sequence[float]) -> Sequence[float]:

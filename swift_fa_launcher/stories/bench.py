@@ -28,6 +28,7 @@ from swift_fa_launcher.machine.facts import Facts
 from swift_fa_launcher.machine.matrix import measure_matrix_rate
 from swift_fa_launcher.machine.network import Question, Reply
 from swift_fa_launcher.machine.reading import visible_gpus
+from swift_fa_launcher.preflight.packing import make_batch
 from swift_fa_launcher.runs.monitor import read_monitor, read_monitor_lines
 from swift_fa_launcher.runs.output import parse_step
 from swift_fa_launcher.runs.record import run_name, secret_values
@@ -40,13 +41,15 @@ FILE, TABLE, LOCK = "bench.json", "table.md", ".lock"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for. names: variants, none for all. rows: None for all. out: folder of the results."""
+    """What the command line asks for. names: variants, none for all. rows: None for all. out: folder of the results. gpus:
+    numbers of GPUs to compare; names are then of `bench.TOGETHER`."""
 
     names: tuple[str, ...] = ()
     rows: int | None = benches.ROWS
     out: Path | None = None
     install: bool = True
     allow: tuple[str, ...] = ()
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,19 @@ class _Course:
     exit_code: int | None = None  # of an interruption
 
     def settings(self, variant: benches.Variant, division: Sequence[str]) -> tuple[str, ...]:
-        datasets = benches.sample_datasets(self.config, self.facts, self.wish.rows)
+        datasets = benches.sample_datasets(self.config, self.facts, self.rows)
         shared = benches.shared_settings(self.config, datasets, name=f"{run_name(self.config)}-bench-{variant.name}",
                                          output=str(self.folder / "output" / variant.name))
         return (*self.overrides, *shared, *variant.settings, *division)
+
+    @property
+    def rows(self) -> int | None:
+        """Of the variants of several GPUs as many as fill steps: what is left of an epoch is not shared out equally."""
+        rows = self.wish.rows
+        if rows is None or not self.wish.gpus or self.config.swift.packs:
+            return rows
+        step = make_batch(self.config, self.facts).per_step
+        return max(step, rows - rows % step)
 
     def resolve(self, words: Sequence[str]) -> ResolvedConfig:
         """The config of a variant. Its datasets are the user's, cut: what is said of them names where they were written."""
@@ -139,7 +151,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _run(course: _Course) -> Ended:
     wish = course.wish
-    names = [name for name in benches.choose_names(wish.names) if name in course.variants or name in wish.names]
+    names = list(course.variants) if wish.gpus else \
+        [name for name in benches.choose_names(wish.names) if name in course.variants or name in wish.names]
     bench = _earlier(course, names)
     try:
         for place, name in enumerate(names, 1):
@@ -161,12 +174,13 @@ def _begin(files: Sequence[Path], overrides: Sequence[str], wish: Wish, voice: V
     if (config.launch.nnodes or 1) > 1:
         raise LaunchError("bench-one-machine", where="launch.nnodes")
     facts = look(config, offline=True, probe=False, say=voice.say)
-    folder = (wish.out or Path("bench", benches.file_name(run_name(config)))).absolute()
+    names = benches.counted_names(config, facts, wish.gpus, wish.names) if wish.gpus else tuple(benches.VARIANTS)
+    folder = (wish.out or Path("bench", benches.file_name(run_name(config)) + ("-gpus" if wish.gpus else ""))).absolute()
     why = Text("this is a file", "这是一个文件") if folder.is_file() else ""
     with refused_as(LaunchError("bench-not-written", where=str(folder), why=why)):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
-    made = {name: benches.make_variant(name, config, facts) for name in benches.VARIANTS}
+    made = {name: benches.make_variant(name, config, facts) for name in names}
     return _Course(files, overrides, wish, config, facts, folder, voice,
                    variants={name: variant for name, variant in made.items() if variant},
                    data=_digest_data(collect_surroundings(config, facts, Path.cwd(), voice.say)))
@@ -235,7 +249,7 @@ def _outdated(course: _Course, bench: benches.Bench, found: benches.Result) -> s
     """What an earlier measurement depended on and is otherwise now; "" where it holds."""
     variant = course.variants.get(found.variant)
     if variant is None:
-        return "gradient_checkpointing, lora_dropout"
+        return "--gpus" if course.wish.gpus or benches.gpu_count(found.variant) else "gradient_checkpointing, lora_dropout"
     division, why = benches.division_settings(bench) if variant.name in benches.DIVIDED else ((), "")
     if why:
         return "packing"
@@ -326,10 +340,10 @@ def _train(course: _Course, prepared: Prepared, name: str, place: str) -> benche
             finished = launch(prepared, screen=nowhere, screen_errors=nowhere, say=course.voice.say, on_line=notice)
     except (LauncherError, OSError) as error:
         return benches.Result(name, benches.FAILED, _words(error))
-    return replace(_judge(course, finished, name), run=str(finished.folder))
+    return replace(_judge(course, prepared, finished, name), run=str(finished.folder))
 
 
-def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
+def _judge(course: _Course, prepared: Prepared, finished: Finished, name: str) -> benches.Result:
     """The result of a training that has ended."""
     outcome, folder = finished.outcome, finished.folder
     if outcome.asked is not None:  # also where this training heard it and ended well: the next is not wanted
@@ -341,7 +355,7 @@ def _judge(course: _Course, finished: Finished, name: str) -> benches.Result:
         causes = (titled(one.code, one.summary) for one in finished.diagnoses[:1])
         why = joined((*causes, f"exit code {outcome.exit_code}", str(log)))
         return benches.Result(name, benches.FAILED, why)
-    gpus = visible_gpus(course.config, course.facts).gpus
+    gpus = visible_gpus(prepared.judgement.config, prepared.judgement.facts).gpus
     measured = benches.make_measured(read_monitor(folder), read_monitor_lines(folder),
                                      runtime=finished.record.result.get("runtime"),
                                      wall=(outcome.ended - outcome.started).total_seconds(),
@@ -378,7 +392,7 @@ def _words(error: LauncherError | OSError) -> Words:
 
 def _with_rate(course: _Course, bench: benches.Bench) -> benches.Bench:
     """The bench with the machine's rate, measured once."""
-    if bench.rate is not None or bench.rate_problem:
+    if bench.rate is not None or bench.rate_problem or course.wish.gpus:
         return bench
     course.voice.say(Text("measuring the speed of a large matrix multiplication", "正在测量大矩阵乘法的速度"))
     told = measure_matrix_rate(course.config, course.facts)

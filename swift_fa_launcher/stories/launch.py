@@ -324,7 +324,7 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
     while True:
         try:
-            outcome = _run(prepared, folder, hidden, screen, screen_errors, notice)
+            outcome = _run(prepared, folder, hidden, screen, screen_errors, notice, say)
         except LaunchError as error:
             detail = joined(words_of(error)[:1]).en
             write(replace(record, status="failed", exit_code=error.exit_code, detail=detail))
@@ -355,10 +355,10 @@ def _launch(prepared: Prepared, screen: BinaryIO, screen_errors: BinaryIO, has_f
 
 
 def _run(prepared: Prepared, folder: Path, hidden: Sequence[str], screen: BinaryIO, screen_errors: BinaryIO,
-         on_line: Callable[[bytes], None]) -> Outcome:
+         on_line: Callable[[bytes], None], say: Say) -> Outcome:
     config, plan = prepared.judgement.config, prepared.plan
     waits_for_swanlab = config.swanlab.tracks and config.swanlab.mode == "cloud"
-    stall = StallWatch(folder / "pulse.json", folder / "stacks.txt", config.launch.stall_timeout or 0.0)
+    stall = StallWatch(folder / "pulse.json", folder / "stacks.txt", config.launch.stall_timeout or 0.0, say)
     with suppress(OSError):
         stall.pulse.unlink()  # of the attempt before
     try:

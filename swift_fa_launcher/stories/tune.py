@@ -24,7 +24,7 @@ from swift_fa_launcher.errors import LaunchError, Say, Text, refused_as
 from swift_fa_launcher.files import keep_answer, kept_answer, write_whole
 from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.launch.local import run_training
-from swift_fa_launcher.launch.rehearsal import make_order, orders_plan, rehearsal_key, why_not_rehearsed
+from swift_fa_launcher.launch.rehearsal import WHOLE_STEPS, make_order, orders_plan, rehearsal_key, why_not_rehearsed
 from swift_fa_launcher.machine.reading import process_count, visible_gpus
 from swift_fa_launcher.machine.rehearsal import read_ranks, static_gib, steady_rate, waiting
 from swift_fa_launcher.runs.record import run_name
@@ -39,9 +39,11 @@ _SMALL, _WHOLE, _SLOWER, _KEPT = 240.0, 600.0, 4, 0.3
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for. minutes: of the search and the runs with all layers. may_change: see LEARNS_OTHERWISE."""
+    """What the command line asks for. minutes: of the search and the runs with all layers. memory_gib: that a GPU may be filled
+    with, None for nearly all. may_change: see LEARNS_OTHERWISE."""
 
     minutes: float = 15.0
+    memory_gib: float | None = None
     may_change: tuple[str, ...] = ()
     out: Path | None = None
     allow: tuple[str, ...] = ()
@@ -101,8 +103,8 @@ class _Course:
             judged = judge(config, self.ground.facts, self.wish.allow)
             folder = self.folder / str(self.number)
             folder.mkdir()
-            order = make_order(judged.config, self.ground.facts, str(folder), str(Path.cwd()), whole=whole,
-                               seconds=_WHOLE if whole else self.patience())
+            order = make_order(judged.config, self.ground.facts, str(folder), str(Path.cwd()),
+                               whole=WHOLE_STEPS if whole else 0, seconds=_WHOLE if whole else self.patience())
             errors = blocking(judged.findings)
             if order and not errors:
                 write_whole(self.folder / f"order-{self.number}.json", json.dumps(order))
@@ -136,9 +138,13 @@ class _Course:
         if code == 124:
             failed = "too slow"
         self.keep(replace(self.now, tokens_per_second=steady_rate(ranks) if self.now.whole else known(found.tokens_per_second),
-                          peak_gib=known(found.peak_gib), static_gib=static_gib(ranks), gpu_gib=known(found.gpu_gib),
+                          peak_gib=known(found.peak_gib), static_gib=static_gib(ranks),
+                          most_gib=self.most(known(found.gpu_gib)),
                           waiting=waiting(ranks) if self.now.whole else 0.0, failed=failed))
         shutil.rmtree(folder, ignore_errors=True)
+
+    def most(self, gpu: float | None) -> float | None:
+        return min(filter(None, (gpu and searches.FULL * gpu, self.wish.memory_gib)), default=None)
 
     def keep(self, one: searches.Tried) -> None:
         one = replace(one, seconds=time.monotonic() - self.began)
@@ -161,7 +167,8 @@ def tune(files: Sequence[Path], overrides: Sequence[str], wish: Wish, judgement:
         raise LaunchError("tune-impossible", why=why or "launch.nnodes")
     out = wish.out or Path(f"{file_name(run_name(config))}.tuned.yaml")
     key = rehearsal_key(config, facts, row_stamps(config))
-    place = cache_dir() / "tune" / f"{key}.json"
+    within = f"-{wish.memory_gib:g}" if wish.memory_gib else ""
+    place = cache_dir() / "tune" / f"{key}{within}.json"
     ground = searches.Ground(config, facts, wish.may_change)
     with tempfile.TemporaryDirectory(prefix="swift-fa-tune-", ignore_cleanup_errors=True) as folder:
         course = _Course(ground, wish, Path(folder), place, time.monotonic() + 60 * wish.minutes, say)

@@ -15,9 +15,11 @@ several processes that happens at a logging step and to all of them at once, so 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -37,6 +39,8 @@ IGNORED = -100  # the label of a token that is not learned
 NOT_FLASH = ("sdpa", "eager", "flex_attention")
 LEAVE = "leave"  # a file in the folder: save and end at the next logged step, since the job's time is nearly over
 PAUSE = 5.0  # seconds in which the first process says why, before torchrun sees another one end
+COMMUNICATION = "SWIFT_FA_COMMUNICATION"  # a variable: where it is set, the first process profiles one optimizer step
+UNPROFILED = 2  # optimizer steps before that one, in which links are made, kernels loaded and DDP's buckets built
 
 
 def watch(job: Job, say: Callable[[str], None], stop: Callable[[str], Any]) -> None:
@@ -70,6 +74,8 @@ class Monitor:
         self.opened: float | None = None
         self.own = 0.0  # seconds spent in here
         self.failed = self.off = False
+        self.profiler: Any = None  # torch's, as long as it runs
+        self.profiles = bool(os.environ.get(COMMUNICATION)) and is_first()
 
     def begin(self) -> None:
         trainer = self.trainer
@@ -118,6 +124,8 @@ class Monitor:
             self.last_step = self.trainer.state.global_step
             self.opened = time.perf_counter()
             self.describe()
+        if self.profiles:
+            self.profile()
         tokens, places, examples = count(inputs, pad_token(self.trainer), is_packed(self.trainer))
         self.tokens, self.places, self.examples = self.tokens + tokens, self.places + places, self.examples + examples
 
@@ -142,9 +150,30 @@ class Monitor:
             self.stop(f"flash attention was asked for ({wants}), but the model runs {told['kernel']}; "
                       "stopped in the first step; `swift-fa preflight` looks for the reason")
 
+    def profile(self) -> None:
+        """Begins to write down what this process does in an optimizer step, once the first ones are over."""
+        import torch
+
+        state, kinds = self.trainer.state, torch.profiler.ProfilerActivity
+        if world_size() > 1 and state.global_step >= min(UNPROFILED, state.max_steps - 1):
+            self.profiles = False
+            on_gpu = self.trainer.args.device.type == "cuda"
+            profiler = torch.profiler.profile(activities=[kinds.CUDA if on_gpu else kinds.CPU])
+            with contextlib.suppress(RuntimeError):  # another one profiles already
+                profiler.start()
+                self.profiler = profiler
+
+    def communication(self) -> Job:
+        """Seconds of communication since `profile`; nothing where it did not begin."""
+        if self.profiler is None:
+            return {}
+        self.profiler, profiler = None, self.profiler
+        profiler.stop()
+        return communication_of(profiler.events())
+
     def report(self, logs: Job) -> None:
         """One line about the steps since the last one, from all processes, and its figures into `logs`."""
-        device = self.trainer.args.device
+        device, communication = self.trainer.args.device, self.communication()
         mine = [0, 0, 0] if self.failed else [int(self.tokens), self.places, int(self.examples)]
         rows = from_all([*mine, peak_memory(device), int(self.failed), int((self.folder / LEAVE).exists())], device)
         now, step = time.perf_counter(), self.trainer.state.global_step
@@ -164,7 +193,7 @@ class Monitor:
         if is_first():
             line = {"step": step, "loss": logs["loss"], "grad_norm": number(logs.get("grad_norm")), **figures,
                     "peak_memory_gib": max(r[3] for r in rows) / 2 ** 30, "allocated_gib": allocated(device) / 2 ** 30,
-                    "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own}
+                    "tokens": tokens // shared, "seconds": seconds, "monitor_seconds": self.own, **communication}
             with open(str(self.folder / "monitor.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         self.own = 0.0
@@ -333,6 +362,24 @@ def allocated(device: Any) -> int:
     import torch
 
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+def communication_of(events: Any) -> Job:
+    """Seconds that a profile's events communicate: NCCL's kernels, which also wait for the other processes' in them, and those of
+    them in which the GPU computes nothing; on the CPU gloo's calls alone."""
+    kernels = [one for one in events if one.device_type.name == "CUDA"]
+    for_others = re.compile("nccl(Dev)?Kernel" if kernels else "gloo:")
+    seconds = covered([one for one in kernels or events if for_others.match(one.name)])
+    computing = covered([one for one in kernels if not for_others.match(one.name)])
+    return {"communication_seconds": seconds, "exposed_seconds": covered(kernels) - computing if kernels else None}
+
+
+def covered(events: Any) -> float:
+    """Seconds in which at least one of these events runs."""
+    total, end = 0.0, float("-inf")
+    for start, until in sorted((one.time_range.start, one.time_range.end) for one in events):
+        total, end = total + max(0.0, until - max(start, end)), max(end, until)
+    return total / 1e6
 
 
 def from_all(numbers: list[int], device: Any) -> list[list[int]]:

@@ -12,6 +12,7 @@ many, each as the files in the folder say.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import gc
@@ -24,6 +25,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -38,6 +40,7 @@ IGNORED = -100  # the label of a token that is not learned
 STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
 #: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
 BUSY = 4.0
+LINGERS = 30.0  # seconds after which what does not die is left
 RECENT = 8  # batches that it goes through meanwhile: rows differ in length
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
@@ -142,11 +145,12 @@ def begin(order: Job) -> int:
     if has_asked_cuda():
         with open(order["log"], "ab") as log:
             return subprocess.Popen([sys.executable, __file__, *order["words"]], env={**os.environ, **order["env"]}, stdout=log,
-                                    stderr=log).pid
+                                    stderr=log, start_new_session=True).pid
     if pid := os.fork():
         return pid
     code = 1
     try:
+        os.setsid()
         output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -173,16 +177,19 @@ def has_asked_cuda() -> bool:
 
 
 def ended(pid: int, seconds: float) -> int:
-    """Its exit code; 128+N where signal N ended it, 124 where it took too long."""
+    """Its exit code; 128+N where signal N ended it, 124 where it took too long. Nothing is left of it then: a data worker holds
+    the GPU's memory for seconds more."""
     until, late = time.monotonic() + seconds, False
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return 124 if late else os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    while not (done := os.waitpid(pid, os.WNOHANG))[0]:
         if time.monotonic() > until and not late:
             os.kill(pid, signal.SIGKILL)
             late = True
         time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < until + LINGERS:
+            os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    return 124 if late else os.WEXITSTATUS(done[1]) if os.WIFEXITED(done[1]) else 128 + os.WTERMSIG(done[1])
 
 
 # The model, with few layers
@@ -200,6 +207,7 @@ def make_small(rehearsal: Rehearsal) -> None:
 
             config = AutoConfig.from_pretrained(path, trust_remote_code=True)
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        pack_here()
         try:
             rehearsal.layers, depth = cut(text, rehearsal.which, whole=rehearsal.whole)
             rehearsal.seen.update(depth=depth)
@@ -209,6 +217,25 @@ def make_small(rehearsal: Rehearsal) -> None:
 
     wrapped: Any = functools.wraps(load)(from_pretrained)
     PreTrainedModel.from_pretrained = classmethod(wrapped)
+
+
+def pack_here() -> None:
+    """Rows are packed by a thread. Once CUDA is in use ms-swift (4.6, swift/dataset/packing.py) does it in a Python that it
+    starts anew, which takes longer than all steps of a rehearsal."""
+    packing: Any = sys.modules.get("swift.dataset.packing")
+    if not hasattr(packing, "_spawn_workers") or hasattr(packing._spawn_workers, "__wrapped__"):
+        return
+    start, pack = packing._spawn_workers, packing.PackingDataset.create_packed_idx
+
+    @functools.wraps(start)
+    def start_workers(context: Any, *, target: Any, jobs: list[Any]) -> list[Any]:
+        if target is not pack:
+            return start(context, target=target, jobs=jobs)
+        for job in jobs:
+            threading.Thread(target=target, args=job, daemon=True).start()
+        return []
+
+    packing._spawn_workers = start_workers
 
 
 def cut(config: Any, which: int, *, whole: bool = False) -> tuple[int, int]:
@@ -295,7 +322,7 @@ def watch(rehearsal: Rehearsal) -> None:
 
         def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             losses = [one["loss"] for one in state.log_history if "loss" in one]
-            rehearsal.seen.update(losses=losses[:steps], **memory(args.device))
+            rehearsal.seen.update(losses=losses[:steps], **({} if "busy" in rehearsal.seen else memory(args.device)))
 
     @functools.wraps(make)
     def make_watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -317,6 +344,7 @@ def watch(rehearsal: Rehearsal) -> None:
             rehearsal.seen["batches"].append(rehearsal.seen["clock"] - began)
             if trainer.state.global_step == steps and "busy" not in rehearsal.seen and not whole \
                     and trainer.args.device.type == "cuda":
+                rehearsal.seen.update(memory(trainer.args.device))  # from now on gradients stay while others are made
                 rehearsal.seen["busy"] = keep_busy(lambda one: step(model, dict(one), *more, **named), recent, rehearsal.seen,
                                                      rehearsal.job.get("busy", BUSY))
             return loss

@@ -244,8 +244,9 @@ def fuse_lora(trainer: Any) -> Job:
 
     y = b + s·(x·Aᵀ)·Bᵀ + x·Wᵀ, in the type that autocast computes in; gradients as autograd would give them. The small product
     comes first and the big one is added to it, so that nothing passes over y once more; x is read once for all A, and saved once;
-    scaling is part of the products; half copies of the adapters are made once a step. Of dropout only the mask is saved. For a
-    plain LoRA alone; DoRA, quantised, merged and several adapters take PEFT's own way, also where they become so later.
+    scaling is part of the products; half copies of the adapters are made once a step. Dropout is drawn once more in the
+    backward pass. For a plain LoRA alone; DoRA, quantised, merged and several adapters take PEFT's own way, also where they
+    become so later.
     """
     if getattr(trainer.args, "torch_compile", False):
         return {"used": False, "why": "torch_compile fuses what it can itself"}
@@ -447,6 +448,22 @@ def undrop(g: Any, mask: Any, rate: float) -> Any:
     return torch.ops.aten.native_dropout_backward(g, mask, 1 / (1 - rate)) if g.is_cuda else g * mask
 
 
+def random_state(x: Any) -> Any:
+    """Where the numbers on its device stand: a few bytes on the CPU, which the GPU is not waited for."""
+    import torch
+
+    return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
+
+
+def set_random_state(x: Any, state: Any) -> None:
+    import torch
+
+    if x.is_cuda:
+        torch.cuda.set_rng_state(state, x.device)
+    else:
+        torch.set_rng_state(state)
+
+
 def flat(x: Any) -> Any:
     return x.reshape(-1, x.shape[-1])
 
@@ -456,18 +473,16 @@ def of_each(given: Together, whole: Any) -> Any:
     return whole.split([b.shape[1] for b in given.bs])
 
 
-def down(given: Together, rows: Any) -> tuple[Any, list[Any]]:
-    """(x·Aᵀ of all parts side by side, the masks of their dropouts)."""
+def down(given: Together, rows: Any) -> tuple[Any, Any]:
+    """(x·Aᵀ of all parts side by side, the random state that their dropouts were drawn from; None without one)."""
     import torch
 
     if not any(part.dropout for part in given.parts):
-        return rows @ given.a.t(), []
-    h, masks = rows.new_empty(rows.shape[0], given.a.shape[0]), list[Any]()
+        return rows @ given.a.t(), None
+    h, state = rows.new_empty(rows.shape[0], given.a.shape[0]), random_state(rows)
     for part, a, its in zip(given.parts, of_each(given, given.a), of_each(given, h.t())):  # noqa: B905
-        dropped, mask = drop(rows, part.dropout) if part.dropout else (rows, None)
-        torch.mm(dropped, a.t(), out=its.t())
-        masks.append(mask)
-    return h, masks
+        torch.mm(drop(rows, part.dropout)[0] if part.dropout else rows, a.t(), out=its.t())
+    return h, state
 
 
 def up(part: Part, rows: Any, h: Any, b: Any) -> Any:
@@ -497,17 +512,22 @@ def up_grads(given: Together, grads: list[Any], h: Any) -> tuple[Any, list[Any]]
     return g_h, g_bs
 
 
-def down_grads(given: Together, rows: Any, g_h: Any, masks: list[Any], *, wants_x: bool) -> tuple[list[Any], Any]:
-    """(gradient of each A, what the adapters add to that of x)."""
-    if not masks:
+def down_grads(given: Together, rows: Any, g_h: Any, state: Any, *, wants_x: bool) -> tuple[list[Any], Any]:
+    """(gradient of each A, what the adapters add to that of x). Dropout is drawn once more: its masks would take more memory
+    than all else that LoRA saves."""
+    if state is None:
         return list(of_each(given, g_h.t() @ rows)), g_h @ given.a if wants_x else None
+    now = random_state(rows)
+    set_random_state(rows, state)
     g_as, g_x = list[Any](), None
-    for part, a, its_g, mask in zip(given.parts, of_each(given, given.a), of_each(given, g_h.t()), masks):  # noqa: B905
-        g_as.append(its_g @ (rows if mask is None else undrop(rows, mask, part.dropout)))
+    for part, a, its_g in zip(given.parts, of_each(given, given.a), of_each(given, g_h.t())):  # noqa: B905
+        dropped, mask = drop(rows, part.dropout) if part.dropout else (rows, None)
+        g_as.append(its_g @ dropped)
         if wants_x:
             g = its_g.t() @ a
             g = g if mask is None else undrop(g, mask, part.dropout)
             g_x = g if g_x is None else g_x.add_(g)
+    set_random_state(rows, now)
     return g_as, g_x
 
 
@@ -521,8 +541,8 @@ def autograd_function() -> Any:
         @staticmethod
         def forward(ctx: Any, x: Any, given: Together, *adapters: Any) -> Any:
             rows = flat(x)
-            h, masks = down(given, rows)
-            ctx.save_for_backward(x, h, given.a, *given.bs, *masks)
+            h, ctx.state = down(given, rows)
+            ctx.save_for_backward(x, h, given.a, *given.bs)
             ctx.parts, ctx.types = given.parts, [adapter.dtype for adapter in adapters]
             ctx.set_materialize_grads(False)
             return tuple(up(part, rows, its.t(), b).view(*x.shape[:-1], b.shape[0])
@@ -530,12 +550,11 @@ def autograd_function() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *gs: Any) -> Any:
-            x, h, a, *more = ctx.saved_tensors
-            count = len(ctx.parts)
-            given, masks, rows = Together(ctx.parts, a, more[:count]), more[count:], flat(x)
+            x, h, a, *bs = ctx.saved_tensors
+            given, rows = Together(ctx.parts, a, bs), flat(x)
             grads = [None if g is None else flat(g) for g in gs]
             g_h, g_bs = up_grads(given, grads, h)
-            g_as, g_x = down_grads(given, rows, g_h, masks, wants_x=ctx.needs_input_grad[0])
+            g_as, g_x = down_grads(given, rows, g_h, ctx.state, wants_x=ctx.needs_input_grad[0])
             for part, g in zip(ctx.parts, grads):  # noqa: B905
                 if g_x is not None and g is not None:
                     g_x.addmm_(g, part.weight)

@@ -51,7 +51,7 @@ def test_the_config_itself_comes_first_and_only_what_gains_is_kept() -> None:
     def measure(changes: Changes) -> Tried:
         faster = 2.0 if changes.get("swift.gradient_checkpointing") is False else 1.0
         slower = 0.5 if changes.get("run.speedups") == "all" else 1.0
-        return Tried(changes, tokens_per_second=1000 * faster * slower, peak_gib=10.0, static_gib=5.0, gpu_gib=80.0)
+        return Tried(changes, tokens_per_second=1000 * faster * slower, peak_gib=10.0, static_gib=5.0, most_gib=73.6)
 
     tried = run(ground(), measure)
     found = search(ground(), tried)
@@ -61,7 +61,7 @@ def test_the_config_itself_comes_first_and_only_what_gains_is_kept() -> None:
 
 def test_a_search_that_was_cut_off_goes_on_where_it_was() -> None:
     def measure(changes: Changes) -> Tried:
-        return Tried(changes, tokens_per_second=1000.0 + 100 * len(changes), peak_gib=10.0, gpu_gib=80.0)
+        return Tried(changes, tokens_per_second=1000.0 + 100 * len(changes), peak_gib=10.0, most_gib=73.6)
 
     whole = run(ground(), measure)
     for cut in range(len(whole)):
@@ -87,7 +87,7 @@ def test_what_another_batch_foretells_not_to_fit_is_not_tried() -> None:
         size = ground().at(changes).swift.whole("per_device_train_batch_size") or 0
         row = 30.0 if changes.get("swift.gradient_checkpointing") is False else 1.0
         return Tried(changes, tokens_per_second=2000.0 if row > 1 else 1000.0, peak_gib=15 + row * size, static_gib=15.0,
-                     gpu_gib=80.0)
+                     most_gib=73.6)
 
     tried = run(ground(), measure)
     sizes = [one.changes.get("swift.per_device_train_batch_size", 4) for one in tried
@@ -105,6 +105,14 @@ def test_out_of_memory_stops_nothing_and_is_not_repeated_with_more_rows() -> Non
         return Tried(changes, tokens_per_second=1000.0 * (1 + ("swift.gradient_checkpointing" in changes)))
 
     assert search(ground(), run(ground(), measure)).best["swift.per_device_train_batch_size"] == 1
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(1.03, False), (1.08, True)])
+def test_rows_that_meet_otherwise_must_be_worth_it(gain: float, kept: bool) -> None:
+    """Twice the packing_length changes which rows a step sees, and so every loss."""
+    longer = {"swift.packing_length": 200, "swift.per_device_train_batch_size": 2}
+    plain, long = Tried(whole=True, tokens_per_second=1000.0), Tried(longer, whole=True, tokens_per_second=1000.0 * gain)
+    assert fastest([plain, long]) is (long if kept else plain)
 
 
 def test_what_changes_the_learning_is_tried_only_where_it_was_allowed() -> None:

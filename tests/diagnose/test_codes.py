@@ -280,6 +280,7 @@ LOGS: list[tuple[str, str]] = [
     ("gpu-out-of-memory", kernel("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB")),
     ("gpu-out-of-memory", kernel("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
     ("host-out-of-memory", START + TORCHRUN.replace("exitcode: 1", "exitcode: -9")),
+    ("host-out-of-memory", START + WATCHDOG.format(r=1) + TORCHRUN.replace("exitcode: 1", "exitcode: -9")),  # the others lost it
     ("host-out-of-memory", START + "slurmstepd: error: Detected 1 oom_kill event in StepId=88.0. Some of the step tasks have been OOM Killed.\n"),
     ("host-out-of-memory", START + trace("RuntimeError: [enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes.", "/w/a.py:f")),
     ("host-out-of-memory", START + "run.sh: line 4: 31337 Killed                  swift sft --model m\n"),
@@ -287,6 +288,8 @@ LOGS: list[tuple[str, str]] = [
     ("rendezvous-timeout", START + trace("torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.", "/w/run.py:main")),
     ("stalled", START + "{'loss': 1.2, 'global_step/max_steps': '12/40'}\n\n[swift-fa: stalled: training and no progress for 305 s after "
      "step 12; stacks of 2 processes: /runs/a b/stacks.txt]\n" + trace("SignalException: Process 12 got signal: 15", "/w/run.py:main")),
+    ("stalled", START + "[swift-fa: stalled: training and no progress for 305 s after step 12; stopped by a signal (SIGSTOP) and not "
+     "continued: rank 2 (process 7), rank 3 (process 8); stacks of 4 processes: /runs/a b/stacks.txt]\n"),
     ("interrupted", START + trace("KeyboardInterrupt", "/w/trainer.py:train")),
     ("interrupted", START + "slurmstepd: error: *** JOB 412 ON gpu-3 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n"),
     ("interrupted", START + "W0612 17:10:55.201000 911 torch/distributed/elastic/agent/server/api.py:719] Received Signals.SIGTERM death signal, shutting down workers\n"

@@ -123,7 +123,7 @@ def test_only_one_node_rehearses_by_itself(launch: dict[str, Any], environment: 
 
 
 def test_the_depth_that_ran_out_of_memory_is_the_last_trial() -> None:
-    done = {"depth": 2, "peak": 2**33, "held": 0, "batches": [0.1], "rests": [0.1], "tokens": [8], "learned": [4],
+    done = {"depth": 2, "peak": 2**33, "held": 0, "batches": [0.1], "rests": [0.1], "waits": [], "tokens": [8], "learned": [4],
             "losses": [1.0], "steps_per_epoch": 3, "accumulation": 1}
     failed = {"layers": 28, "error": "OutOfMemoryError: no", "out_of_memory": True}
     assert [one.depth for one in foretell([{**failed, "depths": [done], "depth": 4}], accumulation=1).trials] == [2, 4]

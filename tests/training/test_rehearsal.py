@@ -43,6 +43,16 @@ def test_a_config_is_cut_with_its_lists(rehearsal: Any) -> None:
         rehearsal.cut(SimpleNamespace(hidden_size=64), 0)
 
 
+def test_nothing_is_left_of_an_order_that_has_ended(rehearsal: Any, tmp_path: Path) -> None:
+    """Like a data worker, which outlives its training for seconds and holds the GPU's memory."""
+    left = subprocess.Popen(["sh", "-c", "sleep 60 & echo $! > worker; exit 3"], start_new_session=True, cwd=tmp_path)
+    assert rehearsal.ended(left.pid, 30.0) == 3
+    worker = Path("/proc", (tmp_path / "worker").read_text().strip(), "stat")
+    assert not worker.exists() or worker.read_text().rpartition(")")[2].split()[0] == "Z"
+    late = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    assert rehearsal.ended(late.pid, 0.1) == 124
+
+
 CONFIG = tiny.CPU_LORA + """
   max_length: 512
   max_steps: 3
