@@ -13,7 +13,8 @@ from packaging.version import Version
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, OR_SDPA
-from swift_fa_launcher.flash.implementations import FA3, IN_WHEELS
+from swift_fa_launcher.flash.building import WANTS_CXX20, why_not_built
+from swift_fa_launcher.flash.implementations import FA2, FA3, IN_WHEELS
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
@@ -43,9 +44,15 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
     buildable = resolution.plan == "source-build"
     remarks = [*((hopeless[0],) if hopeless else ()), *_offers(names, reports, unasked=buildable),
                *_version_offered(names, implementation, version)]
+    why = why_not_built(facts, version) if implementation in FA2.names and not hopeless else None
+    remarks += [why] if why else []
     advice: tuple[Words, ...] = hopeless[1] if hopeless else ()
     if not hopeless and any(report.error for report in reports):
         advice = FROM_ELSEWHERE
+    elif why:
+        version_here = torch_version(facts)
+        older = version_here is not None and version_here.release[:2] >= WANTS_CXX20.release
+        advice = ("flash_attn.provider=torch", *((pip_install(facts, f"torch<{WANTS_CXX20}"),) if older else ()), OR_SDPA)
     if implementation in FA3.names:
         how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
         remarks.append(Text(f"to build it by hand, see {how}", f"手动编译的方法见 {how}"))
