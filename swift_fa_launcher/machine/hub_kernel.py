@@ -30,7 +30,7 @@ from swift_fa_launcher.machine.probe import (
 from swift_fa_launcher.machine.reading import interpreter
 
 SCRIPT = Path(__file__).with_name("hub_kernel_script.py")
-#: Seconds for some hundred MB; the hub's library itself gives up after ten in which nothing comes.
+#: Seconds for some hundred MB; a fetch in which nothing comes for `preflight.timeout` ends by itself.
 FETCH_TIMEOUT = 1800.0
 
 
@@ -47,7 +47,8 @@ def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environme
     said = kept_answer(kept, lambda answer: dict(answer["said"]))
     if said is None:
         say(_FETCHING if way == "fetch" else _LOOKING)
-        answer = run_script(executable, SCRIPT, json.dumps({"way": way, "pinned": pinned}), environment=environment, cwd=cwd,
+        answer = run_script(executable, SCRIPT, json.dumps({"way": way, "pinned": pinned, "silence": config.preflight.timeout}),
+                            environment=environment, cwd=cwd,
                             timeout=FETCH_TIMEOUT if way == "fetch" else config.preflight.timeout,
                             errors=None if way == "fetch" else subprocess.STDOUT)  # huggingface_hub shows how far it is
         said = {name: value for step in answer.steps for name, value in step.items()}

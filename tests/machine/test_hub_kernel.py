@@ -111,6 +111,12 @@ def test_a_hub_that_is_silent(hub: Hub, tmp_path: Path) -> None:
     assert kernel.error == "no answer within 25 s" and len(findings(kernel)) == 1
 
 
+def test_a_hub_that_falls_silent_while_it_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    hub.hangs = "__init__.py"
+    kernel = look(hub, tmp_path, "fetch", make_config(flash_attn={"provider": "kernel"}, preflight={"timeout": 15.0}))
+    assert kernel.error == "nothing came from the hub for 15 s" and len(findings(kernel)) == 1
+
+
 def test_the_commit_that_is_asked_for_and_no_other(hub: Hub, tmp_path: Path) -> None:
     for way in ("ask", "fetch"):
         kernel = look(hub, tmp_path, way, pinned=OTHER)
