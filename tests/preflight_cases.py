@@ -274,6 +274,7 @@ FLASH_ATTN = [
                                    "flash_attn__extension": None, "flash_attn__import_error": "No module flash_attn_2_cuda"}),
     case("", {"flash_attn__origin": "/src/flash-attention/flash_attn/__init__.py", **probe(True, off=0.01)}),
     case("", {"flash_attn__origin": "/src/flash-attention/flash_attn/__init__.py"}),  # installed editable; nobody probed
+    case("", {"flash_attn__origin": "/opt/target/flash_attn/__init__.py", "flash_attn__import_error": UNKNOWN}),  # took too long
     case("", {**ext(unresolved=[RENAMED], needs=["libcudart.so.11.0"]), **probe(True, off=0.01)}),  # it has computed
     case("E flash-attn-shadowed", {"flash_attn__origin": "/lib/flash_attn.py", "flash_attn__extension": None,
                                    "flash_attn__import_error": "No module named 'flash_attn.x'; 'flash_attn' is not a package"}),

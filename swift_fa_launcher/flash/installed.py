@@ -98,9 +98,10 @@ def outsider(flash_attn: FlashAttn, facts: Facts) -> str | None:
 
 
 def _imports_whole(flash_attn: FlashAttn) -> bool:
-    """Whether a distribution imports with its extension, wherever it lies: installed editable, or into a folder of its own."""
+    """Whether a distribution has its extension and no import of it failed, wherever it lies: installed editable, or into a folder
+    of its own. An import that took too long failed nothing."""
     extension = known(flash_attn.extension)
-    return flash_attn.import_error is None and bool(known(flash_attn.distribution)) and flash_attn.extension is not None \
+    return not known(flash_attn.import_error) and bool(known(flash_attn.distribution)) and flash_attn.extension is not None \
         and not (extension and known(extension.unresolved))
 
 
