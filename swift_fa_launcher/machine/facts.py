@@ -248,6 +248,8 @@ class Rehearsal:
     step_seconds: Maybe[float] = None  # foretold, for an optimizer step
     tokens_per_second: Maybe[float] = None  # foretold, of all processes
     epoch_steps: Maybe[int] = None
+    ranks_gib: tuple[Maybe[float], ...] = ()  # as peak_gib, of each process
+    link_seconds: Maybe[float] = None  # of the first all-reduce of several processes, connecting included
 
 
 @dataclass(frozen=True)
