@@ -87,7 +87,7 @@ def answer(one: Combination, offered: Sequence[Candidate]) -> str:
         three = choose_wheel(facts, offered, implementation=FA3.names[0])
         if three.chosen or three.to_prove:
             return ANSWERS[3]
-    return ANSWERS[4] if two.plan == "source-build" and one.gpu != "11.0" else ANSWERS[5]
+    return ANSWERS[4] if two.plan == "source-build" else ANSWERS[5]
 
 
 def render_page(answers: Mapping[Combination, str], lists: Iterable[str]) -> str:
@@ -149,7 +149,8 @@ _MEANING = """What the columns mean:
 - **neighbour, to be proven**: the nearest label is for another torch, between which and this one no change is known that would
   keep it from loading; its symbols, glibc, CUDA and GPU code are looked up and it is tried on the GPU before it is taken.
 - **FlashAttention 3**: no wheel of FlashAttention 2, but one of 3.
-- **build**: only from source. **refused**: not even that.
+- **build**: only from source. **refused**: not even that: flash-attn's releases ask the compiler for C++17, and torch 2.14 and
+  newer need C++20; and none of them has code for compute capability 11.0.
 
 No wheel is labelled for:
 """

@@ -23,6 +23,10 @@ NEVER = {"flash_attn": {"build": "never", "mirrors": []}}
 HOPPER = {"gpus": [gpu(0, "9.0")], "packages": {"flash-attn-3": "3.0.0b1"}}
 
 
+def amd(gfx: str = "gfx942", capability: str = "9.4", index: int = 0) -> dict[str, Any]:
+    return gpu(index, capability, name="AMD Instinct MI300X", gfx=gfx)
+
+
 def ext(**changes: Any) -> dict[str, Any]:
     return {f"flash_attn__extension__{name}": value for name, value in changes.items()}
 
@@ -341,6 +345,15 @@ INSTALLING = [
     *(case("E flash-attn-missing, W rocm-build", ROCM | NO_FA, **how) for how in ({}, BUILD, NEVER)),
     case("E flash-attn-import-failed, W rocm-build", ROCM | {"flash_attn__import_error": "libcudart.so.12: cannot open"}),
     case("", ROCM | NO_FA, SDPA),
+    case("E flash-attn-missing, W rocm-build", ROCM | NO_FA | {"gpus": [amd()]}),
+    case("E flash-attn-missing, W rocm-build", ROCM | NO_FA | {"gpus": [amd(), amd("gfx1100", "11.0", 1)]},
+         {"device_map": "auto"}),
+    case("E nproc-exceeds-gpus", ROCM | {"gpus": [amd()]}, launch={"nproc_per_node": 2}),
+    case("W gpus-unused", ROCM | {"gpus": [amd(), amd(index=1)]}),
+    case("", ROCM | {"gpus": [amd(), amd(index=1)], "env": {"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0,1"}}),
+    case("E gpu-not-visible", ROCM | {"gpus": [amd()], "env": {"HIP_VISIBLE_DEVICES": "1"}}),
+    case("E torch-cpu-only", {"gpus": [amd()], "driver": None}),
+    case("", {"gpus": [amd()], "driver": None}, {**SDPA, "use_cpu": True}),
     case("", ROCM),
     case("E flash-attn-missing, E build-torch-mismatch", CXX20, **BUILD),
     case("E flash-attn-missing, W build-torch-mismatch", CXX20, flash_attn={"provider": "package"}),

@@ -57,7 +57,8 @@ NOT_BY_DEFAULT = ("eager",)  # slow, and rarely of interest
 
 #: How the processes of several GPUs go together; `ddp-4` is a variant of four. deepspeed: the setting.
 TOGETHER: Mapping[str, tuple[Text, str]] = {
-    "ddp": (Text("DDP", "DDP"), "null"), "zero2": (Text("ZeRO 2", "ZeRO 2"), "zero2"), "zero3": (Text("ZeRO 3", "ZeRO 3"), "zero3")}
+    "ddp": (Text("DDP", "DDP"), "null"), "zero2": (Text("ZeRO 2", "ZeRO 2"), "zero2"),
+    "zero3": (Text("ZeRO 3", "ZeRO 3"), "zero3")}
 _COUNTED = re.compile(rf"({'|'.join(TOGETHER)})-(\d+)")
 #: Of the variants of several GPUs: the training's monitor profiles one step.
 PROFILED = "env.SWIFT_FA_COMMUNICATION=1"
@@ -250,7 +251,7 @@ def _make_counted(kind: str, count: int, config: ResolvedConfig, facts: Facts) -
     batch, gpus = make_batch(config, facts), visible_gpus(config, facts).gpus
     accumulation = batch.accumulation * batch.processes // shared_out(config, count)
     words = (f"launch.nproc_per_node={count}", *_batch_settings(batch.per_device, accumulation),
-             f"swift.deepspeed={TOGETHER[kind][1]}", PROFILED)
+             f"swift.deepspeed={TOGETHER[kind][1]}", "swift.fsdp=null", PROFILED)
     chosen = (f"launch.gpus={first_gpus(gpus, count)}",) if gpus and not config.swift.flag("use_cpu") else ()
     return Variant(f"{kind}-{count}", title_of(f"{kind}-{count}"), (*words, *chosen), "flash" in (config.swift.attn_impl or ""))
 

@@ -44,7 +44,7 @@ def write_plots(bench: Bench, titles: Mapping[str, Text], folder: Path) -> tuple
             axes.text(_speed(name, found) + widest * 0.012, place, _label(bench, name, found), va="center", fontsize=9)
         axes.set_yticks(range(len(shown)), [fill((titles.get(name) or title_of(name)).en, 30) for name, _ in shown])
         axes.invert_yaxis()
-        axes.set_xlim(0, widest * 1.62)
+        axes.set_xlim(0, widest * (1.9 if base else 1.62))
         axes.set_xticks([])
         axes.spines[:].set_visible(False)
         axes.tick_params(axis="y", length=0, colors=INK)

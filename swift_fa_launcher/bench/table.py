@@ -14,7 +14,8 @@ _TITLES = (Text("variant", "变体"), Text("tokens/s", "tokens/s"), Text("× sdp
            Text("padding", "填充"), Text("final loss", "最终损失"), Text("training", "训练用时"))
 _COUNTED_TITLES = (Text("GPUs", "GPU"), Text("steady tokens/s", "稳定 tokens/s"), Text("efficiency", "效率"),
                    Text("seconds a step", "每步秒数"), Text("communication", "通信"), Text("not hidden", "未被掩盖"),
-                   Text("memory a GPU", "每卡内存"), Text("steps", "步数"), Text("examples/step", "每步样本"), Text("loss", "损失"))
+                   Text("memory a GPU", "每卡内存"), Text("steps", "步数"), Text("examples/step", "每步样本"),
+                   Text("loss", "损失"))
 _COMMA = Text(", ", "，")
 _STATUS = {benches.SKIPPED: Text("skipped", "跳过"), benches.FAILED: Text("failed", "失败"),
            benches.INTERRUPTED: Text("interrupted", "已中断")}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swift_fa_launcher.commands import DONE, REFUSED
 from swift_fa_launcher.commands.options import Parser, split_words
 from swift_fa_launcher.commands.screen import Progress, print_json, print_result, width_of
-from swift_fa_launcher.errors import Text, UsageError, render_words
+from swift_fa_launcher.errors import Text, UsageError, render_words, titled
 from swift_fa_launcher.layout import fill
 
 if TYPE_CHECKING:
+    from swift_fa_launcher.config.schema import ResolvedConfig
     from swift_fa_launcher.stories.install import Choice
 
 EXAMPLE = 'swift-fa install --version ">=2.7" --dry-run'
@@ -56,11 +58,13 @@ def run(options: argparse.Namespace) -> int:
     config = resolve_config(files, overrides)
     wish = story.Wish(options.version, options.wheel, "always" if options.from_source else None,
                       tuple(options.index), tuple(options.mirror), options.offline)
+    if config.flash_attn.provider == "kernel" and not (wish.wheel or wish.version or wish.build or options.facts):
+        return _kernel(config, options, progress)
     wished = story.wished_config(config, wish)  # a version that is none is said before anybody is asked
     facts = read_facts(options.facts) if options.facts else story.look(config, progress.say)
     choice = story.choose(config, facts, wish, say=progress.say)
     if options.dry_run:
-        return _print_choice(choice, options)
+        return _print_choice(choice, story.plan_beside(config, facts, offline=options.offline, say=progress.say), options)
     if options.download_only is not None:
         obtained, beside = story.download(facts, choice, Path(options.download_only), progress, offline=options.offline)
         print_result({"schema": 1, "file": str(obtained.fetched.path), "url": obtained.fetched.url,
@@ -68,11 +72,25 @@ def run(options: argparse.Namespace) -> int:
         return DONE
     story.recover(facts, progress.say)
     receipt = story.install(wished, facts, choice, progress)
-    added = () if options.offline else story.install_beside(config, facts, check_all(config, facts), progress.say)
-    lock = story.write_lock(config, facts, choice, receipt) if options.lock else None
+    added = {} if options.offline else story.install_beside(config, facts, check_all(config, facts), progress)
+    lock = story.write_lock(config, facts, choice, receipt, added) if options.lock else None
     print_result({"schema": 1, "installed": f"{receipt.distribution} {receipt.version}", "file": receipt.filename,
                   "url": receipt.url, "sha256": receipt.sha256, "proven": list(receipt.proven), "python": receipt.python,
                   **({"beside": list(added)} if added else {}), **({"lock": str(lock)} if lock else {})}, as_json=options.json)
+    return DONE
+
+
+def _kernel(config: ResolvedConfig, options: argparse.Namespace, progress: Progress) -> int:
+    """A kernel of the hub in the place of the package: looked for, or fetched and locked."""
+    from swift_fa_launcher.decode import known
+    from swift_fa_launcher.stories import install as story
+
+    way = "cached" if options.offline else "ask" if options.dry_run else "fetch"
+    facts = story.fetch_kernel(config, story.look(config, progress.say), way, progress.say)
+    kernel = known(facts.hub_kernel)
+    lock = story.write_kernel_lock(config, facts) if options.lock and not options.dry_run else None
+    print_result({"schema": 1, "kernel": known(kernel.repo), "revision": known(kernel.revision), "file": known(kernel.origin),
+                  **({"lock": str(lock)} if lock else {})} if kernel else {}, as_json=options.json)
     return DONE
 
 
@@ -89,7 +107,7 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
                          where="--download-only", hint=("--download-only wheels/",))
 
 
-def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
+def _print_choice(choice: Choice, beside: Mapping[str, Choice | None], options: argparse.Namespace) -> int:
     from swift_fa_launcher.wheels.choose import choice_to_json, render_choice
 
     refused = [(code, render_words(words, options.lang)) for code, words in choice.refusals]
@@ -97,9 +115,16 @@ def _print_choice(choice: Choice, options: argparse.Namespace) -> int:
         sources = [{"source": r.spec, "wheels": len(r.candidates), "error": render_words(r.error or "", options.lang) or None}
                    for r in choice.reports]
         print_json({**choice_to_json(choice.resolution, options.lang), "sources": sources,
-                    "refusals": [{"code": code, "reason": reason} for code, reason in refused]}, indent=None)
+                    "refusals": [{"code": code, "reason": reason} for code, reason in refused],
+                    **({"beside": {name: each and choice_to_json(each.resolution, options.lang)
+                                   for name, each in beside.items()}} if beside else {})}, indent=None)
     else:
         width = width_of(sys.stdout)
         print(render_choice(choice.resolution, options.lang, width))
         print("".join(fill(f"{code}: {reason}\n", width, "  ", "    ") for code, reason in refused), end="")
+        for name, each in beside.items():
+            told = render_choice(each.resolution, options.lang, width) if each else Text(
+                "  installed by pip or uv: the newest version that suits what is there",
+                "  由 pip 或 uv 安装：与已有软件包相容的最新版本").render(options.lang)
+            print(f"\n{titled(Text('beside it', '此外'), name).render(options.lang)}\n{told}")
     return REFUSED if choice.resolution.plan == "none" else DONE

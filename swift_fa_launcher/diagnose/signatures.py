@@ -529,6 +529,7 @@ SIGNATURES: tuple[Signature, ...] = (
     _row("nccl-network", "peer access is not supported", r"peer access is not supported between these two devices", kind=OMEN, explains="nccl-timeout", way="peer to peer"),
     _row("nccl-timeout", "ollective operation timeout", r"Watchdog caught collective operation timeout: WorkNCCL\((?P<work>SeqNum=\d+, OpType=\w+, NumelIn=\d+)", "{work}", OMEN, explains="nccl-timeout", any_level=True,
          beside=r"WorkNCCL\(SeqNum=(\d+), OpType=(\w+), NumelIn=(\d+)(?s:.*)WorkNCCL\(SeqNum=\1, (?!OpType=\2, NumelIn=\3,)", way="different work"),
+    _row("nccl-timeout", "swift-fa: the first all-reduce", r"^swift-fa: (?P<work>the first all-reduce of .*)", "{work}"),
     _row("rendezvous-timeout", "onnectionError~endezvousTimeout~clients joined~lient socket has~waiting for clients~connect() timed out", r"connect\(\) timed out|Rendezvous(?:Timeout|Connection)Error|(?P<joined>\d+/\d+) clients joined|Timed out (?:after \d+ seconds )?waiting for clients"
          r"|client socket has (?:timed out|failed to connect)(?:.*? (?:to|of) \(?(?P<host>[\w.-]+)[:, ]+(?P<port>\d+))?", "{joined} {host} {port}", RESULT, any_level=True),
     _row("nccl-timeout", "Hccl~HCCL~NPU error~NPU function error~Notify register~Getting socket", r"OPS function error: (?P<work>Hccl\w+)|HCCL (?:function )?error|NPU (?:function )?error.*error code is (?:1070(?:19|20)|50704[68])\b|(?:Notify register|Getting socket) times out", "{work}", RESULT, any_level=True),

@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.decode import known
-from swift_fa_launcher.errors import ConfigError
+from swift_fa_launcher.errors import ConfigError, Text
 from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
 from swift_fa_launcher.flash.installed import gpus_without_code, is_broken, is_missing, missing_variant, too_old
 from swift_fa_launcher.flash.versions import parse_wish
@@ -30,6 +30,10 @@ FIRST_NVCC = ((Version("12.1"), Version("12.9")), (Version("12.0"), Version("12.
 BUILD_PACKAGES = ("packaging", "psutil", "ninja", "wheel", "setuptools")
 #: Compute capability's major to the architecture that its GPUs run; 8.6 and 8.9 run 8.0's code.
 ARCHITECTURES = {8: "80", 9: "90", 10: "100", 11: "110", 12: "120"}
+
+#: AMD's architectures that flash-attn's CK kernels are compiled for (setup.py of 2.8.3, `allowed_archs`; its newest source has
+#: RDNA 3 and 4 too). The Triton kernels are compiled when they first run.
+CK_ARCHITECTURES = frozenset(("gfx90a", "gfx942", "gfx950"))
 
 #: Codes of findings that another wheel or a build would mend.
 MENDED_BY_INSTALL = frozenset((
@@ -92,12 +96,32 @@ ASK_FOR_CXX17 = tuple(map(Version, (
 def asks_for_old_cxx(config: ResolvedConfig, facts: Facts) -> bool:
     """Whether what would be built here asks for an older C++ than torch's headers take."""
     version = torch_version(facts)
+    return version is not None and version.release[:2] >= WANTS_CXX20.release and _takes_known_release(config.flash_attn.version)
+
+
+def why_not_built(facts: Facts, version: str | None) -> Text | None:
+    """Why no release of flash-attn that is known compiles here, whatever the toolchain; None where one may. version: the wish."""
+    torch = torch_version(facts)
+    if not _takes_known_release(version):
+        return None
+    if torch is not None and torch.release[:2] >= WANTS_CXX20.release:
+        return Text(f"it cannot be built either: flash-attn asks the compiler for C++17, and torch {torch} needs C++20",
+                    f"也无法编译：flash-attn 指定了 C++17，而 torch {torch} 需要 C++20")
+    for gpu in known(facts.gpus) or ():  # cuda_archs in setup.py, which passes over what it does not know
+        capability = known(gpu.compute_capability)
+        if capability and capability.major == 11:
+            return Text(f"it cannot be built either: no release of flash-attn has code for GPU {gpu.index} ({capability})",
+                        f"也无法编译：flash-attn 没有任何版本支持 GPU {gpu.index}（{capability}）")
+    return None
+
+
+def _takes_known_release(version: str | None) -> bool:
+    """Whether a wish takes one of the releases that there are. One that is no wish is a config's error elsewhere."""
     try:
-        wish = parse_wish(config.flash_attn.version)
+        wish = parse_wish(version)
     except ConfigError:
         return False
-    return version is not None and version.release[:2] >= WANTS_CXX20.release and any(
-        wish.takes(release, None) for release in ASK_FOR_CXX17)
+    return any(wish.takes(release, None) for release in ASK_FOR_CXX17)
 
 
 def builds(config: ResolvedConfig, facts: Facts) -> bool:

@@ -19,7 +19,7 @@ from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown, known
 from swift_fa_launcher.errors import InstallError, Text, Words
 from swift_fa_launcher.flash.architectures import runs_on
 from swift_fa_launcher.flash.hosts import is_mirrored, is_trusted
-from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, BY_NAME, FA2, FA3, Implementation
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, FA2, FA3, IN_WHEELS, Implementation
 from swift_fa_launcher.flash.name import Candidate, WheelName
 from swift_fa_launcher.flash.symbols import torch_abi
 from swift_fa_launcher.flash.tags import extension_python, interpreter_pairs, platforms, takes_pair
@@ -85,7 +85,7 @@ def make_need(facts: Facts, implementation: str, version: str | None, mirrors: S
             raise _too_little(f"torch.{name}", value.why)
     torch, driver, glibc = facts.torch, known(facts.driver), known(facts.host.glibc)
     return Need(
-        BY_NAME[implementation].distribution, abi, os, machine, interpreter_pairs(release, abi),
+        IN_WHEELS[implementation].distribution, abi, os, machine, interpreter_pairs(release, abi),
         platforms(os, machine, facts.host.glibc),
         platforms(os, machine, None if facts.host.glibc is None else NOT_COLLECTED), glibc,
         known(torch.version) if torch else None, known(torch.cuda) if torch else None,

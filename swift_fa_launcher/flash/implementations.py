@@ -49,10 +49,19 @@ TORCHS_OWN = Implementation(
     (), "torch's own FlashAttention", "torch", "torch_attention", "torch.nn.attention.varlen", "/torch/nn/attention/varlen.py",
     ("torch.nn.attention.varlen",), None, Version("2.10"), range(8, 1000), FA2.gpus, Version("0"))
 
+#: What layers of linear attention compute their convolution with: no attention, and offered in wheels of the same kind. 1.4 is
+#: the first that flash-linear-attention takes.
+CAUSAL_CONV1D = Implementation(
+    ("causal_conv1d",), "causal-conv1d", "causal-conv1d", "", "causal_conv1d", "/causal_conv1d/__init__.py",
+    ("causal_conv1d", "causal_conv1d_cuda"), re.compile(r"causal_conv1d_cuda[^/]*\.(?:so|pyd)"), Version("1.4"), range(7, 1000),
+    Text("7.5 or newer", "7.5 或更新"), Version("11.6"))
+
 IMPLEMENTATIONS = (FA2, FA3, FA4)
 DISTRIBUTIONS = tuple(each.distribution for each in IMPLEMENTATIONS)
 BY_NAME: Mapping[str, Implementation] = {name: each for each in IMPLEMENTATIONS for name in each.names}
-BY_DISTRIBUTION: Mapping[str, Implementation] = {each.distribution: each for each in IMPLEMENTATIONS}
+#: All that wheels are chosen and installed of, by name and by distribution.
+IN_WHEELS: Mapping[str, Implementation] = {**BY_NAME, CAUSAL_CONV1D.names[0]: CAUSAL_CONV1D}
+BY_DISTRIBUTION: Mapping[str, Implementation] = {each.distribution: each for each in IN_WHEELS.values()}
 
 #: What transformers calls FlashAttention 2's kernel on the hub: 5 and later, 4.
 HUB_KERNELS = ("kernels-community/flash-attn2", "kernels-community/flash-attn")

@@ -22,6 +22,7 @@ from swift_fa_launcher.machine.reading import (
     gpus_before_ampere,
     has_no_gpu,
     is_absent,
+    is_proven,
     kernels_taken,
     model_config,
     on_ascend,
@@ -151,7 +152,11 @@ def _why_not_here(config: ResolvedConfig, facts: Facts) -> Iterator[Text]:
         return
     if torch is None or torch.release < (2, 10) or own is None:
         yield Text(f"torch {torch or '?'} has none (2.10 and later do)", f"torch {torch or '？'} 没有（2.10 起才有）")
-    if torch_cuda(facts) is None or on_rocm(facts) or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
+    if on_rocm(facts):  # pytorch's own tests of it were left out on ROCm (pytorch#168880): the probe decides, without windows
+        if not is_proven(known(own)) or "window" in (known(model_config(config, facts).attention_needs) or ()):
+            yield Text("on AMD GPUs it is taken only where the probe has proven it, and not for sliding windows",
+                       "在 AMD GPU 上，只有经试运行验证且模型不用滑动窗口时才采用")
+    elif torch_cuda(facts) is None or on_other_accelerator(facts) or known(facts.host.os) != "Linux":
         yield Text("it runs on NVIDIA GPUs under Linux", "torch 自带的实现需要 Linux 和 NVIDIA GPU")
     yield from _why_not_registered(config, facts)
 

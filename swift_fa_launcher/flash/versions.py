@@ -11,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from swift_fa_launcher.errors import ConfigError, Text
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, Implementation
+from swift_fa_launcher.flash.implementations import FA2, FA3, IN_WHEELS, Implementation
 from swift_fa_launcher.machine.facts import Facts
 
 #: flash-attn releases whose binaries older drivers cannot load, though they import: compressed kernels, taken back in 2.8.2.
@@ -101,7 +101,7 @@ def least_for(transformers: Version | None) -> Version:
 
 def oldest_release(facts: Facts, implementation: str) -> tuple[Version, str]:
     """The oldest release that will do, and who says so: transformers, or the implementation's first real one."""
-    row = BY_NAME[implementation]
+    row = IN_WHEELS[implementation]
     if row is not FA2:
         return row.first, row.title
     transformers = facts.package("transformers")

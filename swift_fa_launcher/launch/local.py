@@ -181,7 +181,8 @@ class _Training:
                  ended_marker: Callable[[bytes], bool], stall: StallWatch | None = None) -> None:
         self.grace, self.on_line, self.finish_timeout, self.ended_marker = grace, on_line, finish_timeout, ended_marker
         self.stall, self.silence, self.stalled = stall, Silence(), False
-        self.halted: dict[int, str] = {}  # processes that somebody has stopped, at the last look
+        self.halted: dict[int, str] = {}  # processes that a signal has stopped, at the last look
+        self.named_halted: dict[int, str] = {}  # those of them that were so at the look before, too
         self.pulse_at = time.monotonic() if stall else None  # when its pulse is looked at next
         self.memory_kills = _memory_kills()
         self.streams: list[_Stream] = []
@@ -456,14 +457,17 @@ class _Training:
         self.silence = listen(self.silence, _read_pulse(self.stall.pulse), now)
         children = keeper.descendants(self.process.pid)
         before, self.halted = self.halted, find_halted(children)
-        if (new := self.halted.keys() - before.keys()) and self.asked is None:
-            told = describe_halted({pid: self.halted[pid] for pid in sorted(new)})
+        lasting = {pid: rank for pid, rank in self.halted.items() if pid in before}  # others go on after our own Ctrl-Z
+        new = {pid: rank for pid, rank in lasting.items() if pid not in self.named_halted}
+        self.named_halted = lasting
+        if new and self.asked is None:
+            told = describe_halted(new)
             self.log.write(f"\n[swift-fa: {told.en}]\n".encode())
             self.stall.say(told)
         if self.asked is not None or not is_stalled(self.silence, self.stall.timeout):
             return
         self.stalled, self.pulse_at = True, None
-        said = joined((describe_stall(self.silence), describe_halted(self.halted)))
+        said = joined((describe_stall(self.silence), describe_halted(lasting)))
         count = keep_stacks(self.stall.stacks, children, self.python)
         self.log.write(f"\n[swift-fa: {said.en}; stacks of {count} processes: {self.stall.stacks}]\n".encode())
         self.notes.append(said)

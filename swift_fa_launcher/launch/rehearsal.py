@@ -55,6 +55,7 @@ def rehearsed_config(config: ResolvedConfig, facts: Facts, folder: str, steps: i
     if said.text("lr_scheduler_type") in OF_EVALUATION:
         given = {name: value for name, value in given.items() if name not in ("lr_scheduler_type", "lr_scheduler_kwargs")}
     given |= {"output_dir": f"{folder}/output", "max_steps": steps, "logging_steps": 1, "save_strategy": "no",
+              "logging_nan_inf_filter": False,  # by default a loss that is no number is logged as those before it
               "report_to": "none", "split_dataset_ratio": 0,
               "dataset": [_few(name, facts) for name in said.names("dataset")]}
     written_out = said.get("deepspeed") and not re.fullmatch(r"zero[0-3](?:_offload)?", said.text("deepspeed") or "")

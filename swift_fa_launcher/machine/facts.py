@@ -61,10 +61,11 @@ class Torch:
 class Gpu:
     index: int
     name: Maybe[str] = NOT_COLLECTED
-    compute_capability: Maybe[Version] = NOT_COLLECTED
+    compute_capability: Maybe[Version] = NOT_COLLECTED  # of AMD's as torch counts: 9.4 for gfx942
     memory_gib: Maybe[float] = NOT_COLLECTED
     free_memory_gib: Maybe[float] = NOT_COLLECTED
     uuid: Maybe[str] = NOT_COLLECTED
+    gfx: Maybe[str] = None  # AMD's name of the architecture, "gfx942"; None for NVIDIA's
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class HubKernel(FlashAttn):
     repo: Maybe[str] = NOT_COLLECTED
     revision: Maybe[str] = NOT_COLLECTED  # a commit
     builds: Maybe[bool] = NOT_COLLECTED  # whether there is one for this torch, CUDA and machine
+    pinned: Maybe[str] = None  # the commit that it has to be: the lock's, or the repeated run's
     error: Maybe[str] = None  # why it could not be had
 
     @property
@@ -247,6 +249,8 @@ class Rehearsal:
     step_seconds: Maybe[float] = None  # foretold, for an optimizer step
     tokens_per_second: Maybe[float] = None  # foretold, of all processes
     epoch_steps: Maybe[int] = None
+    ranks_gib: tuple[Maybe[float], ...] = ()  # as peak_gib, of each process
+    link_seconds: Maybe[float] = None  # of the first all-reduce of several processes, connecting included
 
 
 @dataclass(frozen=True)

@@ -30,23 +30,25 @@ from swift_fa_launcher.machine.probe import (
 from swift_fa_launcher.machine.reading import interpreter
 
 SCRIPT = Path(__file__).with_name("hub_kernel_script.py")
-#: Seconds for some hundred MB; the hub's library itself gives up after ten in which nothing comes.
+#: Seconds for some hundred MB; a fetch in which nothing comes for `preflight.timeout` ends by itself.
 FETCH_TIMEOUT = 1800.0
 
 
 def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environment: Mapping[str, str], cwd: Path,
-                       say: Say) -> Maybe[HubKernel]:
+                       say: Say, pinned: str | None = None) -> Maybe[HubKernel]:
     """The kernel that fits the training interpreter, tried on the GPUs. way: "cached" for one that lies in the cache, "ask" to
-    ask the hub too, "fetch" to fetch it. Unknown where the interpreter has not come to look."""
+    ask the hub too, "fetch" to fetch it. pinned: the commit that it has to be. Unknown where the interpreter has not come to
+    look."""
     if way == "cached" and not (environment.get("KERNELS_CACHE") or any(
             cached_folder(name, kind, environment, True) for name in HUB_KERNELS for kind in ("kernels", "models"))):
-        return HubKernel("kernels", revision=None, origin=None)  # without asking the interpreter, which takes seconds
+        return HubKernel("kernels", revision=None, origin=None, pinned=pinned)  # the interpreter takes seconds
     executable = interpreter(facts) or config.launch.python or "python"
-    kept = cache_dir() / "hub-kernel" / f"{_key(executable, facts, environment)}.json"
+    kept = cache_dir() / "hub-kernel" / f"{_key(executable, facts, environment, pinned)}.json"
     said = kept_answer(kept, lambda answer: dict(answer["said"]))
     if said is None:
         say(_FETCHING if way == "fetch" else _LOOKING)
-        answer = run_script(executable, SCRIPT, json.dumps({"way": way}), environment=environment, cwd=cwd,
+        answer = run_script(executable, SCRIPT, json.dumps({"way": way, "pinned": pinned, "silence": config.preflight.timeout}),
+                            environment=environment, cwd=cwd,
                             timeout=FETCH_TIMEOUT if way == "fetch" else config.preflight.timeout,
                             errors=None if way == "fetch" else subprocess.STDOUT)  # huggingface_hub shows how far it is
         said = {name: value for step in answer.steps for name, value in step.items()}
@@ -56,7 +58,7 @@ def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environme
             return Unknown(answer.failure)
         elif answer.failure:
             said["error"] = answer.failure
-    kernel: HubKernel = decode(HubKernel, {"distribution": "kernels", **said})
+    kernel: HubKernel = decode(HubKernel, {"distribution": "kernels", "pinned": pinned, **said})
     if not kernel.cached or config.preflight.probe == "never":
         return kernel
     gpus = gpus_to_probe(config, facts)
@@ -66,10 +68,10 @@ def collect_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, environme
     return replace(kernel, **vars(with_tried(kernel, tried, gpus)))
 
 
-def _key(executable: str, facts: Facts, environment: Mapping[str, str]) -> str:
+def _key(executable: str, facts: Facts, environment: Mapping[str, str], pinned: str | None) -> str:
     """A name for everything, beside the kernel's own files, that the answer depends on."""
     places = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "KERNELS_CACHE", "LOCAL_KERNELS")
-    told: Any = [stamp(SCRIPT), executable, str(facts.torch), [environment.get(name) for name in places],
+    told: Any = [stamp(SCRIPT), executable, pinned, str(facts.torch), [environment.get(name) for name in places],
                  [str(facts.package(name)) for name in ("kernels", "transformers", "huggingface-hub")]]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 

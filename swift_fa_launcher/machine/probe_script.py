@@ -1,10 +1,10 @@
 """Imports flash attention and runs it on each GPU. Run by path with the training interpreter, in a process of its own.
 
-Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen, or a hub
-kernel as OWNER/NAME@REVISION), `devices` (how many of the visible GPUs; 0 for the import alone), `dtype`, `head_dims`,
-`tensor_lengths` (whether transformers hands over the longest row's length as a tensor). Prints a line of MARKER and JSON after
-each step, so that what was done before a crash is known: {"torch": error}, {"module": error}, then {"device": i, "error": …,
-"cases": …}.
+Argument: a JSON object with `module` (flash_attn, flash_attn_interface, flash_attn.cute, torch.nn.attention.varlen, a hub
+kernel as OWNER/NAME@REVISION, or causal_conv1d, which is tried in the same way), `devices` (how many of the visible GPUs; 0 for
+the import alone), `dtype`, `head_dims`, `tensor_lengths` (whether transformers hands over the longest row's length as a tensor).
+Prints a line of MARKER and JSON after each step, so that what was done before a crash is known: {"torch": error}, {"module":
+error}, then {"device": i, "error": …, "cases": …}.
 
 Each case runs forward and backward against attention in float32, and the same computed plainly in `dtype`: a kernel may
 be off by what the number format costs, and no more (the yardstick of flash-attn's own tests, tests/test_flash_attn.py).
@@ -104,6 +104,31 @@ def run_case(module: Any, lengths: tuple[int, ...], packed: bool, head_dim: int,
         given = given[0] if isinstance(given, tuple) else given
         return given if packed else given.squeeze(0)
 
+    return worst_error(plainly, kernel, inputs, upstream)
+
+
+def run_convolution(module: Any, dtype: Any, device: str) -> tuple[float, float]:
+    """As `run_case`, of causal-conv1d's own function: rows of channels, each with the four numbers before it."""
+    import torch  # type: ignore[import-not-found,unused-ignore]
+
+    torch.manual_seed(0)
+    rows, channels, length, width = 2, 64, LENGTHS[1], 4
+    sizes = ((rows, channels, length), (channels, width), (channels,))
+    inputs = [torch.randn(*size, device=device, dtype=dtype) for size in sizes]
+
+    def plainly(x: Any, weight: Any, bias: Any) -> Any:
+        padded = torch.nn.functional.pad(x, (width - 1, 0))
+        whole = sum(padded[..., i:i + length] * weight[:, i, None] for i in range(width))
+        return torch.nn.functional.silu(whole + bias[:, None])
+
+    def kernel(*tensors: Any) -> Any:
+        return module.causal_conv1d_fn(*tensors, activation="silu")
+
+    return worst_error(plainly, kernel, inputs, torch.randn(*sizes[0], device=device, dtype=dtype))
+
+
+def worst_error(plainly: Any, kernel: Any, inputs: Any, upstream: Any) -> tuple[float, float]:
+    """(error, allowed) of the worst tensor: the output and all gradients of `kernel` against `plainly` in float32."""
     exact = gradients(plainly, [t.float() for t in inputs], upstream.float())
     rounded = gradients(plainly, inputs, upstream)
     ours = gradients(kernel, inputs, upstream)
@@ -123,12 +148,15 @@ def run_device(module: Any, index: int, dtype: str, head_dims: list[int], tensor
 
     torch.backends.cuda.matmul.allow_tf32 = False
     cases = []
-    for head_dim in head_dims:
+    for head_dim in () if hasattr(module, "causal_conv1d_fn") else head_dims:
         ways = (("fixed", (sum(LENGTHS),), False), ("varlen", LENGTHS, True))
         for name, lengths, packed in ways if hasattr(module, "flash_attn_func") else ways[1:]:
             error, allowed = run_case(module, lengths, packed, head_dim, getattr(torch, dtype), f"cuda:{index}", tensor_lengths)
             number = error if math.isfinite(error) else None  # JSON has no nan
             cases.append({"case": f"{name}, head_dim {head_dim}", "error": number, "allowed": allowed})
+    if hasattr(module, "causal_conv1d_fn"):
+        error, allowed = run_convolution(module, getattr(torch, dtype), f"cuda:{index}")
+        cases.append({"case": "convolution", "error": error if math.isfinite(error) else None, "allowed": allowed})
     torch.cuda.synchronize(index)
     return cases
 

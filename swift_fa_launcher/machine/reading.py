@@ -262,9 +262,15 @@ def on_ascend(facts: Facts) -> bool:
 
 
 def on_rocm(facts: Facts) -> bool:
-    """An AMD machine: no driver, architecture or GPU fact of NVIDIA's applies."""
+    """An AMD machine, by its torch or its GPUs: no driver, architecture or GPU fact of NVIDIA's applies."""
     torch, version = known(facts.torch), torch_version(facts)
-    return bool(torch and known(torch.hip)) or (version is not None and (version.local or "").startswith("rocm"))
+    return bool(torch and known(torch.hip)) or (version is not None and (version.local or "").startswith("rocm")) or \
+        bool(amd_architectures(facts))
+
+
+def amd_architectures(facts: Facts) -> tuple[str, ...]:
+    """What AMD calls the architectures of its GPUs here: "gfx942"."""
+    return tuple(sorted({gfx for gpu in known(facts.gpus) or () if (gfx := known(gpu.gfx))}))
 
 
 def on_other_accelerator(facts: Facts) -> bool:
@@ -436,7 +442,7 @@ class VisibleGpus:
 
 
 def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
-    """`launch.gpus`, else CUDA_VISIBLE_DEVICES, applied to the GPUs that are there.
+    """`launch.gpus`, else CUDA_VISIBLE_DEVICES (HIP's own for AMD), applied to the GPUs that are there.
 
     As CUDA does it, the list ends at the first entry that is not there. On a login node that submits to Slurm neither
     an empty list of GPUs nor the node's own variable says anything about the compute node.
@@ -447,11 +453,14 @@ def visible_gpus(config: ResolvedConfig, facts: Facts) -> VisibleGpus:
     present = facts.gpus or ()
     if config.launch.gpus is not None:
         return _choose(present, tuple(str(i) for i in config.launch.gpus), "launch.gpus")
-    value = config.env.get("CUDA_VISIBLE_DEVICES", facts.env.get("CUDA_VISIBLE_DEVICES"))
-    if value is None or (slurm and "CUDA_VISIBLE_DEVICES" not in config.env):
+    name = "HIP_VISIBLE_DEVICES"  # goes before CUDA's, which HIP reads too
+    if not on_rocm(facts) or environment(config, facts, name) is None:
+        name = "CUDA_VISIBLE_DEVICES"
+    value = environment(config, facts, name)
+    if value is None or (slurm and name not in config.env):
         return VisibleGpus(present)
-    named = (name.strip() for name in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
-    return _choose(present, tuple(name for name in named if name), "CUDA_VISIBLE_DEVICES")
+    named = (each.strip() for each in value.split(",")) if value.strip() != "NoDevFiles" else ()  # Slurm's word for none
+    return _choose(present, tuple(each for each in named if each), name)
 
 
 def is_idle(gpu: Gpu) -> bool | None:

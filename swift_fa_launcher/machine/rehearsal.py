@@ -49,8 +49,10 @@ def foretell(ranks: Sequence[Mapping[str, Any]], *, accumulation: int, attention
     tokens = sum(statistics.mean(rank[-1]["tokens"]) for rank in seen if rank[-1]["tokens"]) * accumulation
     epoch = last["steps_per_epoch"] and rows and last["steps_per_epoch"] * last["accumulation"] / accumulation * rows
     totals = [one["total"] for rank in seen for one in rank if one.get("total")]
+    links = [rank["link"] for rank in ranks if rank.get("link") is not None]
     return replace(
-        found, trials=(*trials, *found.trials),
+        found, trials=(*trials, *found.trials), link_seconds=max(links, default=None),
+        ranks_gib=tuple(_extended(rank, layers, [known(one.peak_gib) for one in rank]) for rank in by_rank),
         losses=tuple(loss if math.isfinite(loss := float(one)) else None for one in last["losses"]),
         learned=sum(last["learned"]) / sum(last["tokens"]) if last["learned"] and sum(last["tokens"]) else None,
         peak_gib=_extended(trials, layers, [known(one.peak_gib) for one in trials]),

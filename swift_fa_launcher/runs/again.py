@@ -15,6 +15,7 @@ from swift_fa_launcher.config.render import leaves
 from swift_fa_launcher.config.schema import ResolvedConfig, SwiftArguments
 from swift_fa_launcher.decode import decode
 from swift_fa_launcher.errors import LaunchError, RecordError, Text, UsageError, Words, render_words
+from swift_fa_launcher.files import read_group
 from swift_fa_launcher.launch.plan import LaunchPlan
 from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
 from swift_fa_launcher.runs.diff import Difference
@@ -89,6 +90,13 @@ def read_plan(entry: Entry) -> LaunchPlan:
     if REDACTED in text:
         raise RecordError("record-lacks-secrets", where=str(file), hint=(f"swift-fa rerun {run_word(entry.folder)}",))
     return plan
+
+
+def recorded_kernel(folder: Path) -> str | None:
+    """The commit of the hub kernel that a run trained with; None for none."""
+    kernel = read_group(folder / "facts.json").get("hub_kernel")
+    revision = kernel.get("revision") if isinstance(kernel, dict) else None
+    return revision if isinstance(revision, str) else None
 
 
 def renew_plan(plan: LaunchPlan, run_id: str, run_dir: str) -> LaunchPlan:

@@ -31,12 +31,13 @@ from swift_fa_launcher.config.layers import resolve_config
 from swift_fa_launcher.config.schema import ResolvedConfig
 from swift_fa_launcher.errors import RecordError, Text, refused_as
 from swift_fa_launcher.files import read_group
-from swift_fa_launcher.flash.implementations import IMPLEMENTATIONS
+from swift_fa_launcher.flash.implementations import FA2, IMPLEMENTATIONS
+from swift_fa_launcher.runs.again import recorded_kernel
 from swift_fa_launcher.runs.output import list_checkpoints, newest_complete
 from swift_fa_launcher.runs.record import RunRecord, secret_values
 from swift_fa_launcher.runs.requirements import render_requirements
 from swift_fa_launcher.secrets import redact
-from swift_fa_launcher.wheels.lock import Lock, render_lock
+from swift_fa_launcher.wheels.lock import Lock, LockedKernel, render_lock
 
 #: What a record's folder may hold besides and nobody needs for a repetition, or what is large: SwanLab's own log.
 _LEFT_OUT = ("swanlab", "pulse.json", "members")
@@ -229,6 +230,9 @@ def _wheel_lock(folder: Path) -> str:
         if wheel.get("url") and wheel.get("sha256"):
             return render_lock(Lock(each.names[0], str(wheel["url"]).rpartition("/")[2], wheel["url"], wheel["sha256"],
                                     torch=torch.get("version"), cuda=torch.get("cuda"), python=python.get("abi")))
+    if revision := recorded_kernel(folder):
+        return render_lock(Lock(FA2.names[0], torch=torch.get("version"), cuda=torch.get("cuda"), python=python.get("abi"),
+                                kernel=LockedKernel(str(_fact(folder, "hub_kernel").get("repo")), revision)))
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,24 +28,35 @@ from swift_fa_launcher.errors import (
 )
 from swift_fa_launcher.files import write_whole
 from swift_fa_launcher.flash.hosts import is_mirror, may_offer
-from swift_fa_launcher.flash.implementations import BY_NAME, FA2, FA3, FA4
+from swift_fa_launcher.flash.implementations import BY_NAME, CAUSAL_CONV1D, FA2, FA3, FA4
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.flash.versions import parse_wish
-from swift_fa_launcher.machine.facts import Facts, Torch
-from swift_fa_launcher.machine.reading import interpreter, site_packages, visible_gpus
+from swift_fa_launcher.machine.facts import Facts, Gpu, Torch
+from swift_fa_launcher.machine.reading import interpreter, on_rocm, site_packages, visible_gpus
 from swift_fa_launcher.wheels.choose import Resolution, Verdict, choose_wheel
 from swift_fa_launcher.wheels.explain import explain, impossible_build
-from swift_fa_launcher.wheels.lock import lock_candidate, lock_path, make_lock, parse_lock, render_lock
+from swift_fa_launcher.wheels.lock import (
+    Lock,
+    LockedBeside,
+    LockedKernel,
+    lock_candidate,
+    lock_path,
+    make_lock,
+    parse_lock,
+    render_lock,
+)
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_sources
 
 # What fetches, builds, proves and installs is imported where it is needed: a choice is to be had in a third of a second.
 if TYPE_CHECKING:
     from swift_fa_launcher.findings.finding import Finding
-    from swift_fa_launcher.wheels.install import Receipt
+    from swift_fa_launcher.wheels.install import Probe, Receipt
     from swift_fa_launcher.wheels.obtain import Means, Obtained
 
-#: Codes of findings that a package beside flash-attn mends, and the package.
-MENDED_BESIDE: Mapping[str, str] = dict.fromkeys(("packing-needs-fla", "linear-attention-slow"), "flash-linear-attention")
+#: Codes of findings that packages beside flash-attn mend.
+MENDED_BESIDE = frozenset(("packing-needs-fla", "linear-attention-slow"))
+FLA = "flash-linear-attention"
+CAUSAL_CONV1D_AT = "Dao-AILab/causal-conv1d"  # its releases on GitHub; PyPI has the sources alone
 
 
 @dataclass(frozen=True)
@@ -83,16 +94,63 @@ def would_mend(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding]
     from swift_fa_launcher.flash.building import MENDED_BY_INSTALL, needs_install
 
     codes, allowed = {f.code for f in blocking(findings)}, config.flash_attn.install == "auto"
-    wanted = needs_install(config, facts) or (allowed and codes & {*MENDED_BESIDE})
+    slow = known(facts.gpus) and {f.code for f in findings}  # what only makes it faster is for GPUs
+    wanted = needs_install(config, facts) or (allowed and MENDED_BESIDE & (slow or codes))
     return bool(wanted) and codes <= {*MENDED_BY_INSTALL, *(MENDED_BESIDE if allowed else ())}
 
 
-def install_beside(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], say: Say) -> tuple[str, ...]:
-    """Installs what stands beside flash-attn and the findings ask for; the distributions that came. Raises InstallError."""
+def wanted_beside(facts: Facts, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The distributions beside flash-attn that findings ask for. For AMD's GPUs nobody publishes causal-conv1d."""
+    names = dict.fromkeys(name for f in findings if f.code in MENDED_BESIDE for name in f.context.get("missing") or (FLA,))
+    return tuple(name for name in names if name == FLA or not on_rocm(facts))
+
+
+def choose_beside(config: ResolvedConfig, facts: Facts, *, offline: bool = False, say: Say) -> Choice:
+    """The wheel of causal-conv1d for the machine of `facts`: the lock's, else the best of its project's and of what the config
+    names beside GitHub. Raises InstallError and ConfigError."""
+    row, section, environment = CAUSAL_CONV1D, config.flash_attn, {**os.environ, **config.env}
+    own = (f"github:{CAUSAL_CONV1D_AT}", *(s for s in section.sources if not s.startswith("github:") and may_offer(s, row)))
+    section, facts = replace(section, version=None, build="never", sources=own), _with_cards_used(config, facts)
+    pinned = _locked_beside(config, row.distribution)
+    if pinned and (named := lock_candidate(pinned)):
+        return _choose_named(named, facts, section, row.names[0], environment, named.filename, say)
+    return _choose_offered(facts, section, row.names[0], offline, environment, say)
+
+
+def plan_beside(config: ResolvedConfig, facts: Facts, *, offline: bool = False, say: Say) -> dict[str, Choice | None]:
+    """What would be installed beside flash-attn for the config's model: each with its wheel, None for what pip finds."""
+    from swift_fa_launcher.preflight.checks import check_all
+
+    findings = check_all(config, facts) if config.swift.get("model") else ()
+    return {name: choose_beside(config, facts, offline=offline, say=say) if name != FLA else None
+            for name in wanted_beside(facts, findings)}
+
+
+def _locked_beside(config: ResolvedConfig, name: str) -> LockedBeside | None:
+    lock = read_lock(config)
+    return lock.beside.get(name) if lock else None
+
+
+def install_beside(config: ResolvedConfig, facts: Facts, findings: Sequence[Finding], voice: Voice) -> dict[str, str]:
+    """Installs what stands beside flash-attn and the findings ask for; name to version of what came. Raises InstallError where a
+    finding blocks that it would mend; of what only makes the training faster it says why it could not be had."""
+    from swift_fa_launcher.findings.finding import blocking
     from swift_fa_launcher.wheels.beside import install_beside as add
 
-    names = tuple(dict.fromkeys(MENDED_BESIDE[f.code] for f in findings if f.code in MENDED_BESIDE))
-    return add(names, _python(config, facts), {**os.environ, **config.env}, say) if names else ()
+    came, must = dict[str, str](), wanted_beside(facts, blocking(findings))
+    for name in wanted_beside(facts, findings):
+        try:
+            if name == CAUSAL_CONV1D.distribution:
+                came[name] = install(config, facts, choose_beside(config, facts, say=voice.say), voice).version
+            else:
+                pinned = _locked_beside(config, name)
+                came |= add([f"{name}=={pinned.version}" if pinned else name], _python(config, facts),
+                            {**os.environ, **config.env}, voice.say)
+        except InstallError as error:
+            if name in must:
+                raise
+            voice.say(titled(error.message, error.why))
+    return came
 
 
 def wished_config(config: ResolvedConfig, wish: Wish) -> ResolvedConfig:
@@ -126,28 +184,38 @@ def choose(config: ResolvedConfig, facts: Facts, wish: Wish = Wish(), *, say: Sa
     wanted = config.swift.attn_impl
     implementation = wanted if wanted in (*FA3.names, *FA4.names) else FA2.names[0]
     facts = _with_cards_used(config, facts)
-    named = [user_candidate(wish.wheel)] if wish.wheel else _locked(config, wish)
+    named = user_candidate(wish.wheel) if wish.wheel else _locked_wheel(config, wish)
     if named:
-        reasons = _proven_reasons(named[0], facts, implementation, say)
-        resolution = choose_wheel(facts, named, implementation=implementation, build="never", mirrors=section.mirrors,
-                                  allow_unverified=section.allow_unverified)
-        return Choice(_without(resolution, reasons), (), section, implementation, None, wish.wheel or named[0].filename, reasons,
-                      environment)
+        return _choose_named(named, facts, section, implementation, environment, wish.wheel or named.filename, say)
     if section.build == "always":
         section = _buildable(section, implementation, say)
-    torch = facts.torch
+    if section.build == "always":
+        built = choose_wheel(facts, (), implementation=implementation, version=section.version, build=section.build)
+        return Choice(_as_build(built, facts, section), (), section, implementation, section.version, environment=environment)
     capabilities = [c for gpu in known(facts.gpus) or () if (c := known(gpu.compute_capability)) is not None]
     sources = [s for s in section.sources if wish.sources or may_offer(s, BY_NAME[implementation], capabilities)]
-    reports = () if section.build == "always" else read_sources(
-        sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
-        network=Network(offline=wish.offline, environment=environment), say=say)
+    return _choose_offered(facts, replace(section, sources=tuple(sources)), implementation, wish.offline, environment, say)
+
+
+def _choose_named(named: Candidate, facts: Facts, section: FlashAttnSection, implementation: str, environment: Mapping[str, str],
+                  called: str, say: Say) -> Choice:
+    """One wheel, or none."""
+    reasons = _proven_reasons(named, facts, implementation, say)
+    resolution = choose_wheel(facts, [named], implementation=implementation, build="never", mirrors=section.mirrors,
+                              allow_unverified=section.allow_unverified)
+    return Choice(_without(resolution, reasons), (), section, implementation, None, called, reasons, environment)
+
+
+def _choose_offered(facts: Facts, section: FlashAttnSection, implementation: str, offline: bool, environment: Mapping[str, str],
+                    say: Say) -> Choice:
+    """The best of what the section's sources offer."""
+    torch = facts.torch
+    reports = read_sources(section.sources, implementation=implementation, cuda=torch.cuda if isinstance(torch, Torch) else torch,
+                           network=Network(offline=offline, environment=environment), say=say)
     offered = [candidate for report in reports for candidate in report.candidates]
     resolution = choose_wheel(facts, offered, implementation=implementation, version=section.version, build=section.build,
                               mirrors=section.mirrors, allow_unverified=section.allow_unverified)
-    if section.build == "always":
-        resolution = _as_build(resolution, facts, section)
-    else:
-        resolution = explain(resolution, facts, reports, implementation=implementation, version=section.version)
+    resolution = explain(resolution, facts, reports, implementation=implementation, version=section.version)
     for report in reports:
         if report.error and resolution.plan != "none":  # else the remarks have it
             say(titled(report.spec, report.error))
@@ -212,7 +280,16 @@ def install(config: ResolvedConfig, facts: Facts, choice: Choice, voice: Voice) 
         why = joined((titled(code, words) for code, words in choice.refusals), by="\n       ")
         raise AllRefused("wheel-refused", "", where=choice.wheel, why=why)
     return install_flash_attn(facts, choice.resolution, python, _means(choice, voice),
-                              probe=partial(_what_is_wrong, config, voice.say) if known(facts.gpus) else None)
+                              probe=_probe(config, facts, choice.implementation, python, voice.say))
+
+
+def _probe(config: ResolvedConfig, facts: Facts, implementation: str, python: str, say: Say) -> Probe | None:
+    """What tries an installation on the GPUs; None where there is none."""
+    gpus = known(facts.gpus)
+    if not gpus:
+        return None
+    return partial(_what_is_wrong, config, say) if implementation in BY_NAME else \
+        partial(_what_is_wrong_beside, config, gpus, CAUSAL_CONV1D.module, python)
 
 
 def recover(facts: Facts, say: Say) -> bool:
@@ -257,32 +334,93 @@ def _cause(log: Path, code: int) -> tuple[Words, tuple[Words, ...]] | None:
     return (found.summary, found.fix) if found else None
 
 
-def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt) -> Path:
-    """Write the exact URL and digest beside the last config file; its path."""
+def write_lock(config: ResolvedConfig, facts: Facts, choice: Choice, receipt: Receipt, came: Mapping[str, str]) -> Path:
+    """Write the exact URL and digest beside the last config file, and the versions of what stands beside; its path. came: of
+    that, what was installed just now."""
+    _expect_config(config)
+    tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
+    offered = next((c for c in tried if c.filename == receipt.filename), None)
+    candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
+    lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256,
+                     beside=dict(_standing_beside(facts, came)))
+    return _write_lock(config, lock)
+
+
+def write_kernel_lock(config: ResolvedConfig, facts: Facts) -> Path:
+    """Write the commit of the hub kernel in the facts beside the last config file; its path."""
+    _expect_config(config)
+    kernel = known(facts.hub_kernel)
+    assert kernel is not None
+    wheel = make_lock(Candidate("", "", ""), facts, implementation=FA2.names[0], sha256="")
+    return _write_lock(config, replace(wheel, kernel=LockedKernel(str(kernel.repo), str(kernel.revision)),
+                                       beside=dict(_standing_beside(facts, {}))))
+
+
+def _expect_config(config: ResolvedConfig) -> None:
     if not config.files:
         raise UsageError("config-not-named",
                          Text("--lock needs a config: the lock is written beside it",
                               "--lock 需要一个配置文件：锁定文件写在它旁边"),
                          hint=("swift-fa install --lock swift-fa:qwen7b",))
-    tried = (*choice.resolution.ranked, *choice.resolution.to_prove)
-    offered = next((c for c in tried if c.filename == receipt.filename), None)
-    candidate = offered or Candidate(receipt.filename, receipt.url, "installed")
-    lock = make_lock(candidate, facts, implementation=choice.implementation, sha256=receipt.sha256)
+
+
+def _write_lock(config: ResolvedConfig, lock: Lock) -> Path:
     path = lock_path(config.files[-1])
     with refused_as(InstallError("lock-not-written", where=str(path))):
         write_whole(path, render_lock(lock))
     return path
 
 
-def _locked(config: ResolvedConfig, wish: Wish) -> list[Candidate]:
-    """The lock's candidate, where the last config file has a lock and the command line asks for nothing else."""
-    if not config.files or wish.version or wish.build or wish.sources:
-        return []
-    path = lock_path(config.files[-1])
-    if not path.exists():
-        return []
+def with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say, pinned: str | None = None) -> Facts:
+    """The facts with what is known of the hub kernel: of the commit that is `pinned`, else of the lock's, else of any. way: as in
+    `collect_hub_kernel`."""
+    from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
+
+    lock = read_lock(config)
+    pinned = pinned or (lock.kernel.revision if lock and lock.kernel else None)
+    environment = {**os.environ, **config.env}
+    return replace(facts, hub_kernel=collect_hub_kernel(config, facts, way, environment, Path.cwd(), say, pinned))
+
+
+def fetch_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -> Facts:
+    """The facts with a hub kernel that can be had ("ask") or lies in the cache ("fetch", "cached"). Raises InstallError."""
+    from swift_fa_launcher.flash.provider import why_not_kernel
+
+    facts = with_hub_kernel(config, facts, way, say)
+    kernel = known(facts.hub_kernel)
+    if kernel is None or not (kernel.cached or (way == "ask" and kernel.builds)):
+        why = next(why_not_kernel(config, facts), None) or str(facts.hub_kernel)
+        raise InstallError("kernel-missing", where=config.launch.python or sys.executable, why=why,
+                           hint=("flash_attn.provider=auto",))
+    return facts
+
+
+def _standing_beside(facts: Facts, came: Mapping[str, str]) -> Iterator[tuple[str, LockedBeside]]:
+    from swift_fa_launcher.wheels.install import read_receipt
+
+    site = site_packages(facts)
+    for name in (FLA, CAUSAL_CONV1D.distribution):
+        version = came.get(name) or str(facts.package(name) or "")
+        receipt = read_receipt(site, name) if site and name != FLA else None
+        if receipt and receipt.version.partition("+")[0] == version.partition("+")[0]:  # METADATA may lack the label
+            yield name, LockedBeside(receipt.version, receipt.filename, receipt.url, receipt.sha256)
+        elif version:
+            yield name, LockedBeside(version)
+
+
+def read_lock(config: ResolvedConfig) -> Lock | None:
+    """The lock beside the last config file; None where there is none. Raises ConfigError."""
+    path = lock_path(config.files[-1]) if config.files else None
+    if path is None or not path.exists():
+        return None
     with refused_as(ConfigError("lock-unreadable", where=str(path))):
-        return [lock_candidate(parse_lock(path.read_text("utf-8", "replace"), str(path)))]
+        return parse_lock(path.read_text("utf-8", "replace"), str(path))
+
+
+def _locked_wheel(config: ResolvedConfig, wish: Wish) -> Candidate | None:
+    """The lock's candidate, where the command line asks for nothing else."""
+    lock = None if wish.version or wish.build or wish.sources else read_lock(config)
+    return lock_candidate(lock) if lock else None
 
 
 def _proven_reasons(candidate: Candidate, facts: Facts, implementation: str,
@@ -330,3 +468,16 @@ def _what_is_wrong(config: ResolvedConfig, say: Say, more: Mapping[str, str]) ->
     facts = collect_facts(replace(config, env={**config.env, **more}), offline=True, say=say)
     wrong = [f for f in check_all(config, facts) if f.severity is ERROR and AREA_OF[f.code] == "flash-attn"]
     return wrong[0].summary if wrong else None
+
+
+def _what_is_wrong_beside(config: ResolvedConfig, gpus: Sequence[Gpu], module: str, python: str, more: Mapping[str, str],
+                          ) -> Words | None:
+    """The first reason why a module beside flash-attn would not do: it is run on each GPU, against float32."""
+    from swift_fa_launcher.machine.probe import Job, run_probe
+
+    job = Job(python=python, module=module, gpus=tuple(gpus), driver=None, dtype="bfloat16", head_dims=())
+    tried = run_probe(job, {**os.environ, **config.env, **more}, Path("/"), config.preflight.timeout)
+    bad = next((device for device in tried.devices if not device.ok), None)
+    if wrong := known(tried.torch_error) or known(tried.import_error) or (bad and (known(bad.error) or known(bad.max_error))):
+        return Text(f"{module} was run on the GPU: {wrong}", f"在 GPU 上试运行 {module}：{wrong}")
+    return None if tried.devices else Text(f"{module} could not be run on the GPU", f"无法在 GPU 上试运行 {module}")

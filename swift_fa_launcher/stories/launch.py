@@ -35,7 +35,6 @@ from swift_fa_launcher.launch.restart import decide_restart
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.hub_kernel import collect_hub_kernel
 from swift_fa_launcher.machine.reading import interpreter, site_packages
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import settle
@@ -109,8 +108,9 @@ class Finished:
 
 
 def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, say: Say,
-         asked: dict[Question, Reply] | None = None) -> Facts:
-    """What this machine, its training interpreter and the paths of the config are like. asked: as in `collect_facts`."""
+         asked: dict[Question, Reply] | None = None, kernel: str | None = None) -> Facts:
+    """What this machine, its training interpreter and the paths of the config are like. asked: as in `collect_facts`. kernel: the
+    hub kernel's commit, where the lock's is not meant."""
     collect = partial(collect_facts, config, offline=offline, probe=probe, say=say, asked=asked)
     facts = collect()
     site = site_packages(facts)
@@ -125,11 +125,18 @@ def look(config: ResolvedConfig, *, offline: bool = False, probe: bool = True, s
                           where=f"{config.launch.python or sys.executable}{f' ({origin})' if origin else ''}")
     facts = replace(facts, ms_swift_args=_swift_arguments(config, facts, say))
     way = kernel_look(config, facts) if probe else None
-    return _with_hub_kernel(config, facts, "cached" if offline else way, say) if way else facts
+    return _with_hub_kernel(config, facts, "cached" if offline else way, say, kernel) if way else facts
 
 
-def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say) -> Facts:
-    return replace(facts, hub_kernel=collect_hub_kernel(config, facts, way, {**os.environ, **config.env}, Path.cwd(), say))
+def _with_hub_kernel(config: ResolvedConfig, facts: Facts, way: str, say: Say, pinned: str | None = None) -> Facts:
+    from swift_fa_launcher.stories.install import with_hub_kernel  # here, since most trainings take none
+
+    return with_hub_kernel(config, facts, way, say, pinned or _pinned_kernel(facts))
+
+
+def _pinned_kernel(facts: Facts) -> str | None:
+    kernel = known(facts.hub_kernel)
+    return known(kernel.pinned) if kernel else None
 
 
 def installed_arguments(config: ResolvedConfig, say: Say) -> Mapping[str, Argument]:
@@ -169,10 +176,10 @@ def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Ju
 
 
 def prepare(config: ResolvedConfig, *, allow: Sequence[str], say: Say, asked: dict[Question, Reply] | None = None,
-            name: str | None = None) -> Prepared:
-    """Facts, findings and plan of a launch on this machine. Starts and changes nothing. asked: as in `collect_facts`. name: for
+            name: str | None = None, kernel: str | None = None) -> Prepared:
+    """Facts, findings and plan of a launch on this machine. Starts and changes nothing. asked, kernel: as in `look`. name: for
     a config that names no run."""
-    return plan_launch(judge(config, look(config, say=say, asked=asked), allow), name)
+    return plan_launch(judge(config, look(config, say=say, asked=asked, kernel=kernel), allow), name)
 
 
 def mend(prepared: Prepared, allow: Sequence[str], voice: Voice) -> Prepared:
@@ -182,8 +189,8 @@ def mend(prepared: Prepared, allow: Sequence[str], voice: Voice) -> Prepared:
     config, facts = prepared.judgement.config, prepared.judgement.facts
     if needs_install(config, facts):
         flow_install.install(config, facts, flow_install.choose(config, facts, say=voice.say), voice)
-    flow_install.install_beside(config, facts, blocking(prepared.judgement.findings), voice.say)
-    return _judged_anew(prepared, look(config, say=voice.say), allow)
+    flow_install.install_beside(config, facts, prepared.judgement.findings, voice)
+    return _judged_anew(prepared, look(config, say=voice.say, kernel=_pinned_kernel(facts)), allow)
 
 
 def _judged_anew(prepared: Prepared, facts: Facts, allow: Sequence[str]) -> Prepared:
@@ -232,7 +239,7 @@ def rerun(root: Path, word: str, overrides: Sequence[str], *, exact: bool, allow
     repeats.refuse_to_repeat(entry, record)
     _enter(record)
     config = repeats.repeated_config(entry, record, overrides, exact=exact)
-    prepared = prepare(config, allow=allow, say=say, name=record.name)
+    prepared = prepare(config, allow=allow, say=say, name=record.name, kernel=repeats.recorded_kernel(entry.folder))
     if exact:
         recorded = repeats.read_plan(entry)
         prepared = replace(prepared, plan=repeats.renew_plan(recorded, prepared.run_id, prepared.plan.run_dir))
@@ -252,7 +259,8 @@ def resume(root: Path, word: str, overrides: Sequence[str], *, allow: Sequence[s
     original = replace(record, overrides=())
     there = repeats.continue_swanlab(there, entry, record, repeats.repeated_config(entry, original, there.overrides))
     config = repeats.repeated_config(entry, original, there.overrides)
-    prepared = replace(prepare(config, allow=allow, say=say, name=record.name), parent=record.id,
+    kernel = repeats.recorded_kernel(entry.folder)
+    prepared = replace(prepare(config, allow=allow, say=say, name=record.name, kernel=kernel), parent=record.id,
                        resumed_from=str(there.checkpoint.path), earlier=there.earlier)
     return _again(entry, prepared, there.overrides, there, say)
 

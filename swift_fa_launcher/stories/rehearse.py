@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from swift_fa_launcher.stories.launch import Judgement, Prepared, judge, trainin
 #: Of a model's folder: its shape, and what makes tokens of rows.
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SILENT = 600.0  # seconds without a line, after which it is given up
-_PREFIX, _OLD = "swift-fa-rehearsal-", 86_400  # of its folder: name, and seconds after which nobody uses it
+_PREFIX = "swift-fa-small-"  # of the folders that trainings in small are done in
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,24 @@ def rehearse(judgement: Judgement, *, allow: Sequence[str], say: Say, anew: bool
     kept = None if anew else kept_answer(place, lambda answer: decode(Rehearsal, answer["rehearsal"]))
     if kept is not None:
         return Rehearsed(_with(judgement, kept, allow))
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-        found, sample, log = _run(config, facts, Path(folder), say)
+    with folder_of_its_own() as folder:
+        found, sample, log = _run(config, facts, folder, say)
     if not log:  # what failed may have been mended from outside
         keep_answer(place, {"rehearsal": encode(found)})
     return Rehearsed(_with(judgement, found, allow), sample, log)
 
 
-def _sweep() -> None:
-    """Removes what rehearsals left that were killed with the launcher; a day old, since others may run beside this one."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _OLD:
-                shutil.rmtree(folder, ignore_errors=True)
+@contextmanager
+def folder_of_its_own() -> Iterator[Path]:
+    """A temporary folder for trainings in small. Those of launchers that were killed are removed before."""
+    import psutil
+
+    for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = old.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _with(judgement: Judgement, rehearsal: Rehearsal, allow: Sequence[str]) -> Judgement:
@@ -155,12 +158,20 @@ def _failed(found: Rehearsal, log: Path, exit_code: int, *, first_ran: bool) -> 
     from swift_fa_launcher.diagnose.diagnosis import diagnose_file
 
     diagnosis = next(iter(diagnose_file(log, exit_code=exit_code)), None)
-    code = diagnosis.code if diagnosis and diagnosis.code != "unknown" else None
+    error, code = known(found.error), diagnosis.code if diagnosis and diagnosis.code != "unknown" else None
+    if diagnosis and error and not _names(diagnosis.evidence, error):
+        code = None  # of a warning before it
     if code == "gpu-out-of-memory":
         return replace(found, out_of_memory=True)
     if first_ran:  # the same training ran once: that it does not run twice in one process says nothing of it
         return replace(found, error=None, cannot="it ran with few layers, and failed when it began anew with more")
-    error = known(found.error) or (diagnosis.evidence if diagnosis and code else None)
+    error = error or (diagnosis.evidence if diagnosis and code else None)
     if error is None:
         return replace(found, cannot="a process of it ended and does not say why")
     return replace(found, error=error, code=code)
+
+
+def _names(evidence: str, error: str) -> bool:
+    """Whether a line of the log says what the error says."""
+    line, message = " ".join(evidence.split()), error.partition(": ")[2] or error
+    return message[:60] in line or line in error

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,7 @@ from swift_fa_launcher.machine.reading import process_count, visible_gpus
 from swift_fa_launcher.machine.rehearsal import read_ranks, static_gib, steady_rate, waiting
 from swift_fa_launcher.runs.record import run_name
 from swift_fa_launcher.stories.launch import Judgement, judge, refuse_target, training_environment
-from swift_fa_launcher.stories.rehearse import read_rehearsed, row_stamps
+from swift_fa_launcher.stories.rehearse import folder_of_its_own, read_rehearsed, row_stamps
 
 _ENDED = re.compile(rb"swift-fa: rehearsal (\d+) ended with (\d+)")
 #: Seconds that a setting may take and one with all layers, how many times as long as the slowest so far at most; the share of the
@@ -170,8 +169,8 @@ def tune(files: Sequence[Path], overrides: Sequence[str], wish: Wish, judgement:
     within = f"-{wish.memory_gib:g}" if wish.memory_gib else ""
     place = cache_dir() / "tune" / f"{key}{within}.json"
     ground = searches.Ground(config, facts, wish.may_change)
-    with tempfile.TemporaryDirectory(prefix="swift-fa-tune-", ignore_cleanup_errors=True) as folder:
-        course = _Course(ground, wish, Path(folder), place, time.monotonic() + 60 * wish.minutes, say)
+    with folder_of_its_own() as folder:
+        course = _Course(ground, wish, folder, place, time.monotonic() + 60 * wish.minutes, say)
         course.tried = list(kept_answer(place, lambda answer: decode(tuple[searches.Tried, ...], answer["tried"])) or ())
         _run(course)
     search, best = searches.search(ground, course.tried), searches.fastest(course.tried)

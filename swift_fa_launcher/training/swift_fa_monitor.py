@@ -367,7 +367,7 @@ def allocated(device: Any) -> int:
 def communication_of(events: Any) -> Job:
     """Seconds that a profile's events communicate: NCCL's kernels, which also wait for the other processes' in them, and those of
     them in which the GPU computes nothing; on the CPU gloo's calls alone."""
-    kernels = [one for one in events if one.device_type.name == "CUDA"]
+    kernels = [one for one in events if one.device_type.name == "CUDA" and not getattr(one, "is_user_annotation", False)]
     for_others = re.compile("nccl(Dev)?Kernel" if kernels else "gloo:")
     seconds = covered([one for one in kernels or events if for_others.match(one.name)])
     computing = covered([one for one in kernels if not for_others.match(one.name)])

@@ -23,6 +23,7 @@ import math
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ STEPS = 10  # of each depth; in one more a GPU is kept busy to be timed
 #: Seconds: a GPU that rests between short steps runs at a higher clock than one that trains (by some 20 % on an H100).
 BUSY = 4.0
 LINGERS = 30.0  # seconds after which what does not die is left
+LINK = 60.0  # seconds that the first all-reduce of several processes may take
 RECENT = 8  # batches that it goes through meanwhile: rows differ in length
 PERIODS = ("decoder_sparse_step", "full_attention_interval", "sliding_window_pattern", "attn_layer_period", "expert_layer_period")
 
@@ -58,10 +60,12 @@ class Rehearsal:
         self.whole, self.steps = bool(job.get("whole")), job.get("steps", STEPS)
         self.shown: list[Job] = []
         self.layers: int | None = None
+        self.link: float | None = None  # seconds of the first all-reduce
         self.seen: Job = {}
 
     def write(self, **more: Any) -> None:
-        told = {"layers": self.layers, "depths": self.shown, **({"cannot": self.cannot} if self.cannot else {}), **more}
+        told = {"layers": self.layers, "link": self.link, "depths": self.shown,
+                **({"cannot": self.cannot} if self.cannot else {}), **more}
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(told), encoding="utf-8")
         os.replace(str(part), str(self.file))
@@ -82,6 +86,7 @@ def main() -> None:
 def rehearse(job: Job, words: list[str]) -> None:
     rehearsal, script = Rehearsal(job), job["script"]
     make_small(rehearsal)
+    watch_link(rehearsal)
     watch(rehearsal)
     sys.path[0] = str(Path(script).parent)  # as if it had been started itself
     for which in (0, 1):
@@ -94,7 +99,8 @@ def rehearse(job: Job, words: list[str]) -> None:
                 rehearsal.write()
                 return
             oom = "out of memory" in str(error).lower()
-            rehearsal.write(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", out_of_memory=oom,
+            said = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""  # an assertion without words
+            rehearsal.write(error=f"{type(error).__name__}: {' '.join(said.split())[:500]}", out_of_memory=oom,
                             depth=rehearsal.seen.get("depth"))
             raise
         rehearsal.shown.append(rehearsal.seen)
@@ -371,6 +377,48 @@ def keep_busy(run_batch: Any, batches: Any, seen: Job, seconds: float) -> Job:
     torch.cuda.synchronize()
     timed = int(rounds) - int(rounds) // 2
     return {"seconds": (time.perf_counter() - began) / timed, "tokens": sum(seen["tokens"][-len(batches):])}
+
+
+def watch_link(rehearsal: Rehearsal) -> None:
+    """The first all-reduce of several processes comes as soon as all have met, and ends the rehearsal where it does not end."""
+    from torch import distributed
+
+    meet: Any = distributed.init_process_group
+
+    @functools.wraps(meet)
+    def meet_and_try(*args: Any, **kwargs: Any) -> None:
+        meet(*args, **kwargs)
+        if world_size() > 1:
+            rehearsal.link = try_link(rehearsal)
+
+    distributed.init_process_group = meet_and_try
+
+
+def try_link(rehearsal: Rehearsal) -> float:
+    """Seconds that an all-reduce of one number takes, connecting included."""
+    import torch
+
+    where = f"cuda:{os.environ['LOCAL_RANK']}" if torch.distributed.get_backend() == "nccl" else "cpu"
+    done = rehearsal.file.with_name(f"{rehearsal.file.stem}.linked")
+
+    def give_up() -> None:
+        linked = {file.stem for file in done.parent.glob("*.linked")}
+        waiting = [str(rank) for rank in range(world_size()) if f"rank-{rank}" not in linked]
+        why = (f"the first all-reduce of {world_size()} processes did not end in {LINK:.0f} s "
+               f"({where} of {socket.gethostname()}; not through it: rank {', '.join(waiting)})")
+        print(f"swift-fa: {why}", flush=True)
+        rehearsal.write(error=why)
+        os._exit(1)
+
+    alarm = threading.Timer(LINK, give_up)
+    alarm.daemon = True
+    alarm.start()
+    began = time.perf_counter()
+    torch.distributed.all_reduce(torch.ones(1, device=where))
+    wait(torch.device(where))
+    alarm.cancel()
+    done.touch()
+    return time.perf_counter() - began
 
 
 def start(seen: Job, args: Any, loader: Any) -> None:

@@ -24,17 +24,17 @@ MODULES = {"flash-linear-attention": "fla"}
 KEPT = ("transformers", "triton")
 
 
-def install_beside(names: Sequence[str], python: str, environment: Mapping[str, str], say: Say, timeout: float = 900.0,
-                   ) -> tuple[str, ...]:
-    """Installs those of the distributions that the environment of `python` lacks; which. timeout: seconds for the tool.
-    Raises InstallError; the environment is then as it was."""
+def install_beside(wanted: Sequence[str], python: str, environment: Mapping[str, str], say: Say, timeout: float = 900.0,
+                   ) -> dict[str, str]:
+    """Installs those of the distributions that the environment of `python` lacks; name to version of what came for them. wanted:
+    names, or `name==version`. timeout: seconds for the tool. Raises InstallError; the environment is then as it was."""
     target = read_target(python, environment, timeout, say)
     site, installed = target.site_packages, target.installed
-    missing = [name for name in names if name not in installed]
+    missing = {need.name: need for need in map(Requirement, wanted) if need.name not in installed}
     if not missing:
-        return ()
-    say(Text(f"installing {', '.join(missing)}", f"正在安装 {', '.join(missing)}"))
-    needs = [*map(Requirement, missing), *(Requirement(f"{name}=={installed[name]}") for name in KEPT if name in installed)]
+        return {}
+    say(Text(f"installing {', '.join(map(str, missing.values()))}", f"正在安装 {', '.join(map(str, missing.values()))}"))
+    needs = [*missing.values(), *(Requirement(f"{name}=={installed[name]}") for name in KEPT if name in installed)]
     try:
         with tempfile.TemporaryDirectory(prefix=".swift-fa-beside-", dir=site) as folder:
             stage = Path(folder, "stage")
@@ -45,15 +45,16 @@ def install_beside(names: Sequence[str], python: str, environment: Mapping[str, 
                                cwd=Path(folder), timeout=300.0) if not had.failure else None
             last = trial.steps[-1] if trial and trial.steps else {}
             if trial is None or "files" not in last or last["torch"] != target.torch:
-                raise _failed(python, missing, had.failure or str(last.get("error") or (trial and trial.failure)))
+                raise _failed(python, wanted, had.failure or str(last.get("error") or (trial and trial.failure)))
             for entry in sorted(stage.iterdir(), key=lambda each: each.suffix == ".dist-info"):  # what names it comes last
                 if (site / entry.name).is_dir():  # two distributions share `fla`
                     shutil.copytree(entry, site / entry.name, dirs_exist_ok=True)
                 else:
                     os.rename(entry, site / entry.name)
     except OSError as error:
-        raise _failed(python, missing, error.strerror or str(error)) from error
-    return tuple(missing)
+        raise _failed(python, wanted, error.strerror or str(error)) from error
+    now = read_target(python, environment, timeout, say).installed
+    return {name: now[name] for name in missing}
 
 
 def _failed(python: str, names: Sequence[str], why: Words) -> InstallError:

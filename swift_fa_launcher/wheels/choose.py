@@ -11,6 +11,7 @@ from packaging.version import Version
 
 from swift_fa_launcher.decode import Unknown, known
 from swift_fa_launcher.errors import Text, Words, joined, render_words
+from swift_fa_launcher.flash.building import why_not_built
 from swift_fa_launcher.flash.fits import (
     CODES,
     NOTHING_READ,
@@ -100,8 +101,8 @@ def choose_wheel(facts: Facts, candidates: Sequence[Candidate], *, implementatio
     nearest: dict[Version | None, Candidate] = {}  # of a torch's wheels all call the same of it
     for candidate, name in () if ranked or build == "always" else _rank(near, need, inside):
         nearest.setdefault(name.torch, candidate)
-    plan = _make_plan(facts, bool(ranked or nearest), build, implementation)
-    otherwise = _make_plan(facts, False, build, implementation) if nearest else "none"
+    plan = _make_plan(facts, bool(ranked or nearest), build, implementation, version)
+    otherwise = _make_plan(facts, False, build, implementation, version) if nearest else "none"
     chosen = ranked[0] if ranked and plan == "wheel" else None
     verdicts = (*_verdicts_on_fitting(ranked, chosen), *(v for code in reversed(CODES) for v in passed[code]))
     return Resolution(chosen, ranked, verdicts, plan, to_prove=tuple(nearest.values()), otherwise=otherwise)
@@ -251,10 +252,11 @@ def _verdicts_on_fitting(ranked: Sequence[Candidate], chosen: Candidate | None) 
         yield Verdict(candidate, candidate is chosen, None if candidate is chosen else "not-best", words)
 
 
-def _make_plan(facts: Facts, found: bool, build: str, implementation: str) -> str:
+def _make_plan(facts: Facts, found: bool, build: str, implementation: str, version: str | None) -> str:
     if found and build != "always":
         return "wheel"
     toolchain, torch = known(facts.toolchain), known(facts.torch)
     buildable = (known(facts.host.os) == "Linux" and torch is not None and torch.cuda is not None
-                 and not (toolchain and toolchain.nvcc is None) and implementation in FA2.names)
+                 and not (toolchain and toolchain.nvcc is None) and implementation in FA2.names
+                 and (build == "always" or why_not_built(facts, version) is None))
     return "source-build" if build != "never" and buildable else "none"

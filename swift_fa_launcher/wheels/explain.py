@@ -13,11 +13,12 @@ from packaging.version import Version
 from swift_fa_launcher.decode import known
 from swift_fa_launcher.errors import InstallError, Text, Words, in_both, render_words, titled
 from swift_fa_launcher.findings.lines import FROM_ELSEWHERE, OR_SDPA
-from swift_fa_launcher.flash.implementations import BY_NAME, FA3
+from swift_fa_launcher.flash.building import WANTS_CXX20, why_not_built
+from swift_fa_launcher.flash.implementations import FA2, FA3, IN_WHEELS
 from swift_fa_launcher.flash.name import WheelNameError, parse_wheel_name
 from swift_fa_launcher.flash.versions import parse_wish
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import has_cpu_torch, pip_install, torch_version
+from swift_fa_launcher.machine.reading import has_cpu_torch, on_rocm, pip_install, torch_version
 from swift_fa_launcher.wheels.choose import Resolution
 from swift_fa_launcher.wheels.sources import SourceReport
 
@@ -43,9 +44,15 @@ def explain(resolution: Resolution, facts: Facts, reports: Sequence[SourceReport
     buildable = resolution.plan == "source-build"
     remarks = [*((hopeless[0],) if hopeless else ()), *_offers(names, reports, unasked=buildable),
                *_version_offered(names, implementation, version)]
+    why = why_not_built(facts, version) if implementation in FA2.names and not hopeless else None
+    remarks += [why] if why else []
     advice: tuple[Words, ...] = hopeless[1] if hopeless else ()
     if not hopeless and any(report.error for report in reports):
         advice = FROM_ELSEWHERE
+    elif why:
+        version_here = torch_version(facts)
+        older = version_here is not None and version_here.release[:2] >= WANTS_CXX20.release
+        advice = ("flash_attn.provider=torch", *((pip_install(facts, f"torch<{WANTS_CXX20}"),) if older else ()), OR_SDPA)
     if implementation in FA3.names:
         how = "swift-fa install --from-source swift.attn_impl=flash_attention_3"
         remarks.append(Text(f"to build it by hand, see {how}", f"手动编译的方法见 {how}"))
@@ -61,6 +68,10 @@ def without_cuda(facts: Facts) -> tuple[Text, tuple[Words, ...]] | None:
     here = known(facts.gpus) == ()
     there_is_none = Text(" (this machine has none)", "（本机没有）") if here else Text("", "")
     version = torch_version(facts)
+    if on_rocm(facts):
+        said = Text("nobody publishes flash-attn wheels for AMD GPUs; it is built on the machine, with ROCm's compiler or Triton",
+                    "没有人为 AMD GPU 发布 flash-attn 的 wheel；需要在本机用 ROCm 的编译器或 Triton 编译")
+        return said, (Text("see how: swift-fa explain rocm-build", "方法见：swift-fa explain rocm-build"), OR_SDPA)
     if facts.torch is None:
         said = Text("torch is not installed in the training interpreter, and each flash-attn wheel is built for one torch",
                     "训练所用的 Python 里没有安装 torch，而每个 flash-attn wheel 只对应一个版本的 torch")
@@ -107,7 +118,7 @@ def _offers(names: Sequence[str], reports: Sequence[SourceReport], *, unasked: b
 
 def _version_offered(names: Sequence[str], implementation: str, version: str | None) -> Iterator[Text]:
     """That a version was asked for which none of those who answered has, and which they have."""
-    wish, distribution = parse_wish(version), BY_NAME[implementation].distribution
+    wish, distribution = parse_wish(version), IN_WHEELS[implementation].distribution
     found = {found for name in names if (found := _version(name, distribution)) is not None}
     if version and found and not any(wish.takes(one, None, prereleases=True) for one in found):
         newest = max(found)

@@ -36,7 +36,7 @@ from swift_fa_launcher import __version__
 from swift_fa_launcher.decode import DecodeError, decode, encode
 from swift_fa_launcher.errors import InstallError, Say, Text, Words
 from swift_fa_launcher.files import read_group, write_whole
-from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION
+from swift_fa_launcher.flash.implementations import BY_DISTRIBUTION, CAUSAL_CONV1D
 from swift_fa_launcher.machine.guard import start_guarded
 from swift_fa_launcher.machine.interpreter import kill_group, run_script
 from swift_fa_launcher.wheels.companions import (
@@ -153,7 +153,7 @@ def install_wheel(wheel: Path, python: str, *, environment: Mapping[str, str], u
     _expect_writable(target)
     with _alone(target):
         _recover(target.folder)
-        if receipt := _installed_already(target, digest):
+        if receipt := _installed_already(target, _distribution(wheel), digest):
             return receipt
         version = wheel.name.split("-")[1]
         draft = Receipt(wheel.name, url or wheel.absolute().as_uri(), digest, _distribution(wheel), version, "", __version__,
@@ -191,9 +191,14 @@ def recover_environment(site_packages: Path) -> bool:
                            why=str(error)) from error
 
 
-def read_receipt(site_packages: Path) -> Receipt | None:
-    """The receipt of what the launcher installed there last; None where there is none that can be read."""
-    return _read(Receipt, site_packages / FOLDER / "receipt.json")
+def read_receipt(site_packages: Path, distribution: str = "flash-attn") -> Receipt | None:
+    """The receipt of the flash attention that the launcher installed there last, or of the distribution beside it; None where
+    there is none that can be read."""
+    return _read(Receipt, _receipt_file(site_packages / FOLDER, distribution))
+
+
+def _receipt_file(folder: Path, distribution: str) -> Path:
+    return folder / (f"receipt-{distribution}.json" if distribution == CAUSAL_CONV1D.distribution else "receipt.json")
 
 
 # ---------------------------------------------------------------------------------------------- the steps, in order
@@ -237,7 +242,7 @@ def _install(wheel: Path, target: Target, draft: Receipt, probe: Probe | None) -
                           proven=(*draft.proven, "import", *(("probe",) if probe else ())),
                           warnings=_warnings(companions, say), record_sha256=file_sha256(record))
         _look_at_site(target.site_packages)
-        _write_json(target.folder / "receipt.json", receipt)
+        _write_json(_receipt_file(target.folder, draft.distribution), receipt)
     except BaseException as error:
         with suppress(OSError):  # the next start tries again
             _recover(target.folder)
@@ -281,9 +286,9 @@ def _alone(target: Target) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _installed_already(target: Target, digest: str) -> Receipt | None:
+def _installed_already(target: Target, distribution: str, digest: str) -> Receipt | None:
     """The receipt where this very wheel is there, whole, and imports."""
-    receipt = read_receipt(target.site_packages)
+    receipt = read_receipt(target.site_packages, distribution)
     if not receipt or receipt.sha256 != digest or receipt.torch != target.torch:
         return None
     infos = _dist_infos(target.site_packages, receipt.distribution)
@@ -332,8 +337,8 @@ def _add_companions(wheel: Path, stage: Path, target: Target) -> Companions:
     needs = missing_requirements(requires, target.installed, markers)
     if not needs:
         return Companions()
-    names = ", ".join(str(need) for need in needs)
-    target.say(Text(f"installing missing packages that flash-attn needs: {names}", f"安装 flash-attn 缺少的依赖：{names}"))
+    names, of = ", ".join(str(need) for need in needs), _distribution(wheel)
+    target.say(Text(f"installing missing packages that {of} needs: {names}", f"安装 {of} 缺少的依赖：{names}"))
     there = {**target.environment, "TMPDIR": str(stage.parent / "tmp")}
     return add_companions(needs, wheel.absolute().parent, stage, target.installed, tool_of(target),
                           lambda command: run_tool(command, there, stage.parent, 900.0))
@@ -555,7 +560,7 @@ def _walk(folder: Path) -> list[Path]:
 def _recover(folder: Path) -> bool:
     """Undoes an installation that has no receipt, and cleans up; whether there was anything."""
     journal = _read_journal(folder)
-    receipt = read_receipt(folder.parent)
+    receipt = read_receipt(folder.parent, journal.distribution)
     finished = receipt is not None and receipt.attempt == journal.attempt
     site, work = folder.parent, folder / journal.work
     if journal.units and not finished and (ours := _left_beside(site, journal)) is not None:

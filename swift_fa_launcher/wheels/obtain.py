@@ -16,7 +16,7 @@ from swift_fa_launcher.config.schema import FlashAttnSection
 from swift_fa_launcher.decode import Unknown
 from swift_fa_launcher.errors import InstallError, Say, Text, Words, joined, titled
 from swift_fa_launcher.flash.hosts import mirror_urls, shown_url
-from swift_fa_launcher.flash.implementations import FA3, FA4
+from swift_fa_launcher.flash.implementations import FA2, FA3, IN_WHEELS
 from swift_fa_launcher.flash.name import Candidate, parse_claims
 from swift_fa_launcher.machine.facts import Facts, Torch
 from swift_fa_launcher.machine.reading import torch_version
@@ -189,8 +189,9 @@ def _nothing(resolution: Resolution, refused: Sequence[Refused], implementation:
     if resolution.ranked:
         hints.append(Text("install a wheel that you downloaded elsewhere: swift-fa install --wheel FILE",
                           "安装在别处下载的 wheel：swift-fa install --wheel FILE"))
-    how = FA3_BUILD if implementation in FA3.names else () if implementation in FA4.names else ("swift-fa install --from-source",)
+    how = FA3_BUILD if implementation in FA3.names else ("swift-fa install --from-source",) if implementation in FA2.names else ()
     hints += resolution.advice or how
     where = shown_url(resolution.ranked[0].url) if resolution.ranked else ""
-    return AllRefused("wheel-not-found", Text("no flash-attn wheel could be installed", "没有能安装的 flash-attn wheel"),
+    name = IN_WHEELS[implementation].distribution
+    return AllRefused("wheel-not-found", Text(f"no {name} wheel could be installed", f"没有能安装的 {name} wheel"),
                       refused, where=where, why=why, hint=tuple(hints))

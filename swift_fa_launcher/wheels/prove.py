@@ -32,8 +32,8 @@ from swift_fa_launcher.machine.facts import Extension, Facts
 _SMALL = 64 << 20  # bytes; a larger METADATA, WHEEL or RECORD is an attack on memory
 _LARGE = 8 << 30  # bytes; flash-attn for all GPUs unpacks to 2 GiB
 _IN_MEMORY = 1 << 30  # bytes; a larger extension is unpacked on disk
-#: What wheels of flash attention put into site-packages; anything else would change other programs.
-_OWN = re.compile(r"flash_?attn\w*(?:[.-][^/]*)?|hopper")
+#: What wheels of flash attention and causal-conv1d put into site-packages; anything else would change other programs.
+_OWN = re.compile(r"(?:flash_?attn|causal_conv1d)\w*(?:[.-][^/]*)?|hopper")
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 
 

@@ -25,7 +25,7 @@ from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.decode import NOT_COLLECTED, Maybe, Unknown
 from swift_fa_launcher.errors import Say, Text, Words, render_words
 from swift_fa_launcher.files import keep_answer, kept_answer
-from swift_fa_launcher.flash.implementations import BY_NAME
+from swift_fa_launcher.flash.implementations import IN_WHEELS
 from swift_fa_launcher.flash.name import Candidate, without_password
 from swift_fa_launcher.machine.connection import Unreached, begin, exchange, follow, open_session
 from swift_fa_launcher.wheels.listing import Listing, ListingError, make_candidate, parse_listing
@@ -98,7 +98,7 @@ def read_source(spec: str, *, implementation: str = "flash_attn", cuda: Maybe[Ve
     except ValueError as error:  # brackets that hold no address
         return SourceReport(spec, (), Text(f"not a valid address: {error}",
                                            f"不是有效的地址：{error}"), "mirror-unreachable")
-    reader = _Reader(name, BY_NAME[implementation].distribution, network, say or (lambda words: None))
+    reader = _Reader(name, IN_WHEELS[implementation].distribution, network, say or (lambda words: None))
     try:
         specs = _filled(spec, cuda) if "{cuda}" in spec else (spec,)
         if github := _GITHUB.fullmatch(spec):

@@ -285,6 +285,8 @@ LOGS: list[tuple[str, str]] = [
     ("host-out-of-memory", START + trace("RuntimeError: [enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes.", "/w/a.py:f")),
     ("host-out-of-memory", START + "run.sh: line 4: 31337 Killed                  swift sft --model m\n"),
     ("nccl-timeout", START + WATCHDOG.format(r=1) + WATCHDOG.format(r=2) + TORCHRUN.replace("exitcode: 1", "exitcode: -6")),
+    ("nccl-timeout", START + "swift-fa: the first all-reduce of 2 processes did not end in 60 s (cuda:0 of n1; not through it: rank 0, 1)\n"
+     + TORCHRUN),
     ("rendezvous-timeout", START + trace("torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.", "/w/run.py:main")),
     ("stalled", START + "{'loss': 1.2, 'global_step/max_steps': '12/40'}\n\n[swift-fa: stalled: training and no progress for 305 s after "
      "step 12; stacks of 2 processes: /runs/a b/stacks.txt]\n" + trace("SignalException: Process 12 got signal: 15", "/w/run.py:main")),

@@ -12,7 +12,7 @@ from swift_fa_launcher.training import swift_fa_monitor
 
 def test_every_row_is_found_by_each_of_its_names() -> None:
     assert [BY_NAME[name] for row in IMPLEMENTATIONS for name in row.names] == [row for row in IMPLEMENTATIONS for _ in row.names]
-    assert list(BY_DISTRIBUTION) == ["flash-attn", "flash-attn-3", "flash-attn-4"]
+    assert list(BY_DISTRIBUTION) == ["flash-attn", "flash-attn-3", "flash-attn-4", "causal-conv1d"]
     assert {row.field for row in IMPLEMENTATIONS} <= {field.name for field in fields(Facts)}
 
 

@@ -90,6 +90,15 @@ def test_what_it_can_do(change: dict[str, Any], swift: dict[str, Any]) -> None:
     assert provider is not None and provider.name == "torch"
 
 
+@pytest.mark.parametrize(("ok", "needs", "name"), [(True, [], "torch"), (False, [], "package"), (True, ["window"], "package")])
+def test_on_a_gpu_of_amd_the_probe_decides(ok: bool, needs: list[str], name: str) -> None:
+    own = {"distribution": "torch", "import_error": None, "probe": {"devices": [{"index": 0, "ok": ok, "max_error": 0.01}]}}
+    facts = make_facts(**{**BARE, **model(attention_needs=needs), "torch__version": "2.12.0+rocm7.1", "torch__cuda": None,
+                          "torch__hip": "7.1.1", "torch_attention": own, "gpus": [gpu(0, "9.4", gfx="gfx942")], "driver": None})
+    provider = choose_provider(make_config(), facts)
+    assert provider is not None and provider.name == name
+
+
 def test_a_gpu_that_does_not_train_decides_nothing() -> None:
     facts = make_facts(**{**BARE, **model(head_dims=[256]), "gpus": [gpu(0, "9.0"), gpu(1, "8.9")]})
     for used, name in (([0], "torch"), ([1], "package")):

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
 
 import pytest
 
-from swift_fa_launcher.launch.stall import TICK, Pulse, Silence, describe_stall, is_stalled, listen, longest_silence
+from swift_fa_launcher.launch.processes import find_halted
+from swift_fa_launcher.launch.stall import (
+    TICK,
+    Pulse,
+    Silence,
+    describe_halted,
+    describe_stall,
+    is_stalled,
+    listen,
+    longest_silence,
+)
 
 TIMEOUT = 300.0
 
@@ -84,3 +97,18 @@ def test_what_cannot_be_read_changes_nothing() -> None:
     assert clock.stalled_at is None
     clock.see(None, 100.0)
     assert clock.stalled_at is not None
+
+
+def test_a_stopped_process_is_named_with_its_rank() -> None:
+    running = [subprocess.Popen(["sleep", "60"], env={**os.environ, "RANK": rank}) for rank in ("3", "4")]
+    try:
+        assert not find_halted(one.pid for one in running) and describe_halted({}).en == ""
+        os.kill(running[0].pid, signal.SIGSTOP)
+        os.waitpid(running[0].pid, os.WUNTRACED)
+        halted = find_halted(one.pid for one in running)
+        assert halted == {running[0].pid: "3"}
+        assert f"rank 3 (process {running[0].pid})" in describe_halted(halted).en
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()

@@ -11,8 +11,8 @@ import pytest
 from packaging.version import Version
 
 from swift_fa_launcher.decode import Unknown
-from swift_fa_launcher.machine.facts import Toolchain
-from swift_fa_launcher.machine.gpus import collect_gpus, has_nvidia_device
+from swift_fa_launcher.machine.facts import Facts, Toolchain, facts_to_json, parse_facts
+from swift_fa_launcher.machine.gpus import collect_amd_gpus, collect_gpus, has_nvidia_device
 from swift_fa_launcher.machine.host import (
     GIB,
     collect_glibc,
@@ -24,6 +24,19 @@ from swift_fa_launcher.machine.host import (
     nearest_existing,
     room_for_rows,
 )
+
+#: What amdgpu shows of a processor, an MI300X, a desktop processor's own GPU and a Radeon RX 7900 XTX (KFD's topology).
+NODE = "sys/class/kfd/kfd/topology/nodes/{}/properties"
+KFD = {
+    NODE.format(0): "cpu_cores_count 64\nsimd_count 0\ngfx_target_version 0\n",
+    NODE.format(1): "cpu_cores_count 0\nsimd_count 1216\ngfx_target_version 90402\ndrm_render_minor 128\nvendor_id 4098\n"
+                    "unique_id 1311768467463790320\n",
+    NODE.format(2): "simd_count 4\ngfx_target_version 100306\ndrm_render_minor 129\n",
+    NODE.format(10): "simd_count 192\ngfx_target_version 110000\ndrm_render_minor 130\nunique_id 0\n",
+    "sys/class/drm/renderD128/device/product_name": "AMD Instinct MI300X OAM\n",
+    "sys/class/drm/renderD128/device/mem_info_vram_total": "206141652992\n",
+    "sys/class/drm/renderD128/device/mem_info_vram_used": "1073741824\n",
+    "dev/kfd": ""}
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -114,6 +127,28 @@ def test_ports() -> None:
         ports = [taken.getsockname()[1], closed.getsockname()[1]]
         closed.close()
         assert collect_ports_in_use([*ports, 0, 70000]) == (ports[0],)
+
+
+def test_gpus_of_amd(tmp_path: Path) -> None:
+    assert collect_amd_gpus(tmp_path) == ()
+    first, second = collect_amd_gpus(tree(tmp_path, KFD))  # type: ignore[misc]
+    assert (first.name, first.gfx, first.compute_capability) == ("AMD Instinct MI300X OAM", "gfx942", Version("9.4"))
+    assert (first.memory_gib, first.free_memory_gib, first.uuid) == (191.98, 190.98, "GPU-123456789abcdef0")
+    assert (second.index, second.name, second.gfx, second.uuid) == (1, "AMD gfx1100", "gfx1100", None)
+    assert isinstance(second.memory_gib, Unknown)
+    facts = Facts(gpus=(first, second))
+    assert parse_facts(facts_to_json(facts), "again").gpus == (first, second)
+    if collect_gpus() == ((), None):  # no NVIDIA here
+        assert collect_gpus(tmp_path) == ((first, second), None)
+
+
+def test_gpus_of_amd_that_are_not_ours(tmp_path: Path) -> None:
+    tree(tmp_path, KFD)
+    tree(tmp_path, {NODE.format(1): "", NODE.format(10): "gfx_target_version 90010\n"})  # the first is another container's
+    only, = collect_amd_gpus(tmp_path)  # type: ignore[misc]
+    assert (only.index, only.gfx) == (0, "gfx90a")
+    (tmp_path / "dev/kfd").unlink()
+    assert "render,video" in collect_amd_gpus(tmp_path).why  # type: ignore[union-attr]
 
 
 def test_signs_of_a_gpu(tmp_path: Path) -> None:

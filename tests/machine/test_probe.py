@@ -269,6 +269,23 @@ def test_the_kernel_is_called_as_transformers_calls_it() -> None:
 
 
 @pytest.mark.stack
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_convolution_is_judged_in_the_same_way(wrong: bool) -> None:
+    import torch
+
+    class Convolution:
+        def causal_conv1d_fn(self, x, weight, bias, activation):  # type: ignore[no-untyped-def]
+            width = weight.shape[1] - wrong  # one number of the row less
+            padded = torch.nn.functional.pad(x, (width - 1, 0))
+            whole = torch.nn.functional.conv1d(padded, weight[:, None, -width:], bias, groups=len(weight))
+            assert activation == "silu" and whole.shape == x.shape
+            return torch.nn.functional.silu(whole)
+
+    error, allowed = probe_script.run_convolution(Convolution(), torch.bfloat16, "cpu")
+    assert error > 0 and (error > allowed) is wrong
+
+
+@pytest.mark.stack
 @pytest.mark.gpu
 def test_a_real_probe(tmp_path: Path) -> None:
     import torch

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from machines import MODEL, config, gpus, machine
 from open_cases import expected
-from preflight_cases import ALL, NO_FA
+from preflight_cases import ALL, NO_FA, ROCM, amd
 from replay_shared_cases import judge, read_cases
 from spoil import run_spoilt
 
@@ -105,6 +105,17 @@ def test_a_setting_of_launch_says_where_it_is_from(words: tuple[str, ...], env: 
     facts = machine(ports_in_use=[29500], env={"NPROC_PER_NODE": "1", **env})
     (busy,) = [f for f in check_all(resolve_config([], words), facts) if f.code == "port-in-use"]
     assert render_words(busy.summary, "en").endswith(shown)
+
+
+@pytest.mark.parametrize(("archs", "says", "fixes"), [
+    (("gfx942", "gfx942"), "CK kernels or its Triton", ("GPU_ARCHS='gfx942'", "FLASH_ATTENTION_TRITON_AMD_ENABLE", "env.FLASH")),
+    (("gfx942", "gfx1100"), "its CK kernels are not for gfx1100, gfx942", ("FLASH_ATTENTION_TRITON_AMD_ENABLE", "env.FLASH"))])
+def test_the_kernels_that_flash_attn_has_for_a_gpu_of_amd(archs: tuple[str, ...], says: str, fixes: tuple[str, ...]) -> None:
+    facts = machine(**{**ROCM, **NO_FA, "gpus": [amd(gfx, index=i) for i, gfx in enumerate(archs)]})
+    (build,) = [f for f in check_all(config(), facts) if f.code == "rocm-build"]
+    assert says in render_words(build.summary, "en")
+    for fix, line in zip(fixes, build.fix, strict=False):
+        assert fix in render_words(line, "en")
 
 
 def test_a_mirror_that_failed_is_not_what_helps() -> None:

@@ -18,6 +18,7 @@ from swift_fa_launcher.runs.again import (
     continue_swanlab,
     news,
     read_plan,
+    recorded_kernel,
     refuse_to_repeat,
     renew_plan,
     repeated_config,
@@ -77,6 +78,13 @@ def test_a_plan_is_renewed_in_nothing_but_id_and_folder(tmp_path: Path) -> None:
         (folder / "plan.json").write_text(text)
         with pytest.raises(RecordError):
             read_plan(see_run(folder))
+
+
+def test_the_hub_kernel_of_a_run_is_meant_again(tmp_path: Path) -> None:
+    assert recorded_kernel(tmp_path) is None
+    for told, commit in (({"revision": "0" * 40}, "0" * 40), ({"revision": {"unknown": "?"}}, None), (None, None)):
+        (tmp_path / "facts.json").write_text(json.dumps({"hub_kernel": told}))
+        assert recorded_kernel(tmp_path) == commit
 
 
 def test_what_was_asked_for_is_not_unexpected() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,43 @@ def make_one(*args, **kwargs):
 
 Trainer.__init__ = make_one
 """
+
+
+#: Of two processes that meet, as ms-swift's do. The second one's all-reduce may not come.
+MEETING = """
+import os, sys, time
+sys.path.insert(0, os.path.dirname({file!r}))
+import swift_fa_rehearsal as script, torch
+found = script.Rehearsal({{"folder": {folder!r}}})
+script.LINK = {seconds}
+script.watch_link(found)
+if os.environ["RANK"] == {silent!r}:
+    torch.distributed.all_reduce = lambda *args: time.sleep(600)
+torch.distributed.init_process_group("gloo")
+found.write()
+"""
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("silent", "seconds", "code"), [("", 60.0, 0), ("1", 2.0, 1)])
+def test_a_link_that_hangs_is_named(tmp_path: Path, silent: str, seconds: float, code: int) -> None:
+    text = MEETING.format(file=str(FILE), folder=str(tmp_path), silent=silent, seconds=seconds)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    running = [subprocess.Popen([sys.executable, "-c", text], env={**env, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    try:
+        assert {one.wait(120) for one in running} == {code}
+    finally:
+        for one in running:
+            one.kill()
+    told = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in "01"]
+    if silent:
+        hangs = re.compile(r"first all-reduce of 2 processes did not end in 2 s \(cpu of .*rank 0, 1\)")
+        assert all(hangs.search(one["error"]) for one in told)
+    else:
+        assert all(0 < one["link"] < seconds for one in told)
 
 
 def rehearse(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:

@@ -68,6 +68,21 @@ def test_source_archives_alone_are_said_to_be_that(install: Any, tmp_path: Path)
     assert "source archives" not in install("--index", "list.json", "--from-source").stdout
 
 
+@pytest.mark.parametrize(("torch", "gpu", "why", "advice"), [
+    ("2.14.0+cu130", "9.0", "torch 2.14.0+cu130 needs C++20", "torch<2.14"),
+    ("2.12.0+cu130", "11.0", "GPU 0 (11.0)", "provider=torch")])
+def test_what_no_release_compiles_for_is_not_built(install: Any, tmp_path: Path, torch: str, gpu: str, why: str,
+                                                   advice: str) -> None:
+    told = {**FACTS["torch"], "version": torch, "cuda": "13.0", "cxx11_abi": True}
+    (tmp_path / "facts.json").write_text(json.dumps({**FACTS, "torch": told, "toolchain": {"nvcc": "13.0"},
+                                                     "gpus": [{"index": 0, "compute_capability": gpu}]}))
+    (tmp_path / "list.json").write_text(json.dumps(["flash_attn-2.8.3+cu130torch2.9-cp310-cp310-linux_x86_64.whl"]))
+    shown = install("--index", "list.json")
+    assert shown.returncode == 1 and why in shown.stdout and advice in shown.stdout
+    assert json.loads(install("--index", "list.json", "--json").stdout)["plan"] == "none"
+    assert json.loads(install("--index", "list.json", "--version", ">=2.9", "--json").stdout)["plan"] == "source-build"
+
+
 def test_flash_attention_3_is_not_built_and_4_need_not_be(install: Any, tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(["flash_attn_4-4.0.0b36-py3-none-any.whl", "flash_attn_4-4.0.0b36.tar.gz"]))
     refused = install("--from-source", "swift.attn_impl=flash_attention_3")

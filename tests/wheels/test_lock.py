@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from swift_fa_launcher.errors import ConfigError
 from swift_fa_launcher.flash.name import Candidate
 from swift_fa_launcher.machine.facts import parse_facts
-from swift_fa_launcher.wheels.lock import Lock, lock_candidate, lock_path, make_lock, parse_lock, render_lock
+from swift_fa_launcher.wheels.lock import (
+    Lock,
+    LockedBeside,
+    LockedKernel,
+    lock_candidate,
+    lock_path,
+    make_lock,
+    parse_lock,
+    render_lock,
+)
 
 NAME = "flash_attn-2.6.3+cu124torch2.6-cp310-cp310-linux_x86_64.whl"
 LOCK = Lock("flash_attn", NAME, f"https://example.org/{NAME}", "ab" * 32, 1234, "2.6.0+cu124", "12.4", "cp310")
@@ -23,6 +32,17 @@ def test_goes_to_text_and_back() -> None:
     assert parse_lock(render_lock(LOCK), "x.lock") == LOCK
     bare = replace(LOCK, size=None, torch=None, cuda=None, python=None)
     assert parse_lock(render_lock(bare), "x.lock") == bare
+
+
+def test_holds_a_hub_kernel_in_the_place_of_a_file_and_what_stands_beside() -> None:
+    kernel = Lock("flash_attn", kernel=LockedKernel("org/kernel", "0" * 40), beside={
+        "fla": LockedBeside("0.5.0"), "conv": LockedBeside("1.6", NAME, "https://a/b", "cd" * 32)})
+    assert parse_lock(render_lock(kernel), "x.lock") == kernel and lock_candidate(kernel) is None
+    assert lock_candidate(kernel.beside["conv"]) == Candidate(NAME, "https://a/b", "lock", "cd" * 32)
+    for broken in (replace(kernel, kernel=None), replace(kernel, kernel=LockedKernel("org/kernel", "main")),
+                   replace(kernel, beside={"conv": LockedBeside("1.6", NAME)})):
+        with pytest.raises(ConfigError):
+            parse_lock(render_lock(broken), "x.lock")
 
 
 def test_lies_beside_the_config() -> None:

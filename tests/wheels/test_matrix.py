@@ -32,7 +32,7 @@ THREE = "flash_attn_3-3.0.0+cu130torch2.9git1-cp39-abi3-linux_x86_64.whl"
 @pytest.mark.parametrize(("names", "torch", "gpu", "said"), [
     (["cu130torch2.11"], "2.11", "9.0", 0), (["cu130torch2.11"], "2.11", "12.0", 0), (["cu130torch2.11"], "2.11", "11.0", 1),
     (["cu130torch2.10"], "2.11", "9.0", 2), (["cu130torch2.9"], "2.11", "9.0", 4), ([], "2.11", "11.0", 5),
-    ([THREE], "2.14", "9.0", 3), ([THREE], "2.14", "8.0", 4), (["cu126torch2.11"], "2.11", "9.0", 4),
+    ([THREE], "2.14", "9.0", 3), ([THREE], "2.14", "8.0", 5), (["cu126torch2.11"], "2.11", "9.0", 4),
 ])
 def test_answers(script: ModuleType, names: list[str], torch: str, gpu: str, said: int) -> None:
     wheels = offered(*(name if name == THREE else WHEEL.format(name) for name in names))

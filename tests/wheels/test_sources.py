@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from machines import machine
 from packaging.version import Version
 from wheel_server import (
     Behaviour,
@@ -33,6 +34,7 @@ from wheel_server import (
 from swift_fa_launcher.cache import cache_dir
 from swift_fa_launcher.errors import Words, render_words
 from swift_fa_launcher.flash.name import Candidate
+from swift_fa_launcher.wheels.choose import choose_wheel
 from swift_fa_launcher.wheels.listing import ListingError, parse_listing
 from swift_fa_launcher.wheels.sources import Network, SourceReport, read_source, read_sources
 
@@ -427,7 +429,39 @@ def test_a_folder_that_may_not_be_read_or_an_empty_name(network: Network) -> Non
     assert read("~nobody-at-all/x", network).error
 
 
-PAGE = Path(__file__).with_name("pages") / "pytorch-cu130-flash-attn-3.html"
+PAGES = Path(__file__).with_name("pages")
+PAGE = PAGES / "pytorch-cu130-flash-attn-3.html"
+
+
+@pytest.mark.parametrize(("file", "implementation", "first", "count", "digests"), [
+    ("pypi-flash-attn.html", "flash_attn", "flash_attn-2.8.3.tar.gz", 3, 3),
+    ("pypi-flash-attn.json", "flash_attn", "flash_attn-2.8.3.tar.gz", 2, 2),
+    ("pypi-flash-linear-attention.json", "flash_attn", "flash_linear_attention-0.6.0-py3-none-any.whl", 2, 2),
+    ("pypi-causal-conv1d.json", "causal_conv1d", "causal_conv1d-1.6.1.tar.gz", 2, 2),
+    ("mjun0812-releases.json", "flash_attn", "flash_attn_3-3.0.0+cu124torch2.5gite2743ab-cp39-abi3-linux_x86_64.whl", 6, 0),
+    ("github-causal-conv1d.json", "causal_conv1d", "causal_conv1d-1.7.0+cu12torch2.10cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
+     8, 5),
+    (PAGE.name, "flash_attention_3", "flash_attn_3-3.0.0-cp39-abi3-manylinux_2_28_x86_64.whl", 2, 2)])
+def test_the_pages_that_are_kept(network: Network, file: str, implementation: str, first: str, count: int, digests: int) -> None:
+    report = read(str(PAGES / file), network, implementation=implementation)
+    assert report.error is None and first in names(report)
+    assert (len(report.candidates), sum(c.sha256 is not None for c in report.candidates)) == (count, digests), names(report)
+    told = (PAGES / "README.md").read_text("utf-8")
+    assert all(f"`{path.name}`" in told for path in PAGES.iterdir() if path.suffix != ".md")
+
+
+@pytest.mark.parametrize(("change", "chosen"), [
+    ({}, "1.7.0+cu12torch2.8cxx11abiTRUE-cp311-cp311-linux_x86_64"),
+    ({"torch__version": "2.6.0+cu124", "torch__cuda": "12.4", "torch__cxx11_abi": False,
+      "python": {"version": "3.10.1", "abi": "cp310"}},
+     "1.6.1+cu12torch2.6cxx11abiFALSE-cp310-cp310-linux_x86_64"),
+    ({"host__machine": "aarch64", "python": {"version": "3.12.1", "abi": "cp312"}},
+     "1.6.1+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_aarch64"),
+    ({"torch__version": "2.13.0+cu130", "torch__cuda": "13.0", "python": {"version": "3.12.1", "abi": "cp312"}}, None)])
+def test_causal_conv1d_is_chosen_from_its_releases(network: Network, change: dict[str, Any], chosen: str | None) -> None:
+    offered = read(str(PAGES / "github-causal-conv1d.json"), network, implementation="causal_conv1d").candidates
+    found = choose_wheel(machine(**change), offered, implementation="causal_conv1d", build="never").chosen
+    assert (found and found.filename) == (chosen and f"causal_conv1d-{chosen}.whl")
 
 
 @pytest.mark.parametrize(("cuda", "asked"), [("13.0", ["cu130"]), ("13.2", ["cu132", "cu130"])])

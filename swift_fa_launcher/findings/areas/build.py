@@ -25,6 +25,8 @@ _NEW_ENVIRONMENT = ("{interpreter} -m venv --system-site-packages ~/swift-env", 
 _MEMORY = Text("{available_gib:.1f} GiB of memory are available, and a compiler job takes up to {job_gib:.0f} GiB: the build will use "
                "max_jobs={max_jobs}",
                "可用内存 {available_gib:.1f} GiB，每个编译任务最多占 {job_gib:.0f} GiB：将以 max_jobs={max_jobs} 编译")
+_TRITON = "FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE {pip} install --no-build-isolation flash-attn"
+_WITH_TRITON = Text("then train with: env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE", "然后训练时加上：env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE")
 
 ENTRIES: Mapping[str, Entry] = {
     "wheel-not-found": entry(
@@ -128,10 +130,18 @@ ENTRIES: Mapping[str, Entry] = {
     "rocm-build": entry(
         "W", Text("flash-attn needs its ROCm build here", "这里需要 flash-attn 的 ROCm 版本"),
         Text("torch is a ROCm build, for which nobody publishes flash-attn wheels", "torch 是 ROCm 版，没有人为它发布 flash-attn 的 wheel"),
-        "FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE {pip} install --no-build-isolation flash-attn",
-        Text("then train with: env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE", "然后训练时加上：env.FLASH_ATTENTION_TRITON_AMD_ENABLE=TRUE"), OR_SDPA,
-        says=Text("torch {torch} is a ROCm build: flash-attn is built for it on this machine, with its Triton kernels",
-                  "torch {torch} 是 ROCm 版：要在本机编译 flash-attn，并使用其 Triton kernel")),
+        _TRITON, _WITH_TRITON, OR_SDPA,
+        says={"": Text("torch {torch} is a ROCm build: flash-attn is built for it on this machine, with its Triton kernels",
+                       "torch {torch} 是 ROCm 版：要在本机编译 flash-attn，并使用其 Triton kernel"),
+              "triton": Text("torch {torch} is a ROCm build: flash-attn is built for it on this machine, with its Triton kernels, since "
+                             "its CK kernels are not for {architectures}",
+                             "torch {torch} 是 ROCm 版：要在本机编译 flash-attn，并使用其 Triton kernel，因为它的 CK kernel 不支持 {architectures}"),
+              "ck": Says(Text("torch {torch} is a ROCm build: flash-attn is built for it and {architectures} on this machine, with its CK "
+                              "kernels or its Triton kernels",
+                              "torch {torch} 是 ROCm 版：要在本机为它和 {architectures} 编译 flash-attn，使用其 CK kernel 或 Triton kernel"),
+                         (Text("CK, which needs ROCm's compiler hipcc: GPU_ARCHS='{targets}' {pip} install --no-build-isolation flash-attn",
+                               "CK，需要 ROCm 的编译器 hipcc：GPU_ARCHS='{targets}' {pip} install --no-build-isolation flash-attn"),
+                          Text("or Triton, which needs none: " + _TRITON, "或 Triton，不需要编译器：" + _TRITON), _WITH_TRITON))}),
     "build-memory-low": entry(
         "W", Text("there is too little memory for the build", "编译时内存不足"),
         Text("flash-attn has to be built from source, but memory is enough for one compiler job at most, or the system killed "

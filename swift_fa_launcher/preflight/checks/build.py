@@ -31,12 +31,15 @@ def wheel_not_found(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def rocm_build(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """What flash-attn needs on AMD's GPUs: a build of its own, which needs no compiler with Triton (flash-attn's README)."""
+    """What flash-attn needs on AMD's GPUs: a build of its own, with the kernels that are for these (flash-attn's README)."""
     flash_attn = reading.wanted_flash_attn(config, facts)
     broken = flash_attn is not None and known(flash_attn.import_error) is not None
     unfit = broken or is_missing(config, facts) or too_old(config, facts) is not None
-    if reading.on_rocm(facts) and config.swift.attn_impl in BY_NAME and unfit:
-        yield found("rocm-build", torch=reading.torch_version(facts), pip=reading.pip(facts))
+    torch, here = known(facts.torch), reading.amd_architectures(facts)
+    if reading.on_rocm(facts) and config.swift.attn_impl in BY_NAME and unfit and not (here and torch and torch.hip is None):
+        way = "" if not here else "ck" if building.CK_ARCHITECTURES.issuperset(here) else "triton"
+        yield found("rocm-build", way, torch=reading.torch_version(facts), pip=reading.pip(facts), architectures=list(here),
+                    targets=";".join(here))
 
 
 def build_torch_mismatch(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -56,7 +56,8 @@ def gpus_not_free(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def _other_device(facts: Facts) -> bool:
-    return reading.on_ascend(facts) or reading.on_rocm(facts)
+    """Devices that these facts do not list."""
+    return reading.on_ascend(facts) or (reading.on_rocm(facts) and not reading.amd_architectures(facts))
 
 
 def launch_env_misspelt(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:

@@ -68,13 +68,16 @@ def torch_missing(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
 
 
 def torch_cpu_only(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
-    """A CPU build of torch sees no GPU."""
-    torch = known(facts.torch)
-    if torch is None or torch.version is None or torch.cuda is not None or torch.hip is not None \
+    """A CPU build of torch sees no GPU, and any but ROCm's no GPU of AMD's."""
+    torch, amd = known(facts.torch), reading.amd_architectures(facts)
+    if torch is None or torch.version is None or (torch.cuda is not None and not amd) or torch.hip is not None \
             or reading.on_ascend(facts):
         return
     gpus = len(known(facts.gpus) or ())
-    if config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
+    if amd and not config.swift.flag("use_cpu"):
+        yield found("torch-cpu-only", "amd", torch=known(torch.version), gpus=gpus, architectures=list(amd),
+                    pip=reading.pip(facts))
+    elif config.swift.wants_flash_attn or (gpus and not config.swift.flag("use_cpu")):
         version = known(torch.version)
         wanted = f"torch=={version.base_version}" if version else "torch"
         if known(facts.host.os) == "Windows":  # where PyPI's own wheels are CPU builds
@@ -110,7 +113,7 @@ def gpu_not_visible(config: ResolvedConfig, facts: Facts) -> Iterator[Finding]:
     """
     seen = reading.visible_gpus(config, facts)
     present = [gpu.index for gpu in known(facts.gpus) or ()]
-    if not seen.missing or reading.on_ascend(facts) or reading.on_rocm(facts) or not (
+    if not seen.missing or reading.on_ascend(facts) or (reading.on_rocm(facts) and not present) or not (
             present or (seen.chosen_by == "launch.gpus" and not config.swift.wants_flash_attn)):
         return
     yield found("gpu-not-visible", "" if present else "no gpu", chosen_by=seen.chosen_by, missing=list(seen.missing),
