@@ -194,7 +194,7 @@ def _read_csv(file: Path, size: int) -> Sampled:
     text = _decode(data, None, cut=size > WHOLE).lstrip("\ufeff")
     table = csv.DictReader(io.StringIO(text, newline=""))
     if len(table.fieldnames or ()) == 1 and (sign := re.search("[;\t|]", (table.fieldnames or [""])[0])):
-        raise UnreadableRows(1, f"its columns are parted by {sign[0]!r}, not by commas")
+        raise UnreadableRows(None, f"its columns are parted by {sign[0]!r}, not by commas")
     try:
         rows = [(table.line_num, {key: value for key, value in row.items() if key is not None}) for row in table]
     except csv.Error as error:

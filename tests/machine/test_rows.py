@@ -198,7 +198,7 @@ def test_a_format_that_datasets_does_not_read_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
 def test_columns_that_are_parted_by_another_sign(tmp_path: Path, sign: str) -> None:
     bad = known(judged(tmp_path / "d.csv", f"query{sign}response\na{sign}b\n").first_bad)
-    assert bad and "not by commas" in bad.why and bad.line == 1
+    assert bad and "not by commas" in bad.why
 
 
 def test_rows_of_other_tasks_are_unknown(tmp_path: Path) -> None:
