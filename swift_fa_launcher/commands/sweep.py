@@ -20,8 +20,8 @@ EXAMPLE = "swift-fa sweep swift-fa:qwen7b swift.learning_rate=1e-4,2e-4"
 def declare(parser: Parser) -> None:
     parser.config_words(needed=False)
     parser.option("--parallel", type=int, metavar="N", help=Text(
-        "runs at once (default: as many as there are GPUs for, 1 without any)",
-        "同时运行的个数（默认由 GPU 数决定，没有 GPU 时为 1）"))
+        "runs at once (default: as many as there are GPUs for, 1 without any; jobs of Slurm: as many as it lets)",
+        "同时运行的个数（默认由 GPU 数决定，没有 GPU 时为 1；Slurm 作业由 Slurm 决定）"))
     parser.option("--random", type=int, metavar="N", help=Text(
         "only N of the combinations, the same ones each time", "只取其中 N 种组合，每次取法相同"))
     parser.option("--overlays", metavar="FILE", help=Text(
@@ -30,7 +30,7 @@ def declare(parser: Parser) -> None:
     parser.option("--continue", dest="again", metavar="RUN", help=Text(
         "go on with this sweep instead; so does the same command again", "继续这个 sweep；重复同一命令也会继续"))
     parser.flag("--dry-run", Text("check all runs and list them; start nothing", "检查并列出所有运行，不启动"))
-    parser.shared("--no-install", "--allow", "--root")
+    parser.shared("--wait", "--no-install", "--allow", "--root")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         _print_members(sweep, options)
         return REFUSED if any(blocking(judgement.findings) for judgement in checked.judgements.values()) else DONE
     story.refuse_blocked(checked)
-    ended = story.run_sweep(checked, parallel=options.parallel, command=("swift-fa", *sys.argv[1:]), voice=progress)
+    ended = story.run_sweep(checked, parallel=options.parallel, command=("swift-fa", *sys.argv[1:]), voice=progress,
+                            wait=options.wait)
     return _tell_end(ended, options)
 
 
@@ -107,4 +108,5 @@ def _tell_end(ended: Ended, options: argparse.Namespace) -> int:
         command = f"swift-fa sweep --continue {run_word(ended.folder)}"
         screen.tell(Text(f"go on with: {command}", f"继续：{command}"), options.lang)
         return 128 + ended.asked
-    return DONE if all(member.state == "finished" for member in ended.members) else REFUSED
+    good = ("finished",) if options.wait else ("finished", "queued", "running")  # jobs of Slurm go on by themselves
+    return DONE if all(member.state in good for member in ended.members) else REFUSED

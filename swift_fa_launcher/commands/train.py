@@ -51,6 +51,7 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool,
     """Start what is prepared, or print it with --dry-run; the exit code. `rerun` and `resume` end here too. held: holds what was
     trained against another run."""
     from swift_fa_launcher.findings.finding import blocking
+    from swift_fa_launcher.machine.reading import launch_number
     from swift_fa_launcher.stories import launch as story
 
     if options.dry_run:
@@ -71,6 +72,13 @@ def start(prepared: Prepared, options: argparse.Namespace, *, install: bool,
         return REFUSED
     if by_slurm:
         return _submit(prepared, options, progress)
+    if (launch_number(prepared.judgement.config, prepared.judgement.facts, "nnodes") or 1) > 1:
+        from swift_fa_launcher.stories import cluster
+
+        story.refuse_blocked(prepared.judgement)
+        if folder := cluster.meet_by_hand(prepared, progress.say):
+            progress.say(Text(f"this node's part of {folder}", f"本节点属于 {folder}"))
+            return cluster.train_by_hand(prepared, folder)
     heard = sys.stderr.buffer if options.json else sys.stdout.buffer
     sys.stdout.flush()
     sys.stderr.flush()

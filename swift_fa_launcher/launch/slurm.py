@@ -35,8 +35,9 @@ _GPUS = ("gpus", "gpus_per_node", "gpus_per_task", "gres")
 FIRST_PORT, PORTS = 20_000, 10_000
 
 
-def sbatch_words(config: ResolvedConfig, *, run_id: str, run_dir: str, cwd: str) -> tuple[str, ...]:
-    """sbatch and its options. Raises ConfigError for one that the launcher sets itself."""
+def sbatch_words(config: ResolvedConfig, *, run_id: str, run_dir: str, cwd: str, after: str | None = None) -> tuple[str, ...]:
+    """sbatch and its options. after: a job that must have ended, however it did. Raises ConfigError for an option that the
+    launcher sets itself."""
     slurm = {name.replace("-", "_"): value for name, value in config.launch.slurm.items()}
     if taken := [name for name in slurm if name in _OWN]:
         raise ConfigError("slurm-option-own", Text(f"launch.slurm.{taken[0]} is set by the launcher itself",
@@ -49,6 +50,8 @@ def sbatch_words(config: ResolvedConfig, *, run_id: str, run_dir: str, cwd: str)
     if config.launch.restarts:
         wanted["signal"] = f"B:USR1@{WARNING}"
     wanted |= {name: value for name, value in slurm.items() if name not in LISTS}
+    if after:
+        wanted["dependency"] = ",".join((*_list(wanted, "dependency"), f"afterany:{after}"))
     if wanted["requeue"] is False:
         wanted["no_requeue"] = True
     own = ("--ntasks-per-node=1", "--open-mode=append", f"--output={_file_pattern(f'{run_dir}/{LOG_NAME}')}", f"--chdir={cwd}",

@@ -126,7 +126,7 @@ KEPT = frozenset((
     "SWANLAB_SAVE_DIR", "SWANLAB_ROOT", "MODELSCOPE_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",
     "USE_HF", "CUDA_HOME", "CUDA_PATH", "HOME", "USER", "LANG", "MAX_JOBS", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
     "LD_LIBRARY_PATH", "SLURM_JOB_ID", "SLURM_NTASKS", "NCCL_SHM_DISABLE", "SWIFT_SINGLE_DEVICE_MODE",
-    "PET_MASTER_ADDR", *(name for pair in NODE_VARIABLES for name in pair)))
+    "PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NPROC_PER_NODE", *(name for pair in NODE_VARIABLES for name in pair)))
 
 
 def kept_environment(environment: Mapping[str, str]) -> dict[str, str | None]:

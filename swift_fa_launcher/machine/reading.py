@@ -351,6 +351,34 @@ def is_login_node(config: ResolvedConfig, facts: Facts) -> bool:
     return config.launch.target == "slurm" and not known(facts.gpus)
 
 
+def placed_by_platform(config: ResolvedConfig, facts: Facts) -> ResolvedConfig:
+    """With the nodes, the rank and the first node's address that Kubeflow, PAI-DLC or another platform has written into the
+    environment, where the config and ms-swift's own variables leave them out; ms-swift reads none of a platform's.
+
+    Slurm's own are left alone: in an allocation they are there also for who trains on one node.
+    """
+    def told(name: str) -> str | None:
+        return environment(config, facts, name)
+
+    if config.launch.target != "local" or any(told(name) for name in ("LOCAL_RANK", "NNODES", "NODE_RANK")):
+        return config
+    for rank, count, prefix in (("PET_NODE_RANK", "PET_NNODES", "PET_"), ("RANK", "WORLD_SIZE", "")):
+        number, nodes, address = told(rank), told(count), told(f"{prefix}MASTER_ADDR") or told("MASTER_ADDR")
+        if not (number and nodes and address and number.isdecimal() and nodes.isdecimal() and int(number) < int(nodes)):
+            continue
+        own = config.launch
+        if int(nodes) < 2 or own.nnodes not in (None, int(nodes)) or (not prefix and nodes == str(own.nproc_per_node)):
+            return config  # one node; or counted in another way; or one node's processes
+        found = {"nnodes": nodes, "node_rank": number, "master_port": told(f"{prefix}MASTER_PORT"),
+                 "nproc_per_node": told(f"{prefix}NPROC_PER_NODE") or "1"}
+        new: dict[str, Any] = {name: int(value) for name, value in found.items() if value and value.isdecimal()}
+        new["master_addr"] = address
+        if told("NPROC_PER_NODE"):
+            del new["nproc_per_node"]
+        return replace(config, launch=replace(own, **{name: value for name, value in new.items() if getattr(own, name) is None}))
+    return config
+
+
 def launch_number(config: ResolvedConfig, facts: Facts, name: str) -> int | None:
     """`nproc_per_node`, `nnodes`, `node_rank` or `master_port` in effect: the config's, else the environment's."""
     value, told = getattr(config.launch, name), environment(config, facts, name.upper())

@@ -6,7 +6,6 @@ be running, what is tagged `keep`, the best of a sweep and a sweep with members 
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from swift_fa_launcher.errors import RecordError, Text, Words, refused_as, rende
 from swift_fa_launcher.launch.processes import find_running
 from swift_fa_launcher.runs.output import read_eval_loss
 from swift_fa_launcher.runs.store import Entry, see_run
+from swift_fa_launcher.runs.sweeps import Member, best_member
 
 KEEP = "keep"  # the tag
 _ENDED = ("finished", "failed", "interrupted")
@@ -96,12 +96,9 @@ def best_of_sweeps(entries: Iterable[Entry]) -> frozenset[str]:
 
 
 def _best(members: Sequence[Entry]) -> Entry | None:
-    evaluated = {entry.folder: read_eval_loss(Path(output)) if (output := _output(entry)) else None for entry in members}
-    trained = {entry.folder: entry.progress.loss if entry.progress.train_loss is None else entry.progress.train_loss
-               for entry in members}
-    losses = evaluated if any(loss is not None for loss in evaluated.values()) else trained
-    judged = [(loss, entry) for entry in members if (loss := losses[entry.folder]) is not None and math.isfinite(loss)]
-    return min(judged, key=lambda one: one[0])[1] if judged else None
+    losses = [read_eval_loss(Path(output)) if (output := _output(entry)) else None for entry in members]
+    best = best_member([Member(i, (), entry=members[i], eval_loss=loss) for i, loss in enumerate(losses)])
+    return best.entry if best else None
 
 
 def _output(entry: Entry) -> str | None:

@@ -203,7 +203,12 @@ def find_run(root: Path, word: str) -> Entry:
 
 def see_run(folder: Path) -> Entry:
     """The run of a folder, with its state."""
-    return with_states([_entry(folder)])[0]
+    return see_runs([folder])[0]
+
+
+def see_runs(folders: Iterable[Path]) -> tuple[Entry, ...]:
+    """The runs of these folders, with their states."""
+    return with_states(map(_entry, folders))
 
 
 def children_of(entry: Entry) -> tuple[Entry, ...]:
@@ -279,6 +284,11 @@ def _with_state(entry: Entry, running: Callable[[], Collection[str]]) -> Entry:
     if record is None:
         return entry
     state = entry.state
+    if record.kind == "sweep" and record.slurm and not record.ended:
+        from swift_fa_launcher.runs.sweeps import with_end  # it stands on this module
+
+        record = with_end(entry.folder, record)
+        return replace(entry, record=record, state=record.status)
     here = record.host == socket.gethostname() and not record.slurm  # elsewhere nobody can tell from here
     if record.status == "unfinished" and here:
         state = "running" if _lives(record) else "orphaned" if record.id in running() else state

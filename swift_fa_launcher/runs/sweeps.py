@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from swift_fa_launcher.errors import RecordError, Text
 from swift_fa_launcher.files import read_group, read_json, write_whole
 from swift_fa_launcher.layout import columns
 from swift_fa_launcher.runs.output import read_eval_loss
+from swift_fa_launcher.runs.record import RunRecord, update_launched
 from swift_fa_launcher.runs.report import render_duration, render_figure, say_state
-from swift_fa_launcher.runs.store import Entry, see_run
+from swift_fa_launcher.runs.store import Entry, see_runs
 
 KIND = "sweep"
 
@@ -95,17 +98,33 @@ def read_became(folder: Path, number: int) -> Became:
 
 def see_members(folder: Path) -> tuple[Member, ...]:
     """The members as they are now, in their order. Raises RecordError."""
-    return tuple(_see_member(folder, number, settings) for number, settings in enumerate(read_plan(folder).members, 1))
+    members = [Member(number, settings, read_became(folder, number))
+               for number, settings in enumerate(read_plan(folder).members, 1)]
+    seen = see_runs(folder.parent / one.became.runs[-1] for one in members if one.became.runs)  # Slurm is asked once for all
+    runs = {entry.folder.name: entry for entry in seen}
+    return tuple(_with_run(one, runs[one.became.runs[-1]]) if one.became.runs else one for one in members)
 
 
-def _see_member(folder: Path, number: int, settings: Settings) -> Member:
-    became = read_became(folder, number)
-    if not became.runs:
-        return Member(number, settings, became)
-    entry = see_run(folder.parent / became.runs[-1])
+def _with_run(member: Member, entry: Entry) -> Member:
     output = entry.record and entry.record.output_dir
     loss = read_eval_loss(Path(entry.record.cwd, output)) if entry.record and output else None
-    return Member(number, settings, became, entry, loss)
+    return replace(member, entry=entry, eval_loss=loss)
+
+
+def with_end(folder: Path, record: RunRecord) -> RunRecord:
+    """The record of a sweep whose members are jobs of Slurm, as its members are now; its end is written once all have theirs."""
+    states = {member.state for member in see_members(folder)}
+    for state in ("running", "queued", "unknown"):
+        if state in states:
+            return replace(record, status=state)
+    if states - {"finished", "failed", "interrupted", "refused"}:
+        return record
+    status = "interrupted" if "interrupted" in states else "finished" if states == {"finished"} else "failed"
+    ended = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record = replace(record, status=status, ended=ended, exit_code=int(status != "finished"))
+    with suppress(OSError):  # of another user: it is shown at least
+        update_launched(folder, record)
+    return record
 
 
 def rank_members(members: Sequence[Member]) -> tuple[Member, ...]:
@@ -118,6 +137,13 @@ def rank_members(members: Sequence[Member]) -> tuple[Member, ...]:
         return (not there, value if there else 0.0, member.number)
 
     return tuple(sorted(members, key=place))
+
+
+def best_member(members: Sequence[Member]) -> Member | None:
+    """The first of `rank_members`; None where none has finished with a finite result."""
+    best = next(iter(rank_members(members)), None)
+    value = getattr(best, metric_of(members)) if best else None
+    return best if best and best.state == "finished" and value is not None and math.isfinite(value) else None
 
 
 def metric_of(members: Sequence[Member]) -> str:

@@ -18,8 +18,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -42,16 +42,17 @@ from swift_fa_launcher.findings.finding import blocking
 from swift_fa_launcher.findings.table import words_of
 from swift_fa_launcher.launch import slurm
 from swift_fa_launcher.launch.local import Outcome, run_training
-from swift_fa_launcher.launch.plan import make_plan
+from swift_fa_launcher.launch.plan import LaunchPlan, make_plan
 from swift_fa_launcher.launch.swanlab import SECRET_VARIABLE, WEBHOOK_VARIABLE, notification_secrets
 from swift_fa_launcher.machine import slurm as asked
 from swift_fa_launcher.machine.checkpoint_files import read_trainer_state
+from swift_fa_launcher.machine.reading import DEFAULT_PORT, launch_number
 from swift_fa_launcher.machine.saved import read_facts
 from swift_fa_launcher.runs import again as repeats
 from swift_fa_launcher.runs import output as outputs
 from swift_fa_launcher.runs import record as records
 from swift_fa_launcher.runs.diff import compare, read_texts
-from swift_fa_launcher.runs.store import Entry, see_run
+from swift_fa_launcher.runs.store import Entry, see_run, see_runs
 from swift_fa_launcher.runs.surroundings import collect_surroundings
 from swift_fa_launcher.secrets import REDACTED, is_secret_name, redact, redact_data
 from swift_fa_launcher.stories import launch as story
@@ -60,6 +61,8 @@ from swift_fa_launcher.stories import launch as story
 FIRST_VARIABLE = "SWIFT_FA_FIRST_NODE"
 #: Seconds for the first node to be reached: it may still be starting Python from a cold disk.
 _MEETING = 60.0
+#: Seconds for the first node's record to be seen by the others: a network disk shows it late. What the first node says first.
+_SHARED, _GREETING = 30.0, b"swift-fa\n"
 #: A file in the run's folder that asks the monitor to save and end at the next logged step, on all processes at once.
 LEAVE = "leave"
 _TIME_LIMIT = "time limit"
@@ -108,10 +111,12 @@ class End:
 
 @dataclass(frozen=True)
 class Submission:
-    """What sbatch is given. forecast: Slurm's own words on when the job will start."""
+    """What sbatch is given. tried: the same without the script, to be asked first. forecast: Slurm's own words on when the job
+    will start."""
 
     argv: tuple[str, ...]
     script: str
+    tried: tuple[str, ...] = ()
     number: str | None = None
     forecast: str = ""
     folder: Path = Path()
@@ -120,24 +125,25 @@ class Submission:
 # On the login node ----------------------------------------------------------------------------------------------------
 
 
-def make_submission(prepared: story.Prepared) -> Submission:
+def make_submission(prepared: story.Prepared, after: str | None = None) -> Submission:
     """The job as it would be submitted. Raises ConfigError for an option that the launcher sets itself."""
     config, plan = prepared.judgement.config, prepared.plan
-    words = slurm.sbatch_words(config, run_id=prepared.run_id, run_dir=plan.run_dir, cwd=plan.cwd)
-    return Submission((*words, "--parsable", *slurm.job_words(config, python=sys.executable, run_dir=plan.run_dir)), slurm.SCRIPT)
+    words = slurm.sbatch_words(config, run_id=prepared.run_id, run_dir=plan.run_dir, cwd=plan.cwd, after=after)
+    return Submission((*words, "--parsable", *slurm.job_words(config, python=sys.executable, run_dir=plan.run_dir)), slurm.SCRIPT,
+                      tried=words)
 
 
-def submit(prepared: story.Prepared, *, allow: Sequence[str], say: Say) -> Submission:
-    """Hands the launch to Slurm. Raises LaunchError, before anything is written, where findings block or Slurm refuses."""
+def submit(prepared: story.Prepared, *, allow: Sequence[str], say: Say, after: str | None = None) -> Submission:
+    """Hands the launch to Slurm. after: a job that must have ended before it starts. Raises LaunchError, before anything is
+    written, where findings block or Slurm refuses."""
     judgement, plan = prepared.judgement, prepared.plan
     config = judgement.config
     story.refuse_blocked(judgement)
     hidden = records.secret_values(config, os.environ)
-    submission = make_submission(prepared)
+    submission = make_submission(prepared, after)
     _refuse_secrets(prepared, submission.argv, hidden)
     environment = asked.submission_environment({**os.environ, **_travelling(config)})
-    words = slurm.sbatch_words(config, run_id=prepared.run_id, run_dir=plan.run_dir, cwd=plan.cwd)
-    forecast = asked.try_submission(words, slurm.SCRIPT, environment)
+    forecast = asked.try_submission(submission.tried, slurm.SCRIPT, environment)
     if (seconds := asked.kill_wait()) is not None and seconds < config.launch.grace:
         say(Text(f"Slurm kills a job {seconds} s after it asks it to end (KillWait), sooner than launch.grace="
                  f"{config.launch.grace:g}: the job may not write its end itself",
@@ -153,9 +159,9 @@ def submit(prepared: story.Prepared, *, allow: Sequence[str], say: Say) -> Submi
     except LaunchError as error:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         told = f"{joined(words_of(error)[:1]).en}: {render_words(error.why, 'en')}"
-        records.update_record(folder, replace(record, status="failed", exit_code=1, ended=now, detail=told), hidden)
+        records.update_launched(folder, replace(record, status="failed", exit_code=1, ended=now, detail=told), hidden)
         raise
-    records.update_record(folder, replace(record, slurm={**record.slurm, "job": number}), hidden)  # the job waits for this
+    records.update_launched(folder, replace(record, slurm={**record.slurm, "job": number}), hidden)  # the job waits for this
     return replace(submission, number=number, forecast=forecast, folder=folder)
 
 
@@ -188,22 +194,24 @@ def wait(folder: Path, say: Say, pause: float = 2.0) -> Entry:
         time.sleep(pause)
 
 
-def end_job(entry: Entry, record: records.RunRecord, say: Say) -> Entry:
-    """Cancels the job and waits until nothing of it is left; its end is written by itself, or here. Raises LaunchError."""
-    number = str(record.slurm["job"])
-    records.update_record(entry.folder, replace(record, slurm={**record.slurm, "ended_by": "swift-fa runs --end"}))
-    asked.cancel(number)
-    until = time.monotonic() + 120.0
-    while time.monotonic() < until:
-        jobs = asked.read_jobs([number])
-        if not isinstance(jobs, Unknown) and ((job := jobs[number]) is None or job.is_over):
-            break
+def end_jobs(folders: Sequence[Path], say: Say) -> None:
+    """Cancels the jobs of these runs and waits until nothing of them is left; each writes its own end, or it is written here.
+    Raises LaunchError."""
+    runs = {}
+    for folder in folders:
+        record = records.edit_record(folder, lambda now: replace(now, slurm={**now.slurm, "ended_by": "swift-fa runs --end"}))
+        runs[str(record.slurm["job"])] = folder
+        asked.cancel(str(record.slurm["job"]))
+    until, left = time.monotonic() + 120.0, [*runs]
+    while left:
+        if time.monotonic() > until:
+            raise LaunchError("slurm-missing", Text(f"job {left[0]} has not ended", f"作业 {left[0]} 尚未结束"))
+        jobs = asked.read_jobs(left)
+        if not isinstance(jobs, Unknown):
+            left = [number for number in left if (job := jobs[number]) is not None and not job.is_over]
         time.sleep(0.2)
-    else:
-        raise LaunchError("slurm-missing", Text(f"job {number} has not ended", f"作业 {number} 尚未结束"))
-    entry = see_run(entry.folder)
-    say(Text(f"{record.id} has ended", f"{record.id} 已结束"))
-    return entry
+    for entry in see_runs(folders):
+        say(Text(f"{entry.folder.name} has ended", f"{entry.folder.name} 已结束"))
 
 
 # The job, on its first node -----------------------------------------------------------------------------------------------
@@ -223,9 +231,9 @@ def run_job(folder: Path, say: Say) -> int:
                      slurm={**record.slurm, "job": os.environ["SLURM_JOB_ID"], "hosts": hosts, **more})
     if more.get("complete"):
         record = replace(record, status="finished", ended=now, exit_code=0)
-        records.update_record(folder, record)
+        records.update_launched(folder, record)
         return 0
-    records.update_record(folder, record)
+    records.update_launched(folder, record)
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))  # srun hears it too, and ends
     _forget_attempt(folder)
@@ -245,7 +253,7 @@ def run_job(folder: Path, say: Say) -> int:
                          detail=f"Slurm: {_TIME_LIMIT}; not requeued: it saved no complete checkpoint")
     if record.ended:
         record = story.with_results(record, folder, tuple(record.slurm.get("earlier") or ()))
-    records.update_record(folder, record)
+    records.update_launched(folder, record)
     return record.exit_code or 0
 
 
@@ -319,11 +327,12 @@ def _has_saved_more(record: records.RunRecord) -> bool:
 
 def _requeue(folder: Path, record: records.RunRecord) -> int:
     """Lets Slurm start the job anew, since its time was over before the training was; the record says so first."""
-    records.update_record(folder, _with_attempt(record, _TIME_LIMIT))
+    records.update_launched(folder, _with_attempt(record, _TIME_LIMIT))
     answer = asked.ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
     if isinstance(answer, Unknown) or answer.code:
         why = answer.why if isinstance(answer, Unknown) else answer.words
-        records.update_record(folder, replace(record, status="interrupted", detail=f"Slurm: {_TIME_LIMIT}; not requeued: {why}"))
+        told = f"Slurm: {_TIME_LIMIT}; not requeued: {why}"
+        records.update_launched(folder, replace(record, status="interrupted", detail=told))
     return 0
 
 
@@ -525,25 +534,123 @@ def train_node(folder: Path) -> int:
     facts = read_facts(own / "facts.json")
     config = story.judge(config, facts, tuple(record.slurm.get("allow") or ())).config
     plan = make_plan(config, facts, run_id=record.id, run_dir=str(own if place.rank else folder), cwd=record.cwd)
-    hidden = records.secret_values(config, os.environ)
 
     def notice(line: bytes) -> None:
         found = None if place.rank else outputs.parse_version_folder(line)
         if found and found != (now := records.read_record(folder)).output_dir:
-            records.update_record(folder, replace(now, output_dir=found))
+            records.update_launched(folder, replace(now, output_dir=found))
 
-    waits = config.swanlab.tracks and config.swanlab.mode == "cloud"
-    with open(os.devnull, "wb") as nowhere:
-        outcome = run_training(plan.starts, env=story.training_environment(config, plan), cwd=Path(record.cwd),
-                               log=folder / _log_name(place.rank), run_id=record.id, grace=config.launch.grace, stdout=nowhere,
-                               stderr=nowhere, redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
-                               finish_timeout=config.swanlab.finish_timeout if waits else None,
-                               ended_marker=lambda line: outputs.TRAINING_ENDED in line)
+    outcome = _run(folder, record.id, Path(record.cwd), place.rank, config, plan, notice)
     _write_end(own / "end.json", place, outcome)
     return outcome.exit_code
+
+
+def _run(folder: Path, run_id: str, cwd: Path, rank: int, config: ResolvedConfig, plan: LaunchPlan,
+         notice: Callable[[bytes], None] = lambda line: None) -> Outcome:
+    """The training of one node, into the log of its own in the run's folder."""
+    hidden = records.secret_values(config, os.environ)
+    waits = config.swanlab.tracks and config.swanlab.mode == "cloud"
+    with open(os.devnull, "wb") as nowhere:
+        return run_training(plan.starts, env=story.training_environment(config, plan), cwd=cwd, log=folder / _log_name(rank),
+                            run_id=run_id, grace=config.launch.grace, stdout=nowhere, stderr=nowhere,
+                            redact=tuple(os.fsencode(value) for value in hidden), on_line=notice,
+                            finish_timeout=config.swanlab.finish_timeout if waits else None,
+                            ended_marker=lambda line: outputs.TRAINING_ENDED in line)
 
 
 def _write_end(file: Path, place: Place, outcome: Outcome) -> None:
     end = End(place.rank, place.host, outcome.exit_code, outcome.ended.isoformat(), outcome.signal, outcome.asked,
               outcome.detail.en if outcome.detail else None)
     write_whole(file, json.dumps(encode(end)))
+
+
+# Nodes that nobody placed: the same command started on each -------------------------------------------------------------
+
+
+def meet_by_hand(prepared: story.Prepared, say: Say) -> Path | None:
+    """Where the launch is one of several nodes': node 0 tells the others its run's folder before it trains. For another node that
+    folder, where it sees it; None for node 0, for a node of its own, and where the nodes share no disk: it keeps a record then.
+
+    Raises LaunchError where two nodes have the same rank: each would wait for the other.
+    """
+    config, facts = prepared.judgement.config, prepared.judgement.facts
+    nodes, rank = (launch_number(config, facts, name) or 0 for name in ("nnodes", "node_rank"))
+    first = config.launch.master_addr or os.environ.get("MASTER_ADDR")
+    if nodes < 2 or not (first or rank == 0):
+        return None
+    place = Place(rank, nodes, _host(), first or _host(), launch_number(config, facts, "master_port") or DEFAULT_PORT)
+    say(Text(f"node {rank} of {nodes} meets the others at {place.first}:{place.port}",
+             f"节点 {rank}（共 {nodes} 个）在 {place.first}:{place.port} 与其他节点会合"))
+    if rank == 0:
+        _tell_others(place, prepared.plan.run_dir)
+        return None
+    folder = _ask_first(place)
+    until = time.monotonic() + _SHARED
+    while folder and time.monotonic() < until:
+        if (folder / "run.json").is_file():
+            return folder
+        time.sleep(0.2)
+    return None
+
+
+def _tell_others(place: Place, run_dir: str) -> None:
+    """Until all have come, or for as long as a meeting may take: who comes later finds torchrun's own waiting."""
+    until, ranks = time.monotonic() + _MEETING, [0]
+    told: list[Any] = [run_dir, None]  # the folder, and a rank that two have
+    with ExitStack() as stack:
+        with refused_as(LaunchError("port-in-use", where=f"{place.host}:{place.port}")):
+            listening = stack.enter_context(socket.create_server(("", place.port), backlog=place.nodes))
+        others = []
+        while len(ranks) < place.nodes and told[1] is None and time.monotonic() < until:
+            listening.settimeout(max(0.1, until - time.monotonic()))
+            with suppress(OSError):
+                other = stack.enter_context(listening.accept()[0])
+                other.settimeout(5.0)
+                other.sendall(_GREETING)
+                rank = other.makefile().readline().strip()
+                if not rank.isdecimal():
+                    break  # no launcher: torchrun's own is waited for
+                others.append(other)
+                if int(rank) in ranks:
+                    told = [None, int(rank)]
+                ranks.append(int(rank))
+        for other in others:
+            with suppress(OSError):
+                other.sendall(f"{json.dumps(told)}\n".encode())
+    _refuse_twice(told[1], place)
+
+
+def _ask_first(place: Place) -> Path | None:
+    """The folder of the first node's run; None where no launcher answers there."""
+    until = time.monotonic() + _MEETING
+    told: list[Any] = [None, None]
+    while time.monotonic() < until:
+        with suppress(OSError, ValueError), socket.create_connection((place.first, place.port), timeout=5.0) as there:
+            if there.recv(len(_GREETING)) != _GREETING:
+                break  # torchrun itself
+            there.settimeout(_MEETING + 5.0)
+            there.sendall(f"{place.rank}\n".encode())
+            told = json.loads(there.makefile().readline())
+            break
+        time.sleep(0.3)
+    _refuse_twice(told[1], place)
+    return Path(told[0]) if told[0] else None
+
+
+def _refuse_twice(rank: Any, place: Place) -> None:
+    if rank is not None:
+        raise LaunchError("node-rank-mismatch", Text(f"two of the {place.nodes} nodes have node_rank={rank}",
+                                                     f"{place.nodes} 个节点中有两个的 node_rank 为 {rank}"), where=place.host)
+
+
+def train_by_hand(prepared: story.Prepared, folder: Path) -> int:
+    """The training of a node that is not the first, as a part of the first's run; its exit code."""
+    config, facts = prepared.judgement.config, prepared.judgement.facts
+    rank = launch_number(config, facts, "node_rank") or 0
+    own = _node_folder(folder, rank)
+    with refused_as(LaunchError("record-not-written", where=str(own))):
+        own.mkdir(parents=True, exist_ok=True)
+    plan = make_plan(config, facts, run_id=folder.name, run_dir=str(own), cwd=prepared.plan.cwd)
+    outcome = _run(folder, folder.name, Path(plan.cwd), rank, config, plan)
+    _write_end(own / "end.json", Place(rank, 0, _host(), "", 0), outcome)
+    return outcome.exit_code

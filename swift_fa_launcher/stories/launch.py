@@ -35,7 +35,7 @@ from swift_fa_launcher.launch.restart import decide_restart
 from swift_fa_launcher.launch.swanlab import notification_secrets
 from swift_fa_launcher.machine.collect import collect_facts
 from swift_fa_launcher.machine.facts import Facts
-from swift_fa_launcher.machine.reading import interpreter, site_packages
+from swift_fa_launcher.machine.reading import interpreter, placed_by_platform, site_packages
 from swift_fa_launcher.machine.swift_schema import collect_swift_arguments
 from swift_fa_launcher.preflight.checks import settle
 from swift_fa_launcher.runs import again as repeats
@@ -45,6 +45,7 @@ from swift_fa_launcher.runs.diff import Difference, compare, read_texts
 from swift_fa_launcher.runs.monitor import read_measured
 from swift_fa_launcher.runs.store import Entry, readable_run, remember_root, see_run
 from swift_fa_launcher.runs.surroundings import Surroundings, collect_surroundings
+from swift_fa_launcher.runs.sweeps import KIND, see_members
 from swift_fa_launcher.runs.turns import output_turn
 from swift_fa_launcher.runs.verify import Verdict, verify
 from swift_fa_launcher.stories.notify import send_message
@@ -171,7 +172,7 @@ def judge(config: ResolvedConfig, facts: Facts, allow: Sequence[str] = ()) -> Ju
     Raises UsageError for a code in the config's list that is none.
     """
     require_codes(config.preflight.allow, f"{config.origin('preflight.allow')}: preflight.allow")
-    config, findings = settle(config, facts)
+    config, findings = settle(placed_by_platform(config, facts), facts)
     return Judgement(config, facts, lower_allowed(findings, (*config.preflight.allow, *allow)))
 
 
@@ -429,15 +430,15 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
         say(Text(f"{record.id} had already ended: {record.ended}", f"{record.id} 此前已经结束：{record.ended}"))
         return entry
     if record.slurm.get("job"):
-        from swift_fa_launcher.stories import cluster  # it stands on this module
-
-        return cluster.end_job(entry, record, say)
+        return _end_jobs(entry, [entry], say)
+    if record.kind == KIND and record.slurm:
+        return _end_jobs(entry, [member.entry for member in see_members(entry.folder) if member.entry], say)
     if record.host not in (None, socket.gethostname()):
         raise LaunchError("run-on-other-host",
                           Text(f"{record.id} was started on {record.host}", f"{record.id} 是在 {record.host} 上启动的"),
                           hint=(Text(f"run this on {record.host}", f"请在 {record.host} 上执行此命令"),))
     say(Text(f"stopping {record.id}", f"正在停止 {record.id}"))
-    if record.kind == "sweep" and entry.state == "running" and record.pid:  # it tells its members
+    if record.kind == KIND and entry.state == "running" and record.pid:  # it tells its members
         os.kill(record.pid, signal.SIGTERM)
         while (entry := see_run(entry.folder)).state == "running":
             time.sleep(0.2)
@@ -453,6 +454,13 @@ def end(root: Path, word: str, *, say: Say) -> Entry:
             record, status="interrupted", ended=now, detail="ended by swift-fa runs --end",
             result=encode(entry.progress), measured=read_measured(entry.folder)))
     say(Text(f"{record.id} has ended", f"{record.id} 已结束"))
+    return see_run(entry.folder)
+
+
+def _end_jobs(entry: Entry, runs: Sequence[Entry], say: Say) -> Entry:
+    from swift_fa_launcher.stories import cluster  # it stands on this module
+
+    cluster.end_jobs([run.folder for run in runs if run.record and run.record.slurm.get("job") and not run.record.ended], say)
     return see_run(entry.folder)
 
 

@@ -62,11 +62,13 @@ from swift_fa_launcher.runs.sweeps import (
     see_members,
 )
 from swift_fa_launcher.secrets import redact, redact_data
+from swift_fa_launcher.stories import cluster
 from swift_fa_launcher.stories import launch as single
 from swift_fa_launcher.stories.install import would_mend
 from swift_fa_launcher.stories.rehearse import rehearse_launch
 
-_TICK = 0.3  # seconds between two looks at the members
+_TICK, _LOOK = 0.3, 2.0  # seconds between two looks at the members, at jobs of Slurm
+_OF_JOBS = ("queued", "running", "unknown")  # states of a job that has not ended
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = 90.0  # seconds for what a killed sweep left to end
 #: What says how to learn and how long, and changes neither what is looked at on a machine nor what the checks make of it.
@@ -123,8 +125,8 @@ def plan_sweep(files: Sequence[Path], words: Sequence[str], *, overlays: Path | 
     sweep = Sweep(SweepPlan(_key(configs), members, tuple(allow)), base, configs, root, name)
     for entry in _sweeps(root):
         with suppress(RecordError):  # a damaged one is none that could go on
-            if entry.state in ("unfinished", "interrupted") and read_plan(entry.folder).key == sweep.plan.key:
-                _refuse_running(entry)
+            if entry.state in ("unfinished", "interrupted") and read_plan(entry.folder).key == sweep.plan.key \
+                    and _refuse_running(entry).state not in ("finished", "failed"):
                 return replace(sweep, folder=entry.folder)
     return sweep
 
@@ -149,10 +151,13 @@ def continue_sweep(root: Path, word: str) -> Sweep:
     return Sweep(plan, base, configs, entry.folder.parent, record.name, entry.folder)
 
 
-def _refuse_running(entry: Entry) -> None:
-    if with_states([entry])[0].state == "running":
+def _refuse_running(entry: Entry) -> Entry:
+    """The sweep as it is now. One whose members are jobs may be gone on with at any time."""
+    entry = with_states([entry])[0]
+    if entry.state == "running" and entry.record and not entry.record.slurm:
         raise LaunchError("run-still-running", Text(f"{entry.folder.name} is still running", f"{entry.folder.name} 仍在运行"),
                           hint=(f"swift-fa runs --end {run_word(entry.folder)}",))
+    return entry
 
 
 def _read_overlays(file: Path) -> list[Settings]:
@@ -203,12 +208,17 @@ def check_sweep(sweep: Sweep, *, install: bool, voice: Voice) -> Checked:
             if install and would_mend(config, prepared.judgement.facts, prepared.judgement.findings):
                 prepared = single.mend(prepared, allow, voice)
             facts = prepared.judgement.facts
-        prepared = single.plan_launch(single.judge(_placed(config, facts), facts, allow))
-        if not _rehearsed(prepared.judgement):
+        prepared = single.plan_launch(single.judge(config if _by_slurm(sweep) else _placed(config, facts), facts, allow))
+        if not _rehearsed(prepared.judgement) and not _by_slurm(sweep):
             prepared = rehearse_launch(prepared, allow=allow, say=voice.say)
         first = first or prepared.judgement
         checked[number] = prepared.judgement
     return Checked(sweep, first.facts if first else Facts(), checked)
+
+
+def _by_slurm(sweep: Sweep) -> bool:
+    """Whether each member is a job."""
+    return sweep.base.launch.target == "slurm"
 
 
 def _rehearsed(judgement: single.Judgement) -> Rehearsal | None:
@@ -244,15 +254,20 @@ def _left(sweep: Sweep) -> list[int]:
     """The members that have not come to their end: a failed one has."""
     if sweep.folder is None:
         return [*range(1, len(sweep.configs) + 1)]
-    return [member.number for member in see_members(sweep.folder) if member.state not in ("finished", "failed")]
+    return [member.number for member in see_members(sweep.folder)
+            if member.state not in ("finished", "failed", *_OF_JOBS)]
 
 
 # Running
 
 
-def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str], voice: Voice) -> Ended:
-    """Start what is left, as many at once as there are GPUs or as `parallel` says, and wait for all."""
+def run_sweep(checked: Checked, *, parallel: int | None, command: Sequence[str], voice: Voice, wait: bool = False) -> Ended:
+    """Start what is left, as many at once as there are GPUs or as `parallel` says, and wait for all. Jobs of Slurm start when it
+    lets them, and are waited for only with `wait`."""
     sweep = checked.sweep
+    if _by_slurm(sweep):
+        return _submit_sweep(replace(checked, sweep=replace(sweep, folder=sweep.folder or _start_record(sweep, command))),
+                             parallel, wait, voice)
     if sweep.folder and not checked.judgements:
         return Ended(sweep.folder, see_members(sweep.folder))
     folder = sweep.folder or _start_record(sweep, command)
@@ -287,6 +302,58 @@ def _start_record(sweep: Sweep, command: Sequence[str]) -> Path:
     folder = records.start_record(sweep.root, record, {**texts, "sweep.json": redact(render_plan(sweep.plan), hidden)})
     (folder / "members").mkdir()
     return folder
+
+
+def _submit_sweep(checked: Checked, parallel: int | None, wait: bool, voice: Voice) -> Ended:
+    """One job for each member that is left. With `parallel` each waits for the one so many before it."""
+    folder, asked = checked.sweep.folder, None
+    assert folder is not None
+    records.edit_record(folder, lambda now: replace(now, status="unfinished", ended=None, exit_code=None, pid=None,
+                                                    slurm={"members": len(checked.sweep.configs)}))
+    jobs = [str(run.record.slurm.get("job")) for run in _open_runs(folder) if run.record]
+    try:
+        for number in checked.judgements:
+            after = jobs[-parallel] if parallel and len(jobs) >= parallel else None
+            with suppress(LauncherError):  # noted: the others are submitted
+                jobs.append(_submit_member(checked, number, after, voice))
+        while wait and _open_runs(folder):
+            time.sleep(_LOOK)
+    except KeyboardInterrupt as stop:
+        asked = stop.args[0] if stop.args else int(signal.SIGINT)
+        if asked == signal.SIGHUP:  # the terminal is gone: the jobs need none
+            voice.say(Text("the jobs stay with Slurm", "作业仍由 Slurm 运行"))
+        else:
+            voice.say(Text("cancelling all jobs", "正在取消所有作业"))
+            cluster.end_jobs([run.folder for run in _open_runs(folder)], voice.say)
+    see_run(folder)  # writes the end, where all have theirs
+    return Ended(folder, see_members(folder), asked)
+
+
+def _open_runs(folder: Path) -> list[Entry]:
+    """The members' runs whose jobs have not ended."""
+    return [member.entry for member in see_members(folder) if member.entry and member.state in _OF_JOBS]
+
+
+def _submit_member(checked: Checked, number: int, after: str | None, voice: Voice) -> str:
+    """The number of its job. Raises LauncherError, which is noted."""
+    sweep, allow = checked.sweep, checked.sweep.plan.allow
+    assert sweep.folder is not None
+    before = read_became(sweep.folder, number)
+    try:
+        if (stopped := _stopped_run(sweep.root, before)) is not None:
+            prepared = single.resume(sweep.root, str(stopped), (), allow=allow, say=voice.say).prepared
+        else:
+            prepared = replace(single.plan_launch(checked.judgements[number]), parent=sweep.folder.name)
+        note_member(sweep.folder, number, Became((*before.runs, prepared.run_id)))
+        job = cluster.submit(prepared, allow=allow, say=voice.say, after=after).number or ""
+    except LauncherError as error:
+        why = joined((words_of(error)[0], error.why))
+        _note_error(sweep.folder, number, why.en)
+        voice.say(Text(f"member {number} is refused: {why.en}", f"成员 {number} 被拒绝：{why.zh}"))
+        raise
+    voice.say(Text(f"member {number} is job {job}: {' '.join(sweep.plan.members[number - 1])}",
+                   f"成员 {number} 是作业 {job}：{' '.join(sweep.plan.members[number - 1])}"))
+    return job
 
 
 class _Floor:

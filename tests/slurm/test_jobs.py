@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -265,6 +266,14 @@ def test_a_resumed_job_goes_on(work: Work) -> None:
     assert run["slurm"]["hosts"] == ["node1", "node2"] and os.path.exists(run["resumed_from"])
 
 
+def test_a_repeated_job_is_a_job_of_its_own(work: Work) -> None:
+    work.write(steps=4)
+    first = work.train("launch.nnodes=1", "--wait")
+    run = work.call("rerun", "latest", "--wait")
+    assert (run["state"], run["parent"], run["slurm"]["hosts"][:1]) == ("finished", first["id"], ["node1"]), run
+    assert run["slurm"]["job"] != first["slurm"]["job"] and run["progress"]["step"] == 4
+
+
 def test_a_preempted_job_goes_on_in_the_same_run(work: Work) -> None:
     """From the newest whole checkpoint: the newest has lost a process's state."""
     work.write("slow", steps=14)
@@ -298,7 +307,7 @@ def test_a_lost_node_is_done_without(work: Work) -> None:
         wait_for(lambda: work.show()["ended"], 90, "it does not go on")
     ended = work.show()
     assert (ended["state"], len(ended["attempts"]), ended["slurm"]["hosts"]) == ("finished", 1, ["node1"]), ended
-    assert ended["slurm"]["resumed_from"].endswith("checkpoint-4") and ended["progress"]["step"] == 10
+    assert "/checkpoint-" in ended["slurm"]["resumed_from"] and ended["progress"]["step"] == 10
 
 
 def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> None:
@@ -318,6 +327,55 @@ def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> No
     lines = Path(ended["cwd"], ended["output_dir"], "logging.jsonl").read_text().splitlines()
     assert [json.loads(line)["global_step/max_steps"] for line in lines] == [f"{step}/12" for step in range(1, 13)]
     assert folder.name == ended["id"]
+
+
+GRID = ("swift.learning_rate=1e-4,2e-4,3e-4", "launch.nnodes=1")
+
+
+def test_a_sweep_is_a_job_for_each_member(work: Work) -> None:
+    """One at once, though there is room for all; the command returns, and Slurm does the rest; `--continue` shows what came."""
+    work.write("slow", steps=4)
+    (work.folder / "runs").mkdir()
+    begun = work.call("sweep", "c.yaml", *GRID, "--parallel", "1")
+    assert sorted(one["state"] for one in begun["members"]).count("queued") >= 2, begun
+    (sweep,) = [one for one in work.call("runs")["runs"] if one["kind"] == "sweep"]
+    assert sweep["state"] in ("queued", "running"), sweep
+    states = set()
+    wait_for(lambda: states.add(_running(work)) or work.call("show", sweep["id"])["ended"], 90, "it does not end")
+    assert max(states) == 1, states
+    again = work.call("sweep", "--continue", sweep["id"], "--wait")
+    assert [one["state"] for one in again["members"]] == ["finished"] * 3 and len([*(work.folder / "runs").glob("2*")]) == 4
+    assert work.call("show", sweep["id"])["state"] == "finished"
+
+
+def _running(work: Work) -> int:
+    return len(work.cluster.ask("squeue", "-h", "-t", "RUNNING", "-o", "%A").split())
+
+
+def test_a_sweep_that_is_stopped_leaves_no_job_and_goes_on(work: Work) -> None:
+    """Ctrl-C cancels all; the same command goes on: the member that had a checkpoint from there."""
+    work.write("slow", steps=8)
+    words = [sys.executable, "-m", "swift_fa_launcher", "sweep", "c.yaml", *GRID, "--wait", "--parallel", "1"]
+    with subprocess.Popen(words, cwd=work.folder, env=work.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as child:
+        wait_for(lambda: [*work.folder.glob("out/*/v0*/checkpoint-4/adapter_model.safetensors")], 60, "it does not save")
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=90)
+    assert child.returncode == 130 and "sweep --continue" in said, said
+    assert not work.cluster.ask("squeue", "-h", "-o", "%A").split()
+    (sweep,) = [one for one in work.call("runs")["runs"] if one["kind"] == "sweep"]
+    assert sweep["state"] == "interrupted", sweep
+    ended = work.call("sweep", "c.yaml", *GRID, "--wait")
+    assert ended["sweep"] == sweep["id"] and [one["state"] for one in ended["members"]] == ["finished"] * 3, ended
+    resumed = [work.call("show", one["runs"][-1])["resumed_from"] for one in ended["members"]]
+    assert sum(bool(one) for one in resumed) == 1, resumed
+
+
+def test_a_refused_member_hides_nothing(work: Work) -> None:
+    work.write(steps=4)
+    told = work.call("sweep", "c.yaml", "launch.nnodes=1,9", "--wait", code=1)
+    assert {one["member"]: one["state"] for one in told["members"]} == {1: "finished", 2: "refused"}, told
+    assert "Slurm" in told["members"][1]["error"]
 
 
 def test_without_a_controller_the_state_is_unknown(work: Work) -> None:

@@ -301,7 +301,7 @@ ENTRIES: Mapping[str, Entry] = {
         Text("the system refuses to start the program, or its folder does not exist", "系统拒绝启动该程序，或它的目录不存在"), _OWN_PYTHON),
     "target-unsupported": entry(
         "E", Text("this command runs on this machine only", "该命令只能在本机运行"),
-        Text("launch.target=slurm is set for bench or sweep", "对 bench 或 sweep 设置了 launch.target=slurm"),
+        Text("launch.target=slurm is set for bench or tune", "对 bench 或 tune 设置了 launch.target=slurm"),
         "launch.target=local"),
     # jobs of Slurm
     "slurm-missing": entry(
