@@ -241,6 +241,12 @@ def test_a_full_disk_and_a_code_that_is_none(tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "torch-missing" in wrong.stderr
 
 
+def test_ctrl_c_while_it_is_still_imported_says_nothing() -> None:
+    program = "import os, signal\nimport swift_fa_launcher.__main__\nos.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_empty_ones(tmp_path: Path, closed: str) -> None:
     """A file that is opened later must not take the number of a stream, and get what was meant for it."""

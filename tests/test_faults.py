@@ -66,7 +66,8 @@ def runs(work: Path) -> None:
 READING = ("preflight c.yaml", "config c.yaml --explain", "args", "explain torch-missing", "install --dry-run --index .",
            "train c.yaml --dry-run")
 OF_RUNS = ("runs --root runs", "show one --root runs", "diff one two --root runs", "rerun one --root runs --dry-run",
-           "diagnose one --root runs", "resume one --root runs --dry-run")
+           "diagnose one --root runs", "resume one --root runs --dry-run", "compare one two --root runs",
+           "report one two --root runs --out made", "pack one made --root runs", "prune --outcome failed --root runs")
 
 
 @pytest.mark.parametrize("line", READING)
@@ -79,5 +80,6 @@ def test_a_command(work: Path, line: str) -> None:
 def test_a_command_on_runs(runs: None, line: str) -> None:
     before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
     for at in faults.places(line.split()):
+        Path("made").unlink(missing_ok=True)
         check(faults.with_fault(line.split(), at, errno.EACCES), at, (0, 1, 2))
     assert before == {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}

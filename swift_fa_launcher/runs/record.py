@@ -129,7 +129,7 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
     """Write what `render_record` made of a run that is about to start; its folder. Raises RecordError."""
     folder, draft = root / record.id, root / f".{record.id}.{record.host}.{record.pid}{_DRAFT}"
     with refused_as(RecordError("record-not-written", where=str(folder))):
-        _clear_drafts(root, record.host)
+        clear_drafts(root)
         draft.mkdir(parents=True)
         try:
             for name, text in texts.items():
@@ -142,11 +142,11 @@ def start_record(root: Path, record: RunRecord, texts: Mapping[str, str]) -> Pat
     return folder
 
 
-def _clear_drafts(root: Path, host: str | None) -> None:
+def clear_drafts(root: Path) -> None:
     """Removes the drafts of launchers that were killed on this host while they wrote them."""
-    import psutil
+    for draft in glob(f"{escape(str(root))}/.*.{escape(socket.gethostname())}.*{_DRAFT}"):
+        import psutil  # here, since most folders have none
 
-    for draft in glob(f"{escape(str(root))}/.*.{escape(str(host))}.*{_DRAFT}"):
         pid = draft.removesuffix(_DRAFT).rpartition(".")[2]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(draft, ignore_errors=True)

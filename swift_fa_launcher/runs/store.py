@@ -22,7 +22,7 @@ from swift_fa_launcher.files import keep_answer, read_group
 from swift_fa_launcher.machine.slurm import WAITING, Job, read_jobs
 from swift_fa_launcher.runs.monitor import read_latest
 from swift_fa_launcher.runs.output import Progress, read_progress
-from swift_fa_launcher.runs.record import RunRecord, read_record, update_record
+from swift_fa_launcher.runs.record import RunRecord, clear_drafts, read_record, update_record
 
 #: What a run may be: as its record says; "running": its launcher lives; "orphaned": only its processes do; "unknown": it
 #: is a job, and Slurm does not answer; "damaged": its record cannot be read.
@@ -68,6 +68,7 @@ def list_runs(root: Path) -> tuple[Entry, ...]:
     A run folder's name begins with its start time, so the names' order is the runs'.
     """
     try:
+        clear_drafts(root)
         with os.scandir(root) as found:
             names = sorted((one.name for one in found if not one.name.startswith(".") and one.is_dir()), reverse=True)
     except FileNotFoundError:

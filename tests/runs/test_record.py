@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -194,8 +195,9 @@ def test_a_record_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None
     assert list(root.iterdir()) == []
 
 
-def test_the_draft_of_a_killed_launcher_is_cleared_away(tmp_path: Path) -> None:
-    """SIGKILL while the folder is filled; the next launch on this host removes what is left, and nobody else's."""
+@pytest.mark.parametrize("following", [lambda folder: start(folder, "two"), lambda folder: list_runs(folder / "runs")])
+def test_the_draft_of_a_killed_launcher_is_cleared_away(tmp_path: Path, following: Callable[[Path], object]) -> None:
+    """SIGKILL while the folder is filled; the next look on this host removes what is left, and nobody else's."""
     root = tmp_path / "runs"
     script = ("import os, sys; sys.path[:0] = sys.argv[2:]\nfrom pathlib import Path\nimport run_records\n"
               "sys.addaudithook(lambda what, args: what == 'os.rename' and '.new/' in str(args[0]) and os.kill(os.getpid(), 9))\n"
@@ -205,5 +207,5 @@ def test_the_draft_of_a_killed_launcher_is_cleared_away(tmp_path: Path) -> None:
     (draft,) = root.glob(".*")
     foreign = root / draft.name.replace(socket.gethostname(), "another-host")
     foreign.mkdir()
-    start(tmp_path, "two")
+    following(tmp_path)
     assert list(root.glob(".*")) == [foreign]

@@ -307,7 +307,7 @@ def test_a_lost_node_is_done_without(work: Work) -> None:
         wait_for(lambda: work.show()["ended"], 90, "it does not go on")
     ended = work.show()
     assert (ended["state"], len(ended["attempts"]), ended["slurm"]["hosts"]) == ("finished", 1, ["node1"]), ended
-    assert "/checkpoint-" in ended["slurm"]["resumed_from"] and ended["progress"]["step"] == 10
+    assert int(ended["slurm"]["resumed_from"].rpartition("/checkpoint-")[2]) >= 4 and ended["progress"]["step"] == 10
 
 
 def test_before_its_time_limit_a_job_saves_and_is_started_anew(work: Work) -> None:
