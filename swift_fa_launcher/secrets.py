@@ -43,7 +43,7 @@ def is_secret_name(name: str) -> bool:
 
 
 #: The user part of an address, and a parameter in its query.
-_USER = re.compile(r"[A-Za-z][\w+.-]*://([^/\s@'\"]+)@")
+_USER = re.compile(r"[A-Za-z][\w+.-]{0,30}://([^/\s@'\"]+)@")
 _PARAMETER = re.compile(r"[?&;]([\w.-]+)=([^&;\s#'\"]+)")
 
 

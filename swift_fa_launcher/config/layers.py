@@ -369,7 +369,7 @@ def _refuse_other_files(file: Path, text: str) -> None:
                                                          f"{file} 是数据文件，不是配置"), where=str(file),
                           hint=(Text(f"train on it: swift-fa train CONFIG {setting}",
                                      f"用它训练：swift-fa train CONFIG {setting}"),))
-    if re.match(r"(?:\s*#.*\n|\s)*\[[\w.-]+\]\s*\n\s*[\w.-]+\s*=", text):
+    if re.match(r"(?:#.*\n|\s)*\[[\w.-]+\]\s*\n\s*[\w.-]+\s*=", text):
         raise ConfigError("config-not-yaml", Text(f"{file} is TOML or INI; a config is YAML",
                                                   f"{file} 是 TOML 或 INI，配置应为 YAML"),
                           where=str(file), hint=(Text("write KEY: VALUE indented below a line swift:",
@@ -615,7 +615,7 @@ def _refuse_multiplied(data: Mapping[str, Any], origins: Mapping[str, Origin]) -
     def size(key: str) -> int:
         if key not in sizes:
             sizes[key] = 0  # a circle is for OmegaConf to tell
-            named = re.findall(r"\$\{(\.*)([\w.]+)\}", texts.get(key, ""))
+            named = re.findall(r"\$\{(\.*)(\w[\w.]*)\}", texts.get(key, ""))
             sizes[key] = len(texts.get(key, "")) + sum(
                 size(dotted(key.rsplit(".", len(dots))[0], name) if dots else name) for dots, name in named)
         return sizes[key]
@@ -655,7 +655,7 @@ def _interpolation_error(error: Exception, key: str, origins: Mapping[str, Origi
                                       f"或给出默认值：${{oc.env:{name},default}}")))
     if "Missing mandatory value" in str(error):
         return ConfigError("config-value-missing", Text(f"{key} needs a value", f"{key} 需要一个值"), where=_place(origin, key))
-    written = re.search(r"\$\{(?:env[:.])?([A-Za-z_]\w*)(?:,([^}]*)|:-([^}]*))?\}", str(origin.text if origin else ""))
+    written = re.search(r"\$\{(?:env[:.])?([A-Za-z_]\w*)(?:,([^{}]*)|:-([^{}]*))?\}", str(origin.text if origin else ""))
     if written and (written[1].isupper() or "env" in written[0][:5]):
         default = written[2] or written[3]
         right = f"${{oc.env:{written[1]}{',' + default if default else ''}}}"

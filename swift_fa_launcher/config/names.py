@@ -158,6 +158,8 @@ def number_meant(key: str, text: str, *, whole: bool) -> str | None:
     >>> [number_meant("swift.a", said, whole=False) for said in ("0,05", "1 024", "8 // rows", "8#x", "8 \\\\", "1 e-4", "10^-4")]
     ['0.05', '1024', '8', '8', '8', '1e-4', '1e-4']
     """
+    if len(text) > 99:
+        return None
     plain = unicodedata.normalize("NFKC", text).translate(_DASHES).lower()
     plain = re.sub(r"\s*(?://|#|\\$|\(.*\)$).*", "", plain).strip().rstrip(",;。\"'").lstrip("\"'")
     plain = re.sub(r"(?<=[1-9])(\d*)[,_ ](?=\d{3}(?!\d))", r"\1", plain)

@@ -67,4 +67,4 @@ def _typed(value: Any) -> str:
 
 def quoted(word: str) -> str:
     """A word as it is typed: in quotes where bash, zsh or fish would read more in it than a word."""
-    return word if re.fullmatch(r"[\w@%+:,./-]+=?[\w@%+:,./=-]*", word, re.ASCII) and "=~" not in word else shlex.quote(word)
+    return word if re.fullmatch(r"[\w@%+:,./-]+(?:=[\w@%+:,./=-]*)?", word, re.ASCII) and "=~" not in word else shlex.quote(word)

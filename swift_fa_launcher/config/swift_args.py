@@ -442,7 +442,7 @@ def has_plugins(config: ResolvedConfig) -> bool:
 
 # --- as argv ---
 
-_FLOAT = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?")
+_FLOAT = re.compile(r"[+-]?(\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)([eE][+-]?\d+)?")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a number rather than for an option
 _TEXT = Argument(type="Optional[str]")
 

@@ -132,7 +132,7 @@ def _value_start(line: str, column: int) -> int:
 
 
 def _unquoted(at: int, start: int, line: str) -> Fault:
-    value = re.split(r"\s+#", line[start:])[0].strip().strip(",")
+    value = re.split(r"\s#", line[start:])[0].strip().strip(",")
     sign = value[:1]
     key = line[:start].strip()
     quoted = "'" + value.replace("'", "''") + "'"
@@ -288,7 +288,7 @@ def _colon_inside(at: int, column: int, line: str) -> Iterator[Fault]:
                                      f"{section[1]} 的键要另起一行并缩进"),
                     (Text(f"or in braces: {section[1]}: {{{below}}}", f"或写在花括号中：{section[1]}: {{{below}}}"),))
     if key and column >= key.end():
-        value = re.split(r"\s+#", line[key.end():])[0].rstrip()
+        value = re.split(r"\s#", line[key.end():])[0].rstrip()
         right = f"{line[:key.end()].strip()} '" + value.replace("'", "''") + "'"
         yield Fault(at, column, Text("a colon with a blank behind it stands inside a text that is not quoted",
                                      "没有加引号的文本中出现了“冒号加空格”"),

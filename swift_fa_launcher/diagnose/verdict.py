@@ -44,7 +44,7 @@ _BAR = re.compile(rb"(?:^|Train:|Training:|Epoch[^:]{0,20}:)\s*\d+%\|[^|]*\|\s*(
 _SOURCE = re.compile(r"[\s│|]*(?:(?:raise|assert|except|elif|if|else|def|return|import|logger\.|warnings\.warn|print\(|msg|error_msg)\b"
                      r"|from \S+ import|File \"|f?['\"](?!\S+' (?:is not recognized|不是)))")  # as cmd.exe begins
 #: A row of a table, as Markdown and nvidia-smi draw them: settings and figures, and no error.
-_TABLE_ROW = re.compile(r"\|(?=[ \w`]).*\|.*\|\s*$")
+_TABLE_ROW = re.compile(r"\|(?=[ \w`])[^|]*\|.*\|\s*$")
 _INFO = re.compile(r".{0,48}?\b(?:INFO|DEBUG)\b")
 _WARNING = re.compile(r".{0,160}?(?:\b(?:WARN(?:ING)?|\w*Warning)\b|\b[Rr]etry(?:ing)?\b)|.{0,12}\[?W\d{3,4} ")
 _HOST = re.compile(r"(?:host='|https?://|resolve '|resolve host:? |connect to )([\w-]+(?:\.[\w-]+)+)")

@@ -365,7 +365,7 @@ def _interpolated(value: Value) -> str:
 
 def _escaped(text: str) -> str:
     """OmegaConf reads `${`; a backslash before it keeps it as it is."""
-    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", text)
+    return re.sub(r"(?<!\\)(\\*)\$\{", lambda match: match[1] * 2 + "\\${", text)
 
 
 def _reference(env: Env) -> str:
@@ -376,7 +376,7 @@ def _reference(env: Env) -> str:
         return f"${{oc.env:{env.name},{text}}}"
     if len(env.default) == 1 and isinstance(env.default[0], Env):
         return f"${{oc.env:{env.name},{_reference(env.default[0])}}}"
-    quoted = "".join(re.sub(r"(\\*)'", lambda m: m[1] * 2 + "\\'", _escaped(p)) if isinstance(p, str) else _reference(p)
+    quoted = "".join(re.sub(r"(?<!\\)(\\*)'", lambda m: m[1] * 2 + "\\'", _escaped(p)) if isinstance(p, str) else _reference(p)
                      for p in env.default)
     ends = len(quoted) - len(quoted.rstrip("\\"))
     return f"${{oc.env:{env.name},'{quoted}{chr(92) * ends}'}}"

@@ -942,7 +942,7 @@ def _set(shell: _Shell, words: list[Field], line: int) -> int:
         if not text.startswith(("-", "+")):
             shell.state.positional = words[i:]
             return 0
-        if re.fullmatch(r"[-+]\w*a\w*", text) or (words[i - 1].text in ("-o", "+o") and text == "allexport"):
+        if ("a" in text and re.fullmatch(r"[-+]\w+", text)) or (words[i - 1].text in ("-o", "+o") and text == "allexport"):
             shell.state.exports_all = text.startswith("-")
     return 0
 

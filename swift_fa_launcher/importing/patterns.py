@@ -12,7 +12,8 @@ def has_pattern(text: str) -> bool:
     >>> [has_pattern(text) for text in ("data/*.jsonl", "a[0]", "gpus[", "plain")]
     [True, True, False, False]
     """
-    return bool(re.search(r"[*?]|\[[^\]]+\]", text))
+    start = text.find("[")
+    return "*" in text or "?" in text or (start >= 0 and "]" in text[start + 2:])
 
 
 def shell_pattern(text: str) -> str:

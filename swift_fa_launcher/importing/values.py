@@ -117,7 +117,7 @@ class NoNumber(Exception):
     """Not to be computed: broken, or a value that is not known."""
 
 
-_TOKEN = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|\*\*|\+\+|--|&&|\|\||[-+*/%<>=!]=|[-+*/%!<>?:()=])")
+_TOKEN = re.compile(r" ?(0[xX][0-9a-fA-F]+|\d+#\w+|\d+|[A-Za-z_]\w*|\*\*|\+\+|--|&&|\|\||[-+*/%<>=!]=|[-+*/%!<>?:()=])")
 
 
 def _quotient(a: int, b: int) -> int:
@@ -144,8 +144,9 @@ _LEVELS: tuple[Mapping[str, Callable[[int, int], int]], ...] = (
 
 def compute(text: str, look: Callable[[str], int], keep: Callable[[str, int], None]) -> int:
     """The value of bash's arithmetic, without its bits and commas. look, keep: read and write a variable. Raises NoNumber."""
+    text = " ".join(text.split())
     found = [*_TOKEN.finditer(text)]
-    tokens = [match[1] for match in found] if "".join(match[0] for match in found) == text.rstrip() else [""]
+    tokens = [match[1] for match in found] if "".join(match[0] for match in found) == text else [""]
     reader = _Sum(tokens, look, keep)
     value = reader.whole() if tokens else 0
     if reader.tokens:

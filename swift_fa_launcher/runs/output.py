@@ -19,8 +19,8 @@ Number = TypeVar("Number", int, float)
 
 #: Where a run writes, `<output_dir>/v0-<time>`, as ms-swift says it: when it has chosen the folder (swift/arguments/
 #: sft_args.py, before: swift/llm/argument/train_args.py) and again when it begins (swift/pipelines/train/sft.py).
-_VERSION_FOLDER = re.compile(rb"\boutput_dir: (\S.*[/\\]v\d+-\d{8}-\d{6})\s*$")
-_LOGGING_FILE = re.compile(rb"The logging file will be saved in: (.+?)[/\\]logging\.jsonl")
+_VERSION_FOLDER = re.compile(rb"\boutput_dir: (\S.{0,4000}[/\\]v\d+-\d{8}-\d{6})\s*$")
+_LOGGING_FILE = re.compile(rb"The logging file will be saved in: (.{1,4000}?)[/\\]logging\.jsonl")
 #: ms-swift's last word (swift/pipelines/base.py, swift/llm/base.py): what follows is uploading and tearing down.
 TRAINING_ENDED = b"End time of running main"
 

@@ -17,7 +17,6 @@ import errno
 import json
 import os
 import platform
-import re
 import secrets
 import shlex
 import shutil
@@ -332,7 +331,8 @@ def tool_of(target: Target) -> Tool:
 def _add_companions(wheel: Path, stage: Path, target: Target) -> Companions:
     """einops, and what else the wheel asks for and the environment lacks, beside it: see `companions`."""
     metadata = (next(stage.glob("*.dist-info")) / "METADATA").read_text("utf-8", "replace")
-    requires = re.findall(r"^Requires-Dist:\s*(.+?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE)
+    requires = [line.partition(":")[2].strip() for line in metadata.partition("\n\n")[0].splitlines()
+                if line.startswith("Requires-Dist:")]
     markers = markers_of(target.python_version, platform.system(), platform.machine())
     needs = missing_requirements(requires, target.installed, markers)
     if not needs:

@@ -20,7 +20,7 @@ from swift_fa_launcher.secrets import is_secret_name
 #: A shell's variable at the beginning of a value or of a part of a path.
 _VARIABLE = re.compile(r"(?:(?<=^)|(?<=[/:=,]))\$([A-Z_][A-Z0-9_]*|[a-z_]+(?=/|$))")
 #: What a shell would run, and what Python would fill in, in a name that values are to stand in.
-_COMMAND = re.compile(r"\$\([^()]+\)|`[^`\s]+[^`]*`(?=$|/)")
+_COMMAND = re.compile(r"\$\([^()]+\)|`[^`\s][^`]*`(?=$|/)")
 _PLACE = re.compile(r"(?<![$\w{])\{([a-z][a-z_]+)\}")
 _NAMED_BY_VALUES = ("swift.output_dir", "run.name", "swanlab.experiment", "swanlab.project", "swift.run_name")
 _PLACES = (*_NAMED_BY_VALUES, "swift.model", "swift.dataset", "swift.val_dataset", "swift.adapters", "run.root")
