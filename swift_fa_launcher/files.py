@@ -8,7 +8,7 @@ import os
 import secrets
 import select
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,19 +81,24 @@ def kind_of(path: str | Path) -> str:
 
 
 def read_bounded(file: Path, limit: int, patience: float = 10.0) -> bytes:
-    """What a file or pipe holds. limit: bytes. patience: seconds to wait for a pipe to say something.
+    """What a file or pipe holds; see `pieces_of`."""
+    return b"".join(pieces_of(file, limit, patience))
+
+
+def pieces_of(file: Path, limit: float, patience: float) -> Iterator[bytes]:
+    """What a file or pipe holds, bit by bit. limit: bytes. patience: seconds to wait for a pipe to say something.
 
     Raises OSError, also for more than `limit` and for a pipe that says nothing.
     """
-    pieces: list[bytes] = []
+    size = 0
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as opened:
         while select.select([opened], [], [], patience)[0]:
             piece = opened.read(1 << 20)
             if not piece:
-                return b"".join(pieces)
-            pieces.append(piece)
-            if sum(map(len, pieces)) > limit:
-                raise OSError(errno.EFBIG, f"it is larger than {limit >> 20} MiB")
+                return
+            yield piece
+            if (size := size + len(piece)) > limit:
+                raise OSError(errno.EFBIG, f"it is larger than {int(limit) >> 20} MiB")
     raise OSError(errno.ETIMEDOUT, f"nothing came out of this pipe for {patience:g} s")
 
 

@@ -7,6 +7,7 @@ them is the cause, the table of findings what to do.
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,10 @@ from swift_fa_launcher.diagnose.context import Context
 from swift_fa_launcher.diagnose.signatures import Kind
 from swift_fa_launcher.diagnose.verdict import Sighting, lingering_codes, rank, read_log
 from swift_fa_launcher.errors import LauncherError, Text, Words, in_both, render_words
+from swift_fa_launcher.files import kind_of, pieces_of
 from swift_fa_launcher.findings.table import TABLE, fill, fill_fix, value_names
 
-_CHUNK = 1 << 18
+PIPE_LIMIT, PIPE_PATIENCE = 1 << 28, 60.0  # bytes and seconds of silence after which a pipe is given up
 _BEGINNING = 4_096  # bytes that tell text from what is none
 _CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _END = 3_000  # bytes kept of a log's end
@@ -101,10 +103,10 @@ def _told_by(exit_code: int, context: Context, killed_for_memory: bool | None) -
 
 
 def diagnose_file(path: Path, *, exit_code: int | None = None, killed_for_memory: bool | None = None) -> tuple[Diagnosis, ...]:
-    """`diagnose` of a log file. Raises LauncherError where it cannot be read."""
+    """`diagnose` of a log file, or of a pipe, which may have no end. Raises LauncherError where it cannot be read."""
     try:
-        with path.open("rb") as log:
-            return diagnose(iter(lambda: log.read(_CHUNK), b""), exit_code=exit_code, killed_for_memory=killed_for_memory)
+        log = pieces_of(path, PIPE_LIMIT if kind_of(path) == "special" else math.inf, PIPE_PATIENCE)
+        return diagnose(log, exit_code=exit_code, killed_for_memory=killed_for_memory)
     except OSError as error:
         raise LauncherError("log-unreadable", Text("the log cannot be read", "无法读取日志"), where=str(path),
                             why=error.strerror or str(error)) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -441,3 +443,13 @@ def test_a_long_value_ends_with_a_whole_word() -> None:
     at = '  File "/env/flash_attn/cute/softmax.py", line 7, in fmax\n    fmax()\n'
     log = f"Traceback (most recent call last):\n{at}TypeError: {why}\n"
     assert render_words(diagnose([log.encode()])[0].summary, "en").endswith(why)
+
+
+def test_a_device_without_end_is_given_up_and_a_pipe_is_read(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError) as refused:
+        diagnose_file(Path("/dev/zero"))
+    assert "larger than" in str(refused.value.why)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with subprocess.Popen(["sh", "-c", f"echo 'torch.OutOfMemoryError: CUDA out of memory.' > {pipe}"]):
+        (found,) = diagnose_file(pipe)
+    assert found.code == "gpu-out-of-memory"
