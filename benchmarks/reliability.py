@@ -188,6 +188,24 @@ def install(share: float) -> dict[str, Any]:
     return {"kills": kills + 2 * (kills // 3), "said": done.stdout.strip().splitlines()[-1], "code": done.returncode}
 
 
+def render(found: dict[str, Any]) -> str:
+    """The tables of docs/reliability.md."""
+    lines = []
+    if walked := found.get("faults"):
+        lines += ["| command | places | faults | not as it should be |", "|---|---:|---:|---|"]
+        lines += [f"| `{one['command']}` | {one['places']} | {one['faults']} | {'; '.join(one['wrong']) or '0'} |"
+                  for one in walked]
+        lines += [f"| together | {sum(one['places'] for one in walked)} | {sum(one['faults'] for one in walked)} | "
+                  f"{sum(len(one['wrong']) for one in walked)} |", ""]
+    if killed := found.get("kills"):
+        lines += ["| killed | kills | not as it should be |", "|---|---:|---|"]
+        lines += [f"| {one['command']} | {one['kills']} | {'; '.join(one['wrong']) or '0'} |" for one in killed]
+        lines += [f"| together | {sum(one['kills'] for one in killed)} | {sum(len(one['wrong']) for one in killed)} |", ""]
+    if installs := found.get("installs"):
+        lines += [f"Installs: {installs['kills']} kills; {installs['said']}", ""]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="faults,kills,installs")
@@ -217,6 +235,7 @@ def main() -> None:
                 print(one, flush=True)
                 out.write_text(json.dumps(found, indent=1) + "\n")
         out.write_text(json.dumps(found, indent=1) + "\n")
+    print(render(found))
 
 
 if __name__ == "__main__":
