@@ -28,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
     from swift_fa_launcher.stories import launch as story
     from swift_fa_launcher.stories.rehearse import rehearse
 
-    progress, allow = screen.Progress(options.lang), allowed(options.allow)
+    progress = screen.Progress(options.lang)
+    allow = (*allowed(options.allow), "model-incomplete")  # it needs config.json and the tokenizer alone
     config = resolve_config(*split_words(options))
     judgement = story.judge(config, story.look(config, say=progress.say), allow)
     done = None if blocking(judgement.findings) else rehearse(judgement, allow=allow, say=progress.say, anew=True)
