@@ -11,7 +11,11 @@ def main() -> int:
     """One command; its exit code."""
     from swift_fa_launcher import cli
 
-    return cli.main()
+    code = cli.main()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # while Python cleans up another Ctrl-C changes nothing any more
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return code
 
 
 if __name__ == "__main__":

@@ -10,11 +10,20 @@ ROOT_VARIABLE = "SWIFT_FA_ROOT"
 
 
 def cache_dir() -> Path:
-    """`$SWIFT_FA_CACHE`, else `$XDG_CACHE_HOME/swift-fa`, else `~/.cache/swift-fa`; not created here."""
+    """`$SWIFT_FA_CACHE`, else `$XDG_CACHE_HOME/swift-fa`, else `~/.cache/swift-fa`; not created here. One that another user
+    made is not shared: `swift-fa-UID` beside it."""
     if own := os.environ.get("SWIFT_FA_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "swift-fa"
+    folder = (Path(base) if base else Path.home() / ".cache") / "swift-fa"
+    return folder.with_name(f"swift-fa-{os.geteuid()}") if _is_anothers(folder) else folder
+
+
+def _is_anothers(folder: Path) -> bool:
+    try:
+        return hasattr(os, "geteuid") and os.stat(folder).st_uid != os.geteuid()
+    except OSError:  # not there yet
+        return False
 
 
 def keep_traceback() -> str:

@@ -247,6 +247,30 @@ def test_ctrl_c_while_it_is_still_imported_says_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
 
 
+def test_ctrl_c_while_python_cleans_up_changes_nothing() -> None:
+    program = ("import atexit, os, signal, sys\nfrom swift_fa_launcher.__main__ import main\n"
+               "sys.argv[1:] = ['explain', 'torch-missing']\natexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\nsys.exit(main())")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "torch-missing" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_the_cache_of_another_user_is_not_shared(tmp_path: Path) -> None:
+    theirs = tmp_path / "swift-fa"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    environment = {key: value for key, value in os.environ.items() if key != "SWIFT_FA_CACHE"} | {"XDG_CACHE_HOME": str(tmp_path)}
+    program = "from swift_fa_launcher.cache import cache_dir; print(cache_dir())"
+
+    def asked() -> str:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+        return done.stdout.strip()
+
+    assert asked() == f"{theirs}-0"
+    os.chown(theirs, 0, 0)
+    assert asked() == str(theirs)
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_empty_ones(tmp_path: Path, closed: str) -> None:
     """A file that is opened later must not take the number of a stream, and get what was meant for it."""
