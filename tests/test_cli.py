@@ -249,7 +249,8 @@ def test_ctrl_c_while_it_is_still_imported_says_nothing() -> None:
 
 def test_ctrl_c_while_python_cleans_up_changes_nothing() -> None:
     program = ("import atexit, os, signal, sys\nfrom swift_fa_launcher.__main__ import main\n"
-               "sys.argv[1:] = ['explain', 'torch-missing']\natexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\nsys.exit(main())")
+               "sys.argv[1:] = ['explain', 'torch-missing']\n"
+               "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\nsys.exit(main())")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "") and "torch-missing" in done.stdout
 
