@@ -36,7 +36,7 @@ def kind_of(text: str, name: str) -> str:
         return "args" if '"output_dir"' in text and '"lora_rank"' in text and '"adam_beta1"' in text else "yaml"
     keys = re.findall(r"^([\w-]+):(?: |$)", text, re.M)
     if name.endswith((".yaml", ".yml")) or (len(keys) > 1 and not re.search(r"\b(swift|megatron)\s+\w+\s*(\\|--)", text)):
-        return "config" if "swift" in keys and "model" not in keys else "yaml"
+        return "config" if {"swift", "extends", "launch"} & {*keys} and "model" not in keys else "yaml"
     return "script"
 
 

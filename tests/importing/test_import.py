@@ -199,6 +199,7 @@ def test_what_is_refused_names_the_line_and_the_reason(text: str, line: int, sai
 @pytest.mark.parametrize(("text", "name", "said"), [
     ("echo nothing\n", "a.sh", "there is no swift sft command in it"), ("", "a.sh", "there is no swift sft command in it"),
     ("swift:\n  packing: true\nlaunch:\n  gpus: [0]\n", "a.yaml", "it is a config already: swift-fa train a.yaml"),
+    ("extends: swift-fa:lora  # what it sets\n", "a.yaml", "it is a config already: swift-fa train a.yaml"),
     ("a: [1\nb: 2\n", "a.yaml", "this is not YAML"), ("- a\n", "a.yaml", "it holds no names and values"),
     ("run sh: `python x.py --a 1`", "train.log", "the command that was run is not swift sft"),
     ("[INFO:swift] args: SftArguments(\nmodel=m,\n", "train.log", "the log ends within the arguments"),
