@@ -351,7 +351,8 @@ def _judge(course: _Course, prepared: Prepared, finished: Finished, name: str) -
     if outcome.interrupted:
         return benches.Result(name, benches.INTERRUPTED, Text("it was ended before its end", "训练被提前结束"))
     log = folder / "train.log"
-    if outcome.exit_code != 0:
+    complete = [one.code for one in finished.diagnoses[:1]] == ["failed-after-training"]  # torch may abort while it ends
+    if outcome.exit_code != 0 and not complete:
         causes = (titled(one.code, one.summary) for one in finished.diagnoses[:1])
         why = joined((*causes, f"exit code {outcome.exit_code}", str(log)))
         return benches.Result(name, benches.FAILED, why)
